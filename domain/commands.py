@@ -1,0 +1,173 @@
+"""The commands: what a caller wants to happen. `decide` turns each into events, or refuses it.
+
+Time and ids are arguments, so that a decision can be made again after a conflict and come out the same.
+`Begin...`/`End...` bracket a step; `Append...` go into an open one.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from turnlog.domain.events import Content, FunctionCall, ResultStatus, Role, StepEnd, ToolCall
+from turnlog.domain.values import JsonObject
+
+
+@dataclass(frozen=True, slots=True)
+class StartSession:
+    at: datetime
+    user_id: str | None
+    title: str | None = None
+    metadata: JsonObject = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class AssignOwner:
+    at: datetime
+    user_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class SetTitle:
+    at: datetime
+    title: str
+    only_if_empty: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class SetMetadata:
+    at: datetime
+    patch: JsonObject
+
+
+@dataclass(frozen=True, slots=True)
+class IncrementCounter:
+    at: datetime
+    id: str
+    counter: str
+    key: str
+    by: int
+
+
+@dataclass(frozen=True, slots=True)
+class AddMessage:
+    """`known`: the store has seen this message_id before the state's memory begins."""
+
+    at: datetime
+    message_id: str
+    role: Role
+    content: Content | None
+    name: str | None = None
+    refusal: str | None = None
+    tool_calls: tuple[ToolCall, ...] = ()
+    function_call: FunctionCall | None = None
+    known: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class BeginCompletion:
+    """`live` are the open steps whose writers are known to be alive; the other open ones are abandoned."""
+
+    at: datetime
+    step_id: str
+    model: str | None = None
+    live: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True, slots=True)
+class AppendText:
+    at: datetime
+    step_id: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class AppendRefusal:
+    at: datetime
+    step_id: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class AppendReasoning:
+    at: datetime
+    step_id: str
+    text: str
+    details: tuple[JsonObject, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class AppendToolCall:
+    """A fragment. The first of an index opens the call; id and name may come or go on later."""
+
+    at: datetime
+    step_id: str
+    index: int
+    id: str = ""
+    name: str = ""
+    arguments: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class AppendWholeToolCall:
+    """A complete call. The same call again changes nothing."""
+
+    at: datetime
+    step_id: str
+    call: ToolCall
+
+
+@dataclass(frozen=True, slots=True)
+class AppendFunctionCall:
+    at: datetime
+    step_id: str
+    name: str = ""
+    arguments: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class EndCompletion:
+    """`end` is the event that closes the step."""
+
+    end: StepEnd
+
+
+@dataclass(frozen=True, slots=True)
+class AddToolResult:
+    """`answered`: the fingerprint of the final result that the store holds for this call id, if any."""
+
+    at: datetime
+    call_id: str
+    status: ResultStatus
+    content: Content
+    answered: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ReportUsage:
+    at: datetime
+    id: str
+    usage: JsonObject
+    model: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class DeleteSession:
+    at: datetime
+
+
+StepAppend = AppendText | AppendRefusal | AppendReasoning | AppendToolCall | AppendWholeToolCall | AppendFunctionCall
+Command = (
+    StepAppend
+    | StartSession
+    | AssignOwner
+    | SetTitle
+    | SetMetadata
+    | IncrementCounter
+    | AddMessage
+    | BeginCompletion
+    | EndCompletion
+    | AddToolResult
+    | ReportUsage
+    | DeleteSession
+)

@@ -1,0 +1,254 @@
+"""decide(state, command) -> events: the only place where a wish is allowed, refused, or found to be done already.
+
+An empty tuple means that the command changes nothing: it was accepted before. Every refusal is a typed error.
+"""
+
+from __future__ import annotations
+
+from typing import assert_never
+
+from turnlog.domain.commands import (
+    AddMessage,
+    AddToolResult,
+    AppendFunctionCall,
+    AppendReasoning,
+    AppendRefusal,
+    AppendText,
+    AppendToolCall,
+    AppendWholeToolCall,
+    AssignOwner,
+    BeginCompletion,
+    Command,
+    DeleteSession,
+    EndCompletion,
+    IncrementCounter,
+    ReportUsage,
+    SetMetadata,
+    SetTitle,
+    StartSession,
+    StepAppend,
+)
+from turnlog.domain.errors import (
+    SessionExistsError,
+    SessionNotFoundError,
+    SessionOwnedError,
+    StepClosedError,
+    ToolCallConflictError,
+    ToolResultConflictError,
+    TurnInProgressError,
+    UnknownToolCallError,
+)
+from turnlog.domain.events import (
+    CompletionAbandoned,
+    CompletionStarted,
+    CounterIncremented,
+    FunctionCallDelta,
+    MessageAdded,
+    MetadataSet,
+    OwnerAssigned,
+    ReasoningDelta,
+    RefusalDelta,
+    SessionDeleted,
+    SessionEvent,
+    SessionStarted,
+    SessionTitled,
+    TextDelta,
+    ToolCallArgumentsDelta,
+    ToolCallNamed,
+    ToolCallStarted,
+    ToolResultAdded,
+    UsageReported,
+)
+from turnlog.domain.state import Active, AwaitedCall, CallHead, OpenStep, SessionState, Unborn
+from turnlog.domain.values import fingerprint
+
+Events = tuple[SessionEvent, ...]
+ABANDONED = "another completion was started"
+
+
+def decide(state: SessionState, command: Command) -> Events:
+    """The events that carry out `command`; none if it was carried out before.
+
+    Raises SessionNotFoundError where there is no session (any more), and the StepError, ToolResultError or session
+    error that says why the command is refused.
+    """
+    if isinstance(command, StartSession):
+        return _start(state, command)
+    if not isinstance(state, Active):
+        raise SessionNotFoundError(state.session_id)
+    if isinstance(command, StepAppend):
+        return _append(state, command)
+    return _decide_active(state, command)
+
+
+def _start(state: SessionState, command: StartSession) -> Events:
+    if isinstance(state, Unborn):
+        started = SessionStarted(at=command.at, user_id=command.user_id, title=command.title, metadata=command.metadata)
+        return (started,)
+    if isinstance(state, Active) and state.user_id == command.user_id:
+        return ()
+    raise SessionExistsError(f"session_id: {state.session_id} is taken")
+
+
+def _append(state: Active, command: StepAppend) -> Events:
+    step = state.open_steps.get(command.step_id)
+    if step is None:
+        raise StepClosedError(command.step_id)
+    match command:
+        case AppendText(at, step_id, text):
+            return (TextDelta(at=at, step_id=step_id, text=text),) if text else ()
+        case AppendReasoning(at, step_id, text, details):
+            return (ReasoningDelta(at=at, step_id=step_id, text=text, details=details),) if text or details else ()
+        case AppendRefusal(at, step_id, text):
+            return (RefusalDelta(at=at, step_id=step_id, text=text),) if text else ()
+        case AppendToolCall():
+            return _tool_call_fragment(step, command)
+        case AppendWholeToolCall():
+            return _whole_tool_call(step, command)
+        case AppendFunctionCall(at, step_id, name, arguments):
+            delta = FunctionCallDelta(at=at, step_id=step_id, name=name, arguments=arguments)
+            return (delta,) if name or arguments else ()
+        case _:
+            assert_never(command)
+
+
+def _tool_call_fragment(step: OpenStep, command: AppendToolCall) -> Events:
+    at, step_id, index = command.at, command.step_id, command.index
+    events: list[SessionEvent] = []
+    head = step.calls.get(index)
+    if head is None:
+        events.append(ToolCallStarted(at=at, step_id=step_id, index=index, id=command.id, name=command.name))
+    else:
+        named_id, name = head.id or command.id, _continued_name(head, command.name)
+        if (named_id, name) != (head.id, head.name):
+            events.append(ToolCallNamed(at=at, step_id=step_id, index=index, id=named_id, name=name))
+    if command.arguments:
+        delta = ToolCallArgumentsDelta(at=at, step_id=step_id, index=index, arguments=command.arguments)
+        events.append(delta)
+    return tuple(events)
+
+
+def _continued_name(head: CallHead, fragment: str) -> str:
+    # Some providers repeat the name with every fragment, others cut it in pieces: it goes on only as long as no
+    # arguments came, and never by what it already is.
+    if not fragment or head.has_arguments or fragment == head.name:
+        return head.name
+    return head.name + fragment
+
+
+def _whole_tool_call(step: OpenStep, command: AppendWholeToolCall) -> Events:
+    call = command.call
+    same = next((head for head in step.calls.values() if head.id == call.id), None) if call.id else None
+    if same is not None:
+        digest = fingerprint(call.arguments) if call.arguments else None
+        if same.name == call.name and same.whole == digest:
+            return ()
+        raise ToolCallConflictError(f"id: step {step.step_id} has another tool call {call.id!r}")
+    index = max(step.calls, default=-1) + 1
+    fragment = AppendToolCall(
+        at=command.at, step_id=step.step_id, index=index, id=call.id, name=call.name, arguments=call.arguments
+    )
+    return _tool_call_fragment(step, fragment)
+
+
+def _decide_active(
+    state: Active,
+    command: AssignOwner
+    | SetTitle
+    | SetMetadata
+    | IncrementCounter
+    | AddMessage
+    | BeginCompletion
+    | EndCompletion
+    | AddToolResult
+    | ReportUsage
+    | DeleteSession,
+) -> Events:
+    match command:
+        case AddMessage():
+            return _add_message(state, command)
+        case BeginCompletion():
+            return _begin(state, command)
+        case EndCompletion(end):
+            if end.step_id not in state.open_steps:
+                raise StepClosedError(end.step_id)
+            return (end,)
+        case AddToolResult():
+            return _add_result(state, command)
+        case SetTitle(at, title, only_if_empty):
+            unchanged = title == state.title or (only_if_empty and bool(state.title))
+            return () if unchanged else (SessionTitled(at=at, title=title),)
+        case SetMetadata(at, patch):
+            return (MetadataSet(at=at, patch=patch),) if patch else ()
+        case IncrementCounter(at, id_, counter, key, by):
+            return (CounterIncremented(at=at, id=id_, counter=counter, key=key, by=by),)
+        case ReportUsage(at, id_, usage, model):
+            return (UsageReported(at=at, id=id_, usage=usage, model=model),)
+        case AssignOwner(at, user_id):
+            if state.user_id is not None:
+                raise SessionOwnedError(f"session {state.session_id} has an owner")
+            return (OwnerAssigned(at=at, user_id=user_id),)
+        case DeleteSession(at):
+            return (SessionDeleted(at=at),)
+        case _:
+            assert_never(command)
+
+
+def _add_message(state: Active, command: AddMessage) -> Events:
+    if command.known or command.message_id in state.memory.message_ids:
+        return ()
+    added = MessageAdded(
+        at=command.at,
+        message_id=command.message_id,
+        role=command.role,
+        content=command.content,
+        name=command.name,
+        refusal=command.refusal,
+        tool_calls=command.tool_calls,
+        function_call=command.function_call,
+    )
+    return (added,)
+
+
+def _begin(state: Active, command: BeginCompletion) -> Events:
+    for step in state.open_steps.values():
+        if step.step_id in command.live:
+            raise TurnInProgressError(step.step_id, step.since)
+    abandoned = [CompletionAbandoned(at=command.at, step_id=step_id, reason=ABANDONED) for step_id in state.open_steps]
+    return (*abandoned, CompletionStarted(at=command.at, step_id=command.step_id, model=command.model))
+
+
+def _add_result(state: Active, command: AddToolResult) -> Events:
+    call = _awaited_call(state, command.call_id)
+    if call is None:
+        return _repeated_result(state, command)
+    if command.status == "pending" and call.pending == fingerprint(command.content):
+        return ()
+    result = ToolResultAdded(
+        at=command.at,
+        step_id=call.step_id,
+        index=call.index,
+        call_id=command.call_id,
+        status=command.status,
+        content=command.content,
+    )
+    return (result,)
+
+
+def _awaited_call(state: Active, call_id: str) -> AwaitedCall | None:
+    """The call of that id in the latest step that has one: an unanswered one, else the pending one."""
+    calls = [call for call in state.awaited if call.call_id == call_id]
+    if not calls:
+        return None
+    latest = [call for call in calls if call.step_id == calls[-1].step_id]
+    return next((call for call in latest if call.pending is None), latest[0])
+
+
+def _repeated_result(state: Active, command: AddToolResult) -> Events:
+    answered = state.memory.answered.get(command.call_id, command.answered)
+    if answered is None:
+        raise UnknownToolCallError(command.call_id)
+    # A pending result that arrives after the final one was only late: the final one stands.
+    if command.status == "pending" or fingerprint(command.status, command.content) == answered:
+        return ()
+    raise ToolResultConflictError(command.call_id)

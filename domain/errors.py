@@ -1,0 +1,146 @@
+"""Every error that turnlog raises.
+
+::
+
+    TurnlogError
+    +-- InvalidInputError            what the caller gave cannot be recorded; names the field
+    +-- SessionNotFoundError         unknown, deleted, or somebody else's: one answer for all three
+    +-- SessionExistsError           start_session with an id that is taken
+    +-- SessionOwnedError            assign_owner on a session that has an owner
+    +-- StepError
+    |   +-- TurnInProgressError      a second completion while one is open and alive
+    |   +-- StepClosedError          a delta for a step that has ended
+    |   +-- ToolCallConflictError    one call id, two different calls in one step
+    +-- ToolResultError
+    |   +-- UnknownToolCallError     no call of this id was ever made
+    |   +-- ToolResultConflictError  a second, different result for an answered call
+    +-- PromptError                  the prompt cannot be built as asked
+    +-- StoreError
+    |   +-- StoreUnavailableError    Postgres did not answer in time; the append may or may not be there
+    |   +-- AppendConflictError      other writers kept winning; nothing was stored
+    |   +-- AppendRefusedError       Postgres refused what was sent; nothing was stored
+    |   +-- SchemaVersionError       the database was made by a newer turnlog, or was never initialised
+    |   +-- UnreadableEventError     a stored event has an unknown topic or a broken body
+    +-- LogClosedError               the SessionLog was closed
+    +-- EmbeddedServersError         an embedded server did not start
+        +-- EmbeddedServersMissingError   the extra `embedded` is not installed
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+
+class TurnlogError(Exception):
+    """The base of every error that turnlog raises."""
+
+
+class InvalidInputError(TurnlogError, ValueError):
+    """Input that cannot be recorded. `field` names it (with a path inside it, such as `metadata.a[1]`)."""
+
+    def __init__(self, field: str, reason: str) -> None:
+        super().__init__(f"{field}: {reason}")
+        self.field = field
+        self.reason = reason
+
+
+class SessionNotFoundError(TurnlogError, LookupError):
+    """There is no such session for this principal: unknown, deleted, or owned by somebody else."""
+
+    def __init__(self, session_id: object) -> None:
+        super().__init__(f"no session {session_id}")
+        self.session_id = session_id
+
+
+class SessionExistsError(TurnlogError):
+    """`start_session` was given an id that is already taken."""
+
+
+class SessionOwnedError(TurnlogError):
+    """`assign_owner` on a session that already has an owner."""
+
+
+class StepError(TurnlogError):
+    """An append to a step, or the opening of one, was refused."""
+
+
+class TurnInProgressError(StepError):
+    """A second completion was started while one is open and its writer is alive."""
+
+    def __init__(self, step_id: str, since: datetime) -> None:
+        super().__init__(f"step {step_id} has been open since {since.isoformat()}")
+        self.step_id = step_id
+        self.since = since
+
+
+class StepClosedError(StepError):
+    """The step has ended, was taken over, or was never opened: nothing more can be appended to it."""
+
+    def __init__(self, step_id: str) -> None:
+        super().__init__(f"step {step_id} is not open")
+        self.step_id = step_id
+
+
+class ToolCallConflictError(StepError):
+    """The same call id was given in one step to two different calls."""
+
+
+class ToolResultError(TurnlogError):
+    """A tool result was refused."""
+
+
+class UnknownToolCallError(ToolResultError):
+    """No call of this id is waiting for a result, and none was ever answered."""
+
+    def __init__(self, call_id: str) -> None:
+        super().__init__(f"call_id: no tool call {call_id!r} in this session")
+        self.call_id = call_id
+
+
+class ToolResultConflictError(ToolResultError):
+    """The call already has a final result, and this one is different."""
+
+    def __init__(self, call_id: str) -> None:
+        super().__init__(f"content: tool call {call_id!r} already has another final result")
+        self.call_id = call_id
+
+
+class PromptError(TurnlogError):
+    """The prompt cannot be built as asked."""
+
+
+class StoreError(TurnlogError):
+    """The event store could not do what was asked."""
+
+
+class StoreUnavailableError(StoreError):
+    """Postgres could not be reached in time. An append that was under way may or may not be stored: a retry
+    with the same message_id or call id finds out, and changes nothing if it is."""
+
+
+class AppendConflictError(StoreError):
+    """Other writers kept taking the position. Nothing was stored."""
+
+
+class AppendRefusedError(StoreError):
+    """Postgres refused what was sent. Nothing was stored."""
+
+
+class SchemaVersionError(StoreError):
+    """The database holds the schema of another version of turnlog, or none."""
+
+
+class UnreadableEventError(StoreError):
+    """A stored event has a topic that this version does not know, or a body that does not parse."""
+
+
+class LogClosedError(TurnlogError):
+    """The SessionLog was closed."""
+
+
+class EmbeddedServersError(TurnlogError):
+    """An embedded server did not start."""
+
+
+class EmbeddedServersMissingError(EmbeddedServersError):
+    """The packages of the extra `embedded` are not installed."""

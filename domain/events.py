@@ -1,0 +1,262 @@
+"""The events: what happened, in the past tense, one frozen model each.
+
+A topic such as `text-delta.v1` is a stored name: it never follows a rename of the class. To change the shape of
+an event, add a class with the next version, and an upcaster from the old shape (see infrastructure/store/mapper).
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import ClassVar, Literal
+
+from turnlog.domain.values import Frozen, JsonObject, Text
+
+Role = Literal["system", "developer", "user", "assistant", "function"]
+ResultStatus = Literal["pending", "final", "error"]
+Content = Text | tuple[JsonObject, ...]
+
+
+class Event(Frozen):
+    """What every event has: the time at which it was decided (UTC)."""
+
+    topic: ClassVar[str]
+
+    at: datetime
+
+
+class SessionStarted(Event):
+    topic = "session-started.v1"
+
+    user_id: str | None
+    title: Text | None = None
+    metadata: JsonObject = {}
+
+
+class OwnerAssigned(Event):
+    topic = "owner-assigned.v1"
+
+    user_id: str
+
+
+class SessionTitled(Event):
+    topic = "session-titled.v1"
+
+    title: Text
+
+
+class MetadataSet(Event):
+    """`patch` is a JSON Merge Patch (RFC 7386)."""
+
+    topic = "metadata-set.v1"
+
+    patch: JsonObject
+
+
+class CounterIncremented(Event):
+    """`id` tells two equal increments apart."""
+
+    topic = "counter-incremented.v1"
+
+    id: str
+    counter: Text
+    key: Text
+    by: int
+
+
+class ToolCall(Frozen):
+    """A whole tool call, as it stands in an assistant message. `arguments` is the raw string."""
+
+    id: Text
+    name: Text
+    arguments: Text = ""
+
+
+class FunctionCall(Frozen):
+    """The legacy `function_call` of an assistant message."""
+
+    name: Text
+    arguments: Text = ""
+
+
+class MessageAdded(Event):
+    """A whole message. An assistant message that did not come as a stream is a step of its own, with
+    `message_id` as its step id."""
+
+    topic = "message-added.v1"
+
+    message_id: str
+    role: Role
+    content: Content | None
+    name: Text | None = None
+    refusal: Text | None = None
+    tool_calls: tuple[ToolCall, ...] = ()
+    function_call: FunctionCall | None = None
+
+
+class CompletionStarted(Event):
+    """Opens a step. `model` is what the handler asked for, where it said so."""
+
+    topic = "completion-started.v1"
+
+    step_id: str
+    model: Text | None = None
+
+
+class TextDelta(Event):
+    topic = "text-delta.v1"
+
+    step_id: str
+    text: Text
+
+
+class RefusalDelta(Event):
+    topic = "refusal-delta.v1"
+
+    step_id: str
+    text: Text
+
+
+class ReasoningDelta(Event):
+    """`details` are the provider's `reasoning_details` that hold more than the text (signatures, encrypted
+    blocks), verbatim: a later request must send them back unchanged."""
+
+    topic = "reasoning-delta.v1"
+
+    step_id: str
+    text: Text = ""
+    details: tuple[JsonObject, ...] = ()
+
+
+class ToolCallStarted(Event):
+    """Inside a step a call is known by its index, never by its id alone: ids come back in later turns."""
+
+    topic = "tool-call-started.v1"
+
+    step_id: str
+    index: int
+    id: Text = ""
+    name: Text = ""
+
+
+class ToolCallNamed(Event):
+    """The id or the name of a call came, or went on, after its first fragment. `name` is the whole name."""
+
+    topic = "tool-call-named.v1"
+
+    step_id: str
+    index: int
+    id: Text
+    name: Text
+
+
+class ToolCallArgumentsDelta(Event):
+    topic = "tool-call-arguments-delta.v1"
+
+    step_id: str
+    index: int
+    arguments: Text
+
+
+class FunctionCallDelta(Event):
+    """A fragment of the legacy `function_call`; `name` in the first one."""
+
+    topic = "function-call-delta.v1"
+
+    step_id: str
+    name: Text = ""
+    arguments: Text = ""
+
+
+class CompletionEnded(Event):
+    """What the four ends of a step share. `model` and `response_id` are what the provider reported."""
+
+    step_id: str
+    model: Text | None = None
+    response_id: Text | None = None
+    usage: JsonObject | None = None
+
+
+class CompletionFinished(CompletionEnded):
+    """The natural end of the stream."""
+
+    topic = "completion-finished.v1"
+
+    finish_reason: Text | None
+
+
+class CompletionInterrupted(CompletionEnded):
+    """Stopped from this side: cancelled, or closed early. The partial stays."""
+
+    topic = "completion-interrupted.v1"
+
+    reason: Text
+
+
+class CompletionFailed(CompletionEnded):
+    """The provider or the handler raised. The partial stays."""
+
+    topic = "completion-failed.v1"
+
+    error: Text
+
+
+class CompletionAbandoned(CompletionEnded):
+    """The writer is gone and somebody else closed its step. The partial stays."""
+
+    topic = "completion-abandoned.v1"
+
+    reason: Text
+
+
+class ToolResultAdded(Event):
+    """`step_id` and `index` name the call that it answers, so that no reader has to search for it."""
+
+    topic = "tool-result-added.v1"
+
+    step_id: str
+    index: int
+    call_id: Text
+    status: ResultStatus
+    content: Content
+
+
+class UsageReported(Event):
+    """Usage outside a recorded step. `id` tells two equal reports apart."""
+
+    topic = "usage-reported.v1"
+
+    id: str
+    model: Text | None = None
+    usage: JsonObject
+
+
+class SessionDeleted(Event):
+    topic = "session-deleted.v1"
+
+
+StepDelta = (
+    TextDelta
+    | RefusalDelta
+    | ReasoningDelta
+    | ToolCallStarted
+    | ToolCallNamed
+    | ToolCallArgumentsDelta
+    | FunctionCallDelta
+)
+StepEnd = CompletionFinished | CompletionInterrupted | CompletionFailed | CompletionAbandoned
+SessionEvent = (
+    SessionStarted
+    | OwnerAssigned
+    | SessionTitled
+    | MetadataSet
+    | CounterIncremented
+    | MessageAdded
+    | CompletionStarted
+    | StepDelta
+    | StepEnd
+    | ToolResultAdded
+    | UsageReported
+    | SessionDeleted
+)
+
+EVENT_TYPES: tuple[type[SessionEvent], ...] = SessionEvent.__args__

@@ -1,0 +1,147 @@
+"""evolve(state, event) -> state: what an event changes for later decisions. Total: no event makes it raise."""
+
+from __future__ import annotations
+
+from typing import assert_never
+
+from turnlog.domain.events import (
+    CompletionAbandoned,
+    CompletionFailed,
+    CompletionFinished,
+    CompletionInterrupted,
+    CompletionStarted,
+    CounterIncremented,
+    FunctionCallDelta,
+    MessageAdded,
+    MetadataSet,
+    OwnerAssigned,
+    ReasoningDelta,
+    RefusalDelta,
+    SessionDeleted,
+    SessionEvent,
+    SessionStarted,
+    SessionTitled,
+    TextDelta,
+    ToolCallArgumentsDelta,
+    ToolCallNamed,
+    ToolCallStarted,
+    ToolResultAdded,
+    UsageReported,
+)
+from turnlog.domain.state import Active, AwaitedCall, CallHead, Deleted, Memory, OpenStep, SessionState, Unborn
+from turnlog.domain.values import fingerprint
+
+
+def evolve(state: SessionState, event: SessionEvent) -> SessionState:
+    """The state after `event`. An event that does not fit the state changes nothing."""
+    if isinstance(state, Active):
+        return _evolve_active(state, event)
+    if isinstance(state, Unborn) and isinstance(event, SessionStarted):
+        return Active(
+            session_id=state.session_id,
+            user_id=event.user_id,
+            title=event.title,
+            started_at=event.at,
+            memory=Memory(complete=True),
+        )
+    return state
+
+
+def _evolve_active(state: Active, event: SessionEvent) -> SessionState:
+    match event:
+        case TextDelta() | ReasoningDelta() | RefusalDelta() | FunctionCallDelta():
+            return state
+        case ToolCallArgumentsDelta():
+            return _arguments_came(state, event)
+        case ToolCallStarted():
+            return _call_started(state, event)
+        case ToolCallNamed():
+            return _call_named(state, event)
+        case CompletionStarted():
+            step = OpenStep(step_id=event.step_id, since=event.at)
+            return state.model_copy(update={"open_steps": {**state.open_steps, event.step_id: step}})
+        case CompletionFinished() | CompletionInterrupted() | CompletionFailed() | CompletionAbandoned():
+            steps = {key: step for key, step in state.open_steps.items() if key != event.step_id}
+            return state.model_copy(update={"open_steps": steps})
+        case MessageAdded():
+            return _message_added(state, event)
+        case ToolResultAdded():
+            return _result_added(state, event)
+        case OwnerAssigned():
+            return state.model_copy(update={"user_id": event.user_id})
+        case SessionTitled():
+            return state.model_copy(update={"title": event.title})
+        case SessionDeleted():
+            return Deleted(session_id=state.session_id)
+        case SessionStarted() | MetadataSet() | CounterIncremented() | UsageReported():
+            return state
+        case _:
+            assert_never(event)
+
+
+def _call_started(state: Active, event: ToolCallStarted) -> Active:
+    step = state.open_steps.get(event.step_id)
+    if step is None or event.index in step.calls:
+        return state
+    head = CallHead(index=event.index, id=event.id, name=event.name)
+    awaited = AwaitedCall(step_id=event.step_id, index=event.index, call_id=event.id)
+    return _with_head(state, step, head).model_copy(update={"awaited": (*state.awaited, awaited)})
+
+
+def _call_named(state: Active, event: ToolCallNamed) -> Active:
+    step = state.open_steps.get(event.step_id)
+    head = step.calls.get(event.index) if step else None
+    if step is None or head is None:
+        return state
+    awaited = tuple(
+        call.model_copy(update={"call_id": event.id}) if _is(call, event.step_id, event.index) else call
+        for call in state.awaited
+    )
+    named = head.model_copy(update={"id": event.id, "name": event.name})
+    return _with_head(state, step, named).model_copy(update={"awaited": awaited})
+
+
+def _arguments_came(state: Active, event: ToolCallArgumentsDelta) -> Active:
+    step = state.open_steps.get(event.step_id)
+    head = step.calls.get(event.index) if step else None
+    if step is None or head is None or (head.has_arguments and head.whole is None):
+        return state
+    # A call that came in one piece has exactly one arguments event: its fingerprint tells a redelivery apart.
+    whole = None if head.has_arguments else fingerprint(event.arguments)
+    return _with_head(state, step, head.model_copy(update={"has_arguments": True, "whole": whole}))
+
+
+def _with_head(state: Active, step: OpenStep, head: CallHead) -> Active:
+    changed = step.model_copy(update={"calls": {**step.calls, head.index: head}})
+    return state.model_copy(update={"open_steps": {**state.open_steps, step.step_id: changed}})
+
+
+def _message_added(state: Active, event: MessageAdded) -> Active:
+    calls = tuple(
+        AwaitedCall(step_id=event.message_id, index=index, call_id=call.id)
+        for index, call in enumerate(event.tool_calls)
+    )
+    memory = state.memory.with_message(event.message_id)
+    return state.model_copy(update={"awaited": state.awaited + calls, "memory": memory})
+
+
+def _result_added(state: Active, event: ToolResultAdded) -> Active:
+    if event.status == "pending":
+        pending = fingerprint(event.content)
+        awaited = tuple(
+            call.model_copy(update={"pending": pending}) if _is(call, event.step_id, event.index) else call
+            for call in state.awaited
+        )
+        return state.model_copy(update={"awaited": awaited})
+    awaited = tuple(call for call in state.awaited if not _is(call, event.step_id, event.index))
+    memory = state.memory.with_answer(event.call_id, result_fingerprint(event))
+    return state.model_copy(update={"awaited": awaited, "memory": memory})
+
+
+def _is(call: AwaitedCall, step_id: str, index: int) -> bool:
+    return call.step_id == step_id and call.index == index
+
+
+def result_fingerprint(event: ToolResultAdded) -> str:
+    """What two deliveries of one final result share."""
+    return fingerprint(event.status, event.content)

@@ -1,0 +1,100 @@
+"""What `decide` has to know of a session, and no more: it stays small however long the session grows.
+
+Old message ids and answered calls are forgotten from the state; the store remembers them (`Memory.complete` says
+whether a look there is needed).
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Annotated, Literal
+from uuid import UUID
+
+from pydantic import Field
+
+from turnlog.domain.values import Frozen, Text
+
+MEMORY_LIMIT = 512
+
+
+class CallHead(Frozen):
+    """A call of an open step. `whole` is the fingerprint of a call that came in one piece."""
+
+    index: int
+    id: Text
+    name: Text
+    has_arguments: bool = False
+    whole: str | None = None
+
+
+class OpenStep(Frozen):
+    """A step whose response is still coming."""
+
+    step_id: str
+    since: datetime
+    calls: dict[int, CallHead] = {}
+
+
+class AwaitedCall(Frozen):
+    """A call without a final result; `pending` is the fingerprint of its pending one, if it has one."""
+
+    step_id: str
+    index: int
+    call_id: Text
+    pending: str | None = None
+
+
+class Memory(Frozen):
+    """Recent ids, to tell a retry from something new. Complete only as long as nothing was forgotten."""
+
+    message_ids: frozenset[str] = frozenset()
+    answered: dict[str, str] = {}
+    complete: bool = False
+
+    def with_message(self, message_id: str) -> Memory:
+        """Also remembers this message id; starts over when full."""
+        full = len(self.message_ids) >= MEMORY_LIMIT
+        ids = frozenset((message_id,)) if full else self.message_ids | {message_id}
+        return Memory(message_ids=ids, answered=self.answered, complete=self.complete and not full)
+
+    def with_answer(self, call_id: str, digest: str) -> Memory:
+        """Also remembers the fingerprint of a final result; starts over when full."""
+        full = len(self.answered) >= MEMORY_LIMIT
+        answered = {call_id: digest} if full else {**self.answered, call_id: digest}
+        return Memory(message_ids=self.message_ids, answered=answered, complete=self.complete and not full)
+
+
+class Unborn(Frozen):
+    """No event yet."""
+
+    kind: Literal["unborn"] = "unborn"
+    session_id: UUID
+
+
+class Active(Frozen):
+    """A session that can be appended to."""
+
+    kind: Literal["active"] = "active"
+    session_id: UUID
+    user_id: str | None
+    title: Text | None
+    started_at: datetime
+    open_steps: dict[str, OpenStep] = {}
+    awaited: tuple[AwaitedCall, ...] = ()
+    memory: Memory = Field(default=Memory(), exclude=True)
+
+
+class Deleted(Frozen):
+    """Nothing can be appended any more, by anybody."""
+
+    kind: Literal["deleted"] = "deleted"
+    session_id: UUID
+
+
+SessionState = Unborn | Active | Deleted
+AnyState = Annotated[SessionState, Field(discriminator="kind")]
+
+
+def initial_state(session_id: UUID) -> SessionState:
+    """The state before the first event."""
+    return Unborn(session_id=session_id)

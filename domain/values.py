@@ -1,0 +1,131 @@
+"""The base of every frozen value, and text that may hold what JSON cannot.
+
+Models emit NUL and lone surrogates (an emoji cut in two by a tokenizer arrives as two halves in two deltas).
+Both must come back exactly. NUL is plain JSON. A lone surrogate is not Unicode text, so neither pydantic nor
+Postgres' text type takes it; values are therefore kept as bytes, and a value with a surrogate is written and
+read by Python's own json with the `surrogatepass` encoding, which keeps each half as it came.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+from typing import Annotated, Any, Self
+
+from pydantic import BaseModel, ConfigDict, GetCoreSchemaHandler
+from pydantic_core import CoreSchema, PydanticSerializationError, core_schema
+
+from turnlog.domain.errors import InvalidInputError
+
+MAX_JSON_DEPTH = 100
+
+
+class _AnyText:
+    """Accepts every Python str; pydantic's own str refuses lone surrogates."""
+
+    @classmethod
+    def __get_pydantic_core_schema__(cls, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        return core_schema.json_or_python_schema(
+            json_schema=core_schema.str_schema(), python_schema=core_schema.is_instance_schema(str)
+        )
+
+
+Text = Annotated[str, _AnyText]
+JsonObject = dict[str, Any]
+
+
+class Frozen(BaseModel):
+    """An immutable value that round-trips through JSON, surrogates included."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    def to_json(self) -> bytes:
+        """UTF-8 JSON; where a text holds lone surrogates, UTF-8 with `surrogatepass`."""
+        try:
+            return self.__pydantic_serializer__.to_json(self)
+        except PydanticSerializationError:
+            data = json.dumps(self.model_dump(mode="json"), ensure_ascii=False, separators=(",", ":"))
+            return data.encode("utf-8", "surrogatepass")
+
+    @classmethod
+    def from_json(cls, data: bytes) -> Self:
+        """The value that `to_json` wrote. Raises ValueError (pydantic's ValidationError) for anything else."""
+        try:
+            return cls.__pydantic_validator__.validate_json(data)  # type: ignore[no-any-return]
+        except ValueError:
+            if not _has_surrogate_bytes(data):
+                raise
+            return cls.model_validate(json.loads(data.decode("utf-8", "surrogatepass")))
+
+    def model_dump_json(self, **options: Any) -> str:
+        """As pydantic's; a lone surrogate is written as a JSON escape instead of raising."""
+        try:
+            return super().model_dump_json(**options)
+        except PydanticSerializationError:
+            indent = options.pop("indent", None)
+            return json.dumps(self.model_dump(mode="json", **options), indent=indent)
+
+    @classmethod
+    def model_validate_json(cls, json_data: str | bytes | bytearray, **options: Any) -> Self:
+        """As pydantic's; also reads the escapes that `model_dump_json` writes for lone surrogates."""
+        try:
+            return super().model_validate_json(json_data, **options)
+        except ValueError:
+            if b"\\ud" not in (json_data.encode() if isinstance(json_data, str) else json_data).lower():
+                raise
+            return cls.model_validate(json.loads(json_data), **options)
+
+
+def _has_surrogate_bytes(data: bytes) -> bool:
+    try:
+        data.decode("utf-8")
+    except UnicodeDecodeError:
+        return True
+    return False
+
+
+def json_copy(value: Any, field: str, depth: int = 0) -> Any:
+    """A deep copy of `value` if it is JSON: dicts with str keys, lists, str, bool, int, finite floats, None.
+
+    Raises InvalidInputError that names the place inside `field`.
+    """
+    if depth > MAX_JSON_DEPTH:
+        raise InvalidInputError(field, f"is nested deeper than {MAX_JSON_DEPTH} levels")
+    if value is None or isinstance(value, str | bool | int):
+        return value
+    if isinstance(value, float):
+        if not math.isfinite(value):
+            raise InvalidInputError(field, f"{value!r} is not a finite number")
+        return value
+    if isinstance(value, dict):
+        return {_json_key(key, field): json_copy(item, f"{field}.{key}", depth + 1) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [json_copy(item, f"{field}[{i}]", depth + 1) for i, item in enumerate(value)]
+    raise InvalidInputError(field, f"a {type(value).__name__} is not JSON")
+
+
+def _json_key(key: Any, field: str) -> str:
+    if not isinstance(key, str):
+        raise InvalidInputError(field, f"key {key!r} is not a string")
+    return key
+
+
+def fingerprint(*parts: Any) -> str:
+    """A short stable digest of JSON-like parts: equal for equal content, for telling a retry from a change."""
+    data = json.dumps(parts, ensure_ascii=True, sort_keys=True, separators=(",", ":"))
+    return hashlib.blake2b(data.encode(), digest_size=16).hexdigest()
+
+
+def merge_patch(target: JsonObject, patch: JsonObject) -> JsonObject:
+    """JSON Merge Patch (RFC 7386): nested objects are merged, null removes a key, all else replaces."""
+    merged = dict(target)
+    for key, value in patch.items():
+        if value is None:
+            merged.pop(key, None)
+        elif isinstance(value, dict):
+            current = merged.get(key)
+            merged[key] = merge_patch(current if isinstance(current, dict) else {}, value)
+        else:
+            merged[key] = value
+    return merged

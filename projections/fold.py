@@ -1,0 +1,204 @@
+"""What a turn and a step are while events still change them: parts in lists, joined once when frozen.
+
+Appending to an immutable text a delta at a time would cost the square of its length.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from turnlog.domain.events import (
+    CompletionAbandoned,
+    CompletionFailed,
+    CompletionFinished,
+    CompletionInterrupted,
+    FunctionCall,
+    FunctionCallDelta,
+    ReasoningDelta,
+    StepEnd,
+    ToolCallArgumentsDelta,
+    ToolCallNamed,
+    ToolCallStarted,
+)
+from turnlog.domain.values import JsonObject
+from turnlog.projections.view import (
+    Fault,
+    Message,
+    Step,
+    StepMessage,
+    StepStatus,
+    StepToolCall,
+    ToolResult,
+    Turn,
+    UsageEntry,
+)
+
+STATUS_OF_END: dict[type[StepEnd], StepStatus] = {
+    CompletionFinished: "finished",
+    CompletionInterrupted: "interrupted",
+    CompletionFailed: "failed",
+    CompletionAbandoned: "abandoned",
+}
+
+
+class CallFold:
+    """A tool call whose arguments still come."""
+
+    __slots__ = ("arguments", "id", "name")
+
+    def __init__(self, id: str, name: str, arguments: str = "") -> None:  # noqa: A002 the field's name
+        self.id = id
+        self.name = name
+        self.arguments = [arguments]
+
+
+class StepFold:
+    """An open step."""
+
+    __slots__ = ("base", "calls", "content", "details", "function_arguments", "function_name", "reasoning", "refusal")
+
+    def __init__(self, base: Step) -> None:
+        message = base.message
+        self.base = base
+        self.content = [message.content] if isinstance(message.content, str) else []
+        self.refusal = [] if message.refusal is None else [message.refusal]
+        self.reasoning = [] if message.reasoning is None else [message.reasoning]
+        self.details: list[JsonObject] = list(message.reasoning_details)
+        self.calls = {call.index: CallFold(call.id, call.name, call.arguments) for call in message.tool_calls}
+        function = message.function_call
+        self.function_name = [function.name] if function else []
+        self.function_arguments = [function.arguments] if function else []
+
+    def reasoning_came(self, event: ReasoningDelta) -> None:
+        if event.text:
+            self.reasoning.append(event.text)
+        self.details.extend(event.details)
+
+    def call_started(self, event: ToolCallStarted) -> bool:
+        if event.index in self.calls:
+            return False
+        self.calls[event.index] = CallFold(event.id, event.name)
+        return True
+
+    def call_named(self, event: ToolCallNamed) -> bool:
+        call = self.calls.get(event.index)
+        if call is None:
+            return False
+        call.id, call.name = event.id, event.name
+        return True
+
+    def arguments_came(self, event: ToolCallArgumentsDelta) -> bool:
+        call = self.calls.get(event.index)
+        if call is None:
+            return False
+        call.arguments.append(event.arguments)
+        return True
+
+    def function_came(self, event: FunctionCallDelta) -> None:
+        self.function_name.append(event.name)
+        self.function_arguments.append(event.arguments)
+
+    def result_came(self, result: ToolResult) -> bool:
+        if result.index not in self.calls:
+            return False
+        self.base = with_result(self.base, result)
+        return True
+
+    def freeze(self) -> Step:
+        """The step as it is now."""
+        return self.base.model_copy(update={"message": self._message()})
+
+    def ended(self, event: StepEnd) -> Step:
+        """The step as the event closes it."""
+        return self.freeze().model_copy(
+            update={
+                "status": STATUS_OF_END[type(event)],
+                "finish_reason": event.finish_reason if isinstance(event, CompletionFinished) else None,
+                "note": _note(event),
+                "model": event.model or self.base.model,
+                "response_id": event.response_id,
+                "usage": event.usage,
+                "ended_at": event.at,
+            }
+        )
+
+    def _message(self) -> StepMessage:
+        return StepMessage(
+            content=_joined(self.content),
+            refusal=_joined(self.refusal),
+            reasoning=_joined(self.reasoning),
+            reasoning_details=tuple(self.details),
+            tool_calls=tuple(self._call(index) for index in sorted(self.calls)),
+            function_call=self._function_call(),
+        )
+
+    def _call(self, index: int) -> StepToolCall:
+        call = self.calls[index]
+        call.arguments = ["".join(call.arguments)]
+        return StepToolCall(index=index, id=call.id, name=call.name, arguments=call.arguments[0])
+
+    def _function_call(self) -> FunctionCall | None:
+        if not self.function_name:
+            return None
+        return FunctionCall(name="".join(self.function_name), arguments="".join(self.function_arguments))
+
+
+def _joined(parts: list[str]) -> str | None:
+    if not parts:
+        return None
+    # Kept joined, so that a view read again and again in mid-stream does not join the same parts each time.
+    parts[:] = ["".join(parts)]
+    return parts[0]
+
+
+def _note(event: StepEnd) -> str | None:
+    match event:
+        case CompletionFailed():
+            return event.error
+        case CompletionInterrupted() | CompletionAbandoned():
+            return event.reason
+        case CompletionFinished():
+            return None
+
+
+def with_result(step: Step, result: ToolResult) -> Step:
+    """The step with this as the latest result of its call, at the place of an earlier one."""
+    known = {old.index: old for old in step.tool_results}
+    known[result.index] = result
+    return step.model_copy(update={"tool_results": tuple(known.values())})
+
+
+class TurnFold:
+    """A turn that events still change."""
+
+    __slots__ = ("faults", "index", "messages", "position", "steps", "usage_reports")
+
+    def __init__(self, turn: Turn) -> None:
+        self.index = turn.index
+        self.position = turn.position
+        self.messages: list[Message] = list(turn.messages)
+        self.steps: dict[str, Step | StepFold] = {
+            step.step_id: StepFold(step) if step.status == "open" else step for step in turn.steps
+        }
+        self.usage_reports: list[UsageEntry] = list(turn.usage_reports)
+        self.faults: list[Fault] = list(turn.faults)
+
+    def freeze(self) -> Turn:
+        """The turn as it is now."""
+        return Turn(
+            index=self.index,
+            position=self.position,
+            messages=tuple(self.messages),
+            steps=tuple(step.freeze() if isinstance(step, StepFold) else step for step in self.steps.values()),
+            usage_reports=tuple(self.usage_reports),
+            faults=tuple(self.faults),
+        )
+
+    def is_open(self) -> bool:
+        return any(isinstance(step, StepFold) for step in self.steps.values())
+
+
+def new_step(step_id: str, position: int, model: str | None, at: datetime) -> StepFold:
+    """An open step without a message yet."""
+    step = Step(step_id=step_id, position=position, message=StepMessage(), status="open", model=model, started_at=at)
+    return StepFold(step)

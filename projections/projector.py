@@ -1,0 +1,359 @@
+"""The projector: folds recorded events into turns and steps, each event filed under the step that it names.
+
+It can stop after any event, be kept as a head and pages, and go on from there with the same outcome. The
+pages are the closed turns, which change no more but for a late tool result; the head is all the rest.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from datetime import datetime
+from typing import Any, ClassVar
+from uuid import UUID
+
+from turnlog.domain import events as e
+from turnlog.domain.evolve import evolve
+from turnlog.domain.recorded import RecordedEvent
+from turnlog.domain.state import Active, AnyState, SessionState, initial_state
+from turnlog.domain.values import Frozen, JsonObject, Text, merge_patch
+from turnlog.projections.fold import StepFold, TurnFold, new_step, with_result
+from turnlog.projections.usage import total_usage
+from turnlog.projections.view import (
+    Fault,
+    Message,
+    SessionView,
+    Step,
+    StepMessage,
+    StepToolCall,
+    ToolResult,
+    Turn,
+    UsageEntry,
+)
+
+VIEW_SCHEMA = 1
+"""The version of the kept shapes. A head or page of another version is not read but folded anew."""
+
+
+class SessionHead(Frozen):
+    """All of a projection but its closed turns. `state` is what the next decision starts from."""
+
+    session_id: UUID
+    user_id: str | None
+    title: Text | None
+    metadata: JsonObject
+    counters: dict[str, dict[str, int]]
+    version: int
+    started_at: datetime
+    updated_at: datetime
+    closed_turns: int
+    turns: tuple[Turn, ...]
+    state: AnyState
+
+
+class Projector:
+    """A fold in progress. `version` is the position of the last event that it has seen (0: none)."""
+
+    def __init__(self, session_id: UUID) -> None:
+        self.session_id = session_id
+        self.version = 0
+        self.state: SessionState = initial_state(session_id)
+        self._user_id: str | None = None
+        self._title: str | None = None
+        self._metadata: JsonObject = {}
+        self._counters: dict[str, dict[str, int]] = {}
+        self._started_at: datetime | None = None
+        self._updated_at: datetime | None = None
+        self._turns: list[Turn | TurnFold] = []
+        self._turn_of: dict[str, int] = {}
+        self._open: dict[str, tuple[StepFold, TurnFold]] = {}
+
+    @classmethod
+    def resume(cls, head: SessionHead, pages: Iterable[Turn]) -> Projector:
+        """The projector that `head` and `pages` (all closed turns, in order) were taken from."""
+        self = cls(head.session_id)
+        self.version, self.state = head.version, head.state
+        self._user_id, self._title = head.user_id, head.title
+        self._metadata = head.metadata
+        self._counters = {name: dict(keys) for name, keys in head.counters.items()}
+        self._started_at, self._updated_at = head.started_at, head.updated_at
+        self._turns = [*pages]
+        for turn in head.turns:
+            self._turns.append(TurnFold(turn))
+        for turn in (*self._turns,):
+            self._index(turn)
+        return self
+
+    @property
+    def exists(self) -> bool:
+        """Whether the session was started and not deleted."""
+        return isinstance(self.state, Active)
+
+    def apply(self, recorded: RecordedEvent) -> None:
+        """Folds one event in. An event that was seen already changes nothing."""
+        if recorded.position <= self.version:
+            return
+        event = recorded.event
+        self.version = recorded.position
+        self.state = evolve(self.state, event)
+        self._updated_at = event.at
+        self._FOLDS[type(event)](self, event, recorded.position)
+
+    def apply_all(self, events: Iterable[RecordedEvent]) -> Projector:
+        """Folds the events in, in order."""
+        for event in events:
+            self.apply(event)
+        return self
+
+    def view(self) -> SessionView:
+        """The session as it is now. The session must have been started."""
+        turns = tuple(self._frozen(index) for index in range(len(self._turns)))
+        return SessionView(
+            session_id=self.session_id,
+            user_id=self._user_id,
+            title=self._title,
+            metadata=self._metadata,
+            counters=self._counters,
+            version=self.version,
+            started_at=self._time(self._started_at),
+            updated_at=self._time(self._updated_at),
+            turns=turns,
+            usage=total_usage(turns),
+        )
+
+    def head(self) -> SessionHead:
+        """All but the closed turns, for keeping."""
+        closed = self._closed_turns()
+        return SessionHead(
+            session_id=self.session_id,
+            user_id=self._user_id,
+            title=self._title,
+            metadata=self._metadata,
+            counters=self._counters,
+            version=self.version,
+            started_at=self._time(self._started_at),
+            updated_at=self._time(self._updated_at),
+            closed_turns=closed,
+            turns=tuple(self._frozen(index) for index in range(closed, len(self._turns))),
+            state=self.state,
+        )
+
+    def pages(self, after: int = 0) -> tuple[Turn, ...]:
+        """The closed turns that an event after the position `after` has changed, for keeping."""
+        closed = range(self._closed_turns())
+        return tuple(self._frozen(index) for index in closed if self._turns[index].position > after)
+
+    # The turns
+
+    def _closed_turns(self) -> int:
+        for index, turn in enumerate(self._turns):
+            if index == len(self._turns) - 1 or (isinstance(turn, TurnFold) and turn.is_open()):
+                return index
+        return 0
+
+    def _frozen(self, index: int) -> Turn:
+        turn = self._turns[index]
+        return turn.freeze() if isinstance(turn, TurnFold) else turn
+
+    def _index(self, turn: Turn | TurnFold) -> None:
+        if isinstance(turn, Turn):
+            self._turn_of.update((step.step_id, turn.index) for step in turn.steps)
+            return
+        for step_id, step in turn.steps.items():
+            self._turn_of[step_id] = turn.index
+            if isinstance(step, StepFold):
+                self._open[step_id] = (step, turn)
+
+    def _turn(self, position: int) -> TurnFold:
+        """The latest turn, which the event at `position` changes."""
+        if not self._turns:
+            self._turns.append(TurnFold(Turn(index=0, position=position)))
+        return self._thawed(len(self._turns) - 1, position)
+
+    def _thawed(self, index: int, position: int) -> TurnFold:
+        turn = self._turns[index]
+        if isinstance(turn, Turn):
+            turn = self._turns[index] = TurnFold(turn)
+        turn.position = position
+        return turn
+
+    def _fault(self, kind: Any, position: int, message: str) -> None:
+        self._turn(position).faults.append(Fault(kind=kind, position=position, message=message))
+
+    def _open_step(self, step_id: str, position: int) -> StepFold | None:
+        found = self._open.get(step_id)
+        if found is None:
+            known = step_id in self._turn_of
+            kind, why = ("closed_step", "has ended") if known else ("unknown_step", "was never opened")
+            self._fault(kind, position, f"an event for step {step_id}, which {why}")
+            return None
+        found[1].position = position
+        return found[0]
+
+    def _add_step(self, step_id: str, step: Step | StepFold, position: int) -> None:
+        if step_id in self._turn_of:
+            self._fault("repeated_step", position, f"step {step_id} was opened twice")
+            return
+        turn = self._turn(position)
+        turn.steps[step_id] = step
+        self._turn_of[step_id] = turn.index
+        if isinstance(step, StepFold):
+            self._open[step_id] = (step, turn)
+
+    # One method an event
+
+    def _session_started(self, event: e.SessionStarted, _position: int) -> None:
+        if self._started_at is None:
+            self._user_id, self._title, self._metadata = event.user_id, event.title, event.metadata
+            self._started_at = event.at
+
+    def _owner_assigned(self, event: e.OwnerAssigned, _position: int) -> None:
+        self._user_id = event.user_id
+
+    def _titled(self, event: e.SessionTitled, _position: int) -> None:
+        self._title = event.title
+
+    def _metadata_set(self, event: e.MetadataSet, _position: int) -> None:
+        self._metadata = merge_patch(self._metadata, event.patch)
+
+    def _counted(self, event: e.CounterIncremented, _position: int) -> None:
+        keys = self._counters.get(event.counter, {})
+        self._counters = {**self._counters, event.counter: {**keys, event.key: keys.get(event.key, 0) + event.by}}
+
+    def _message_added(self, event: e.MessageAdded, position: int) -> None:
+        if event.role == "assistant":
+            self._add_step(event.message_id, _whole_step(event, position), position)
+            return
+        turn = self._turn(position)
+        if event.role == "user" and turn.steps:
+            turn = TurnFold(Turn(index=turn.index + 1, position=position))
+            self._turns.append(turn)
+        message = Message(
+            message_id=event.message_id,
+            position=position,
+            role=event.role,
+            content=event.content,
+            name=event.name,
+            at=event.at,
+        )
+        turn.messages.append(message)
+
+    def _completion_started(self, event: e.CompletionStarted, position: int) -> None:
+        self._add_step(event.step_id, new_step(event.step_id, position, event.model, event.at), position)
+
+    def _text(self, event: e.TextDelta, position: int) -> None:
+        if step := self._open_step(event.step_id, position):
+            step.content.append(event.text)
+
+    def _refusal(self, event: e.RefusalDelta, position: int) -> None:
+        if step := self._open_step(event.step_id, position):
+            step.refusal.append(event.text)
+
+    def _reasoning(self, event: e.ReasoningDelta, position: int) -> None:
+        if step := self._open_step(event.step_id, position):
+            step.reasoning_came(event)
+
+    def _call_started(self, event: e.ToolCallStarted, position: int) -> None:
+        step = self._open_step(event.step_id, position)
+        if step and not step.call_started(event):
+            self._fault("unknown_call", position, f"call {event.index} of step {event.step_id} was opened twice")
+
+    def _call_changed(self, event: e.ToolCallNamed | e.ToolCallArgumentsDelta, position: int) -> None:
+        step = self._open_step(event.step_id, position)
+        if step is None:
+            return
+        known = step.call_named(event) if isinstance(event, e.ToolCallNamed) else step.arguments_came(event)
+        if not known:
+            self._fault("unknown_call", position, f"step {event.step_id} has no call {event.index}")
+
+    def _function(self, event: e.FunctionCallDelta, position: int) -> None:
+        if step := self._open_step(event.step_id, position):
+            step.function_came(event)
+
+    def _ended(self, event: e.StepEnd, position: int) -> None:
+        if step := self._open_step(event.step_id, position):
+            _, turn = self._open.pop(event.step_id)
+            turn.steps[event.step_id] = step.ended(event)
+
+    def _result_added(self, event: e.ToolResultAdded, position: int) -> None:
+        result = ToolResult(
+            call_id=event.call_id,
+            index=event.index,
+            status=event.status,
+            content=event.content,
+            position=position,
+            at=event.at,
+        )
+        if not self._file_result(event.step_id, result):
+            self._fault("orphan_result", position, f"a result for {event.call_id!r}, which no step has called")
+
+    def _file_result(self, step_id: str, result: ToolResult) -> bool:
+        index = self._turn_of.get(step_id)
+        if index is None:
+            return False
+        turn = self._thawed(index, result.position)
+        step = turn.steps[step_id]
+        if isinstance(step, StepFold):
+            return step.result_came(result)
+        if all(call.index != result.index for call in step.message.tool_calls):
+            return False
+        turn.steps[step_id] = with_result(step, result)
+        return True
+
+    def _usage_reported(self, event: e.UsageReported, position: int) -> None:
+        entry = UsageEntry(step_id=None, position=position, model=event.model, usage=event.usage)
+        self._turn(position).usage_reports.append(entry)
+
+    def _deleted(self, event: e.SessionDeleted, position: int) -> None:
+        pass  # `exists` says it; the turns stay readable to whoever audits the log
+
+    @staticmethod
+    def _time(at: datetime | None) -> datetime:
+        if at is None:
+            raise LookupError("the session has no events")
+        return at
+
+    _FOLDS: ClassVar[dict[type[e.SessionEvent], Callable[[Projector, Any, int], None]]] = {
+        e.SessionStarted: _session_started,
+        e.OwnerAssigned: _owner_assigned,
+        e.SessionTitled: _titled,
+        e.MetadataSet: _metadata_set,
+        e.CounterIncremented: _counted,
+        e.MessageAdded: _message_added,
+        e.CompletionStarted: _completion_started,
+        e.TextDelta: _text,
+        e.RefusalDelta: _refusal,
+        e.ReasoningDelta: _reasoning,
+        e.ToolCallStarted: _call_started,
+        e.ToolCallNamed: _call_changed,
+        e.ToolCallArgumentsDelta: _call_changed,
+        e.FunctionCallDelta: _function,
+        e.CompletionFinished: _ended,
+        e.CompletionInterrupted: _ended,
+        e.CompletionFailed: _ended,
+        e.CompletionAbandoned: _ended,
+        e.ToolResultAdded: _result_added,
+        e.UsageReported: _usage_reported,
+        e.SessionDeleted: _deleted,
+    }
+
+
+def _whole_step(event: e.MessageAdded, position: int) -> Step:
+    calls = tuple(
+        StepToolCall(index=index, id=call.id, name=call.name, arguments=call.arguments)
+        for index, call in enumerate(event.tool_calls)
+    )
+    message = StepMessage(
+        content=event.content,
+        refusal=event.refusal,
+        tool_calls=calls,
+        function_call=event.function_call,
+        name=event.name,
+    )
+    return Step(
+        step_id=event.message_id,
+        position=position,
+        message=message,
+        status="finished",
+        started_at=event.at,
+        ended_at=event.at,
+    )

@@ -1,0 +1,52 @@
+"""Usage: every report is kept verbatim, the totals are derived from them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from turnlog.domain.values import JsonObject
+from turnlog.projections.view import Turn, Usage, UsageEntry
+
+TOKEN_PATHS: dict[str, tuple[tuple[str, ...], ...]] = {
+    # Chat Completions names, then those of the Responses and Messages APIs.
+    "prompt_tokens": (("prompt_tokens",), ("input_tokens",)),
+    "completion_tokens": (("completion_tokens",), ("output_tokens",)),
+    "total_tokens": (("total_tokens",),),
+    "cached_tokens": (("prompt_tokens_details", "cached_tokens"), ("input_tokens_details", "cached_tokens")),
+    "reasoning_tokens": (
+        ("completion_tokens_details", "reasoning_tokens"),
+        ("output_tokens_details", "reasoning_tokens"),
+    ),
+}
+
+
+def total_usage(turns: Iterable[Turn]) -> Usage:
+    """All usage of the turns, in the order of the log, with its totals in tokens."""
+    entries = sorted(_entries(turns), key=lambda entry: entry.position)
+    totals = {name: sum(_tokens(entry.usage, name) for entry in entries) for name in TOKEN_PATHS}
+    return Usage(entries=tuple(entries), **totals)
+
+
+def _entries(turns: Iterable[Turn]) -> Iterable[UsageEntry]:
+    for turn in turns:
+        yield from turn.usage_reports
+        for step in turn.steps:
+            if step.usage:
+                yield UsageEntry(step_id=step.step_id, position=step.position, model=step.model, usage=step.usage)
+
+
+def _tokens(usage: JsonObject, name: str) -> int:
+    for path in TOKEN_PATHS[name]:
+        found = _at(usage, path)
+        if found is not None:
+            return found
+    if name == "total_tokens":
+        return _tokens(usage, "prompt_tokens") + _tokens(usage, "completion_tokens")
+    return 0
+
+
+def _at(usage: JsonObject, path: tuple[str, ...]) -> int | None:
+    value: object = usage
+    for key in path:
+        value = value.get(key) if isinstance(value, dict) else None
+    return value if isinstance(value, int) and not isinstance(value, bool) else None

@@ -1,0 +1,188 @@
+"""The session view: turns of messages and steps. Frozen pydantic models that round-trip through JSON.
+
+A *step* is one LLM response and holds one assistant message, whatever was recorded in between. A *turn* is what the
+user sent and all steps that answer it.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any, Literal
+from uuid import UUID
+
+from turnlog.domain.events import Content, FunctionCall, ResultStatus, Role, ToolCall
+from turnlog.domain.values import Frozen, JsonObject, Text
+
+StepStatus = Literal["open", "finished", "interrupted", "failed", "abandoned"]
+
+
+class ToolResult(Frozen):
+    """The latest result of a call. `index` names the call inside its step."""
+
+    call_id: Text
+    index: int
+    status: ResultStatus
+    content: Content
+    position: int
+    at: datetime
+
+
+class StepToolCall(ToolCall):
+    """A tool call of a step; `index` is what names it there, for ids may be missing or come back."""
+
+    index: int
+
+
+class StepMessage(Frozen):
+    """The assistant message of a step. `content` is None when no text came; texts are byte for byte as sent."""
+
+    role: Literal["assistant"] = "assistant"
+    content: Content | None = None
+    refusal: Text | None = None
+    reasoning: Text | None = None
+    reasoning_details: tuple[JsonObject, ...] = ()
+    tool_calls: tuple[StepToolCall, ...] = ()
+    function_call: FunctionCall | None = None
+    name: Text | None = None
+
+
+class Step(Frozen):
+    """One LLM response. `position` is where it began; `note` says why it was interrupted, failed or abandoned."""
+
+    step_id: str
+    position: int
+    message: StepMessage
+    tool_results: tuple[ToolResult, ...] = ()
+    status: StepStatus
+    finish_reason: Text | None = None
+    note: Text | None = None
+    model: Text | None = None
+    response_id: Text | None = None
+    usage: JsonObject | None = None
+    started_at: datetime
+    ended_at: datetime | None = None
+
+    def result_of(self, index: int) -> ToolResult | None:
+        """The latest result of the call at `index`, if any."""
+        return next((result for result in self.tool_results if result.index == index), None)
+
+    def unanswered_calls(self) -> tuple[StepToolCall, ...]:
+        """The calls that have no result at all, not even a pending one."""
+        return tuple(call for call in self.message.tool_calls if self.result_of(call.index) is None)
+
+
+class Message(Frozen):
+    """A message that is not a step: system, developer, user, or a legacy function result."""
+
+    message_id: str
+    position: int
+    role: Role
+    content: Content | None
+    name: Text | None = None
+    at: datetime
+
+
+class Fault(Frozen):
+    """Something in the log that does not fit, with the position of the event. Nothing is dropped silently."""
+
+    kind: Literal["unknown_step", "closed_step", "unknown_call", "orphan_result", "repeated_step"]
+    position: int
+    message: str
+
+
+class UsageEntry(Frozen):
+    """One usage report, verbatim. `step_id` is None for usage that was reported outside a step."""
+
+    step_id: str | None
+    position: int
+    model: Text | None = None
+    usage: JsonObject
+
+
+class Usage(Frozen):
+    """Totals over all entries, in tokens."""
+
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+    total_tokens: int = 0
+    cached_tokens: int = 0
+    reasoning_tokens: int = 0
+    entries: tuple[UsageEntry, ...] = ()
+
+
+class Turn(Frozen):
+    """What the user sent and what answered it. `position` is that of the last event that changed the turn."""
+
+    index: int
+    position: int
+    messages: tuple[Message, ...] = ()
+    steps: tuple[Step, ...] = ()
+    usage_reports: tuple[UsageEntry, ...] = ()
+    faults: tuple[Fault, ...] = ()
+
+    @property
+    def status(self) -> StepStatus:
+        """That of the last step; open while one is open, none has begun, or a finished one has calls to answer."""
+        if not self.steps or any(step.status == "open" for step in self.steps):
+            return "open"
+        last = self.steps[-1]
+        return "open" if last.status == "finished" and last.unanswered_calls() else last.status
+
+
+class SessionView(Frozen):
+    """The whole session as it is at `version`, the position of the last event."""
+
+    session_id: UUID
+    user_id: str | None
+    title: Text | None
+    metadata: JsonObject
+    counters: dict[str, dict[str, int]]
+    version: int
+    started_at: datetime
+    updated_at: datetime
+    turns: tuple[Turn, ...]
+    usage: Usage
+
+    @property
+    def messages(self) -> list[dict[str, Any]]:
+        """The conversation as a flat list in the Chat Completions shape, as it was recorded."""
+        from turnlog.projections.messages import transcript  # noqa: PLC0415 it needs the models above
+
+        return transcript(self.turns)
+
+    @property
+    def pending_tool_calls(self) -> tuple[StepToolCall, ...]:
+        """The calls of finished steps that have no result yet, oldest first: what a handler has to run now.
+
+        A call with a pending result is not among them, for it is being run.
+        """
+        return tuple(
+            call
+            for turn in self.turns
+            for step in turn.steps
+            if step.status == "finished"
+            for call in step.unanswered_calls()
+        )
+
+    @property
+    def faults(self) -> tuple[Fault, ...]:
+        """What does not fit, oldest first."""
+        return tuple(fault for turn in self.turns for fault in turn.faults)
+
+
+class SessionSummary(Frozen):
+    """A line of a list of sessions: no messages. While an answer is streaming `updated_at` may lag by a second."""
+
+    session_id: UUID
+    user_id: str | None
+    title: Text | None
+    started_at: datetime
+    updated_at: datetime
+    version: int
+
+
+class SessionPage(Frozen):
+    """A page of a list and the total behind it, from one snapshot of the database."""
+
+    items: tuple[SessionSummary, ...]
+    total: int
