@@ -76,10 +76,9 @@ class Projector:
         self._metadata = head.metadata
         self._counters = {name: dict(keys) for name, keys in head.counters.items()}
         self._started_at, self._updated_at = head.started_at, head.updated_at
-        self._turns = [*pages]
-        for turn in head.turns:
-            self._turns.append(TurnFold(turn))
-        for turn in (*self._turns,):
+        self._turns = list[Turn | TurnFold](pages)
+        self._turns += [TurnFold(turn) for turn in head.turns]
+        for turn in self._turns:
             self._index(turn)
         return self
 
@@ -87,6 +86,19 @@ class Projector:
     def exists(self) -> bool:
         """Whether the session was started and not deleted."""
         return isinstance(self.state, Active)
+
+    @property
+    def is_streaming(self) -> bool:
+        """Whether a step is open."""
+        return bool(self._open)
+
+    @property
+    def closed_turns(self) -> int:
+        """How many turns, from the first on, change no more but for a late tool result."""
+        for index, turn in enumerate(self._turns):
+            if index == len(self._turns) - 1 or (isinstance(turn, TurnFold) and turn.is_open()):
+                return index
+        return 0
 
     def apply(self, recorded: RecordedEvent) -> None:
         """Folds one event in. An event that was seen already changes nothing."""
@@ -122,7 +134,7 @@ class Projector:
 
     def head(self) -> SessionHead:
         """All but the closed turns, for keeping."""
-        closed = self._closed_turns()
+        closed = self.closed_turns
         return SessionHead(
             session_id=self.session_id,
             user_id=self._user_id,
@@ -139,16 +151,10 @@ class Projector:
 
     def pages(self, after: int = 0) -> tuple[Turn, ...]:
         """The closed turns that an event after the position `after` has changed, for keeping."""
-        closed = range(self._closed_turns())
+        closed = range(self.closed_turns)
         return tuple(self._frozen(index) for index in closed if self._turns[index].position > after)
 
     # The turns
-
-    def _closed_turns(self) -> int:
-        for index, turn in enumerate(self._turns):
-            if index == len(self._turns) - 1 or (isinstance(turn, TurnFold) and turn.is_open()):
-                return index
-        return 0
 
     def _frozen(self, index: int) -> Turn:
         turn = self._turns[index]

@@ -1,0 +1,165 @@
+"""What callers give, checked at the door: each refusal is an InvalidInputError that names the field."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, cast, get_args
+from uuid import UUID
+
+from turnlog.domain.errors import InvalidInputError
+from turnlog.domain.events import Content, FunctionCall, ResultStatus, Role, ToolCall
+from turnlog.domain.values import JsonObject, json_copy
+
+MAX_ID_LENGTH = 255
+MAX_TITLE_LENGTH = 1_000
+MAX_COUNTER = 2**53
+
+
+def checked_id(value: Any, field: str) -> str:
+    """A user id or message id: 1 to 255 characters of Unicode text without NUL."""
+    if not isinstance(value, str):
+        raise InvalidInputError(field, f"must be a string, not {type(value).__name__}")
+    if not value.strip():
+        raise InvalidInputError(field, "must not be empty")
+    if len(value) > MAX_ID_LENGTH:
+        raise InvalidInputError(field, f"has {len(value)} characters, at most {MAX_ID_LENGTH} are allowed")
+    if "\0" in value or not _is_unicode(value):
+        raise InvalidInputError(field, "must not hold NUL or lone surrogates")
+    return value
+
+
+def checked_session_id(value: Any, field: str = "session_id") -> UUID:
+    """A UUID, or its text."""
+    if isinstance(value, UUID):
+        return value
+    try:
+        return UUID(value)
+    except (ValueError, TypeError, AttributeError):
+        raise InvalidInputError(field, f"{value!r} is not a UUID") from None
+
+
+def checked_title(value: Any) -> str:
+    """A title that is not blank."""
+    title = checked_text(value, "title")
+    if not title.strip():
+        raise InvalidInputError("title", "must not be blank")
+    if len(title) > MAX_TITLE_LENGTH:
+        raise InvalidInputError("title", f"has {len(title)} characters, at most {MAX_TITLE_LENGTH} are allowed")
+    return title
+
+
+def checked_text(value: Any, field: str, limit: int | None = None) -> str:
+    """Any str, of at most `limit` bytes as UTF-8."""
+    if not isinstance(value, str):
+        raise InvalidInputError(field, f"must be a string, not {type(value).__name__}")
+    # Counting bytes costs a copy: only where the number of characters leaves it open.
+    if limit is not None and len(value) * 4 > limit:
+        size = len(value.encode("utf-8", "surrogatepass"))
+        if size > limit:
+            raise InvalidInputError(field, f"has {size} bytes, at most {limit} are allowed")
+    return value
+
+
+def checked_optional_text(value: Any, field: str) -> str | None:
+    """A str or None."""
+    return None if value is None else checked_text(value, field)
+
+
+def checked_role(value: Any) -> Role:
+    """One of the roles that a message can be added with."""
+    if value in get_args(Role):
+        return cast("Role", value)
+    hint = " (use add_tool_result)" if value == "tool" else ""
+    raise InvalidInputError("role", f"{value!r} is not one of {', '.join(get_args(Role))}{hint}")
+
+
+def checked_status(value: Any) -> ResultStatus:
+    """The status of a tool result."""
+    if value in get_args(ResultStatus):
+        return cast("ResultStatus", value)
+    raise InvalidInputError("status", f"{value!r} is not one of {', '.join(get_args(ResultStatus))}")
+
+
+def checked_content(value: Any, limit: int, field: str = "content") -> Content:
+    """Text, or a non-empty list of content parts, each an object with a `type`."""
+    if isinstance(value, str):
+        return checked_text(value, field, limit)
+    if not isinstance(value, Sequence) or isinstance(value, bytes | bytearray) or not value:
+        raise InvalidInputError(field, "must be a string or a non-empty list of content parts")
+    parts = json_copy(list(value), field)
+    for i, part in enumerate(parts):
+        if not isinstance(part, dict) or not isinstance(part.get("type"), str):
+            raise InvalidInputError(f"{field}[{i}]", "must be an object with a `type`")
+        _check_size(part, f"{field}[{i}]", limit)
+    return tuple(parts)
+
+
+def _check_size(value: Any, field: str, limit: int) -> None:
+    if isinstance(value, str):
+        checked_text(value, field, limit)
+    elif isinstance(value, dict):
+        for key, item in value.items():
+            _check_size(item, f"{field}.{key}", limit)
+    elif isinstance(value, list):
+        for i, item in enumerate(value):
+            _check_size(item, f"{field}[{i}]", limit)
+
+
+def checked_object(value: Any, field: str) -> JsonObject:
+    """A JSON object, copied."""
+    if not isinstance(value, Mapping):
+        raise InvalidInputError(field, f"must be an object, not {type(value).__name__}")
+    return cast("JsonObject", json_copy(dict(value), field))
+
+
+def checked_count(value: Any, field: str) -> int:
+    """A whole number that JSON readers everywhere keep exactly."""
+    if not isinstance(value, int) or isinstance(value, bool):
+        raise InvalidInputError(field, f"must be a whole number, not {value!r}")
+    if abs(value) > MAX_COUNTER:
+        raise InvalidInputError(field, f"{value} is beyond {MAX_COUNTER}")
+    return value
+
+
+def checked_range(value: Any, field: str, low: int, high: int) -> int:
+    """A whole number in low..high."""
+    if not isinstance(value, int) or isinstance(value, bool) or not low <= value <= high:
+        raise InvalidInputError(field, f"{value!r} is not a whole number from {low} to {high}")
+    return value
+
+
+def checked_tool_calls(value: Any) -> tuple[ToolCall, ...]:
+    """Tool calls in the Chat Completions shape: {id, type, function: {name, arguments: str}}."""
+    if value is None:
+        return ()
+    if not isinstance(value, Sequence) or isinstance(value, str):
+        raise InvalidInputError("tool_calls", "must be a list")
+    return tuple(_tool_call(call, f"tool_calls[{i}]") for i, call in enumerate(value))
+
+
+def _tool_call(value: Any, field: str) -> ToolCall:
+    if isinstance(value, ToolCall):
+        return ToolCall(id=value.id, name=value.name, arguments=value.arguments)
+    call = checked_object(value, field)
+    function = checked_function(call.get("function"), f"{field}.function")
+    return ToolCall(id=checked_text(call.get("id"), f"{field}.id"), name=function.name, arguments=function.arguments)
+
+
+def checked_function(value: Any, field: str) -> FunctionCall:
+    """A function with its name and its arguments as a string; missing arguments are the empty string."""
+    if isinstance(value, FunctionCall):
+        return value
+    function = checked_object(value, field)
+    arguments = function.get("arguments")
+    return FunctionCall(
+        name=checked_text(function.get("name"), f"{field}.name"),
+        arguments="" if arguments is None else checked_text(arguments, f"{field}.arguments"),
+    )
+
+
+def _is_unicode(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True

@@ -1,0 +1,258 @@
+"""The aggregate: one session in this process, on which commands are decided one after the other.
+
+A command is decided on the state as it will be once all that is under way is stored, and handed to the writer in
+the same breath, so that handlers of one session never get in each other's way. When another process takes a
+position first, or the store's answer is lost, the aggregate reads what happened and decides again, in order, all
+that was not stored.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import replace
+from datetime import datetime, timedelta
+from uuid import UUID
+
+from turnlog.domain.commands import AddMessage, AddToolResult, Command
+from turnlog.domain.decide import decide
+from turnlog.domain.errors import (
+    AppendConflictError,
+    SessionNotFoundError,
+    StoreError,
+    TurnlogError,
+)
+from turnlog.domain.events import (
+    FunctionCallDelta,
+    MessageAdded,
+    ReasoningDelta,
+    RefusalDelta,
+    SessionEvent,
+    TextDelta,
+    ToolCallArgumentsDelta,
+    ToolResultAdded,
+)
+from turnlog.domain.evolve import evolve, result_fingerprint
+from turnlog.domain.recorded import RecordedEvent
+from turnlog.domain.state import Active, Deleted, SessionState, initial_state
+from turnlog.infrastructure.keys import message_key, result_key
+from turnlog.infrastructure.store.recorder import KeyRow, SessionRow
+from turnlog.infrastructure.store.store import EventStore
+from turnlog.infrastructure.store.writer import Append, GroupWriter, Lane, PositionTakenError
+from turnlog.infrastructure.views import Views
+
+MAX_ATTEMPTS = 50
+LIST_TOUCH = timedelta(seconds=1)
+"""While only deltas come, the session's line in the lists is touched this often."""
+
+_QUIET_EVENTS = (TextDelta, ReasoningDelta, RefusalDelta, ToolCallArgumentsDelta, FunctionCallDelta)
+
+
+class _Entry:
+    """Commands on their way: decided together, stored together."""
+
+    __slots__ = ("attempts", "commands", "done", "events", "lane", "state", "stored", "version")
+
+    def __init__(self, commands: Sequence[Command], done: asyncio.Future[tuple[SessionEvent, ...]]) -> None:
+        self.commands = commands
+        self.done = done
+        self.events: tuple[SessionEvent, ...] = ()
+        self.attempts = 0
+        self.lane: Lane | None = None
+        self.stored = False
+        self.state: SessionState
+        self.version = 0
+
+
+class Aggregate:
+    """`state` and `version` include what is still on its way to the store."""
+
+    def __init__(self, session_id: UUID, store: EventStore, writer: GroupWriter, views: Views) -> None:
+        self.session_id = session_id
+        self.state: SessionState = initial_state(session_id)
+        self.version = 0
+        self._store = store
+        self._writer = writer
+        self._views = views
+        self._stored: tuple[SessionState, int] | None = None
+        self._lane: Lane | None = None
+        self._entries: deque[_Entry] = deque()
+        self._catching_up: asyncio.Task[None] | None = None
+        self._touched: datetime | None = None
+
+    async def execute(self, *commands: Command) -> tuple[SessionEvent, ...]:
+        """Decides the commands as one append and waits until it is stored. Returns the events: none if the commands
+        had been carried out before. Raises what `decide` raises, and StoreError."""
+        await self.ready()
+        recalled = [await self._recalled(command) for command in commands]
+        if self._writer.is_full:
+            await self._writer.room()
+        return await self.submit(*recalled)
+
+    async def ready(self) -> None:
+        """Loads the state, unless it is known. Raises StoreError."""
+        if self._lane is None:
+            await self.submit()
+
+    def begin_empty(self) -> None:
+        """Skips the loading, for a session whose id was made a moment ago."""
+        self._stored, self._lane = (self.state, 0), Lane()
+
+    def submit(self, *commands: Command) -> asyncio.Future[tuple[SessionEvent, ...]]:
+        """As `execute`, at once and without waiting: the future is done when the append is stored.
+
+        What `decide` refuses is in the future too. Appends are decided and stored in the order of the calls.
+        """
+        entry = _Entry(commands, asyncio.get_running_loop().create_future())
+        self._entries.append(entry)
+        if self._lane is None:
+            self._catch_up()
+        else:
+            self._decide(entry, self._lane)
+            self._resolve()
+        return entry.done
+
+    async def flush(self) -> None:
+        """Waits until all that is on its way is stored or has failed."""
+        if self._entries:
+            await asyncio.wait([entry.done for entry in self._entries])
+
+    # Deciding
+
+    def _decide(self, entry: _Entry, lane: Lane) -> None:
+        state, events = self.state, []
+        try:
+            for command in entry.commands:
+                for event in decide(state, command):
+                    events.append(event)
+                    state = evolve(state, event)
+        except TurnlogError as error:
+            self._entries.remove(entry)
+            _fail(entry, error)
+            return
+        entry.lane, entry.events, entry.attempts = lane, tuple(events), entry.attempts + 1
+        entry.stored = not events
+        if events:
+            try:
+                self._writer.put(self._append(entry, state, lane))
+            except TurnlogError as error:
+                self._entries.remove(entry)
+                _fail(entry, error)
+                return
+        self.state, self.version = state, self.version + len(events)
+        entry.state, entry.version = state, self.version
+
+    def _append(self, entry: _Entry, state: SessionState, lane: Lane) -> Append:
+        mapped, position = [], self.version
+        keys: list[KeyRow] = []
+        quiet = True
+        for event in entry.events:
+            position += 1
+            mapped.append(self._store.mapper.to_stored_event(RecordedEvent(self.session_id, position, 0, event)))
+            if not isinstance(event, _QUIET_EVENTS):
+                quiet = False
+                keys.extend(_keys(self.session_id, event))
+        at = entry.events[-1].at
+        touch = not quiet or self._touched is None or at - self._touched >= LIST_TOUCH
+        if touch:
+            self._touched = at
+        session = self._line(state, at, position) if touch else None
+        return Append(
+            lane, mapped, lambda _, error: self._settled(entry, lane, error), session=session, keys=tuple(keys)
+        )
+
+    def _line(self, state: SessionState, at: datetime, version: int) -> SessionRow | None:
+        known = state if isinstance(state, Active) else self.state
+        if not isinstance(known, Active):
+            return None
+        title = known.title.encode("utf-8", "surrogatepass") if known.title is not None else None
+        deleted = isinstance(state, Deleted)
+        return SessionRow(self.session_id, known.user_id, title, known.started_at, at, version, deleted)
+
+    async def _recalled(self, command: Command) -> Command:
+        """The command with what the store remembers and the state has forgotten."""
+        if not isinstance(self.state, Active) or self.state.memory.complete:
+            return command
+        memory = self.state.memory
+        if isinstance(command, AddMessage) and command.message_id not in memory.message_ids:
+            known = await self._store.find_key(self.session_id, message_key(command.message_id))
+            return replace(command, known=known is not None)
+        if isinstance(command, AddToolResult) and not self._is_awaited(command.call_id):
+            answered = await self._store.find_key(self.session_id, result_key(command.call_id))
+            return replace(command, answered=answered)
+        return command
+
+    def _is_awaited(self, call_id: str) -> bool:
+        return isinstance(self.state, Active) and any(call.call_id == call_id for call in self.state.awaited)
+
+    # What became of it
+
+    def _settled(self, entry: _Entry, lane: Lane, error: StoreError | None) -> None:
+        if entry.lane is not lane or (entry.done.done() and entry not in self._entries):
+            return
+        if error is None:
+            entry.stored = True
+            self._resolve()
+        elif isinstance(error, PositionTakenError) and entry.attempts < MAX_ATTEMPTS:
+            self._lane = None if self._lane is lane else self._lane
+            self._catch_up()
+        else:
+            self._entries.remove(entry)
+            self._lane = None if self._lane is lane else self._lane
+            taken = isinstance(error, PositionTakenError)
+            _fail(entry, AppendConflictError("other writers kept taking the position") if taken else error)
+
+    def _resolve(self) -> None:
+        while self._entries and self._entries[0].stored:
+            entry = self._entries.popleft()
+            self._stored = (entry.state, entry.version)
+            if not entry.done.done():
+                entry.done.set_result(entry.events)
+
+    # Catching up
+
+    def _catch_up(self) -> None:
+        if self._catching_up is None:
+            self._catching_up = asyncio.create_task(self._read_and_decide_again())
+
+    async def _read_and_decide_again(self) -> None:
+        try:
+            if self._stored is None:
+                state, version = await self._views.load_state(self.session_id)
+            else:
+                state, version = await self._views.catch_up(*self._stored)
+        except TurnlogError as error:
+            self._fail_all(error)
+            return
+        finally:
+            self._catching_up = None
+        self._stored = self.state, self.version = state, version
+        self._lane = lane = Lane()
+        for entry in list(self._entries):
+            self._decide(entry, lane)
+        self._resolve()
+
+    def _fail_all(self, error: TurnlogError) -> None:
+        while self._entries:
+            _fail(self._entries.popleft(), error)
+
+
+def _fail(entry: _Entry, error: TurnlogError) -> None:
+    if not entry.done.done():
+        entry.done.set_exception(error)
+
+
+def _keys(session_id: UUID, event: SessionEvent) -> list[KeyRow]:
+    if isinstance(event, MessageAdded):
+        return [KeyRow(session_id, message_key(event.message_id), "")]
+    if isinstance(event, ToolResultAdded) and event.status != "pending":
+        return [KeyRow(session_id, result_key(event.call_id), result_fingerprint(event))]
+    return []
+
+
+def require_active(state: SessionState) -> Active:
+    """The state of a session that is there. Raises SessionNotFoundError for any other."""
+    if not isinstance(state, Active):
+        raise SessionNotFoundError(state.session_id)
+    return state

@@ -1,0 +1,216 @@
+"""The log: where sessions are started, found, listed and deleted."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager
+from typing import TYPE_CHECKING, Any
+from uuid import UUID, uuid4
+from weakref import WeakValueDictionary
+
+from turnlog.domain.commands import AssignOwner, DeleteSession, StartSession
+from turnlog.domain.errors import LogClosedError, SessionNotFoundError
+from turnlog.domain.inputs import (
+    checked_count,
+    checked_id,
+    checked_object,
+    checked_range,
+    checked_session_id,
+    checked_title,
+)
+from turnlog.infrastructure.aggregate import Aggregate
+from turnlog.infrastructure.cache import ViewCache
+from turnlog.infrastructure.completion import now
+from turnlog.infrastructure.embedded import EmbeddedServers, default_data_dir
+from turnlog.infrastructure.principal import SYSTEM, Principal, checked_principal
+from turnlog.infrastructure.session import Context, Session
+from turnlog.infrastructure.settings import Settings
+from turnlog.infrastructure.store.store import EventStore
+from turnlog.infrastructure.store.writer import GroupWriter, WriterStatistics
+from turnlog.infrastructure.views import Views
+from turnlog.projections.view import SessionPage
+
+if TYPE_CHECKING:
+    from redis.asyncio import Redis
+
+MAX_PAGE = 100
+
+
+class SessionLog:
+    """An open log. Use it from the event loop on which it was opened::
+
+    async with SessionLog.open() as log:
+        session = await log.start_session(user_id="u1")
+    """
+
+    def __init__(self, context: Context, cache: ViewCache) -> None:
+        self._context = context
+        self._cache = cache
+        self._aggregates: WeakValueDictionary[UUID, Aggregate] = WeakValueDictionary()
+        self._closed = False
+
+    @classmethod
+    @asynccontextmanager
+    async def open(cls, settings: Settings | None = None) -> AsyncIterator[SessionLog]:
+        """Opens the log: DATABASE_URL and REDIS_URL, or embedded servers where a URL is not set.
+
+        Creates the schema where there is none. On leaving, all that was accepted is stored. Raises
+        StoreUnavailableError, SchemaVersionError, InvalidInputError for a bad setting, and EmbeddedServersError.
+        """
+        async with AsyncExitStack() as stack:
+            settings = await _with_servers(settings or Settings.from_env(), stack)
+            store = EventStore(
+                settings.database_url or "", schema=settings.database_schema, timeout=settings.store_timeout_seconds
+            )
+            stack.push_async_callback(store.close)
+            await store.prepare()
+            cache = ViewCache(
+                _redis(settings),
+                prefix=settings.cache_prefix,
+                log_id=store.log_id,
+                ttl_seconds=settings.cache_ttl_seconds,
+            )
+            stack.push_async_callback(cache.close)
+            writer = GroupWriter(
+                store.recorder,
+                max_queued_events=settings.max_queued_events,
+                max_queued_bytes=settings.max_queued_bytes,
+                retry_seconds=settings.store_timeout_seconds,
+            )
+            views = Views(store, cache)
+            stack.push_async_callback(views.close)
+            stack.push_async_callback(writer.close)
+            log = cls(Context(store, writer, views, settings), cache)
+            stack.callback(log._close)
+            yield log
+
+    @property
+    def settings(self) -> Settings:
+        """What the log was opened with, the embedded servers' URLs included."""
+        return self._context.settings
+
+    @property
+    def writer_statistics(self) -> WriterStatistics:
+        """How many events this process has stored, in how many commits."""
+        return self._context.writer.statistics
+
+    async def start_session(
+        self,
+        user_id: str | None,
+        title: str | None = None,
+        metadata: Mapping[str, Any] | None = None,
+        session_id: UUID | str | None = None,
+    ) -> Session:
+        """Starts a session, durable when this returns, and owned by `user_id` (None: by nobody yet).
+
+        With the `session_id` of a session that the same user has, that one is returned. Raises SessionExistsError
+        when the id is taken, and InvalidInputError.
+        """
+        command = StartSession(
+            at=now(),
+            user_id=None if user_id is None else checked_id(user_id, "user_id"),
+            title=None if title is None else checked_title(title),
+            metadata=checked_object(metadata or {}, "metadata"),
+        )
+        aggregate = self._aggregate(uuid4() if session_id is None else checked_session_id(session_id))
+        if session_id is None:
+            aggregate.begin_empty()
+        await aggregate.execute(command)
+        return Session(self._context, aggregate, command.user_id if command.user_id is not None else SYSTEM)
+
+    def session(self, session_id: UUID | str, principal: Principal) -> Session:
+        """The session, as this principal may use it.
+
+        Nothing is looked up yet: each call on it checks. `await log.session(...)` checks at once. Raises
+        SessionNotFoundError for an id that cannot be one, and InvalidInputError for a missing principal.
+        """
+        principal = checked_principal(principal)
+        return Session(self._context, self._aggregate(_found_id(session_id)), principal)
+
+    async def list_sessions(self, principal: Principal, limit: int = 50, offset: int = 0) -> SessionPage:
+        """The principal's sessions (SYSTEM: all), newest activity first, 1 to 100 at once, with the total.
+
+        Raises InvalidInputError.
+        """
+        principal = checked_principal(principal)
+        checked_range(limit, "limit", 1, MAX_PAGE)
+        checked_range(offset, "offset", 0, checked_count(2**53, "offset"))
+        self._check_open()
+        return await self._context.store.list_sessions(None if principal is SYSTEM else principal, limit, offset)
+
+    async def delete_session(self, session_id: UUID | str, principal: Principal) -> bool:
+        """Deletes the session. False if there is none for this principal. Later appends to it are refused."""
+        try:
+            session = await self.session(session_id, principal)
+            await self._aggregate(session.id).execute(DeleteSession(now()))
+        except SessionNotFoundError:
+            return False
+        await self._context.views.forget(session.id)
+        return True
+
+    async def assign_owner(self, session_id: UUID | str, user_id: str) -> None:
+        """Gives a session that nobody owns to a user. Raises SessionOwnedError if it has an owner, and
+        SessionNotFoundError."""
+        user_id = checked_id(user_id, "user_id")
+        await self._aggregate(_found_id(session_id)).execute(AssignOwner(now(), user_id))
+
+    async def inspect(self) -> dict[str, Any]:
+        """Versions, counts and settings of the servers, for `turnlog doctor`."""
+        store = await self._context.store.statistics()
+        version = await self._context.store.schema_version()
+        return {"postgres": store, "schema_version": version, "redis": await self._cache.ping()}
+
+    def _aggregate(self, session_id: UUID) -> Aggregate:
+        self._check_open()
+        aggregate = self._aggregates.get(session_id)
+        if aggregate is None:
+            context = self._context
+            aggregate = Aggregate(session_id, context.store, context.writer, context.views)
+            self._aggregates[session_id] = aggregate
+        return aggregate
+
+    def _check_open(self) -> None:
+        if self._closed:
+            raise LogClosedError("the log was closed")
+
+    def _close(self) -> None:
+        self._closed = True
+
+
+def _found_id(session_id: Any) -> UUID:
+    try:
+        return checked_session_id(session_id)
+    except ValueError:
+        raise SessionNotFoundError(session_id) from None
+
+
+async def _with_servers(settings: Settings, stack: AsyncExitStack) -> Settings:
+    """The settings with a URL for each server, embedded ones started where there was none."""
+    needs_postgres, needs_redis = settings.database_url is None, settings.redis_url is None
+    if not (needs_postgres or needs_redis):
+        return settings
+    data_dir = settings.data_dir or default_data_dir()
+    embedded = EmbeddedServers(data_dir, postgres=needs_postgres, redis=needs_redis)
+    servers = await asyncio.to_thread(embedded.start)
+    stack.push_async_callback(asyncio.to_thread, embedded.close)
+    return settings.model_copy(
+        update={
+            "database_url": settings.database_url or servers.database_url,
+            "redis_url": settings.redis_url or servers.redis_url,
+            "data_dir": data_dir,
+        }
+    )
+
+
+def _redis(settings: Settings) -> Redis | None:
+    if settings.redis_url in (None, "none"):
+        return None
+    from redis.asyncio import Redis  # noqa: PLC0415 a third of a second, and not needed to import turnlog
+    from redis.asyncio.retry import Retry  # noqa: PLC0415
+    from redis.backoff import NoBackoff  # noqa: PLC0415
+
+    timeout = settings.redis_timeout_seconds
+    return Redis.from_url(
+        settings.redis_url, socket_timeout=timeout, socket_connect_timeout=timeout, retry=Retry(NoBackoff(), 0)
+    )

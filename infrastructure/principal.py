@@ -1,0 +1,31 @@
+"""Who asks. There is no call in which a missing principal means "no check"."""
+
+from __future__ import annotations
+
+from enum import Enum
+from typing import Any, Final, Literal
+
+from turnlog.domain.errors import InvalidInputError
+from turnlog.domain.inputs import checked_id
+
+
+class _System(Enum):
+    SYSTEM = "SYSTEM"
+
+    def __repr__(self) -> str:
+        return "SYSTEM"
+
+
+SYSTEM: Final = _System.SYSTEM
+"""The principal that owns nothing and sees all: workers, the command line, support."""
+
+Principal = str | Literal[_System.SYSTEM]
+
+
+def checked_principal(value: Any) -> Principal:
+    """A user id, or SYSTEM. Raises InvalidInputError for None and anything else."""
+    if value is SYSTEM:
+        return _System.SYSTEM
+    if value is None:
+        raise InvalidInputError("principal", "is required: a user id, or SYSTEM")
+    return checked_id(value, "principal")

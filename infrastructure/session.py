@@ -1,0 +1,250 @@
+"""A session as a handler sees it."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Generator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Literal, TypeVar, cast
+from uuid import UUID
+
+from turnlog.domain.commands import (
+    AddMessage,
+    AddToolResult,
+    Command,
+    IncrementCounter,
+    ReportUsage,
+    SetMetadata,
+    SetTitle,
+)
+from turnlog.domain.errors import InvalidInputError, SessionNotFoundError
+from turnlog.domain.inputs import (
+    checked_content,
+    checked_count,
+    checked_function,
+    checked_id,
+    checked_object,
+    checked_optional_text,
+    checked_role,
+    checked_status,
+    checked_text,
+    checked_title,
+    checked_tool_calls,
+)
+from turnlog.domain.recorded import RecordedEvent
+from turnlog.domain.state import Active, SessionState
+from turnlog.infrastructure.aggregate import Aggregate
+from turnlog.infrastructure.completion import Completion, Recording, StepWriter, now
+from turnlog.infrastructure.ids import new_id
+from turnlog.infrastructure.principal import SYSTEM, Principal
+from turnlog.infrastructure.settings import Settings
+from turnlog.infrastructure.store.store import EventStore
+from turnlog.infrastructure.store.writer import GroupWriter
+from turnlog.infrastructure.streams import as_object
+from turnlog.infrastructure.views import Views
+from turnlog.projections.chat_prompt import chat_prompt
+from turnlog.projections.view import SessionView
+
+if TYPE_CHECKING:
+    from openai.types.chat import ChatCompletionMessageParam
+
+Chunk = TypeVar("Chunk")
+
+EVENTS_AT_ONCE = 1_000
+
+
+class Context:
+    """What all sessions of a log share."""
+
+    def __init__(self, store: EventStore, writer: GroupWriter, views: Views, settings: Settings) -> None:
+        self.store = store
+        self.writer = writer
+        self.views = views
+        self.settings = settings
+        self.live: set[str] = set()
+
+
+class Session:
+    """One conversation, for one principal.
+
+    Every method raises SessionNotFoundError when the session is unknown, deleted, or not the principal's, and
+    StoreError when Postgres cannot do what is asked. `await session` checks that the session is there.
+    """
+
+    def __init__(self, context: Context, aggregate: Aggregate, principal: Principal) -> None:
+        self._context = context
+        self._aggregate = aggregate
+        self._principal = principal
+
+    @property
+    def id(self) -> UUID:
+        """The session's id."""
+        return self._aggregate.session_id
+
+    def __await__(self) -> Generator[Any, Any, Session]:
+        return self._checked().__await__()
+
+    async def _checked(self) -> Session:
+        await self._authorise()
+        return self
+
+    def __repr__(self) -> str:
+        return f"<Session {self.id}>"
+
+    # Writing
+
+    async def add_message(
+        self,
+        role: Literal["system", "developer", "user", "assistant", "function"],
+        content: str | Sequence[Mapping[str, Any]] | None,
+        *,
+        message_id: str | None = None,
+        name: str | None = None,
+        refusal: str | None = None,
+        tool_calls: Sequence[Mapping[str, Any]] | None = None,
+        function_call: Mapping[str, Any] | None = None,
+    ) -> str:
+        """Adds a whole message and returns its id.
+
+        `content` is text or a list of content parts; only an assistant message may have none. `refusal`,
+        `tool_calls` and `function_call` are an assistant's. The same `message_id` again changes nothing. Raises
+        InvalidInputError.
+        """
+        limit = self._context.settings.max_message_bytes
+        command = AddMessage(
+            at=now(),
+            message_id=new_id() if message_id is None else checked_id(message_id, "message_id"),
+            role=checked_role(role),
+            content=None if content is None else checked_content(content, limit),
+            name=checked_optional_text(name, "name"),
+            refusal=checked_optional_text(refusal, "refusal"),
+            tool_calls=checked_tool_calls(tool_calls),
+            function_call=None if function_call is None else checked_function(function_call, "function_call"),
+        )
+        _check_message(command)
+        await self._execute(command)
+        return command.message_id
+
+    async def say(self, content: str | Sequence[Mapping[str, Any]], message_id: str | None = None) -> str:
+        """Adds a message of the user: `add_message("user", ...)`."""
+        return await self.add_message("user", content, message_id=message_id)
+
+    def record(self, stream: AsyncIterator[Chunk], model: str | None = None) -> Recording[Chunk]:
+        """Records a provider's Chat Completions stream as one step.
+
+        `stream` is an openai AsyncStream, or any async iterator of such chunks or dicts. Yields each chunk unchanged
+        once its events are durable. Raises TurnInProgressError at the first chunk while another step is written,
+        StepClosedError when somebody else ended the step, and whatever the stream raises.
+        """
+        return Recording(self._step(), stream, model)
+
+    def completion(self, model: str | None = None) -> Completion:
+        """One step for handlers that do not hold an OpenAI stream; see Completion."""
+        return Completion(self._step(), model)
+
+    async def add_tool_result(
+        self,
+        call_id: str,
+        content: str | Sequence[Mapping[str, Any]],
+        status: Literal["pending", "final", "error"] = "final",
+    ) -> None:
+        """Answers the call of this id in the latest step that has an unanswered or pending one.
+
+        A pending result is replaced by the next one; a final or error result stands. The same result again changes
+        nothing. Raises UnknownToolCallError, ToolResultConflictError for a second, different final result, and
+        InvalidInputError.
+        """
+        command = AddToolResult(
+            at=now(),
+            call_id=checked_text(call_id, "call_id"),
+            status=checked_status(status),
+            content=checked_content(content, self._context.settings.max_message_bytes),
+        )
+        await self._execute(command)
+
+    async def set_title(self, title: str, only_if_empty: bool = False) -> None:
+        """Sets the title; with `only_if_empty` only if there is none. Raises InvalidInputError for a blank one."""
+        await self._execute(SetTitle(now(), checked_title(title), only_if_empty))
+
+    async def set_metadata(self, patch: Mapping[str, Any]) -> None:
+        """Merges a JSON Merge Patch (RFC 7386) into the metadata: None removes a key. Raises InvalidInputError."""
+        await self._execute(SetMetadata(now(), checked_object(patch, "patch")))
+
+    async def increment(self, counter: str, key: str, by: int = 1) -> None:
+        """Adds `by` to `counters[counter][key]`. Raises InvalidInputError."""
+        command = IncrementCounter(
+            now(), new_id(), checked_id(counter, "counter"), checked_id(key, "key"), checked_count(by, "by")
+        )
+        await self._execute(command)
+
+    async def add_usage(self, usage: Any = None, *, model: str | None = None, **tokens: int) -> None:
+        """Reports usage outside a recorded step: a provider's usage object, or token counts by name
+        (`prompt_tokens=...`). Kept verbatim. Raises InvalidInputError."""
+        reported = as_object(usage) if usage is not None else {}
+        if reported is None:
+            raise InvalidInputError("usage", "must be a JSON object")
+        reported |= {name: checked_count(count, name) for name, count in tokens.items()}
+        if not reported:
+            raise InvalidInputError("usage", "must not be empty")
+        await self._execute(ReportUsage(now(), new_id(), reported, checked_optional_text(model, "model")))
+
+    # Reading
+
+    async def view(self) -> SessionView:
+        """The session as it is now, with all that this process has appended."""
+        await self._aggregate.flush()
+        projector = await self._context.views.load(self.id)
+        self._allow(projector.state)
+        return projector.view()
+
+    async def prompt(self, api: Literal["chat"] = "chat") -> list[ChatCompletionMessageParam]:
+        """What to send to the provider next: valid for the API, whatever happened. Raises InvalidInputError for an
+        `api` that there is no prompt for."""
+        if api != "chat":
+            raise InvalidInputError("api", f"{api!r} is not one of: chat")
+        view = await self.view()
+        return cast("list[ChatCompletionMessageParam]", chat_prompt(view.turns))
+
+    async def events(self, after: int = 0) -> AsyncIterator[RecordedEvent]:
+        """The stored events after a position, in order, up to the last one that is there."""
+        checked_count(after, "after")
+        await self._aggregate.flush()
+        await self._authorise()
+        while page := await self._context.store.read(self.id, after=after, limit=EVENTS_AT_ONCE):
+            for event in page:
+                yield event
+            after = page[-1].position
+
+    # Inside
+
+    def _step(self) -> StepWriter:
+        context = self._context
+        return StepWriter(
+            self._aggregate, self._authorise, context.writer, context.live, context.settings.max_message_bytes, new_id()
+        )
+
+    async def _execute(self, command: Command) -> None:
+        await self._authorise()
+        await self._aggregate.execute(command)
+
+    async def _authorise(self) -> None:
+        await self._aggregate.ready()
+        self._allow(self._aggregate.state)
+
+    def _allow(self, state: SessionState) -> None:
+        if not isinstance(state, Active):
+            raise SessionNotFoundError(self.id)
+        if self._principal is not SYSTEM and state.user_id != self._principal:
+            raise SessionNotFoundError(self.id)
+
+
+def _check_message(command: AddMessage) -> None:
+    if command.role == "assistant":
+        if command.content is None and not (command.refusal or command.tool_calls or command.function_call):
+            raise InvalidInputError("content", "an assistant message without content needs something else")
+        return
+    for field in ("refusal", "tool_calls", "function_call"):
+        if getattr(command, field):
+            raise InvalidInputError(field, f"is an assistant's, not a {command.role}'s")
+    if command.content is None:
+        raise InvalidInputError("content", f"a {command.role} message must have one")
+    if command.role == "function" and not command.name:
+        raise InvalidInputError("name", "a function message must have one")

@@ -1,0 +1,44 @@
+"""Settings, from arguments or from the environment."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from turnlog.domain.errors import InvalidInputError
+
+_PLAIN_NAMES = {"database_url": "DATABASE_URL", "redis_url": "REDIS_URL"}
+
+
+class Settings(BaseModel):
+    """Where the servers are, and the limits. What is not given comes from `TURNLOG_<NAME>`, `database_url` and
+    `redis_url` from DATABASE_URL and REDIS_URL; a server without a URL is an embedded one."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    database_url: str | None = Field(None, description="libpq URL of Postgres 14 or newer")
+    redis_url: str | None = Field(None, description="URL of Redis or Valkey; `none` to do without a cache")
+    data_dir: Path | None = Field(None, description="where the embedded servers keep their data")
+    database_schema: str = Field("public", min_length=1, max_length=63)
+    cache_prefix: str = Field("turnlog:", description="in front of every Redis key")
+    cache_ttl_seconds: float = Field(12 * 3600, gt=0)
+    redis_timeout_seconds: float = Field(1.0, gt=0)
+    store_timeout_seconds: float = Field(5.0, gt=0, description="how long to try to reach Postgres")
+    max_message_bytes: int = Field(16 * 1024 * 1024, gt=0, description="of one text, as UTF-8")
+    max_queued_events: int = Field(20_000, gt=0)
+    max_queued_bytes: int = Field(64 * 1024 * 1024, gt=0)
+
+    @classmethod
+    def from_env(cls, environ: Mapping[str, str] | None = None) -> Settings:
+        """The settings of the environment. Empty variables count as unset. Raises InvalidInputError."""
+        environ = os.environ if environ is None else environ
+        names = {field: _PLAIN_NAMES.get(field, f"TURNLOG_{field.upper()}") for field in cls.model_fields}
+        given = {field: environ[name] for field, name in names.items() if environ.get(name)}
+        try:
+            return cls.model_validate(given)
+        except ValidationError as error:
+            first = error.errors()[0]
+            raise InvalidInputError(names[str(first["loc"][0])], first["msg"]) from error

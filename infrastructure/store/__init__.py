@@ -1,0 +1,1 @@
+"""The event store: schema, recorder, mapper, and the group commit in front of them."""

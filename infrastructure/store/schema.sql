@@ -1,0 +1,80 @@
+-- The schema of turnlog, version 1. Every statement can run again without harm.
+
+create table if not exists {schema}.{events} (
+    originator_id uuid not null,
+    originator_version bigint not null,
+    topic text not null,
+    state bytea not null,
+    notification_id bigint not null,
+    primary key (originator_id, originator_version)
+) with (
+    -- Rows are only ever inserted: vacuum has nothing to remove and may wait, but the planner wants fresh numbers.
+    autovacuum_vacuum_threshold = 100000000,
+    autovacuum_vacuum_scale_factor = 0.5,
+    autovacuum_analyze_threshold = 1000,
+    autovacuum_analyze_scale_factor = 0.01
+);
+
+create unique index if not exists {events_notification_id} on {schema}.{events} (notification_id);
+
+create or replace function {schema}.turnlog_refuse_change() returns trigger language plpgsql as $body$
+begin
+    raise exception 'events are immutable: % on % refused', tg_op, tg_table_name using errcode = 'restrict_violation';
+end
+$body$;
+
+create or replace trigger turnlog_immutable before update or delete or truncate on {schema}.{events}
+    for each statement execute function {schema}.turnlog_refuse_change();
+
+-- One line a session, for lists. Written in the transaction of the events that change it.
+create table if not exists {schema}.turnlog_sessions (
+    session_id uuid primary key,
+    user_id text,
+    title bytea,
+    started_at timestamptz not null,
+    updated_at timestamptz not null,
+    version bigint not null,
+    deleted boolean not null
+) with (fillfactor = 70);
+
+create index if not exists turnlog_sessions_user on {schema}.turnlog_sessions (user_id, updated_at desc, session_id)
+    where not deleted;
+
+create index if not exists turnlog_sessions_all on {schema}.turnlog_sessions (updated_at desc, session_id)
+    where not deleted;
+
+-- What was accepted under which client id, so that a retry is known however old the first delivery is.
+create table if not exists {schema}.turnlog_keys (
+    session_id uuid not null,
+    key bytea not null,
+    value text not null,
+    primary key (session_id, key)
+);
+
+-- The kept view: one row a closed turn, and a head with all the rest. Derived from the events, and droppable.
+create table if not exists {schema}.turnlog_heads (
+    session_id uuid primary key,
+    view_schema integer not null,
+    position bigint not null,
+    body bytea not null
+) with (fillfactor = 50);
+
+create table if not exists {schema}.turnlog_pages (
+    session_id uuid not null,
+    turn integer not null,
+    body bytea not null,
+    primary key (session_id, turn)
+);
+
+alter table {schema}.turnlog_heads alter column body set storage external;
+
+alter table {schema}.turnlog_pages alter column body set storage external;
+
+create table if not exists {schema}.turnlog_schema (
+    only_row boolean primary key default true check (only_row),
+    version integer not null,
+    log_id uuid not null default gen_random_uuid(),
+    created_at timestamptz not null default now()
+);
+
+insert into {schema}.turnlog_schema (version) values ({version}) on conflict do nothing;

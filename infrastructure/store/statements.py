@@ -1,0 +1,53 @@
+"""The SQL of the store: statements by name, from the .sql files beside this module."""
+
+from __future__ import annotations
+
+import re
+from functools import cache
+from importlib.resources import files
+
+from psycopg.sql import SQL, Composed, Identifier, Literal
+
+EVENTS_TABLE = "turnlog_events"
+SCHEMA_VERSION = 1
+LOCK_TIMEOUT_MS = 10_000
+
+_NAME = re.compile(r"^-- name: (\w+)$", re.MULTILINE)
+
+
+class Statements:
+    """The statements for one database schema and events table."""
+
+    def __init__(self, schema: str = "public", events: str = EVENTS_TABLE) -> None:
+        self.schema = schema
+        self.events = events
+        self.channel = events
+        self._names = {
+            "schema": Identifier(schema),
+            "events": Identifier(events),
+            "events_literal": Literal(f'"{schema}"."{events}"'),
+            "events_notification_id": Identifier(f"{events}_notification_id_idx"),
+            "channel": Identifier(events),
+            "lock_timeout": Literal(LOCK_TIMEOUT_MS),
+            "version": Literal(SCHEMA_VERSION),
+        }
+        queries = _queries()
+        self._statements = {name: SQL(text).format(**self._names) for name, text in queries.items()}
+
+    def __getitem__(self, name: str) -> Composed:
+        return self._statements[name]
+
+    def create(self) -> Composed:
+        """All statements that create the schema, in order."""
+        return SQL(_text("schema.sql")).format(**self._names)
+
+
+@cache
+def _queries() -> dict[str, str]:
+    parts = _NAME.split(_text("queries.sql"))
+    return {name: body.strip() for name, body in zip(parts[1::2], parts[2::2], strict=True)}
+
+
+@cache
+def _text(name: str) -> str:
+    return files(__package__).joinpath(name).read_text("utf-8")

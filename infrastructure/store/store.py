@@ -1,0 +1,212 @@
+"""The event store as the rest of turnlog sees it: append through the writer, read events, views and lists.
+
+Reads are synchronous and run on a few threads of the store's own. This is also the wall at which the errors of the
+driver and the library become turnlog's. Nothing outside knows that an event is a row.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, TypeVar
+from uuid import UUID
+
+from eventsourcing.persistence import InterfaceError, OperationalError, PersistenceError, ProgrammingError
+from psycopg.errors import UndefinedTable
+
+from turnlog.domain.errors import SchemaVersionError, StoreError, StoreUnavailableError
+from turnlog.domain.recorded import RecordedEvent
+from turnlog.infrastructure.store.datastore import UrlDatastore
+from turnlog.infrastructure.store.mapper import EventMapper
+from turnlog.infrastructure.store.recorder import CopyRecorder
+from turnlog.infrastructure.store.statements import SCHEMA_VERSION
+from turnlog.projections.projector import VIEW_SCHEMA, Projector, SessionHead
+from turnlog.projections.view import SessionPage, SessionSummary, Turn
+
+T = TypeVar("T")
+
+READ_THREADS = 4
+MAX_POSITION = 2**62
+PAGE_OF_EVENTS = 10_000
+
+
+class EventStore:
+    """Opens connections when first used. `close` ends them."""
+
+    def __init__(self, url: str, *, schema: str = "public", timeout: float = 5.0) -> None:
+        self._datastore = UrlDatastore(url, schema=schema, pool_size=READ_THREADS + 2, timeout=timeout)
+        self._timeout = timeout
+        self._threads = ThreadPoolExecutor(READ_THREADS, thread_name_prefix="turnlog-reader")
+        self._recorder: CopyRecorder | None = None
+        self.mapper = EventMapper()
+        self.log_id = ""
+
+    @property
+    def recorder(self) -> CopyRecorder:
+        """The library's recorder, made at first use, for it connects when it is made."""
+        if self._recorder is None:
+            self._recorder = CopyRecorder(self._datastore)
+        return self._recorder
+
+    async def prepare(self) -> None:
+        """Creates the schema if there is none. Raises SchemaVersionError for that of a newer turnlog."""
+        if await self.schema_version() is None:
+            await self._run(self._create_table)
+        version = await self.schema_version()
+        if version != SCHEMA_VERSION:
+            raise SchemaVersionError(
+                f"the database has turnlog schema {version}, this version needs {SCHEMA_VERSION}: upgrade turnlog"
+            )
+
+    async def create_schema(self) -> bool:
+        """Creates what is missing of the schema, also beside other processes. Returns whether there was none."""
+        was_missing = await self.schema_version() is None
+        await self.prepare()
+        return was_missing
+
+    async def schema_version(self) -> int | None:
+        """The stored version of the schema; None where there is no schema."""
+        rows = await self._run(self._schema_version)
+        if not rows:
+            return None
+        self.log_id = str(rows[0][1])
+        version: int = rows[0][0]
+        return version
+
+    def _create_table(self) -> None:
+        self.recorder.create_table()
+
+    def _schema_version(self) -> list[tuple[Any, ...]]:
+        try:
+            return self.recorder.fetch("schema_version")
+        except ProgrammingError as error:
+            if isinstance(error.__cause__, UndefinedTable):
+                return []
+            raise
+
+    # Events
+
+    async def read(
+        self, session_id: UUID, after: int = 0, upto: int = MAX_POSITION, limit: int = MAX_POSITION
+    ) -> list[RecordedEvent]:
+        """The session's events at positions after < position <= upto, in order, at most `limit`."""
+        return await self._run(self._read, session_id, after, upto, limit)
+
+    def _read(self, session_id: UUID, after: int, upto: int, limit: int) -> list[RecordedEvent]:
+        event = self.mapper.event
+        rows = self.recorder.fetch("read_session", session_id, after, upto, limit)
+        return [
+            RecordedEvent(session_id, position, log_position, event(topic, state))
+            for position, log_position, topic, state in rows
+        ]
+
+    async def find_key(self, session_id: UUID, key: bytes) -> str | None:
+        """What was accepted under this key in the session, if anything was."""
+        rows = await self._run(lambda: self.recorder.fetch("find_key", session_id, key))
+        return rows[0][0] if rows else None
+
+    # Lists
+
+    async def list_sessions(self, user_id: str | None, limit: int, offset: int) -> SessionPage:
+        """Sessions of a user (None: all), newest activity first, with the total of the same snapshot."""
+        everybody = user_id is None
+        rows = await self._run(lambda: self.recorder.fetch("list_sessions", everybody, user_id, limit, offset))
+        items = tuple(_summary(row[1:]) for row in rows if row[1] is not None)
+        return SessionPage(items=items, total=rows[0][0] if rows else 0)
+
+    async def statistics(self) -> dict[str, Any]:
+        """Counts and settings, for `turnlog doctor`."""
+
+        def fetch() -> dict[str, Any]:
+            with self._datastore.get_connection() as connection:
+                row = connection.execute(self.recorder.statements["statistics"]).fetchone()
+            return dict(row or {})
+
+        return await self._run(fetch)
+
+    # The kept view
+
+    async def load_kept(self, session_id: UUID) -> tuple[bytes, list[bytes]] | None:
+        """The kept head and pages of the session's view, if there are any of this version."""
+        return await self._run(self._load_kept, session_id)
+
+    def _load_kept(self, session_id: UUID) -> tuple[bytes, list[bytes]] | None:
+        with self._datastore.transaction(commit=True) as cursor:
+            # Head and pages of one moment: a page saved in between would hold events that the head does not know.
+            cursor.execute("set transaction isolation level repeatable read, read only")
+            cursor.execute(self.recorder.statements["load_head"], (session_id, VIEW_SCHEMA), binary=True)
+            head = cursor.fetchone()
+            if head is None:
+                return None
+            cursor.execute(self.recorder.statements["load_pages"], (session_id,), binary=True)
+            return head["body"], [row["body"] for row in cursor.fetchall()]
+
+    async def load_head(self, session_id: UUID) -> bytes | None:
+        """The kept head alone."""
+        rows = await self._run(lambda: self.recorder.fetch("load_head", session_id, VIEW_SCHEMA))
+        return rows[0][0] if rows else None
+
+    async def keep(self, projector: Projector) -> None:
+        """Keeps the head and the pages that changed since they were last kept, unless what is there is newer."""
+        await self._run(self._keep, projector)
+
+    def _keep(self, projector: Projector) -> None:
+        statements, session_id = self.recorder.statements, projector.session_id
+        with self._datastore.transaction(commit=True) as cursor:
+            cursor.execute(statements["lock_head"], (session_id,))
+            kept = cursor.fetchone() or {"view_schema": VIEW_SCHEMA, "position": 0}
+            if (kept["view_schema"], kept["position"]) >= (VIEW_SCHEMA, projector.version):
+                return
+            since = kept["position"] if kept["view_schema"] == VIEW_SCHEMA else 0
+            head: SessionHead = projector.head()
+            cursor.execute(statements["save_head"], (session_id, VIEW_SCHEMA, head.version, head.to_json()))
+            if cursor.rowcount and (pages := projector.pages(since)):
+                cursor.execute(statements["save_pages"], (session_id, *_columns(pages)))
+
+    async def forget_kept(self, session_id: UUID) -> None:
+        """Drops the kept view; the next read folds it anew from the events."""
+        statements = self.recorder.statements
+        await self._run(
+            lambda: self.recorder.run(
+                (statements["drop_head"], (session_id,)), (statements["drop_pages"], (session_id,))
+            )
+        )
+
+    async def close(self) -> None:
+        """Ends threads and connections."""
+        await asyncio.to_thread(self._threads.shutdown)
+        await asyncio.to_thread(self._datastore.close)
+
+    async def _run(self, function: Callable[..., T], *args: Any) -> T:
+        return await asyncio.get_running_loop().run_in_executor(self._threads, self._translated, function, *args)
+
+    def _translated(self, function: Callable[..., T], *args: Any) -> T:
+        """Calls a read, again while the connection is lost and time is left, and translates what it raises."""
+        deadline = time.monotonic() + self._timeout
+        while True:
+            try:
+                return function(*args)
+            except (OperationalError, InterfaceError) as error:
+                if time.monotonic() >= deadline:
+                    raise StoreUnavailableError(f"Postgres: {error}") from error
+                time.sleep(0.05)
+            except PersistenceError as error:
+                raise StoreError(f"Postgres: {error}") from error
+
+
+def _columns(pages: Sequence[Turn]) -> tuple[list[int], list[bytes]]:
+    return [page.index for page in pages], [page.to_json() for page in pages]
+
+
+def _summary(row: Iterable[Any]) -> SessionSummary:
+    session_id, user_id, title, started_at, updated_at, version = row
+    return SessionSummary(
+        session_id=session_id,
+        user_id=user_id,
+        title=title.decode("utf-8", "surrogatepass") if title is not None else None,
+        started_at=started_at,
+        updated_at=updated_at,
+        version=version,
+    )

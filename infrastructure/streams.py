@@ -1,0 +1,173 @@
+"""Reading Chat Completions chunks: openai's models or plain dicts, in the shapes that providers really send.
+
+The only module that knows what a chunk looks like. A chunk may lack anything: models of the openai package are
+built without validation, so a "list" may be None and a "str" a list. Rules for tool calls: one is found by its
+index; the same index with another id is a new call only when a name comes with it (Mistral, relays), otherwise it
+goes on with the call (LM Studio); without an index it is found by its id, else it is the last call.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Callable, Iterator
+from datetime import datetime
+from typing import Any
+
+from turnlog.domain.commands import (
+    AppendFunctionCall,
+    AppendReasoning,
+    AppendRefusal,
+    AppendText,
+    AppendToolCall,
+    StepAppend,
+)
+from turnlog.domain.errors import InvalidInputError
+from turnlog.domain.values import JsonObject, json_copy
+
+logger = logging.getLogger("turnlog")
+
+
+class ChunkReader:
+    """Turns the chunks of one response into commands, and remembers what is said beside the text."""
+
+    def __init__(self, step_id: str, now: Callable[[], datetime]) -> None:
+        self._step_id = step_id
+        self._now = now
+        self._calls = _CallPlaces()
+        self._warned = False
+        self.model: str | None = None
+        self.response_id: str | None = None
+        self.finish_reason: str | None = None
+        self.usage: JsonObject | None = None
+        self.error: str | None = None
+
+    def read(self, chunk: Any) -> list[StepAppend]:
+        """The commands for what the chunk says of choice 0; empty where it says nothing that is recorded."""
+        self.model = self.model or _text(_get(chunk, "model")) or None
+        self.response_id = self.response_id or _text(_get(chunk, "id")) or None
+        self.usage = as_object(_get(chunk, "usage")) or self.usage
+        error = _get(chunk, "error")
+        if error:
+            self.error = error_text(error)
+        return [command for choice in _list(_get(chunk, "choices")) for command in self._choice(choice)]
+
+    def _choice(self, choice: Any) -> Iterator[StepAppend]:
+        if _get(choice, "index"):
+            self._warn_of_choices()
+            return
+        self.finish_reason = _text(_get(choice, "finish_reason")) or self.finish_reason
+        delta = _get(choice, "delta")
+        if delta is None:
+            return
+        at, step_id = self._now(), self._step_id
+        text, thinking = _content(_get(delta, "content"))
+        details = _details(_get(delta, "reasoning_details"))
+        reasoning = _text(_get(delta, "reasoning_content")) or _text(_get(delta, "reasoning")) or thinking
+        if reasoning or details:
+            yield AppendReasoning(at, step_id, reasoning, details)
+        if text:
+            yield AppendText(at, step_id, text)
+        if refusal := _text(_get(delta, "refusal")):
+            yield AppendRefusal(at, step_id, refusal)
+        for fragment in _list(_get(delta, "tool_calls")):
+            yield self._tool_call(at, fragment)
+        if function := _get(delta, "function_call"):
+            name, arguments = _text(_get(function, "name")), _arguments(_get(function, "arguments"))
+            yield AppendFunctionCall(at, step_id, name, arguments)
+
+    def _tool_call(self, at: datetime, fragment: Any) -> AppendToolCall:
+        function = _get(fragment, "function")
+        call_id, name = _text(_get(fragment, "id")), _text(_get(function, "name"))
+        index = self._calls.place(_get(fragment, "index"), call_id, name)
+        return AppendToolCall(at, self._step_id, index, call_id, name, _arguments(_get(function, "arguments")))
+
+    def _warn_of_choices(self) -> None:
+        if not self._warned:
+            self._warned = True
+            logger.warning("step %s has several choices; only choice 0 is recorded", self._step_id)
+
+
+class _CallPlaces:
+    """Which of our indexes, 0, 1, 2 in order of appearance, a fragment belongs to."""
+
+    def __init__(self) -> None:
+        self._ids: list[str] = []
+        self._by_index: dict[Any, int] = {}
+
+    def place(self, index: Any, call_id: str, name: str) -> int:
+        known = self._known(index, call_id)
+        if known is None or self._is_another(known, index, call_id, name):
+            self._ids.append(call_id)
+            known = len(self._ids) - 1
+        self._ids[known] = self._ids[known] or call_id
+        if index is not None:
+            self._by_index[index] = known
+        return known
+
+    def _known(self, index: Any, call_id: str) -> int | None:
+        if index is not None:
+            return self._by_index.get(index)
+        if call_id:
+            return self._ids.index(call_id) if call_id in self._ids else None
+        return len(self._ids) - 1 if self._ids else None
+
+    def _is_another(self, known: int, index: Any, call_id: str, name: str) -> bool:
+        there = self._ids[known]
+        return index is not None and bool(name and call_id and there) and call_id != there
+
+
+def as_object(value: Any) -> JsonObject | None:
+    """A JSON object from a dict or a pydantic model; None for anything else, and for what is not JSON."""
+    if hasattr(value, "model_dump"):
+        value = value.model_dump(mode="json", exclude_unset=True)
+    if not isinstance(value, dict):
+        return None
+    try:
+        copied: JsonObject = json_copy(value, "usage")
+    except InvalidInputError as error:
+        logger.warning("usage is not recorded: %s", error)
+        return None
+    return copied
+
+
+def error_text(error: Any) -> str:
+    """What a provider's error object says."""
+    message = _get(error, "message")
+    return message if isinstance(message, str) and message else str(error)
+
+
+def _get(value: Any, name: str) -> Any:
+    return value.get(name) if isinstance(value, dict) else getattr(value, name, None)
+
+
+def _text(value: Any) -> str:
+    if value is None or isinstance(value, str):
+        return value or ""
+    return "" if isinstance(value, list | dict) else str(value)
+
+
+def _list(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else []
+
+
+def _arguments(value: Any) -> str:
+    return json.dumps(value) if isinstance(value, dict | list) else _text(value)
+
+
+def _content(content: Any) -> tuple[str, str]:
+    """The text of a delta's content, and the thinking in it where content is a list of parts (Mistral)."""
+    if not isinstance(content, list):
+        return _text(content), ""
+    text, thinking = [], []
+    for part in content:
+        text.append(_text(_get(part, "text")))
+        inner = _get(part, "thinking")
+        thinking.append(inner if isinstance(inner, str) else _content(inner)[0])
+    return "".join(text), "".join(thinking)
+
+
+def _details(details: Any) -> tuple[JsonObject, ...]:
+    """The reasoning details that hold what the text does not: a signature, or encrypted data."""
+    kept = (as_object(detail) for detail in _list(details) if _get(detail, "signature") or _get(detail, "data"))
+    return tuple(detail for detail in kept if detail)
