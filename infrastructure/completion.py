@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from types import TracebackType
-from typing import Any, Generic, Self, TypeVar
+from typing import Any, Generic, Literal, Self, TypeVar
 
 from turnlog.domain.commands import (
     AppendFunctionCall,
@@ -32,7 +32,6 @@ from turnlog.domain.events import (
     ToolCall,
 )
 from turnlog.domain.inputs import checked_optional_text, checked_range, checked_text
-from turnlog.domain.values import JsonObject
 from turnlog.infrastructure.aggregate import Aggregate
 from turnlog.infrastructure.store.writer import GroupWriter
 from turnlog.infrastructure.streams import ChunkReader, as_object
@@ -40,9 +39,6 @@ from turnlog.infrastructure.streams import ChunkReader, as_object
 logger = logging.getLogger("turnlog")
 
 Chunk = TypeVar("Chunk")
-
-READ_AHEAD = 32
-"""So many chunks may be read from the provider while those before them are being committed."""
 
 LEFT_EARLY = "closed early"
 CANCELLED = "cancelled"
@@ -59,6 +55,7 @@ class StepWriter:
 
     aggregate: Aggregate
     authorise: Callable[[], Awaitable[None]]
+    spawn: Callable[[Coroutine[Any, Any, None]], None]
     writer: GroupWriter
     live: set[str]
     max_bytes: int
@@ -69,6 +66,14 @@ class StepWriter:
         await self.authorise()
         await self.aggregate.execute(BeginCompletion(now(), self.step_id, model, frozenset(self.live)))
         self.live.add(self.step_id)
+
+    async def append(self, *commands: StepAppend) -> None:
+        """Appends to the step; returns when that is stored."""
+        if not commands:
+            return
+        if self.writer.is_full:
+            await self.writer.room()
+        await self.aggregate.submit(*commands)
 
     def end(self, end: StepEnd) -> asyncio.Future[tuple[SessionEvent, ...]]:
         """Closes the step, at once; the future is done when that is stored."""
@@ -107,15 +112,15 @@ class Completion:
 
     async def text(self, text: str) -> None:
         """Appends text to the answer."""
-        await self._append(AppendText(now(), self._step.step_id, checked_text(text, "text", self._step.max_bytes)))
+        await self._step.append(AppendText(now(), self._step.step_id, checked_text(text, "text", self._step.max_bytes)))
 
     async def reasoning(self, text: str) -> None:
         """Appends text to the reasoning."""
-        await self._append(AppendReasoning(now(), self.step_id, checked_text(text, "text", self._step.max_bytes)))
+        await self._step.append(AppendReasoning(now(), self.step_id, checked_text(text, "text", self._step.max_bytes)))
 
     async def refusal(self, text: str) -> None:
         """Appends text to the refusal."""
-        await self._append(AppendRefusal(now(), self.step_id, checked_text(text, "text", self._step.max_bytes)))
+        await self._step.append(AppendRefusal(now(), self.step_id, checked_text(text, "text", self._step.max_bytes)))
 
     async def tool_call(self, id: str, name: str, arguments: str = "") -> None:  # noqa: A002 the field's name
         """Appends a whole call. The same call again changes nothing; another one under its id raises
@@ -125,7 +130,7 @@ class Completion:
             name=checked_text(name, "name"),
             arguments=checked_text(arguments, "arguments", self._step.max_bytes),
         )
-        await self._append(AppendWholeToolCall(now(), self.step_id, call))
+        await self._step.append(AppendWholeToolCall(now(), self.step_id, call))
 
     async def tool_call_delta(
         self,
@@ -144,12 +149,12 @@ class Completion:
             checked_optional_text(name, "name") or "",
             checked_text(arguments or "", "arguments", self._step.max_bytes),
         )
-        await self._append(fragment)
+        await self._step.append(fragment)
 
     async def function_call_delta(self, *, name: str | None = None, arguments: str | None = None) -> None:
         """Appends a fragment of the legacy `function_call`."""
         name, arguments = checked_optional_text(name, "name"), checked_optional_text(arguments, "arguments")
-        await self._append(AppendFunctionCall(now(), self.step_id, name or "", arguments or ""))
+        await self._step.append(AppendFunctionCall(now(), self.step_id, name or "", arguments or ""))
 
     async def finish(self, finish_reason: str | None = "stop", *, usage: Any = None, model: str | None = None) -> None:
         """Ends the step as finished. `usage` is the provider's usage object, kept verbatim."""
@@ -179,11 +184,6 @@ class Completion:
                 raise
             logger.warning("the end of step %s was not recorded: %s", self.step_id, failure)
 
-    async def _append(self, command: StepAppend) -> None:
-        if self._step.writer.is_full:
-            await self._step.writer.room()
-        await self._step.aggregate.submit(command)
-
 
 def _end_for(step_id: str, error: BaseException | None) -> StepEnd:
     if isinstance(error, Exception):
@@ -196,69 +196,22 @@ def _said(error: BaseException) -> str:
     return f"{type(error).__name__}: {error}"
 
 
-@dataclass(frozen=True, slots=True)
-class _Ended:
-    """The stream has ended, by itself or by raising."""
-
-    error: BaseException | None = None
-
-
-@dataclass(slots=True)
-class _Pump(Generic[Chunk]):
-    """Reads the provider's stream ahead of the consumer. It knows nothing of the Recording, so that a Recording
-    that its consumer drops is collected, and ends the step, while the pump still waits for the provider."""
-
-    stream: AsyncIterator[Chunk]
-    step: StepWriter
-    reader: ChunkReader
-    read: asyncio.Queue[tuple[Chunk, asyncio.Future[Any] | None] | _Ended]
-
-    async def run(self) -> None:
-        error: BaseException | None = None
-        try:
-            async for chunk in self.stream:
-                commands = self.reader.read(chunk)
-                if self.step.writer.is_full:
-                    await self.step.writer.room()
-                stored = self.step.aggregate.submit(*commands) if commands else None
-                await self.read.put((chunk, stored))
-        except asyncio.CancelledError as cancelled:
-            task = asyncio.current_task()
-            if task is not None and task.cancelling():
-                raise
-            error = cancelled  # the provider's stream raised it: it is the consumer's to see
-        except Exception as raised:  # noqa: BLE001 whatever the provider raises reaches the consumer
-            error = raised
-        finally:
-            await _close(self.stream)
-        await self.read.put(_Ended(error))
-
-
-async def _close(stream: Any) -> None:
-    close = getattr(stream, "aclose", None) or getattr(stream, "close", None)
-    if close is None:
-        return
-    with suppress(Exception):
-        closing = close()
-        if hasattr(closing, "__await__"):
-            await closing
-
-
 class Recording(Generic[Chunk]):
     """An async iterator over a provider's stream: each chunk as it came, once its events are durable.
 
     At the natural end of the stream the step is finished. When the consumer stops early (break, `aclose`,
     cancellation) it is interrupted, unless the provider had said how it finished; when the provider raises it is
-    failed, and the exception goes on to the consumer. The partial stays in each case.
+    failed, and the exception goes on to the consumer. The partial stays in each case, and is what was shown: no
+    chunk is recorded before the consumer asks for it. (What the provider sends meanwhile waits in the socket.)
     """
 
     def __init__(self, step: StepWriter, stream: AsyncIterator[Chunk], model: str | None) -> None:
         self._step = step
         self._model = checked_optional_text(model, "model")
+        self._stream = stream
+        self._chunks = aiter(stream)
         self._reader = ChunkReader(step.step_id, now)
-        self._pump = _Pump(stream, step, self._reader, asyncio.Queue(READ_AHEAD))
-        self._task: asyncio.Task[None] | None = None
-        self._ended = False
+        self._situation: Literal["new", "open", "ended"] = "new"
 
     @property
     def step_id(self) -> str:
@@ -269,70 +222,49 @@ class Recording(Generic[Chunk]):
         return self
 
     async def __anext__(self) -> Chunk:
-        if self._ended:
+        if self._situation == "ended":
             raise StopAsyncIteration
-        if self._task is None:
-            await self._begin()
         try:
-            return await self._next()
+            if self._situation == "new":
+                await self._step.begin(self._model)
+                self._situation = "open"
+            chunk = await anext(self._chunks)
+            await self._step.append(*self._reader.read(chunk))
         except StopAsyncIteration:
+            self._situation = "ended"
+            await self._step.end(self._finished())
             raise
         except BaseException as error:
             self._end(error)
+            await _close(self._stream)
             raise
+        return chunk
 
     async def aclose(self) -> None:
-        """Ends the step if it is still open, and waits until that is stored and the provider's stream is closed."""
+        """Ends the step if it is still open, closes the provider's stream, and waits until that is stored."""
         self._end(None)
+        await _close(self._stream)
         await self._step.aggregate.flush()
-        if self._task is not None:
-            await asyncio.wait([self._task])
 
     def __del__(self) -> None:
         # The consumer broke out of the loop: the end is handed over here, for nobody else will do it.
-        if self._ended or self._task is None:
+        if self._situation != "open":
             return
         with suppress(RuntimeError):  # no loop runs any more: the step will be found abandoned
             asyncio.get_running_loop()
             self._end(None)
+            self._step.spawn(_close(self._stream))
 
-    async def _begin(self) -> None:
-        try:
-            await self._step.begin(self._model)
-        except BaseException:
-            self._ended = True
-            await _close(self._pump.stream)
-            raise
-        self._task = asyncio.create_task(self._pump.run(), name=f"turnlog-record-{self.step_id}")
-
-    async def _next(self) -> Chunk:
-        item = await self._pump.read.get()
-        if not isinstance(item, _Ended):
-            chunk, stored = item
-            if stored is not None:
-                await stored
-            return chunk
-        if item.error is not None:
-            raise item.error
-        self._ended = True
-        await self._step.end(self._finished())
-        raise StopAsyncIteration
+    def _end(self, error: BaseException | None) -> None:
+        """Ends the step early. Only hands the end over: the caller may be on its way out."""
+        was_open, self._situation = self._situation == "open", "ended"
+        if was_open and not isinstance(error, StepClosedError):
+            self._step.end(self._early_end(error))
 
     def _finished(self) -> StepEnd:
         if self._reader.error is not None:
             return CompletionFailed(at=now(), error=self._reader.error, **self._reported())
         return CompletionFinished(at=now(), finish_reason=self._reader.finish_reason, **self._reported())
-
-    def _end(self, error: BaseException | None) -> None:
-        """Ends the step early. Only hands the end over: the caller may be on its way out."""
-        if self._ended:
-            return
-        self._ended = True
-        if self._task is None:
-            return
-        self._task.cancel()
-        if not isinstance(error, StepClosedError):
-            self._step.end(self._early_end(error))
 
     def _early_end(self, error: BaseException | None) -> StepEnd:
         if isinstance(error, Exception):
@@ -343,10 +275,20 @@ class Recording(Generic[Chunk]):
         return CompletionInterrupted(at=now(), reason=reason, **self._reported())
 
     def _reported(self) -> dict[str, Any]:
-        usage: JsonObject | None = self._reader.usage
         return {
             "step_id": self.step_id,
             "model": self._reader.model,
             "response_id": self._reader.response_id,
-            "usage": usage,
+            "usage": self._reader.usage,
         }
+
+
+async def _close(stream: Any) -> None:
+    """Closes a provider's stream, so that its tokens stop costing; what that raises matters to nobody."""
+    close = getattr(stream, "aclose", None) or getattr(stream, "close", None)
+    if close is None:
+        return
+    with suppress(Exception):
+        closing = close()
+        if hasattr(closing, "__await__"):
+            await closing

@@ -20,6 +20,7 @@ from turnlog.domain.inputs import (
     checked_title,
 )
 from turnlog.infrastructure.aggregate import Aggregate
+from turnlog.infrastructure.background import Background
 from turnlog.infrastructure.cache import ViewCache
 from turnlog.infrastructure.completion import now
 from turnlog.infrastructure.embedded import EmbeddedServers, default_data_dir
@@ -78,10 +79,10 @@ class SessionLog:
                 max_queued_bytes=settings.max_queued_bytes,
                 retry_seconds=settings.store_timeout_seconds,
             )
-            views = Views(store, cache)
-            stack.push_async_callback(views.close)
             stack.push_async_callback(writer.close)
-            log = cls(Context(store, writer, views, settings), cache)
+            background = Background()
+            stack.push_async_callback(background.close)
+            log = cls(Context(store, writer, Views(store, cache, background), background, settings), cache)
             stack.callback(log._close)
             yield log
 

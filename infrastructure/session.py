@@ -32,6 +32,7 @@ from turnlog.domain.inputs import (
 from turnlog.domain.recorded import RecordedEvent
 from turnlog.domain.state import Active, SessionState
 from turnlog.infrastructure.aggregate import Aggregate
+from turnlog.infrastructure.background import Background
 from turnlog.infrastructure.completion import Completion, Recording, StepWriter, now
 from turnlog.infrastructure.ids import new_id
 from turnlog.infrastructure.principal import SYSTEM, Principal
@@ -54,10 +55,13 @@ EVENTS_AT_ONCE = 1_000
 class Context:
     """What all sessions of a log share."""
 
-    def __init__(self, store: EventStore, writer: GroupWriter, views: Views, settings: Settings) -> None:
+    def __init__(
+        self, store: EventStore, writer: GroupWriter, views: Views, background: Background, settings: Settings
+    ) -> None:
         self.store = store
         self.writer = writer
         self.views = views
+        self.background = background
         self.settings = settings
         self.live: set[str] = set()
 
@@ -218,7 +222,13 @@ class Session:
     def _step(self) -> StepWriter:
         context = self._context
         return StepWriter(
-            self._aggregate, self._authorise, context.writer, context.live, context.settings.max_message_bytes, new_id()
+            self._aggregate,
+            self._authorise,
+            context.background.spawn,
+            context.writer,
+            context.live,
+            context.settings.max_message_bytes,
+            new_id(),
         )
 
     async def _execute(self, command: Command) -> None:

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
-from collections.abc import Coroutine
-from typing import Any
 from uuid import UUID
 
-from turnlog.domain.errors import StoreError
 from turnlog.domain.evolve import evolve
 from turnlog.domain.recorded import RecordedEvent
 from turnlog.domain.state import SessionState, initial_state
+from turnlog.infrastructure.background import Background
 from turnlog.infrastructure.cache import ViewCache, restore
 from turnlog.infrastructure.store.store import EventStore
 from turnlog.projections.projector import Projector, SessionHead
@@ -25,10 +22,10 @@ TAIL_TO_KEEP = 256
 class Views:
     """Loads projections, and keeps them where the next reader finds them."""
 
-    def __init__(self, store: EventStore, cache: ViewCache) -> None:
+    def __init__(self, store: EventStore, cache: ViewCache, background: Background) -> None:
         self._store = store
         self._cache = cache
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._background = background
 
     async def load(self, session_id: UUID) -> Projector:
         """The projection as of now. For an unknown session it has version 0."""
@@ -78,10 +75,6 @@ class Views:
         await self._cache.drop(session_id)
         await self._store.forget_kept(session_id)
 
-    async def close(self) -> None:
-        """Waits for what is being kept."""
-        await asyncio.gather(*self._tasks, return_exceptions=True)
-
     async def _kept(self, session_id: UUID) -> Projector | None:
         kept = await self._store.load_kept(session_id)
         if kept is None:
@@ -104,18 +97,6 @@ class Views:
         fresh = projector.version - base
         worth = fresh >= TAIL_TO_KEEP or (not projector.is_streaming and (fresh or not cached_at))
         if worth and (not self._cache.is_down):
-            self._spawn(self._cache.put(projector, cached_at))
+            self._background.spawn(self._cache.put(projector, cached_at))
         if fresh >= TAIL_TO_KEEP or projector.closed_turns > closed:
-            self._spawn(self._store.keep(projector))
-
-    def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
-        task = asyncio.create_task(_quietly(work))
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
-
-
-async def _quietly(work: Coroutine[Any, Any, None]) -> None:
-    try:
-        await work
-    except StoreError as error:
-        logger.warning("a view could not be kept and will be folded again: %s", error)
+            self._background.spawn(self._store.keep(projector))

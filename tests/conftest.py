@@ -1,0 +1,67 @@
+"""Real servers for the tests: one Postgres and one Valkey a test process, a database of its own for each test."""
+
+from __future__ import annotations
+
+import itertools
+import shutil
+import tempfile
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+
+import psycopg
+import pytest
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
+from redis import Redis
+
+from turnlog.infrastructure.embedded import EmbeddedServers, Servers
+from turnlog.infrastructure.log import SessionLog
+from turnlog.infrastructure.session import Session
+from turnlog.infrastructure.settings import Settings
+
+_NUMBERS = itertools.count(1)
+
+
+@pytest.fixture(scope="session")
+def servers() -> Iterator[Servers]:
+    """Throw-away servers, shared by the tests of this process."""
+    folder = Path(tempfile.mkdtemp(prefix="turnlog-test-"))
+    embedded = EmbeddedServers(folder)
+    try:
+        yield embedded.start()
+    finally:
+        embedded.close()
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture
+def settings(servers: Servers) -> Iterator[Settings]:
+    """Settings for an empty database of the test's own."""
+    assert servers.database_url is not None
+    name = f"test_{next(_NUMBERS)}"
+    with psycopg.connect(servers.database_url, autocommit=True) as admin:
+        admin.execute(f"create database {name}")
+    url = make_conninfo(**{**conninfo_to_dict(servers.database_url), "dbname": name})
+    yield Settings(database_url=url, redis_url=servers.redis_url)
+    with psycopg.connect(servers.database_url, autocommit=True) as admin:
+        admin.execute(f"drop database {name} with (force)")
+
+
+@pytest.fixture
+async def log(settings: Settings) -> AsyncIterator[SessionLog]:
+    """An open log on an empty database."""
+    async with SessionLog.open(settings) as opened:
+        yield opened
+
+
+@pytest.fixture
+async def session(log: SessionLog) -> Session:
+    """A session of the user u1."""
+    return await log.start_session(user_id="u1")
+
+
+@pytest.fixture
+def redis(settings: Settings) -> Iterator[Redis]:
+    """A client of the Redis that the log under test uses."""
+    assert settings.redis_url is not None
+    with Redis.from_url(settings.redis_url) as client:
+        yield client
