@@ -84,6 +84,9 @@ class EmbeddedServers:
 
     An opener that is killed counts as gone. If it was the last, the servers stay up for the next one. A forked
     child is not an opener until it calls `start` itself.
+
+    Under root, Postgres runs as the account `embedded_postgres`, made if need be; the folders above the data
+    directory and above the installed package then become passable (o+x, not o+r) for it.
     """
 
     def __init__(self, data_dir: Path, *, postgres: bool = True, redis: bool = True) -> None:
@@ -251,6 +254,7 @@ class _Server(ABC):
     def ensure(self) -> str:
         """The URL of a server that answers. To be called under start.lock. Raises EmbeddedServersError."""
         deadline = time.monotonic() + _START_SECONDS
+        pause = _POLL_SECONDS
         launched = False
         while not self.answers():
             if alive := self._claim():
@@ -258,7 +262,8 @@ class _Server(ABC):
                 launched = True
             elif time.monotonic() > deadline:  # it may be in recovery after a crash, so it is left alone
                 raise self._failure(f"has not answered for {_START_SECONDS:.0f} seconds")
-            time.sleep(_POLL_SECONDS)
+            time.sleep(pause)
+            pause = min(pause * 1.2, 0.5)  # Postgres logs every question that comes during a recovery
         return self.url()
 
     def stop(self) -> None:

@@ -1,5 +1,7 @@
 -- The schema of turnlog, version 1. Every statement can run again without harm.
 
+create schema if not exists {schema};
+
 create table if not exists {schema}.{events} (
     originator_id uuid not null,
     originator_version bigint not null,

@@ -1,0 +1,66 @@
+"""The command `turnlog`: its global options, and the table of its commands."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from contextlib import suppress
+from pathlib import Path
+
+import click
+
+from turnlog import __version__
+from turnlog.infrastructure.cli.lazy import Lazy, LazyGroup
+from turnlog.infrastructure.cli.shared import Globals
+
+_HERE = "turnlog.infrastructure.cli.commands"
+
+COMMANDS = {
+    "demo": Lazy("turnlog.infrastructure.demo.command:demo", "See it work: a conversation, a crash, a crowd."),
+    "init": Lazy(f"{_HERE}.initialise:initialise", "Create the schema where there is none."),
+    "list": Lazy(f"{_HERE}.listing:listing", "List sessions, newest activity first."),
+    "show": Lazy(f"{_HERE}.show:show", "Show a session as a transcript."),
+    "events": Lazy(f"{_HERE}.events:events", "Print the events of a session."),
+    "prompt": Lazy(f"{_HERE}.prompt:prompt", "Print what would be sent to the provider next."),
+    "record": Lazy(f"{_HERE}.record:record", "Record a stream from a file into a session."),
+    "doctor": Lazy(f"{_HERE}.doctor:doctor", "Say what is connected, and what is wrong."),
+    "bench": Lazy("turnlog.infrastructure.bench.command:bench", "Measure it on this machine."),
+}
+"""Further commands are one line each: they are imported when used."""
+
+
+@click.group(
+    cls=LazyGroup,
+    table=COMMANDS,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    epilog="Without DATABASE_URL and REDIS_URL, servers of turnlog's own are started in the data directory.",
+)
+@click.option("--database-url", metavar="URL", help="Postgres; instead of DATABASE_URL.")
+@click.option("--redis-url", metavar="URL", help="Redis or Valkey, or `none`; instead of REDIS_URL.")
+@click.option("--data-dir", type=click.Path(path_type=Path), help="Of the embedded servers; not TURNLOG_DATA_DIR.")
+@click.option("--debug", is_flag=True, help="Show tracebacks, and what the libraries log.")
+@click.version_option(__version__, prog_name="turnlog")
+@click.pass_context
+def cli(
+    context: click.Context, database_url: str | None, redis_url: str | None, data_dir: Path | None, debug: bool
+) -> None:
+    """An event-sourced log for LLM conversations."""
+    given = {"database_url": database_url, "redis_url": redis_url, "data_dir": data_dir}
+    context.obj = Globals({name: value for name, value in given.items() if value is not None}, debug)
+    _prepare_output(debug)
+
+
+def main() -> None:
+    """The entry point."""
+    cli(prog_name="turnlog")
+
+
+def _prepare_output(debug: bool) -> None:
+    for stream in (sys.stdout, sys.stderr):
+        with suppress(AttributeError):  # whatever stands in its place
+            stream.reconfigure(errors="replace")  # type: ignore[union-attr]
+    logging.basicConfig(level=logging.DEBUG if debug else logging.ERROR, format="%(levelname)s: %(message)s")
+    # What turnlog has to say (Redis is down, ...) is for the user; what its libraries say is for `--debug`.
+    logging.getLogger("turnlog").setLevel(logging.DEBUG if debug else logging.WARNING)
+    if not debug:
+        logging.getLogger("psycopg.pool").setLevel(logging.CRITICAL)

@@ -1,0 +1,41 @@
+"""Errors for people: what went wrong in a line, and what to do about it where that helps."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+from turnlog.domain.errors import SchemaVersionError, SessionNotFoundError, StoreUnavailableError, TurnlogError
+
+NO_POSTGRES = (
+    "is Postgres running, and is DATABASE_URL (or --database-url) right? `turnlog doctor` says more. Without a URL "
+    'turnlog starts a Postgres of its own: pip install "turnlog[embedded]"'
+)
+
+_HINTS: Sequence[tuple[type[TurnlogError], str]] = (
+    (SessionNotFoundError, "`turnlog list` shows the sessions that there are"),
+    (StoreUnavailableError, NO_POSTGRES),
+    (SchemaVersionError, "`turnlog doctor` compares the versions"),
+)
+
+_USERINFO = re.compile(r"(://[^:/@?\s]*:)[^\s\"']*@")
+_PARAMETER = re.compile(r"((?:ssl)?password\s*=\s*)('(?:[^'\\]|\\.)*'|[^&\s\"']*)", re.IGNORECASE)
+
+
+def masked(text: str) -> str:
+    """The text with the passwords of connection URLs and strings blotted out."""
+    return _PARAMETER.sub(r"\1***", _USERINFO.sub(r"\1***@", text))
+
+
+def hint_for(error: TurnlogError) -> str | None:
+    """What to do about it, where that is known."""
+    return next((hint for kind, hint in _HINTS if isinstance(error, kind)), None)
+
+
+def report(error: TurnlogError) -> None:
+    """Prints the error on stderr."""
+    from turnlog.infrastructure.cli.output import stderr  # noqa: PLC0415 rich, which `--help` does without
+
+    stderr().line(f"error: {masked(str(error))}", style="red")
+    if hint := hint_for(error):
+        stderr().line(f"hint: {hint}", style="dim")

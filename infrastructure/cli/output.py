@@ -1,0 +1,88 @@
+"""Writing to the terminal, or to whatever stands in its place."""
+
+from __future__ import annotations
+
+import json
+import re
+import sys
+from typing import Any
+
+from rich.console import Console
+from rich.text import Text
+
+PIPE_WIDTH = 160
+"""Of tables, where there is no terminal to fit in."""
+
+_CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff]")
+_REPLACEMENT = "\N{REPLACEMENT CHARACTER}"
+
+
+class Screen(Console):
+    """A console that takes what it is given literally, and colours only on a terminal (NO_COLOR is honoured)."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(markup=False, highlight=False, emoji=False, **options)
+        if not self.is_terminal:
+            self.width = PIPE_WIDTH
+
+    def line(self, text: str, style: str = "") -> None:
+        """Prints text that may hold anything, unwrapped."""
+        self.print(Text(printable(text), style=style), soft_wrap=True)
+
+    def on_broken_pipe(self) -> None:
+        """Leaves it to the command line, which ends quietly; rich's own exits on the spot."""
+        raise  # noqa: PLE0704 called by rich from its except clause
+
+
+def stdout() -> Screen:
+    """The console for what was asked for."""
+    return Screen()
+
+
+def stderr() -> Screen:
+    """The console for errors and progress."""
+    return Screen(stderr=True)
+
+
+def printable(text: str) -> str:
+    """The text with lone surrogates and control characters made visible: stored text must not steer a terminal."""
+    return _CONTROL.sub(_picture, text.replace("\r\n", "\n"))
+
+
+def one_line(text: str) -> str:
+    """The text for a cell or a summary line."""
+    return " ".join(printable(text).split())
+
+
+def shortened(text: str, length: int) -> str:
+    """At most `length` characters of the text, with a mark where some are left out."""
+    return text if len(text) <= length else f"{text[: length - 1]}…"
+
+
+def json_text(value: Any, indent: int | None = None) -> str:
+    """JSON in a form that stdout can take: raw where its encoding allows, else with escapes."""
+    text = json.dumps(value, ensure_ascii=False, indent=indent)
+    return text if _fits_stdout(text) else json.dumps(value, indent=indent)
+
+
+def emit_json(document: str) -> None:
+    """Writes a JSON document and a line end to stdout."""
+    if not _fits_stdout(document):
+        document = json.dumps(json.loads(document), separators=(",", ":"))
+    # Not through rich or click.echo: they would flush, or colour, each of a hundred thousand events.
+    sys.stdout.write(f"{document}\n")
+
+
+def _fits_stdout(text: str) -> bool:
+    try:
+        text.encode(sys.stdout.encoding or "utf-8")
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def _picture(match: re.Match[str]) -> str:
+    code = ord(match[0])
+    if code < 0x20:
+        return chr(0x2400 + code)
+    return "\N{SYMBOL FOR DELETE}" if code == 0x7F else _REPLACEMENT

@@ -1,0 +1,46 @@
+"""What the commands share: the global options, `--json`, and running on an open log."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+if TYPE_CHECKING:
+    from turnlog.infrastructure.log import SessionLog
+    from turnlog.infrastructure.settings import Settings
+
+T = TypeVar("T")
+
+json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON, and nothing else, to stdout.")
+session_argument = click.argument("session_id", metavar="ID")
+
+
+@dataclass(frozen=True)
+class Globals:
+    """The options that stand before the command."""
+
+    overrides: Mapping[str, Any] = field(default_factory=dict)
+    debug: bool = False
+
+    def settings(self) -> Settings:
+        """The environment's settings, and the options on top. Raises InvalidInputError."""
+        from turnlog.infrastructure.settings import Settings  # noqa: PLC0415 pydantic, which `--help` does without
+
+        return Settings.from_env().model_copy(update=dict(self.overrides))
+
+    def run(self, work: Callable[[SessionLog], Awaitable[T]]) -> T:
+        """Does the work on an open log. Raises TurnlogError."""
+        return asyncio.run(self._opened(work))
+
+    async def _opened(self, work: Callable[[SessionLog], Awaitable[T]]) -> T:
+        from turnlog.infrastructure.log import SessionLog  # noqa: PLC0415 the drivers
+
+        async with SessionLog.open(self.settings()) as log:
+            return await work(log)
+
+
+pass_globals = click.make_pass_decorator(Globals, ensure=True)

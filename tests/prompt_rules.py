@@ -1,0 +1,128 @@
+"""What the Chat Completions API takes for `messages`, written from its rules and not from our builder.
+
+Sources: the API reference of "Create chat completion" (the shape of each role), and what the service answers with a
+400. Used by every test that builds a prompt.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any, NoReturn
+
+Message = Mapping[str, Any]
+
+_FIELDS = {
+    "system": {"role", "content", "name"},
+    "developer": {"role", "content", "name"},
+    "user": {"role", "content", "name"},
+    "assistant": {"role", "content", "name", "refusal", "tool_calls", "function_call"},
+    "tool": {"role", "content", "tool_call_id"},
+    "function": {"role", "content", "name"},
+}
+_SAYS_SOMETHING = ("content", "refusal", "tool_calls", "function_call")
+
+
+def check_chat_prompt(messages: Sequence[Message]) -> None:
+    """Asserts that the API would take these messages."""
+    _check_utf8(messages)
+    for place, message in enumerate(messages):
+        _check_message(message, f"messages[{place}]")
+    check_no_neighbours(messages)
+    _check_pairs(messages)
+
+
+def check_no_neighbours(messages: Sequence[Message]) -> None:
+    """Asserts that no two assistant messages stand side by side. Holds for a transcript too."""
+    roles = [message["role"] for message in messages]
+    pairs = list(zip(roles, roles[1:], strict=False))
+    assert ("assistant", "assistant") not in pairs, f"two assistant messages side by side: {roles}"
+
+
+def _check_utf8(messages: Sequence[Message]) -> None:
+    try:
+        json.dumps(messages, ensure_ascii=False, allow_nan=False).encode("utf-8")
+    except UnicodeEncodeError as error:
+        raise AssertionError(f"the prompt cannot be sent as UTF-8: {error}") from error
+
+
+def _check_message(message: Message, where: str) -> None:
+    role = message["role"]
+    assert role in _FIELDS, f"{where}: unknown role {role!r}"
+    assert set(message) <= _FIELDS[role], f"{where}: fields that a {role} message has not: {sorted(message)}"
+    if "name" in message:
+        _check_filled(message["name"], f"{where}.name")
+    if role == "assistant":
+        _check_assistant(message, where)
+    elif role == "function":
+        _check_filled(message.get("name"), f"{where}.name")
+    else:
+        assert message.get("content") is not None, f"{where}: a {role} message without content"
+    if message.get("content") is not None:
+        _check_content(message["content"], f"{where}.content")
+
+
+def _check_assistant(message: Message, where: str) -> None:
+    assert any(message.get(field) for field in _SAYS_SOMETHING), f"{where}: an assistant message that says nothing"
+    assert isinstance(message.get("refusal"), str | None), f"{where}.refusal is not a string"
+    if "tool_calls" in message:
+        _check_calls(message["tool_calls"], f"{where}.tool_calls")
+    if message.get("function_call") is not None:
+        _check_function(message["function_call"], f"{where}.function_call")
+
+
+def _check_content(content: Any, where: str) -> None:
+    if isinstance(content, str):
+        return
+    assert isinstance(content, list), f"{where} is neither a string nor a list"
+    assert content, f"{where} is an empty list"
+    for place, part in enumerate(content):
+        assert isinstance(part, Mapping), f"{where}[{place}] is not an object"
+        _check_filled(part.get("type"), f"{where}[{place}].type")
+
+
+def _check_calls(calls: Any, where: str) -> None:
+    assert isinstance(calls, list), f"{where} is not a list"
+    assert calls, f"{where} is an empty list"
+    for place, call in enumerate(calls):
+        assert set(call) == {"id", "type", "function"}, f"{where}[{place}] has the fields {sorted(call)}"
+        assert call["type"] == "function", f"{where}[{place}].type is {call['type']!r}"
+        _check_filled(call["id"], f"{where}[{place}].id")
+        _check_function(call["function"], f"{where}[{place}].function")
+    ids = [call["id"] for call in calls]
+    assert len(set(ids)) == len(ids), f"{where}: ids are not unique: {ids}"
+
+
+def _check_function(function: Any, where: str) -> None:
+    assert set(function) == {"name", "arguments"}, f"{where} has the fields {sorted(function)}"
+    _check_filled(function["name"], f"{where}.name")
+    assert isinstance(function["arguments"], str), f"{where}.arguments is not a string"
+    try:
+        # Numbers stay text: Python refuses to read a very long one, JSON does not.
+        json.loads(function["arguments"], parse_constant=_refuse_constant, parse_int=str, parse_float=str)
+    except ValueError as error:
+        raise AssertionError(f"{where}.arguments are not JSON: {function['arguments']!r}") from error
+
+
+def _refuse_constant(name: str) -> NoReturn:
+    # Python reads NaN and Infinity, JSON has neither.
+    raise ValueError(name)
+
+
+def _check_filled(value: Any, where: str) -> None:
+    assert isinstance(value, str), f"{where} is not a string: {value!r}"
+    assert value, f"{where} is empty"
+
+
+def _check_pairs(messages: Sequence[Message]) -> None:
+    """Each call is answered exactly once directly after its message, and nothing else is answered."""
+    place = 0
+    while place < len(messages):
+        assert messages[place]["role"] != "tool", f"messages[{place}] is the result of no call"
+        calls = [call["id"] for call in messages[place].get("tool_calls", ())]
+        place += 1
+        answered = []
+        while calls and place < len(messages) and messages[place]["role"] == "tool":
+            answered.append(messages[place]["tool_call_id"])
+            place += 1
+        assert sorted(answered) == sorted(calls), f"before messages[{place}]: calls {calls}, answered {answered}"

@@ -1,0 +1,170 @@
+"""Every stream of the corpora, recorded: the message is the expected one, and the chunks come out as they went in."""
+
+from __future__ import annotations
+
+import copy
+import random
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+from openai.types.chat import ChatCompletionChunk
+
+from turnlog.infrastructure.log import SessionLog
+from turnlog.infrastructure.provider.corpus import Stream, own_corpus, real_corpus
+from turnlog.projections.view import Step
+
+REAL = real_corpus()
+STREAMS = [*own_corpus(), *(REAL or [])]
+NEEDS_REAL = pytest.mark.skipif(REAL is None, reason="the recorded streams of real providers are not here")
+
+
+async def _played(chunks: list[Any]) -> AsyncIterator[Any]:
+    for chunk in chunks:
+        yield chunk
+
+
+async def _recorded(log: SessionLog, chunks: list[Any]) -> tuple[Step, list[Any]]:
+    session = await log.start_session(user_id="u1")
+    await session.say("Hello")
+    shown = [chunk async for chunk in session.record(_played(chunks))]
+    view = await session.view()
+    assert view.faults == ()
+    return view.turns[-1].steps[-1], shown
+
+
+def _joined_halves(value: Any) -> Any:
+    """Halves of a character that met are one, as they are to every JSON reader."""
+    if isinstance(value, str):
+        return value.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "surrogatepass")
+    if isinstance(value, list):
+        return [_joined_halves(item) for item in value]
+    return {key: _joined_halves(item) for key, item in value.items()} if isinstance(value, dict) else value
+
+
+def _expected(stream: Stream) -> dict[str, Any]:
+    """The expected message and finish reason of choice 0, with "" and null as one."""
+    choice = (stream.expected["choices"] or {}).get("0") or {"message": {}, "finish_reason": None}
+    message = choice["message"]
+    function = message.get("function_call")
+    return _joined_halves(
+        {
+            "content": message.get("content") or None,
+            "refusal": message.get("refusal") or None,
+            "reasoning": message.get("reasoning") or None,
+            "tool_calls": [
+                (call.get("id") or "", call["function"].get("name") or "", call["function"].get("arguments") or "")
+                for call in message.get("tool_calls") or []
+            ],
+            "function_call": (function["name"], function["arguments"]) if function else None,
+            "usage": stream.expected["usage"],
+        }
+    )
+
+
+def _said(step: Step) -> dict[str, Any]:
+    message = step.message
+    function = message.function_call
+    return _joined_halves(
+        {
+            "content": message.content or None,
+            "refusal": message.refusal or None,
+            "reasoning": message.reasoning or None,
+            "tool_calls": [(call.id, call.name, call.arguments) for call in message.tool_calls],
+            "function_call": (function.name, function.arguments) if function else None,
+            "usage": step.usage,
+        }
+    )
+
+
+def _finish_reason(stream: Stream) -> str | None:
+    choice = (stream.expected["choices"] or {}).get("0") or {}
+    return choice.get("finish_reason") or None
+
+
+@pytest.mark.parametrize("stream", STREAMS, ids=lambda stream: stream.name)
+async def test_a_recorded_stream_gives_the_expected_message(log: SessionLog, stream: Stream) -> None:
+    chunks = stream.parsed()
+    before = copy.deepcopy(chunks)
+
+    step, shown = await _recorded(log, chunks)
+
+    assert shown == before
+    assert all(one is other for one, other in zip(shown, chunks, strict=True))
+    assert _said(step) == _expected(stream)
+    if stream.error_line_indexes:
+        assert step.status == "failed"
+    else:
+        assert (step.status, step.finish_reason) == ("finished", _finish_reason(stream))
+
+
+@pytest.mark.parametrize("stream", STREAMS, ids=lambda stream: stream.name)
+async def test_models_of_the_openai_package_are_read_as_dicts_are(log: SessionLog, stream: Stream) -> None:
+    chunks = [ChatCompletionChunk.construct(**chunk) for chunk in stream.parsed()]
+
+    step, shown = await _recorded(log, chunks)
+
+    assert all(one is other for one, other in zip(shown, chunks, strict=True))
+    assert _said(step) == _expected(stream)
+
+
+@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("stream", own_corpus(), ids=lambda stream: stream.name)
+async def test_text_and_arguments_cut_elsewhere_give_the_same_message(
+    log: SessionLog, stream: Stream, seed: int
+) -> None:
+    chunks = _recut(stream.parsed(), random.Random(seed))
+
+    step, _ = await _recorded(log, chunks)
+
+    assert _said(step) == _expected(stream)
+
+
+@NEEDS_REAL
+async def test_real_text_and_arguments_cut_elsewhere_give_the_same_message(log: SessionLog) -> None:
+    for number, stream in enumerate(REAL or []):
+        step, _ = await _recorded(log, _recut(stream.parsed(), random.Random(number)))
+
+        assert _said(step) == _expected(stream), stream.name
+
+
+def _recut(chunks: list[dict[str, Any]], rng: random.Random) -> list[dict[str, Any]]:
+    """The same stream with each text and each arguments string spread over several chunks."""
+    return [piece for chunk in chunks for piece in _pieces(chunk, rng)]
+
+
+def _pieces(chunk: dict[str, Any], rng: random.Random) -> list[dict[str, Any]]:
+    choices = chunk.get("choices") or []
+    delta = choices[0].get("delta") if len(choices) == 1 else None
+    if not delta or rng.random() < 0.3:
+        return [chunk]
+    calls = delta.get("tool_calls") or []
+    if len(calls) == 1 and not delta.get("content"):
+        return _cut_arguments(chunk, calls[0], rng)
+    return _cut_content(chunk, delta, rng)
+
+
+def _cut_content(chunk: dict[str, Any], delta: dict[str, Any], rng: random.Random) -> list[dict[str, Any]]:
+    text = delta.get("content")
+    if not isinstance(text, str) or len(text) < 2 or delta.get("tool_calls"):
+        return [chunk]
+    cut = rng.randrange(1, len(text))
+    first, second = copy.deepcopy(chunk), copy.deepcopy(chunk)
+    first["choices"][0]["delta"]["content"] = text[:cut]
+    first["choices"][0]["finish_reason"] = None
+    second["choices"][0]["delta"] = {"content": text[cut:]}
+    return [first, second]
+
+
+def _cut_arguments(chunk: dict[str, Any], call: dict[str, Any], rng: random.Random) -> list[dict[str, Any]]:
+    arguments = (call.get("function") or {}).get("arguments")
+    if not isinstance(arguments, str) or len(arguments) < 2:
+        return [chunk]
+    cut = rng.randrange(1, len(arguments))
+    first, second = copy.deepcopy(chunk), copy.deepcopy(chunk)
+    first["choices"][0]["delta"]["tool_calls"][0]["function"]["arguments"] = arguments[:cut]
+    rest = {"function": {"arguments": arguments[cut:]}}
+    if "index" in call:
+        rest["index"] = call["index"]
+    second["choices"][0]["delta"] = {"tool_calls": [rest]}
+    return [first, second]
