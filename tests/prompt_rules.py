@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from itertools import pairwise
 from typing import Any, NoReturn
 
 Message = Mapping[str, Any]
@@ -35,8 +36,7 @@ def check_chat_prompt(messages: Sequence[Message]) -> None:
 def check_no_neighbours(messages: Sequence[Message]) -> None:
     """Asserts that no two assistant messages stand side by side. Holds for a transcript too."""
     roles = [message["role"] for message in messages]
-    pairs = list(zip(roles, roles[1:], strict=False))
-    assert ("assistant", "assistant") not in pairs, f"two assistant messages side by side: {roles}"
+    assert ("assistant", "assistant") not in pairwise(roles), f"two assistant messages side by side: {roles}"
 
 
 def _check_utf8(messages: Sequence[Message]) -> None:
@@ -47,7 +47,7 @@ def _check_utf8(messages: Sequence[Message]) -> None:
 
 
 def _check_message(message: Message, where: str) -> None:
-    role = message["role"]
+    role = message.get("role")
     assert role in _FIELDS, f"{where}: unknown role {role!r}"
     assert set(message) <= _FIELDS[role], f"{where}: fields that a {role} message has not: {sorted(message)}"
     if "name" in message:

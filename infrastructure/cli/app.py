@@ -47,20 +47,23 @@ def cli(
     """An event-sourced log for LLM conversations."""
     given = {"database_url": database_url, "redis_url": redis_url, "data_dir": data_dir}
     context.obj = Globals({name: value for name, value in given.items() if value is not None}, debug)
-    _prepare_output(debug)
+    if debug:
+        _log_everything()
 
 
 def main() -> None:
     """The entry point."""
-    cli(prog_name="turnlog")
-
-
-def _prepare_output(debug: bool) -> None:
+    # What turnlog has to say (Redis is down, ...) is for the user; what its libraries say is for `--debug`.
+    logging.getLogger().setLevel(logging.ERROR)
+    logging.getLogger("turnlog").setLevel(logging.WARNING)
+    logging.getLogger("psycopg.pool").setLevel(logging.CRITICAL)
     for stream in (sys.stdout, sys.stderr):
         with suppress(AttributeError):  # whatever stands in its place
             stream.reconfigure(errors="replace")  # type: ignore[union-attr]
-    logging.basicConfig(level=logging.DEBUG if debug else logging.ERROR, format="%(levelname)s: %(message)s")
-    # What turnlog has to say (Redis is down, ...) is for the user; what its libraries say is for `--debug`.
-    logging.getLogger("turnlog").setLevel(logging.DEBUG if debug else logging.WARNING)
-    if not debug:
-        logging.getLogger("psycopg.pool").setLevel(logging.CRITICAL)
+    cli(prog_name="turnlog")
+
+
+def _log_everything() -> None:
+    logging.basicConfig(level=logging.DEBUG)
+    for name in ("turnlog", "psycopg.pool"):
+        logging.getLogger(name).setLevel(logging.DEBUG)

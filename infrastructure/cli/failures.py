@@ -36,6 +36,6 @@ def report(error: TurnlogError) -> None:
     """Prints the error on stderr."""
     from turnlog.infrastructure.cli.output import stderr  # noqa: PLC0415 rich, which `--help` does without
 
-    stderr().line(f"error: {masked(str(error))}", style="red")
+    stderr().say(f"error: {masked(str(error))}", style="red")
     if hint := hint_for(error):
-        stderr().line(f"hint: {hint}", style="dim")
+        stderr().say(f"hint: {hint}", style="dim")

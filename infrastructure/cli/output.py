@@ -13,7 +13,8 @@ from rich.text import Text
 PIPE_WIDTH = 160
 """Of tables, where there is no terminal to fit in."""
 
-_CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff]")
+_CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f]")
+_SURROGATE = re.compile("[\ud800-\udfff]")
 _REPLACEMENT = "\N{REPLACEMENT CHARACTER}"
 
 
@@ -25,7 +26,7 @@ class Screen(Console):
         if not self.is_terminal:
             self.width = PIPE_WIDTH
 
-    def line(self, text: str, style: str = "") -> None:
+    def say(self, text: str, style: str = "") -> None:
         """Prints text that may hold anything, unwrapped."""
         self.print(Text(printable(text), style=style), soft_wrap=True)
 
@@ -46,6 +47,9 @@ def stderr() -> Screen:
 
 def printable(text: str) -> str:
     """The text with lone surrogates and control characters made visible: stored text must not steer a terminal."""
+    if _SURROGATE.search(text):
+        # Two halves that met become the character that they are.
+        text = text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
     return _CONTROL.sub(_picture, text.replace("\r\n", "\n"))
 
 

@@ -112,8 +112,8 @@ class CopyRecorder(PostgresApplicationRecorder):
             with cursor.copy(self.statements["copy_events"]) as copy:
                 copy.write(self._packed(stored_events, first))
             if sessions:
-                columns = zip(*((getattr(row, name) for name in SessionRow.__slots__) for row in sessions), strict=True)
-                cursor.execute(self.statements["upsert_sessions"], [list(column) for column in columns])
+                columns = [[getattr(session, name) for session in sessions] for name in SessionRow.__slots__]
+                cursor.execute(self.statements["upsert_sessions"], columns)
             if keys:
                 ids, names, values = (
                     [row.session_id for row in keys],

@@ -98,6 +98,7 @@ class GroupWriter:
         self._retry_seconds = retry_seconds
         self._loop = asyncio.get_running_loop()
         self._ready = threading.Condition()
+        self._gathered: list[Append] = []
         self._queue: deque[Append] = deque()
         self._closing = False
         self._events = self._bytes = 0  # handed over and not yet settled; only the loop touches them
@@ -122,17 +123,25 @@ class GroupWriter:
 
     def put(self, append: Append) -> None:
         """Queues an append. Raises LogClosedError after `close`."""
-        with self._ready:
-            if self._closing:
-                raise LogClosedError("the log was closed")
-            self._queue.append(append)
-            if len(self._queue) == 1:
-                self._ready.notify()
+        if self._closing:
+            raise LogClosedError("the log was closed")
+        # Handed over once a turn of the loop: handlers that were woken together get into one commit, where the
+        # first one alone would otherwise start a commit that the others have to wait for.
+        if not self._gathered:
+            self._loop.call_soon(self._hand_over)
+        self._gathered.append(append)
         self._events += len(append.events)
         self._bytes += append.size
 
+    def _hand_over(self) -> None:
+        with self._ready:
+            self._queue.extend(self._gathered)
+            self._ready.notify()
+        self._gathered.clear()
+
     async def close(self) -> None:
         """Commits what is queued and ends the thread."""
+        self._hand_over()
         with self._ready:
             self._closing = True
             self._ready.notify()
@@ -266,5 +275,6 @@ class GroupWriter:
         if len(batch) == 1:
             self._fail(batch, error, outcomes)
             return
+        logger.warning("Postgres refused a batch of %d appends, each is now tried alone: %s", len(batch), error)
         for append in batch:
             self._commit([append], outcomes)

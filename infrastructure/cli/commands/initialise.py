@@ -1,0 +1,36 @@
+"""`turnlog init`"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from typing import Any
+
+import click
+
+from turnlog.infrastructure.cli.failures import masked
+from turnlog.infrastructure.cli.output import emit_json, stdout
+from turnlog.infrastructure.cli.servers import open_store, running
+from turnlog.infrastructure.cli.shared import Globals, json_option, pass_globals
+from turnlog.infrastructure.settings import Settings
+from turnlog.infrastructure.store.statements import SCHEMA_VERSION
+
+
+@click.command("init")
+@json_option
+@pass_globals
+def initialise(options: Globals, as_json: bool) -> None:
+    """Create the schema where there is none. Safe to repeat, and to run beside others."""
+    done = asyncio.run(_initialise(options.settings()))
+    if as_json:
+        emit_json(json.dumps(done))
+    else:
+        verb = "created schema" if done["created"] else "there already: schema"
+        stdout().say(f"{verb} {done['schema_version']} in {done['database_url']}")
+
+
+async def _initialise(settings: Settings) -> dict[str, Any]:
+    async with running(settings) as servers, open_store(servers.settings) as store:
+        created = await store.create_schema()
+    url = masked(servers.settings.database_url or "")
+    return {"created": created, "schema_version": SCHEMA_VERSION, "database_url": url}

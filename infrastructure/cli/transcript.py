@@ -1,0 +1,178 @@
+"""A session as people read it: turns, steps with how they ended, tool calls with their results under them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+
+from rich.text import Text
+
+from turnlog.domain.events import Content
+from turnlog.infrastructure.cli.output import Screen, one_line, printable, shortened
+from turnlog.infrastructure.cli.times import ago, moment
+from turnlog.projections.usage import TOKEN_PATHS
+from turnlog.projections.view import Message, SessionView, Step, StepToolCall, ToolResult, Turn
+
+LABEL_WIDTH = 11
+LONGEST = 4_000
+"""Characters of one text that are shown; a tool may have answered with a megabyte. `--json` has it all."""
+
+STATUS_STYLES = {
+    "finished": "green",
+    "final": "green",
+    "open": "cyan",
+    "pending": "yellow",
+    "interrupted": "yellow",
+    "abandoned": "yellow",
+    "failed": "red",
+    "error": "red",
+}
+_ROLE_STYLES = {"user": "bold blue", "assistant": "bold magenta"}
+
+
+def print_session(screen: Screen, view: SessionView) -> None:
+    """Prints the whole view."""
+    _print_head(screen, view)
+    for turn in view.turns:
+        print_turn(screen, turn)
+    if view.faults:
+        screen.say("\nfaults", style="bold red")
+    for fault in view.faults:
+        print_block(screen, f"{fault.position:>6}", f"{fault.kind}: {fault.message}", "dim", "red")
+
+
+def print_turn(screen: Screen, turn: Turn) -> None:
+    """Prints one turn under a line with its number and status."""
+    name = f"turn {turn.index + 1}"
+    rule = "─" * max(3, min(screen.width, 100) - len(name) - len(turn.status) - 2)
+    line = Text.assemble("\n", (name, "bold"), (f" {rule} ", "dim"), (turn.status, STATUS_STYLES[turn.status]))
+    screen.print(line, soft_wrap=True)
+    entries: list[Message | Step] = sorted([*turn.messages, *turn.steps], key=lambda entry: entry.position)
+    for entry in entries:
+        if isinstance(entry, Message):
+            print_message(screen, entry.role, entry.content, entry.name)
+        else:
+            print_step(screen, entry)
+
+
+def print_message(screen: Screen, role: str, content: Content | None, name: str | None = None) -> None:
+    """Prints a message that is not a step."""
+    text = content_text(content)
+    print_block(screen, role, f"{name}: {text}" if name else text, _ROLE_STYLES.get(role, "bold"))
+
+
+def print_step(screen: Screen, step: Step) -> None:
+    """Prints one LLM response: reasoning dimmed, text, calls with their results, and how it ended."""
+    if step.message.reasoning:
+        print_block(screen, "reasoning", step.message.reasoning, "dim", "dim italic")
+    label = "assistant"
+    for text, style in _spoken(step):
+        print_block(screen, label, text, _ROLE_STYLES["assistant"], style)
+        label = ""
+    for call in step.message.tool_calls:
+        print_call(screen, call, label)
+        label = ""
+        if result := step.result_of(call.index):
+            print_result(screen, result)
+    ended = Text.assemble((step.status, STATUS_STYLES[step.status]), (_circumstances(step), "dim"))
+    print_block(screen, label, ended, _ROLE_STYLES["assistant"])
+
+
+def print_call(screen: Screen, call: StepToolCall, label: str = "") -> None:
+    """Prints a tool call with its arguments."""
+    line = Text.assemble(("→ ", "dim"), (printable(call.name) or "(no name)", "cyan"), f"({_cut(call.arguments)})")
+    print_block(screen, label, line, _ROLE_STYLES["assistant"])
+
+
+def print_result(screen: Screen, result: ToolResult) -> None:
+    """Prints a tool's result with its status."""
+    line = Text.assemble(
+        ("  ← ", "dim"), (result.status, STATUS_STYLES[result.status]), f"  {_cut(content_text(result.content))}"
+    )
+    print_block(screen, "", line)
+
+
+def print_block(screen: Screen, label: str, body: str | Text, label_style: str = "", style: str = "") -> None:
+    """Prints a text beside its label; on a terminal it is wrapped and stays to the right of it."""
+    text = body if isinstance(body, Text) else Text(_cut(body).rstrip("\n"), style=style)
+    for number, line in enumerate(_lines(screen, text)):
+        head = Text((label if number == 0 else "").ljust(LABEL_WIDTH), style=label_style)
+        whole = head + line
+        whole.rstrip()
+        screen.print(whole, soft_wrap=True)
+
+
+def content_text(content: Content | None) -> str:
+    """Content as text; a part that is not text as its JSON."""
+    if content is None or isinstance(content, str):
+        return content or ""
+    return "\n".join(part["text"] if isinstance(part.get("text"), str) else json.dumps(part) for part in content)
+
+
+def _print_head(screen: Screen, view: SessionView) -> None:
+    screen.say(one_line(view.title) if view.title is not None else "(no title)", style="bold")
+    owner = "nobody" if view.user_id is None else one_line(view.user_id)
+    updated = f"{moment(view.updated_at)} ({ago(view.updated_at)})"
+    rows = [
+        ("session", str(view.session_id)),
+        ("owner", owner),
+        ("started", moment(view.started_at)),
+        ("updated", f"{updated}, version {view.version}"),
+        ("metadata", json.dumps(view.metadata, ensure_ascii=False) if view.metadata else ""),
+        ("counters", _counters(view)),
+        ("usage", usage_text(view)),
+    ]
+    for label, value in rows:
+        if value:
+            print_block(screen, label, value, "dim")
+
+
+def _counters(view: SessionView) -> str:
+    return ", ".join(f"{name}[{key}] = {n}" for name, keys in view.counters.items() for key, n in keys.items())
+
+
+def usage_text(view: SessionView) -> str:
+    """The totals in a line; empty where nothing was reported."""
+    usage = view.usage
+    if not usage.entries:
+        return ""
+    prompt = f"{usage.prompt_tokens:,} prompt" + (f" ({usage.cached_tokens:,} cached)" if usage.cached_tokens else "")
+    thought = f" ({usage.reasoning_tokens:,} reasoning)" if usage.reasoning_tokens else ""
+    reports = f"{len(usage.entries)} {'report' if len(usage.entries) == 1 else 'reports'}"
+    return f"{usage.total_tokens:,} tokens: {prompt}, {usage.completion_tokens:,} completion{thought}; {reports}"
+
+
+def _spoken(step: Step) -> Iterator[tuple[str, str]]:
+    message = step.message
+    if text := content_text(message.content):
+        yield text, ""
+    if message.refusal:
+        yield message.refusal, "red"
+    if function := message.function_call:
+        yield f"→ {function.name}({function.arguments})", "cyan"
+
+
+def _circumstances(step: Step) -> str:
+    said = [step.finish_reason, step.note, step.model, _tokens(step)]
+    return "".join(f" · {one_line(part)}" for part in said if part)
+
+
+def _tokens(step: Step) -> str:
+    usage = step.usage or {}
+    for path in TOKEN_PATHS["completion_tokens"]:
+        if isinstance(count := usage.get(path[0]), int):
+            return f"{count:,} tokens"
+    return ""
+
+
+def _cut(text: str) -> str:
+    shown = printable(text)
+    if len(shown) <= LONGEST:
+        return shown
+    return f"{shortened(shown, LONGEST)} ({len(shown) - LONGEST + 1:,} more characters)"
+
+
+def _lines(screen: Screen, text: Text) -> Iterator[Text]:
+    if screen.is_terminal:
+        return iter(text.wrap(screen, max(20, screen.width - LABEL_WIDTH)))
+    return iter(text.split("\n", allow_blank=True))
