@@ -102,9 +102,9 @@ def _mend_function_call(assistant: ChatMessage) -> None:
 
 
 def is_json(text: str) -> bool:
-    """Whether `text` is strict JSON: no NaN, no Infinity, nothing after the value."""
+    """Whether `text`, once it can be sent, is strict JSON: no NaN, no Infinity, nothing after the value."""
     try:
-        from_json(text, allow_inf_nan=False)
+        from_json(_utf8(text), allow_inf_nan=False)
     except ValueError:
         return False
     return True

@@ -17,10 +17,10 @@ from uuid import UUID, uuid4
 import psutil  # type: ignore[import-untyped]
 import psycopg
 import pytest
-from prompt_rules import check_chat_prompt, check_no_neighbours
 from psycopg.conninfo import conninfo_to_dict
 from redis import Redis
 
+from tests.prompt_rules import check_chat_prompt, check_no_neighbours
 from turnlog import SYSTEM, Session, SessionLog, SessionNotFoundError, SessionView, Settings
 from turnlog.domain.errors import StoreUnavailableError
 from turnlog.infrastructure import cache

@@ -6,16 +6,17 @@ import asyncio
 import os
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
-from contextlib import contextmanager
-from typing import Any
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from typing import Any, cast
 from uuid import UUID, uuid4
 
 import pytest
-from prompt_rules import check_chat_prompt, check_no_neighbours
+from openai import AsyncOpenAI
 
+from tests.prompt_rules import check_chat_prompt, check_no_neighbours
 from turnlog import SYSTEM, RecordedEvent, Session, SessionLog, SessionView, Settings
 from turnlog.domain.errors import StepClosedError, ToolResultConflictError, TurnInProgressError
+from turnlog.infrastructure.provider import Provider
 from turnlog.projections.view import Step
 
 A_WHILE = 5.0
@@ -247,14 +248,18 @@ async def with_raw_events(log: SessionLog, events: Sequence[RecordedEvent]) -> S
     return log.session(session_id, "u1")
 
 
+async def crashed_at_every_event(log: SessionLog, session: Session) -> list[Session]:
+    """For each event of the turn a session whose log ends with it."""
+    await record_a_turn_with_everything(session)
+    events = await stored_events(session)
+    assert len({event.topic for event in events}) == 8
+    return [await with_raw_events(log, events[:cut]) for cut in range(1, len(events) + 1)]
+
+
 async def test_a_crash_at_any_event_leaves_a_valid_prompt_and_a_session_that_goes_on(
     log: SessionLog, session: Session
 ) -> None:
-    await record_a_turn_with_everything(session)
-    events = await stored_events(session)
-    assert len(events) == 21
-    for cut in range(1, len(events) + 1):
-        crashed = await with_raw_events(log, events[:cut])
+    for crashed in await crashed_at_every_event(log, session):
         await checked_prompt(crashed)
         await assert_conversation_goes_on(crashed)
 
@@ -262,10 +267,7 @@ async def test_a_crash_at_any_event_leaves_a_valid_prompt_and_a_session_that_goe
 async def test_a_crash_at_any_event_can_be_gone_on_from_without_a_new_question(
     log: SessionLog, session: Session
 ) -> None:
-    await record_a_turn_with_everything(session)
-    events = await stored_events(session)
-    for cut in range(1, len(events) + 1):
-        crashed = await with_raw_events(log, events[:cut])
+    for crashed in await crashed_at_every_event(log, session):
         await answer(crashed, "Once more.")
         assert (await checked_prompt(crashed))[-1]["content"].endswith("Once more.")
         check_no_neighbours((await crashed.view()).messages)
@@ -274,10 +276,7 @@ async def test_a_crash_at_any_event_can_be_gone_on_from_without_a_new_question(
 async def test_a_crash_at_any_event_takes_the_late_results_of_its_finished_calls(
     log: SessionLog, session: Session
 ) -> None:
-    await record_a_turn_with_everything(session)
-    events = await stored_events(session)
-    for cut in range(1, len(events) + 1):
-        crashed = await with_raw_events(log, events[:cut])
+    for crashed in await crashed_at_every_event(log, session):
         waiting = (await crashed.view()).pending_tool_calls
         for call in waiting:
             await crashed.add_tool_result(call.id, "late")
@@ -424,20 +423,6 @@ async def test_a_pending_result_that_was_replaced_elsewhere_can_be_given_again(
     assert (await checked_prompt(session))[-1]["content"] == "10 %"
 
 
-async def test_a_writer_whose_step_was_taken_over_can_append_nothing_more(
-    session: Session, other_log: SessionLog
-) -> None:
-    async with session.completion() as completion:
-        await completion.text("From a worker that hung.")
-        taking_over = [event for event in await stored_events(session) if event.topic == "completion-started.v1"]
-        await answer(await copy_without_a_writer(other_log, session), "Taken over.")
-        assert len(taking_over) == 1
-
-
-async def copy_without_a_writer(log: SessionLog, session: Session) -> Session:
-    return await with_raw_events(log, await stored_events(session))
-
-
 # The same user message three times after proxy retries
 
 
@@ -575,6 +560,14 @@ def text_of(piece: dict[str, Any]) -> str:
     return str(piece["choices"][0]["delta"]["content"])
 
 
+async def show(stream: AsyncIterator[dict[str, Any]], shown: list[str], enough: asyncio.Event | None = None) -> None:
+    """A consumer: `shown` is what its user has seen so far; `enough` is ten texts."""
+    async for piece in stream:
+        shown.append(text_of(piece))
+        if enough and len(shown) == 10:
+            enough.set()
+
+
 async def test_a_reload_in_the_middle_of_an_answer_shows_all_that_was_shown(
     session: Session, other_log: SessionLog
 ) -> None:
@@ -611,14 +604,9 @@ async def test_a_recording_that_is_closed_leaves_its_partial_answer_interrupted(
 
 async def test_a_cancelled_task_leaves_its_partial_answer_interrupted(session: Session) -> None:
     shown: list[str] = []
-
-    async def consume() -> None:
-        async for piece in session.record(endless()):
-            shown.append(text_of(piece))
-
-    task = asyncio.create_task(consume())
-    while len(shown) < 10:
-        await asyncio.sleep(0)
+    enough = asyncio.Event()
+    task = asyncio.create_task(show(session.record(endless()), shown, enough))
+    await enough.wait()
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task
@@ -629,13 +617,12 @@ async def test_a_cancelled_task_leaves_its_partial_answer_interrupted(session: S
 
 
 async def test_a_provider_that_raises_leaves_its_partial_answer_failed_and_the_caller_knows(session: Session) -> None:
-    shown = ""
+    shown: list[str] = []
     with pytest.raises(ConnectionResetError, match="the provider hung up"):
-        async for piece in session.record(endless(fails_after=3)):
-            shown += text_of(piece)  # noqa: PERF401
+        await show(session.record(endless(fails_after=3)), shown)
     step = only_step(await session.view())
     assert (step.status, step.message.content) == ("failed", "0 1 2 ")
-    assert shown == "0 1 2 "
+    assert shown == ["0 ", "1 ", "2 "]
     assert step.note == "ConnectionResetError: the provider hung up"
     await assert_conversation_goes_on(session)
 
@@ -653,48 +640,103 @@ async def test_a_provider_that_raises_at_once_leaves_a_failed_step_and_the_calle
     [
         (asyncio.CancelledError(), "interrupted", "cancelled"),
         (RuntimeError("no more"), "failed", "RuntimeError: no more"),
-        (None, "interrupted", "closed early"),
     ],
 )
-async def test_a_completion_that_is_left_without_finish_says_how(
-    session: Session, error: BaseException | None, status: str, note: str
+async def test_a_completion_that_an_exception_ends_says_so_and_the_caller_gets_the_very_exception(
+    session: Session, error: BaseException, status: str, note: str
 ) -> None:
-    with expected(error):
-        async with session.completion() as completion:
-            await completion.text("Half an ans")
-            if error is not None:
-                raise error
+    with pytest.raises(type(error)) as raised:
+        await answer_and_raise(session, "Half an ans", error)
+    assert raised.value is error
     step = only_step(await session.view())
     assert (step.status, step.note, step.message.content) == (status, note, "Half an ans")
     await assert_conversation_goes_on(session)
 
 
-@contextmanager
-def expected(error: BaseException | None) -> Iterator[None]:
-    """The very exception comes out, and not one of ours."""
-    try:
-        yield
-    except BaseException as raised:
-        assert raised is error  # noqa: PT017
-    else:
-        assert error is None
+async def answer_and_raise(session: Session, text: str, error: BaseException) -> None:
+    async with session.completion() as completion:
+        await completion.text(text)
+        raise error
+
+
+async def test_a_completion_that_is_left_without_finish_is_interrupted(session: Session) -> None:
+    async with session.completion() as completion:
+        await completion.text("Half an ans")
+    step = only_step(await session.view())
+    assert (step.status, step.note, step.message.content) == ("interrupted", "closed early", "Half an ans")
+    await assert_conversation_goes_on(session)
 
 
 async def test_a_task_cancelled_at_any_moment_leaves_no_step_open(log: SessionLog) -> None:
     sessions = [await log.start_session("u1") for _ in range(40)]
     for moment, session in enumerate(sessions):
         task = asyncio.create_task(answer(session, "Hel", "lo"))
-        for _ in range(moment):
-            await asyncio.sleep(0)
+        await asyncio.sleep(moment * 0.0003)
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)
-    await asyncio.sleep(0.2)
+    left_open = [moment for moment, session in enumerate(sessions) if await has_open_step(session)]
+    assert left_open == []
+
+
+async def test_a_recording_cancelled_at_any_moment_leaves_no_step_open(log: SessionLog) -> None:
+    sessions = [await log.start_session("u1") for _ in range(40)]
+    for moment, session in enumerate(sessions):
+        task = asyncio.create_task(show(session.record(endless()), []))
+        await asyncio.sleep(moment * 0.0003)
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
     left_open = [moment for moment, session in enumerate(sessions) if await has_open_step(session)]
     assert left_open == []
 
 
 async def has_open_step(session: Session) -> bool:
     return any(step.status == "open" for turn in (await session.view()).turns for step in turn.steps)
+
+
+# A real client against a provider that refuses what the real ones refuse
+
+
+@pytest.fixture
+async def client() -> AsyncIterator[AsyncOpenAI]:
+    with Provider(pace=0) as strict:
+        async with AsyncOpenAI(base_url=strict.url, api_key="none", max_retries=0) as opened:
+            yield opened
+
+
+async def ask(client: AsyncOpenAI, session: Session, model: str) -> None:
+    """One round: a prompt that the provider takes, and its answer recorded."""
+    prompt = await session.prompt()
+    check_chat_prompt(cast("list[dict[str, Any]]", prompt))
+    stream = await client.chat.completions.create(model=model, messages=prompt, stream=True)
+    async for _ in session.record(stream):
+        pass
+
+
+async def test_a_provider_takes_the_prompt_after_a_long_running_call(session: Session, client: AsyncOpenAI) -> None:
+    await session.say("A report, please.")
+    await ask(client, session, "text-and-long-running-call")
+    (call,) = (await session.view()).pending_tool_calls
+    await session.add_tool_result(call.id, "started", status="pending")
+    await ask(client, session, "plain-text")
+    await session.say("Is it done?")
+    await session.add_tool_result(call.id, "the report")
+    await ask(client, session, "plain-text")
+    assert roles(await session.prompt()) == ["user", "assistant", "tool", "assistant", "user", "assistant"]
+
+
+@pytest.mark.parametrize("chunks", [1, 3, 8, 15])
+async def test_a_provider_takes_the_prompt_after_its_connection_broke(
+    session: Session, client: AsyncOpenAI, chunks: int
+) -> None:
+    await session.say("A report, please.")
+    with pytest.raises(Exception, match=r"(?i)connection"):  # its class depends on the client's version
+        await ask(client, session, f"text-and-long-running-call#cut={chunks}")
+    assert only_step(await session.view()).status == "failed"
+    await ask(client, session, "plain-text")
+    await session.say("Go on.")
+    await ask(client, session, "parallel-tool-calls")
+    await ask(client, session, "plain-text")
+    await assert_conversation_goes_on(session)
 
 
 # A process that is killed while it records

@@ -33,7 +33,9 @@ def chunks(file: IO[bytes]) -> Iterator[tuple[int, dict[str, Any]]]:
 def _chunk(payload: bytes, where: str) -> dict[str, Any]:
     try:
         chunk = json.loads(payload)
-    except (ValueError, RecursionError) as error:
+    except json.JSONDecodeError as error:
+        raise InvalidInputError(where, f"is not JSON: {error.msg} at column {error.colno}") from error
+    except (UnicodeDecodeError, RecursionError) as error:
         raise InvalidInputError(where, f"is not JSON: {error}") from error
     if not isinstance(chunk, dict):
         raise InvalidInputError(where, f"is not a JSON object but a {type(chunk).__name__}")

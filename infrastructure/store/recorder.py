@@ -122,7 +122,7 @@ class CopyRecorder(PostgresApplicationRecorder):
                 )
                 cursor.execute(self.statements["upsert_keys"], (ids, names, values))
             cursor.execute(self.statements["commit_append"], prepare=False)
-        return range(first, first + len(stored_events))
+        return list(range(first, first + len(stored_events)))
 
     def _packed(self, stored_events: Sequence[StoredEvent], notification_id: int) -> bytes:
         """The rows in COPY's binary format (postgresql.org/docs/current/sql-copy.html, "Binary Format")."""

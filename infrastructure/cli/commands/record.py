@@ -113,7 +113,7 @@ def _size(file: IO[bytes]) -> int | None:
 def _print(outcome: Outcome) -> None:
     screen = stdout()
     print_step(screen, outcome.step)
-    rate = f"{outcome.chunks} chunks in {outcome.seconds:.2f} s"
+    rate = f"{outcome.chunks} {'chunk' if outcome.chunks == 1 else 'chunks'} in {outcome.seconds:.2f} s"
     screen.say(f"\nsession {outcome.session_id}, version {outcome.version}: {rate}", style="dim")
 
 

@@ -1,0 +1,105 @@
+"""Measuring: what the writer stored, and how long a delta takes from its arrival until it is durable."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, field
+from typing import Any, Generic, TypeVar
+
+from turnlog.domain.commands import StepAppend
+from turnlog.infrastructure.completion import now
+from turnlog.infrastructure.log import SessionLog
+from turnlog.infrastructure.session import Session
+from turnlog.infrastructure.streams import ChunkReader
+
+Chunk = TypeVar("Chunk")
+
+
+@dataclass(slots=True)
+class Measured:
+    """What was measured over a stretch of the demo. `waits` are in seconds, one a chunk that brought deltas."""
+
+    sessions: int = 1
+    events: int = 0
+    commits: int = 0
+    deltas: int = 0
+    seconds: float = 0.0
+    waits: list[float] = field(default_factory=list)
+
+    @property
+    def events_per_commit(self) -> float:
+        """How many events shared a commit, in the mean."""
+        return self.events / self.commits if self.commits else 0.0
+
+    def wait_ms(self, share: float) -> float:
+        """The wait in ms that this share of the deltas did not exceed."""
+        waits = sorted(self.waits)
+        return waits[min(len(waits) - 1, int(len(waits) * share))] * 1000 if waits else 0.0
+
+    def as_json(self) -> dict[str, Any]:
+        """The numbers, rounded."""
+        return {
+            "sessions": self.sessions,
+            "events": self.events,
+            "deltas": self.deltas,
+            "commits": self.commits,
+            "events_per_commit": round(self.events_per_commit, 2),
+            "delta_to_durable_ms": {"p50": round(self.wait_ms(0.50), 2), "p99": round(self.wait_ms(0.99), 2)},
+            "wall_seconds": round(self.seconds, 2),
+        }
+
+
+class Meter:
+    """Measures from `with` to its end; `watch` times the chunks of a recording."""
+
+    def __init__(self, log: SessionLog, sessions: int = 1) -> None:
+        self.measured = Measured(sessions)
+        self._log = log
+
+    def __enter__(self) -> Meter:
+        statistics = self._log.writer_statistics
+        self._events, self._commits = statistics.events, statistics.commits
+        self._began = time.perf_counter()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        statistics, measured = self._log.writer_statistics, self.measured
+        measured.seconds = time.perf_counter() - self._began
+        measured.events, measured.commits = statistics.events - self._events, statistics.commits - self._commits
+
+    async def watch(self, session: Session, stream: AsyncIterator[Chunk]) -> AsyncIterator[StepAppend]:
+        """Records the stream; yields what each chunk says once that is durable."""
+        arriving = Arrivals(stream)
+        reader = ChunkReader("shown", now)
+        async for chunk in session.record(arriving):
+            waited = time.perf_counter() - arriving.arrived
+            said = reader.read(chunk)
+            if said:
+                self.measured.waits.append(waited)
+                self.measured.deltas += len(said)
+            for delta in said:
+                yield delta
+
+
+class Arrivals(Generic[Chunk]):
+    """A provider's stream that remembers when its last chunk arrived."""
+
+    def __init__(self, stream: AsyncIterator[Chunk]) -> None:
+        self._stream = stream
+        self._chunks = aiter(stream)
+        self.arrived = 0.0
+
+    def __aiter__(self) -> Arrivals[Chunk]:
+        return self
+
+    async def __anext__(self) -> Chunk:
+        chunk = await anext(self._chunks)
+        self.arrived = time.perf_counter()
+        return chunk
+
+    async def close(self) -> None:
+        """Closes the provider's stream."""
+        close = getattr(self._stream, "close", None)
+        if close is not None:
+            await close()

@@ -1,0 +1,100 @@
+"""The demo's stage: prints what happens as it happens, deltas one by one."""
+
+from __future__ import annotations
+
+import re
+
+from rich.cells import cell_len
+from rich.text import Text
+
+from turnlog.domain.commands import AppendReasoning, AppendRefusal, AppendText, AppendToolCall, StepAppend
+from turnlog.infrastructure.cli.output import Screen, printable
+from turnlog.infrastructure.cli.transcript import LABEL_WIDTH, STATUS_STYLES, print_block, print_message
+
+_WORDS = re.compile(r"\n|[^\S\n]+|\S+")
+_MARGIN = 8
+"""Columns kept free: a word that goes on in the next delta is not moved to the next line any more."""
+
+
+class Stage:
+    """Prints on a screen; a stream of deltas is laid out as it comes."""
+
+    def __init__(self, screen: Screen) -> None:
+        self.screen = screen
+        self._width = screen.width - _MARGIN if screen.is_terminal else 10**9
+        self._place: object = None
+        self._column = 0
+
+    def heading(self, number: int, text: str) -> None:
+        """Opens a part of the demo."""
+        self.pause()
+        rule = "═" * max(3, min(self.screen.width, 100) - len(text) - 4)
+        line = Text.assemble("\n", (f"{number}  {text} ", "bold"), (rule, "dim"))
+        self.screen.print(line, soft_wrap=True)
+
+    def note(self, text: str, style: str = "dim") -> None:
+        """Says what is going on."""
+        self.pause()
+        print_block(self.screen, "", text, style=style)
+
+    def check(self, holds: bool, text: str) -> None:
+        """Says whether something holds."""
+        self.pause()
+        mark, style = ("✓", "green") if holds else ("✗", "bold red")
+        print_block(self.screen, " " * (LABEL_WIDTH - 2) + mark, text, style)
+
+    def user(self, text: str) -> None:
+        """What the user says."""
+        self.pause()
+        print_message(self.screen, "user", text)
+
+    def result(self, name: str, status: str, content: str) -> None:
+        """What a tool answered."""
+        self.pause()
+        head = Text.assemble("  ← ", (f"{name} ", "cyan"), (status, STATUS_STYLES[status]), f"  {printable(content)}")
+        print_block(self.screen, "", head)
+
+    def delta(self, delta: StepAppend) -> None:
+        """One delta, as it became durable."""
+        match delta:
+            case AppendReasoning(text=text):
+                self._stream("reasoning", "reasoning", text, "dim italic", "dim")
+            case AppendText(text=text):
+                self._stream("text", "assistant", text, "", "bold magenta")
+            case AppendRefusal(text=text):
+                self._stream("refusal", "assistant", text, "red", "bold magenta")
+            case AppendToolCall(index=index, name=name, arguments=arguments):
+                opening = f"→ {name} " if self._place != index else ""
+                self._stream(index, "", f"{opening}{arguments}", "cyan")
+            case _:
+                pass
+
+    def pause(self) -> None:
+        """Ends the line that is being written."""
+        if self._place is not None:
+            self._write("\n")
+        self._place, self._column = None, 0
+
+    def _stream(self, place: object, label: str, text: str, style: str, label_style: str = "") -> None:
+        if place != self._place:
+            self.pause()
+            self._place, self._column = place, LABEL_WIDTH
+            self._write(label.ljust(LABEL_WIDTH), label_style)
+        for word in _WORDS.findall(printable(text)):
+            self._word(word, style)
+
+    def _word(self, word: str, style: str) -> None:
+        length = cell_len(word)
+        if word == "\n" or (self._column + length > self._width and not word.isspace()):
+            self._write("\n")
+            self._column = 0
+        if word == "\n":
+            return
+        if self._column == 0:
+            self._write(" " * LABEL_WIDTH)
+            self._column = LABEL_WIDTH
+        self._write(word, style)
+        self._column += length
+
+    def _write(self, text: str, style: str = "") -> None:
+        self.screen.print(Text(text, style=style), end="", soft_wrap=True)

@@ -1,0 +1,108 @@
+"""Random histories: small pools of ids on purpose, so that steps, calls and results collide."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from uuid import UUID
+
+from hypothesis import strategies as st
+
+from turnlog.domain import events as e
+from turnlog.domain.recorded import RecordedEvent
+
+SESSION_ID = UUID("00000000-0000-4000-8000-000000000001")
+BEGAN = datetime(2026, 1, 1, tzinfo=UTC)
+
+any_text = st.text(st.characters(exclude_categories=()), max_size=4)
+"""With NUL and lone surrogates."""
+
+step_ids = st.sampled_from(["s1", "s2", "s3", "s4"])
+call_ids = st.sampled_from(["", "c1", "c2"])
+names = st.sampled_from(["", "find", "create"])
+fragments = st.sampled_from(["", "{", "}", "{}", '{"a":1}', '{"a":', "1}", "NaN", '"\ud83d"'])
+indexes = st.integers(0, 2)
+contents = any_text | st.just(({"type": "text", "text": "part"},))
+usages = st.none() | st.fixed_dictionaries({"prompt_tokens": st.integers(0, 9), "completion_tokens": st.integers(0, 9)})
+
+
+def _event(cls: Any, **fields: Any) -> st.SearchStrategy[Any]:
+    return st.builds(cls, at=st.just(BEGAN), **fields)
+
+
+def _call(index: int = 0) -> st.SearchStrategy[e.ToolCall]:
+    return st.builds(e.ToolCall, id=call_ids, name=names, arguments=fragments)
+
+
+plain_messages = _event(
+    e.MessageAdded,
+    message_id=st.sampled_from(["m1", "m2", "m3"]),
+    role=st.sampled_from(["system", "developer", "user"]),
+    content=contents,
+)
+function_messages = _event(
+    e.MessageAdded,
+    message_id=st.sampled_from(["m1", "m2"]),
+    role=st.just("function"),
+    content=any_text,
+    name=st.just("find"),
+)
+assistant_messages = _event(
+    e.MessageAdded,
+    message_id=step_ids,
+    role=st.just("assistant"),
+    content=st.none() | contents,
+    refusal=st.none() | any_text,
+    tool_calls=st.lists(_call(), max_size=2).map(tuple),
+    function_call=st.none() | st.builds(e.FunctionCall, name=names, arguments=fragments),
+)
+deltas = st.one_of(
+    _event(e.TextDelta, step_id=step_ids, text=any_text),
+    _event(e.TextDelta, step_id=step_ids, text=any_text),
+    _event(e.RefusalDelta, step_id=step_ids, text=any_text),
+    _event(e.ReasoningDelta, step_id=step_ids, text=any_text),
+    _event(e.ToolCallStarted, step_id=step_ids, index=indexes, id=call_ids, name=names),
+    _event(e.ToolCallNamed, step_id=step_ids, index=indexes, id=call_ids, name=names),
+    _event(e.ToolCallArgumentsDelta, step_id=step_ids, index=indexes, arguments=fragments),
+    _event(e.FunctionCallDelta, step_id=step_ids, name=names, arguments=fragments),
+)
+ends = st.one_of(
+    _event(e.CompletionFinished, step_id=step_ids, finish_reason=st.just("stop"), usage=usages),
+    _event(e.CompletionInterrupted, step_id=step_ids, reason=st.just("closed early")),
+    _event(e.CompletionFailed, step_id=step_ids, error=st.just("boom")),
+    _event(e.CompletionAbandoned, step_id=step_ids, reason=st.just("gone")),
+)
+results = _event(
+    e.ToolResultAdded,
+    step_id=step_ids,
+    index=indexes,
+    call_id=call_ids,
+    status=st.sampled_from(["pending", "final", "error"]),
+    content=any_text,
+)
+others = st.one_of(
+    _event(e.SessionTitled, title=any_text),
+    _event(e.MetadataSet, patch=st.just({"a": {"b": 1}, "c": None})),
+    _event(e.CounterIncremented, id=st.just("i"), counter=st.just("runs"), key=st.just("g"), by=st.integers(-2, 2)),
+    _event(e.UsageReported, id=st.just("i"), usage=st.just({"prompt_tokens": 1})),
+    _event(e.OwnerAssigned, user_id=st.just("u2")),
+)
+started = _event(e.CompletionStarted, step_id=step_ids, model=st.just("m"))
+any_event = st.one_of(
+    plain_messages, function_messages, assistant_messages, started, started, deltas, deltas, ends, results, results, others
+)
+
+
+def recorded(events: list[Any]) -> list[RecordedEvent]:
+    """The events behind a session-started, at the positions that they would have."""
+    first = e.SessionStarted(at=BEGAN, user_id="u1")
+    return [
+        RecordedEvent(
+            SESSION_ID, position, position, event.model_copy(update={"at": BEGAN + timedelta(seconds=position)})
+        )
+        for position, event in enumerate([first, *events], start=1)
+    ]
+
+
+histories = st.lists(any_event, max_size=40).map(recorded)
+"""Any events in any order: also such as no decision would ever let through."""
