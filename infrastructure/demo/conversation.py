@@ -17,7 +17,7 @@ class Player:
     """Plays turns into sessions."""
 
     def __init__(self, answerer: Answerer, meter: Meter, stage: Stage) -> None:
-        self._answerer = answerer
+        self.answerer = answerer
         self._meter = meter
         self._stage = stage
         self._tools = Tools()
@@ -35,14 +35,14 @@ class Player:
         if turn.source:
             self._stage.note(f"(recorded from {turn.source}; what was asked is not part of the recording)")
         await session.say(turn.user)
-        self._answerer.script(turn.streams)
+        self.answerer.script(turn.streams)
         for _ in range(MAX_STEPS):
             await self._step(session)
             if not await self._run_calls(session):
                 break
 
     async def _step(self, session: Session) -> None:
-        stream = await self._answerer.ask(await session.prompt())
+        stream = await self.answerer.ask(await session.prompt())
         async for delta in self._meter.watch(session, stream):
             self._stage.delta(delta)
         self._stage.pause()

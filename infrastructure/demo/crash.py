@@ -10,13 +10,12 @@ from asyncio.subprocess import PIPE, Process
 from collections.abc import AsyncIterator
 from contextlib import suppress
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, cast
 
 from turnlog.domain.commands import AppendText
 from turnlog.domain.events import ReasoningDelta, TextDelta
 from turnlog.infrastructure.cli.transcript import print_step
 from turnlog.infrastructure.completion import now
-from turnlog.infrastructure.demo.client import Answerer
 from turnlog.infrastructure.demo.conversation import Player
 from turnlog.infrastructure.demo.scene import Scene
 from turnlog.infrastructure.demo.stage import Stage
@@ -25,6 +24,7 @@ from turnlog.infrastructure.provider.errors import RequestRefusedError
 from turnlog.infrastructure.provider.validation import check_messages
 from turnlog.infrastructure.session import Session
 from turnlog.infrastructure.settings import Settings
+from turnlog.projections.view import Step
 
 SHOWN_BEFORE_KILL = 60
 
@@ -44,30 +44,45 @@ class Crash:
     @property
     def is_survived(self) -> bool:
         """Whether all that was shown is there, and the conversation could go on."""
-        return self.missing == 0 and self.prompt_is_valid and self.status_afterwards != "open"
+        seen = self.shown > 0 and self.missing == 0
+        return seen and self.prompt_is_valid and self.status_afterwards != "open"
 
     def as_json(self) -> dict[str, Any]:
         """The facts."""
         return asdict(self) | {"survived": self.is_survived}
 
 
-async def crash(session: Session, settings: Settings, scene: Scene, answerer: Answerer, stage: Stage) -> Crash:
-    """Lets a child process record an answer, kills it, and looks at the log."""
+async def crash(session: Session, settings: Settings, scene: Scene, player: Player, stage: Stage) -> Crash:
+    """Lets a child process record an answer, kills it, looks at the log, and goes on with the conversation."""
     await session.add_message("system", scene.system)
     await session.say(scene.long_answer.user)
     stage.user(scene.long_answer.user)
-    answerer.script(scene.long_answer.streams)
+    player.answerer.script(scene.long_answer.streams)
+    answerer = player.answerer
     job = Job(settings=settings, session_id=str(session.id), model=answerer.model, base_url=answerer.base_url)
-    process = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "turnlog.infrastructure.demo.victim", stdin=PIPE, stdout=PIPE
-    )
+    shown, ended_by = await _killed(job, stage)
+    logged = await _logged(session)
+    missing = sum(1 for number, text in enumerate(shown) if logged[number : number + 1] != [text])
+    stage.check(not missing, f"{len(shown) - missing} of the {len(shown)} deltas that were seen are in the log")
+    status = await _show_partial(session, stage)
+    is_valid = await _check_prompt(session, stage)
+    await player.turn(session, scene.afterwards)
+    afterwards = await _first_step(session)
+    stage.check(afterwards.status != "open", f"the cut step is {afterwards.status}: {afterwards.note}")
+    return Crash(ended_by, len(shown), len(logged), missing, status, is_valid, afterwards.status)
+
+
+async def _killed(job: Job, stage: Stage) -> tuple[list[str], str]:
+    """What the child had shown when it was dead, and what it died of."""
+    module = "turnlog.infrastructure.demo.victim"
+    process = await asyncio.create_subprocess_exec(sys.executable, "-m", module, stdin=PIPE, stdout=PIPE)
     try:
         shown = await _watch(process, job, stage)
     finally:
         with suppress(ProcessLookupError):
             process.kill()
         code = await process.wait()
-    return await _examine(session, shown, _signal_name(code), stage)
+    return shown, signal.Signals(-code).name if code < 0 else f"none: it ended with {code}"
 
 
 async def _watch(process: Process, job: Job, stage: Stage) -> list[str]:
@@ -75,6 +90,7 @@ async def _watch(process: Process, job: Job, stage: Stage) -> list[str]:
     assert process.stdin is not None  # noqa: S101 for the type checker
     process.stdin.write(job.model_dump_json().encode() + b"\n")
     await process.stdin.drain()
+    process.stdin.close()
     stage.note(f"(a handler in a process of its own, {process.pid}, records and shows the answer)")
     shown: list[str] = []
     async for text in _shown(process):
@@ -93,5 +109,28 @@ async def _shown(process: Process) -> AsyncIterator[str]:
         yield json.loads(line)
 
 
-def _signal_name(code: int) -> str:
-    return signal.Signals(-code).name if code < 0 else f"none, exit code {code}"
+async def _logged(session: Session) -> list[str]:
+    return [each.event.text async for each in session.events() if isinstance(each.event, TextDelta | ReasoningDelta)]
+
+
+async def _first_step(session: Session) -> Step:
+    return (await session.view()).turns[0].steps[0]
+
+
+async def _show_partial(session: Session, stage: Stage) -> str:
+    step = await _first_step(session)
+    stage.note("What the log holds:")
+    print_step(stage.screen, step)
+    return step.status
+
+
+async def _check_prompt(session: Session, stage: Stage) -> bool:
+    prompt = await session.prompt()
+    try:
+        check_messages(cast("list[dict[str, Any]]", prompt))
+    except RequestRefusedError as refusal:
+        stage.check(False, f"the next prompt would be refused: {refusal}")
+        return False
+    roles = ", ".join(message["role"] for message in prompt)
+    stage.check(True, f"the next prompt is valid: {roles}")
+    return True

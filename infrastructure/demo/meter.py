@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, Self, TypeVar
 
 from turnlog.domain.commands import StepAppend
 from turnlog.infrastructure.completion import now
@@ -57,7 +57,7 @@ class Meter:
         self.measured = Measured(sessions)
         self._log = log
 
-    def __enter__(self) -> Meter:
+    def __enter__(self) -> Self:
         statistics = self._log.writer_statistics
         self._events, self._commits = statistics.events, statistics.commits
         self._began = time.perf_counter()
@@ -90,7 +90,7 @@ class Arrivals(Generic[Chunk]):
         self._chunks = aiter(stream)
         self.arrived = 0.0
 
-    def __aiter__(self) -> Arrivals[Chunk]:
+    def __aiter__(self) -> Self:
         return self
 
     async def __anext__(self) -> Chunk:

@@ -75,7 +75,7 @@ def _real_turns(streams: Sequence[Stream]) -> Iterator[Turn]:
     sound = [stream for stream in streams if _is_sound(stream)]
     if first := _longest([each for each in sound if _starts_a_pair(each, by_name)], below=100):
         yield Turn(_request(first), (first.name, _second(first.name)), _source(first))
-    told = [each for each in sound if "text" in each.features and not _calls(each)]
+    told = [each for each in sound if "text" in each.features and each.name.endswith("__0") and not _calls(each)]
     if thought := _longest([each for each in told if _REASONING & set(each.features)], below=60):
         yield Turn("Think first, and then tell me.", (thought.name,), _source(thought))
     if text := _longest([each for each in told if not _REASONING & set(each.features)], below=100):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from turnlog.infrastructure.provider import DemoTool, load_demo
@@ -13,7 +13,8 @@ from turnlog.projections.view import SessionView, StepToolCall
 if TYPE_CHECKING:
     from openai.types.chat import ChatCompletionToolParam
 
-_ARITHMETIC = {"add": sum, "multiply": math.prod}  # what the recorded streams call
+_ARITHMETIC: Mapping[str, Callable[[Iterable[Any]], Any]] = {"add": sum, "multiply": math.prod}
+"""What the recorded streams call."""
 
 
 class Result(NamedTuple):
@@ -66,5 +67,5 @@ def offered() -> list[ChatCompletionToolParam]:
 
 def _function(name: str, description: str, **parameters: str) -> ChatCompletionToolParam:
     properties: dict[str, Any] = {key: {"type": "string", "description": text} for key, text in parameters.items()}
-    schema = {"type": "object", "properties": properties, "required": list(parameters)}
+    schema: dict[str, object] = {"type": "object", "properties": properties, "required": list(parameters)}
     return {"type": "function", "function": {"name": name, "description": description, "parameters": schema}}

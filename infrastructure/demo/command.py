@@ -1,0 +1,46 @@
+"""`turnlog demo`"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+
+import click
+
+from turnlog.infrastructure.cli.output import Screen, emit_json, stderr, stdout
+from turnlog.infrastructure.cli.shared import Globals, json_option, pass_globals
+from turnlog.infrastructure.demo.run import Options, run_demo
+from turnlog.infrastructure.demo.summary import Summary
+
+
+@click.command("demo")
+@click.option("--pace", type=click.FloatRange(min=0), metavar="SECONDS", help="A chunk; not as recorded.")
+@click.option("--keep", is_flag=True, help="Leave the sessions in the log.")
+@click.option("--model", default="gpt-4o-mini", show_default=True, help="With OPENAI_API_KEY or OPENAI_BASE_URL set.")
+@click.option("--sessions", type=click.IntRange(1, 1000), default=50, show_default=True, help="In the crowd.")
+@json_option
+@pass_globals
+def demo(options: Globals, pace: float | None, keep: bool, model: str, sessions: int, as_json: bool) -> None:
+    """See it work: a conversation with tools, a handler that is killed in mid-stream, and a crowd of sessions.
+
+    Runs on the configured servers, else on embedded ones, as user "demo". Answers come from recorded streams, played
+    over HTTP to openai's own client, or from the provider that OPENAI_API_KEY and OPENAI_BASE_URL name.
+    """
+    screen = Screen(quiet=True) if as_json else stdout()
+    chosen = Options(pace=pace, keep=keep, model=model, crowd=sessions)
+    if not as_json:
+        screen.say("turnlog: every delta is in the log before anyone sees it", style="bold")
+    summary = _run(options, chosen, screen)
+    if as_json:
+        emit_json(json.dumps(summary.as_json()))
+    if not summary.crash.is_survived:
+        raise click.ClickException("the killed handler's step was not recovered as it should")
+
+
+def _run(options: Globals, chosen: Options, screen: Screen) -> Summary:
+    from openai import OpenAIError  # noqa: PLC0415 takes a second; the heading is printed before
+
+    try:
+        return asyncio.run(run_demo(options.settings(), chosen, screen, stderr()))
+    except OpenAIError as error:
+        raise click.ClickException(f"the provider: {error}") from error

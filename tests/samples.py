@@ -1,0 +1,43 @@
+"""One event of each type with every field set: what the golden files hold."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+from turnlog.domain import events as e
+
+AT = datetime(2026, 11, 22, 13, 50, 56, 123456, tzinfo=UTC)
+_ENDED = {"at": AT, "step_id": "s1", "model": "m-1", "response_id": "r-1", "usage": {"prompt_tokens": 3}}
+
+SAMPLES: tuple[e.SessionEvent, ...] = (
+    e.SessionStarted(at=AT, user_id="u1", title="Café", metadata={"a": [1, {"b": None}]}),
+    e.OwnerAssigned(at=AT, user_id="u1"),
+    e.SessionTitled(at=AT, title="A title"),
+    e.MetadataSet(at=AT, patch={"a": None, "b": {"c": 1.5}}),
+    e.CounterIncremented(at=AT, id="i1", counter="runs", key="graph-1", by=-2),
+    e.MessageAdded(
+        at=AT,
+        message_id="m1",
+        role="assistant",
+        content=({"type": "text", "text": "part"},),
+        name="bot",
+        refusal="no",
+        tool_calls=(e.ToolCall(id="c1", name="find", arguments="{}"),),
+        function_call=e.FunctionCall(name="f", arguments="{}"),
+    ),
+    e.CompletionStarted(at=AT, step_id="s1", model="m"),
+    e.TextDelta(at=AT, step_id="s1", text='say "hi"\n\0 ü'),
+    e.RefusalDelta(at=AT, step_id="s1", text="no"),
+    e.ReasoningDelta(at=AT, step_id="s1", text="hm", details=({"type": "reasoning.text", "signature": "x"},)),
+    e.ToolCallStarted(at=AT, step_id="s1", index=1, id="c1", name="find"),
+    e.ToolCallNamed(at=AT, step_id="s1", index=1, id="c1", name="find"),
+    e.ToolCallArgumentsDelta(at=AT, step_id="s1", index=1, arguments='{"a":'),
+    e.FunctionCallDelta(at=AT, step_id="s1", name="f", arguments="{}"),
+    e.CompletionFinished(finish_reason="stop", **_ENDED),
+    e.CompletionInterrupted(reason="closed early", **_ENDED),
+    e.CompletionFailed(error="boom", **_ENDED),
+    e.CompletionAbandoned(reason="gone", **_ENDED),
+    e.ToolResultAdded(at=AT, step_id="s1", index=1, call_id="c1", status="final", content="21 C"),
+    e.UsageReported(at=AT, id="i1", model="m", usage={"prompt_tokens": 1}),
+    e.SessionDeleted(at=AT),
+)
