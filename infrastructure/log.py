@@ -10,7 +10,7 @@ from uuid import UUID, uuid4
 from weakref import WeakValueDictionary
 
 from turnlog.domain.commands import AssignOwner, DeleteSession, StartSession
-from turnlog.domain.errors import LogClosedError, SessionNotFoundError
+from turnlog.domain.errors import SessionNotFoundError
 from turnlog.domain.inputs import (
     checked_count,
     checked_id,
@@ -49,7 +49,6 @@ class SessionLog:
         self._context = context
         self._cache = cache
         self._aggregates: WeakValueDictionary[UUID, Aggregate] = WeakValueDictionary()
-        self._closed = False
 
     @classmethod
     @asynccontextmanager
@@ -137,7 +136,7 @@ class SessionLog:
         principal = checked_principal(principal)
         checked_range(limit, "limit", 1, MAX_PAGE)
         checked_range(offset, "offset", 0, checked_count(2**53, "offset"))
-        self._check_open()
+        self._context.check_open()
         return await self._context.store.list_sessions(None if principal is SYSTEM else principal, limit, offset)
 
     async def delete_session(self, session_id: UUID | str, principal: Principal) -> bool:
@@ -163,7 +162,7 @@ class SessionLog:
         return {"postgres": store, "schema_version": version, "redis": await self._cache.ping()}
 
     def _aggregate(self, session_id: UUID) -> Aggregate:
-        self._check_open()
+        self._context.check_open()
         aggregate = self._aggregates.get(session_id)
         if aggregate is None:
             context = self._context
@@ -171,12 +170,8 @@ class SessionLog:
             self._aggregates[session_id] = aggregate
         return aggregate
 
-    def _check_open(self) -> None:
-        if self._closed:
-            raise LogClosedError("the log was closed")
-
     def _close(self) -> None:
-        self._closed = True
+        self._context.closed = True
 
 
 def _found_id(session_id: Any) -> UUID:

@@ -15,7 +15,7 @@ from turnlog.domain.commands import (
     SetMetadata,
     SetTitle,
 )
-from turnlog.domain.errors import InvalidInputError, SessionNotFoundError
+from turnlog.domain.errors import InvalidInputError, LogClosedError, SessionNotFoundError
 from turnlog.domain.inputs import (
     checked_content,
     checked_count,
@@ -64,6 +64,12 @@ class Context:
         self.background = background
         self.settings = settings
         self.live: set[str] = set()
+        self.closed = False
+
+    def check_open(self) -> None:
+        """Raises LogClosedError once the log was closed."""
+        if self.closed:
+            raise LogClosedError("the log was closed")
 
 
 class Session:
@@ -194,6 +200,7 @@ class Session:
 
     async def view(self) -> SessionView:
         """The session as it is now, with all that this process has appended."""
+        self._context.check_open()
         await self._aggregate.flush()
         projector = await self._context.views.load(self.id)
         self._allow(projector.state)
@@ -236,6 +243,7 @@ class Session:
         await self._aggregate.execute(command)
 
     async def _authorise(self) -> None:
+        self._context.check_open()
         await self._aggregate.ready()
         self._allow(self._aggregate.state)
 

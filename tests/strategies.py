@@ -89,7 +89,17 @@ others = st.one_of(
 )
 started = _event(e.CompletionStarted, step_id=step_ids, model=st.just("m"))
 any_event = st.one_of(
-    plain_messages, function_messages, assistant_messages, started, started, deltas, deltas, ends, results, results, others
+    plain_messages,
+    function_messages,
+    assistant_messages,
+    started,
+    started,
+    deltas,
+    deltas,
+    ends,
+    results,
+    results,
+    others,
 )
 
 

@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 
 from tests.strategies import any_event
 from turnlog.domain import commands as c
-from turnlog.domain import errors, events as e
+from turnlog.domain import errors
+from turnlog.domain import events as e
 from turnlog.domain.decide import ABANDONED, decide
 from turnlog.domain.evolve import evolve
 from turnlog.domain.state import MEMORY_LIMIT, SessionState, initial_state

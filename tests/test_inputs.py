@@ -765,7 +765,7 @@ PATHS: Mapping[str, Callable[[Session], Awaitable[Any]]] = {
     "set_metadata": lambda s: s.set_metadata({"a": 1}),
     "set_title": lambda s: s.set_title("Mine"),
     "view": lambda s: s.view(),
-    "await": lambda s: _awaited(s),
+    "await": lambda s: _awaited(s),  # noqa: PLW0108 defined below
 }
 
 

@@ -96,8 +96,7 @@ def print_block(screen: Screen, label: str, body: str | Text, label_style: str =
     """Prints a text beside its label; on a terminal it is wrapped and stays to the right of it."""
     text = body if isinstance(body, Text) else Text(_cut(body).rstrip("\n"), style=style)
     for number, line in enumerate(_lines(screen, text)):
-        head = Text((label if number == 0 else "").ljust(LABEL_WIDTH), style=label_style)
-        whole = head + line
+        whole = Text.assemble(((label if number == 0 else "").ljust(LABEL_WIDTH), label_style), line)
         whole.rstrip()
         screen.print(whole, soft_wrap=True)
 

@@ -33,7 +33,7 @@ class Player:
         """What the user says, and all that answers it."""
         self._stage.user(turn.user)
         if turn.source:
-            self._stage.note(f"(recorded from {turn.source}; what was asked is not part of the recording)")
+            self._stage.note(f"(the answer is a recording of {turn.source}; the question is not)")
         await session.say(turn.user)
         self.answerer.script(turn.streams)
         for _ in range(MAX_STEPS):

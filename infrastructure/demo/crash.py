@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import signal
 import sys
 from asyncio.subprocess import PIPE, Process
@@ -63,8 +64,11 @@ async def crash(session: Session, settings: Settings, scene: Scene, player: Play
     shown, ended_by = await _killed(job, stage)
     logged = await _logged(session)
     missing = sum(1 for number, text in enumerate(shown) if logged[number : number + 1] != [text])
-    stage.check(not missing, f"{len(shown) - missing} of the {len(shown)} deltas that were seen are in the log")
     status = await _show_partial(session, stage)
+    stage.check(
+        not missing,
+        f"{len(shown) - missing} of the {len(shown)} deltas that were seen are in the log; the step is {status}",
+    )
     is_valid = await _check_prompt(session, stage)
     await player.turn(session, scene.afterwards)
     afterwards = await _first_step(session)
@@ -78,11 +82,18 @@ async def _killed(job: Job, stage: Stage) -> tuple[list[str], str]:
     process = await asyncio.create_subprocess_exec(sys.executable, "-m", module, stdin=PIPE, stdout=PIPE)
     try:
         shown = await _watch(process, job, stage)
-    finally:
-        with suppress(ProcessLookupError):
-            process.kill()
-        code = await process.wait()
+    except BaseException:
+        _kill(process)
+        raise
+    code = await process.wait()
     return shown, signal.Signals(-code).name if code < 0 else f"none: it ended with {code}"
+
+
+def _kill(process: Process) -> None:
+    # Not process.kill(): that looks first whether it has ended, and so can take its exit code away from asyncio.
+    if process.returncode is None:
+        with suppress(ProcessLookupError):
+            os.kill(process.pid, signal.SIGKILL)
 
 
 async def _watch(process: Process, job: Job, stage: Stage) -> list[str]:
@@ -97,7 +108,7 @@ async def _watch(process: Process, job: Job, stage: Stage) -> list[str]:
         shown.append(text)
         stage.delta(AppendText(now(), "shown", text))
         if len(shown) == SHOWN_BEFORE_KILL:
-            process.kill()
+            _kill(process)
             # What it had written by then was shown too, and is still read.
     stage.note(f"(kill -9 {process.pid}, after {len(shown)} deltas were seen)", style="bold red")
     return shown

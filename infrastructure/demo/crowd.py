@@ -15,14 +15,11 @@ from turnlog.infrastructure.demo.scene import Scene
 from turnlog.infrastructure.log import SessionLog
 from turnlog.infrastructure.session import Session
 
-CROWD_PACE = 0.06
-
 
 async def crowd(
     log: SessionLog, sessions: list[Session], scene: Scene, pace: float | None, progress: Screen
 ) -> Measured:
     """Records the same stream into all sessions at once, over HTTP, with a bar on a terminal."""
-    pace = CROWD_PACE if pace is None else pace
     async with recorded([scene.crowd], pace, model=scene.crowd.name) as answerer:
         with _bar(progress, len(sessions) * len(scene.crowd.chunks)) as advance, Meter(log, len(sessions)) as meter:
             await asyncio.gather(*(_record(session, scene, answerer, meter, advance) for session in sessions))

@@ -10,6 +10,9 @@ from typing import Any
 from turnlog.infrastructure.provider import DemoTurn, Stream, load_demo, own_corpus, real_corpus
 
 CROWD_CHUNKS = 50
+FIRST_MS = 800.0
+DELTA_MS = 60.0
+"""A model's: a while until the first token, then some 17 a second."""
 
 _REASONING = {"reasoning_content", "reasoning"}
 _TOOLS_AND_TEXT = {"parallel_tool_calls", "text_and_tools"}
@@ -52,7 +55,7 @@ def load_scene(pace: float | None, *, live: bool) -> Scene:
         afterwards=_turn(two_tools.turns[1]),
         # The answer that is cut short keeps its time, so that there is a middle to cut it in.
         streams=tuple(stream if stream.name in long_answer.streams else _at(pace, stream) for stream in streams),
-        crowd=_cut(next(stream for stream in own if stream.name in long_answer.streams)),
+        crowd=_cut(next(stream for stream in own if stream.name in long_answer.streams), pace),
     )
 
 
@@ -64,9 +67,11 @@ def _at(pace: float | None, stream: Stream) -> Stream:
     return stream if pace is None else replace(stream, delays_ms=None)
 
 
-def _cut(stream: Stream) -> Stream:
-    """The beginning and the end of a long stream, without delays of its own."""
-    return replace(stream, chunks=(*stream.chunks[: CROWD_CHUNKS - 2], *stream.chunks[-2:]), delays_ms=None)
+def _cut(stream: Stream, pace: float | None) -> Stream:
+    """The beginning and the end of a long stream, at the crowd's pace."""
+    chunks = (*stream.chunks[: CROWD_CHUNKS - 2], *stream.chunks[-2:])
+    delays = (FIRST_MS, *[DELTA_MS] * (CROWD_CHUNKS - 1))
+    return replace(stream, chunks=chunks, delays_ms=delays if pace is None else None)
 
 
 def _real_turns(streams: Sequence[Stream]) -> Iterator[Turn]:

@@ -12,8 +12,8 @@ from turnlog.infrastructure.cli.output import Screen, printable
 from turnlog.infrastructure.cli.transcript import LABEL_WIDTH, STATUS_STYLES, print_block, print_message
 
 _WORDS = re.compile(r"\n|[^\S\n]+|\S+")
-_MARGIN = 8
-"""Columns kept free: a word that goes on in the next delta is not moved to the next line any more."""
+_MARGIN = 10
+"""Columns kept free for the rest of a word, which may come in the next delta."""
 
 
 class Stage:
@@ -21,9 +21,10 @@ class Stage:
 
     def __init__(self, screen: Screen) -> None:
         self.screen = screen
-        self._width = screen.width - _MARGIN if screen.is_terminal else 10**9
+        self._width = screen.width if screen.is_terminal else 10**9
         self._place: object = None
         self._column = 0
+        self._in_word = False
 
     def heading(self, number: int, text: str) -> None:
         """Opens a part of the demo."""
@@ -84,8 +85,9 @@ class Stage:
             self._word(word, style)
 
     def _word(self, word: str, style: str) -> None:
-        length = cell_len(word)
-        if word == "\n" or (self._column + length > self._width and not word.isspace()):
+        length, room = cell_len(word), self._width - (0 if self._in_word else _MARGIN)
+        self._in_word = not word.isspace()
+        if word == "\n" or (self._in_word and self._column + length > room):
             self._write("\n")
             self._column = 0
         if word == "\n":

@@ -16,7 +16,7 @@ from uuid import UUID
 from eventsourcing.persistence import InterfaceError, OperationalError, PersistenceError, ProgrammingError
 from psycopg.errors import UndefinedTable
 
-from turnlog.domain.errors import SchemaVersionError, StoreError, StoreUnavailableError
+from turnlog.domain.errors import LogClosedError, SchemaVersionError, StoreError, StoreUnavailableError
 from turnlog.domain.recorded import RecordedEvent
 from turnlog.infrastructure.store.datastore import UrlDatastore
 from turnlog.infrastructure.store.mapper import EventMapper
@@ -42,6 +42,7 @@ class EventStore:
         self._recorder: CopyRecorder | None = None
         self.mapper = EventMapper()
         self.log_id = ""
+        self._closed = False
 
     @property
     def recorder(self) -> CopyRecorder:
@@ -175,11 +176,14 @@ class EventStore:
         )
 
     async def close(self) -> None:
-        """Ends threads and connections."""
+        """Ends threads and connections. Later reads raise LogClosedError."""
+        self._closed = True
         await asyncio.to_thread(self._threads.shutdown)
         await asyncio.to_thread(self._datastore.close)
 
     async def _run(self, function: Callable[..., T], *args: Any) -> T:
+        if self._closed:
+            raise LogClosedError("the log was closed")
         return await asyncio.get_running_loop().run_in_executor(self._threads, self._translated, function, *args)
 
     def _translated(self, function: Callable[..., T], *args: Any) -> T:
