@@ -13,6 +13,7 @@ from collections import deque
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
+from typing import TYPE_CHECKING
 from uuid import UUID
 
 from turnlog.domain.commands import AddMessage, AddToolResult, Command
@@ -37,10 +38,12 @@ from turnlog.domain.evolve import evolve, result_fingerprint
 from turnlog.domain.recorded import RecordedEvent
 from turnlog.domain.state import Active, Deleted, SessionState, initial_state
 from turnlog.infrastructure.keys import message_key, result_key
-from turnlog.infrastructure.store.recorder import KeyRow, SessionRow
-from turnlog.infrastructure.store.store import EventStore
-from turnlog.infrastructure.store.writer import Append, GroupWriter, Lane, PositionTakenError
+from turnlog.infrastructure.store.batch import Append, KeyRow, Lane, PositionTakenError, SessionRow
 from turnlog.infrastructure.views import Views
+
+if TYPE_CHECKING:
+    from turnlog.infrastructure.store.store import EventStore
+    from turnlog.infrastructure.store.writer import GroupWriter
 
 MAX_ATTEMPTS = 50
 LIST_TOUCH = timedelta(seconds=1)

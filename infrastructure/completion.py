@@ -9,7 +9,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from types import TracebackType
-from typing import Any, Generic, Literal, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, Literal, Self, TypeVar
 
 from turnlog.domain.commands import (
     AppendFunctionCall,
@@ -33,8 +33,10 @@ from turnlog.domain.events import (
 )
 from turnlog.domain.inputs import checked_optional_text, checked_range, checked_text
 from turnlog.infrastructure.aggregate import Aggregate
-from turnlog.infrastructure.store.writer import GroupWriter
 from turnlog.infrastructure.streams import ChunkReader, as_object
+
+if TYPE_CHECKING:
+    from turnlog.infrastructure.store.writer import GroupWriter
 
 logger = logging.getLogger("turnlog")
 

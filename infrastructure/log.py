@@ -23,17 +23,16 @@ from turnlog.infrastructure.aggregate import Aggregate
 from turnlog.infrastructure.background import Background
 from turnlog.infrastructure.cache import ViewCache
 from turnlog.infrastructure.completion import now
-from turnlog.infrastructure.embedded import EmbeddedServers, default_data_dir
 from turnlog.infrastructure.principal import SYSTEM, Principal, checked_principal
 from turnlog.infrastructure.session import Context, Session
 from turnlog.infrastructure.settings import Settings
-from turnlog.infrastructure.store.store import EventStore
-from turnlog.infrastructure.store.writer import GroupWriter, WriterStatistics
 from turnlog.infrastructure.views import Views
 from turnlog.projections.view import SessionPage
 
 if TYPE_CHECKING:
     from redis.asyncio import Redis
+
+    from turnlog.infrastructure.store.writer import WriterStatistics
 
 MAX_PAGE = 100
 
@@ -58,6 +57,10 @@ class SessionLog:
         Creates the schema where there is none. On leaving, all that was accepted is stored. Raises
         StoreUnavailableError, SchemaVersionError, InvalidInputError for a bad setting, and EmbeddedServersError.
         """
+        # The drivers take longer to import than most commands take to run: they are loaded when a log is opened.
+        from turnlog.infrastructure.store.store import EventStore  # noqa: PLC0415
+        from turnlog.infrastructure.store.writer import GroupWriter  # noqa: PLC0415
+
         async with AsyncExitStack() as stack:
             settings = await _with_servers(settings or Settings.from_env(), stack)
             store = EventStore(
@@ -186,6 +189,8 @@ async def _with_servers(settings: Settings, stack: AsyncExitStack) -> Settings:
     needs_postgres, needs_redis = settings.database_url is None, settings.redis_url is None
     if not (needs_postgres or needs_redis):
         return settings
+    from turnlog.infrastructure.embedded import EmbeddedServers, default_data_dir  # noqa: PLC0415 needs a Unix
+
     data_dir = settings.data_dir or default_data_dir()
     embedded = EmbeddedServers(data_dir, postgres=needs_postgres, redis=needs_redis)
     servers = await asyncio.to_thread(embedded.start)
@@ -202,7 +207,7 @@ async def _with_servers(settings: Settings, stack: AsyncExitStack) -> Settings:
 def _redis(settings: Settings) -> Redis | None:
     if settings.redis_url in (None, "none"):
         return None
-    from redis.asyncio import Redis  # noqa: PLC0415 a third of a second, and not needed to import turnlog
+    from redis.asyncio import Redis  # noqa: PLC0415 as above
     from redis.asyncio.retry import Retry  # noqa: PLC0415
     from redis.backoff import NoBackoff  # noqa: PLC0415
 

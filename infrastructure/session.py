@@ -37,8 +37,6 @@ from turnlog.infrastructure.completion import Completion, Recording, StepWriter,
 from turnlog.infrastructure.ids import new_id
 from turnlog.infrastructure.principal import SYSTEM, Principal
 from turnlog.infrastructure.settings import Settings
-from turnlog.infrastructure.store.store import EventStore
-from turnlog.infrastructure.store.writer import GroupWriter
 from turnlog.infrastructure.streams import as_object
 from turnlog.infrastructure.views import Views
 from turnlog.projections.chat_prompt import chat_prompt
@@ -46,6 +44,9 @@ from turnlog.projections.view import SessionView
 
 if TYPE_CHECKING:
     from openai.types.chat import ChatCompletionMessageParam
+
+    from turnlog.infrastructure.store.store import EventStore
+    from turnlog.infrastructure.store.writer import GroupWriter
 
 Chunk = TypeVar("Chunk")
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from typing import TYPE_CHECKING
 from uuid import UUID
 
 from turnlog.domain.evolve import evolve
@@ -10,8 +11,10 @@ from turnlog.domain.recorded import RecordedEvent
 from turnlog.domain.state import SessionState, initial_state
 from turnlog.infrastructure.background import Background
 from turnlog.infrastructure.cache import ViewCache, restore
-from turnlog.infrastructure.store.store import EventStore
 from turnlog.projections.projector import Projector, SessionHead
+
+if TYPE_CHECKING:
+    from turnlog.infrastructure.store.store import EventStore
 
 logger = logging.getLogger("turnlog")
 

@@ -37,7 +37,10 @@ async def _record(
 
 @contextmanager
 def _bar(screen: Screen, total: int) -> Iterator[Callable[[], None]]:
+    if not screen.is_terminal:
+        yield lambda: None
+        return
     columns = (TextColumn("          "), BarColumn(), MofNCompleteColumn(), TextColumn("deltas"), TimeElapsedColumn())
-    with Progress(*columns, console=screen, disable=not screen.is_terminal, transient=True) as progress:
+    with Progress(*columns, console=screen, transient=True) as progress:
         task = progress.add_task("", total=total)
         yield lambda: progress.advance(task)

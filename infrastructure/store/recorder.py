@@ -13,11 +13,8 @@ ids appear in order), NOTIFY, and all reading. What is its own:
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from datetime import datetime
 from struct import Struct
 from typing import Any
-from uuid import UUID
 
 import psycopg
 from eventsourcing.persistence import StoredEvent
@@ -26,6 +23,7 @@ from psycopg import Connection
 from psycopg.rows import DictRow, tuple_row
 from psycopg.sql import Composed
 
+from turnlog.infrastructure.store.batch import KeyRow, SessionRow
 from turnlog.infrastructure.store.statements import EVENTS_TABLE, Statements
 
 _COPY_HEADER = b"PGCOPY\n\xff\r\n\0" + bytes(8)
@@ -33,28 +31,6 @@ _COPY_TRAILER = b"\xff\xff"
 _ROW_START = Struct(">hi16siq")  # five columns; originator_id; originator_version
 _LENGTH = Struct(">i")
 _ROW_END = Struct(">iq")  # notification_id
-
-
-@dataclass(frozen=True, slots=True)
-class SessionRow:
-    """A session's line in the lists, as of `version`."""
-
-    session_id: UUID
-    user_id: str | None
-    title: bytes | None
-    started_at: datetime
-    updated_at: datetime
-    version: int
-    deleted: bool
-
-
-@dataclass(frozen=True, slots=True)
-class KeyRow:
-    """What was accepted under a client's id."""
-
-    session_id: UUID
-    key: bytes
-    value: str
 
 
 class CopyRecorder(PostgresApplicationRecorder):

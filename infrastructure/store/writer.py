@@ -15,8 +15,8 @@ import logging
 import threading
 import time
 from collections import defaultdict, deque
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from uuid import UUID
 
 from eventsourcing.persistence import (
@@ -24,11 +24,11 @@ from eventsourcing.persistence import (
     InterfaceError,
     OperationalError,
     PersistenceError,
-    StoredEvent,
 )
 
 from turnlog.domain.errors import AppendRefusedError, LogClosedError, StoreError, StoreUnavailableError
-from turnlog.infrastructure.store.recorder import CopyRecorder, KeyRow, SessionRow
+from turnlog.infrastructure.store.batch import Append, PositionTakenError
+from turnlog.infrastructure.store.recorder import CopyRecorder
 
 logger = logging.getLogger("turnlog")
 
@@ -36,41 +36,6 @@ MAX_BATCH_EVENTS = 5_000
 MAX_BATCH_BYTES = 8 * 1024 * 1024
 FIRST_BACKOFF = 0.05
 LAST_BACKOFF = 1.0
-
-
-class PositionTakenError(StoreError):
-    """Another writer took the position. The aggregate catches up and decides again; callers never see this."""
-
-
-class Lane:
-    """See the module. Only the writer thread breaks it."""
-
-    __slots__ = ("broken",)
-
-    def __init__(self) -> None:
-        self.broken: StoreError | None = None
-
-
-Settle = Callable[["Append", StoreError | None], None]
-
-
-@dataclass(slots=True, eq=False)
-class Append:
-    """Events of one session that are stored together or not at all. `settle` is called on the loop, once."""
-
-    lane: Lane
-    events: Sequence[StoredEvent]
-    settle: Settle
-    session: SessionRow | None = None
-    keys: tuple[KeyRow, ...] = ()
-    size: int = field(init=False)
-
-    def __post_init__(self) -> None:
-        self.size = sum(len(event.state) for event in self.events)
-
-    @property
-    def session_id(self) -> UUID:
-        return self.events[0].originator_id  # type: ignore[return-value]
 
 
 @dataclass(slots=True)

@@ -1,0 +1,39 @@
+# Everything runs in a virtual environment of the checkout's own; nothing has to be installed before but Python and make.
+
+PYTHON ?= python3.11
+VENV ?= .venv
+BIN = $(VENV)/bin
+TESTS ?=
+WORKERS ?= 2
+
+.PHONY: help setup demo test lint check bench clean
+
+help: ## Say what there is
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+setup: $(VENV)/.ready ## Make the virtual environment and install turnlog with its servers and tools
+
+$(VENV)/.ready: pyproject.toml
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
+	@touch $@
+
+demo: setup ## Record conversations over HTTP, kill a recording process, and look at what is left
+	$(BIN)/turnlog demo
+
+test: setup ## Run the tests against a real Postgres and a real Valkey
+	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal $(TESTS)
+
+lint: setup ## Style, types, and the import contract
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+check: lint test ## All that has to be green
+
+bench: setup ## Appends beside the limit of the machine and beside the library used plainly
+	$(BIN)/turnlog bench append
+
+clean: ## Remove the virtual environment and what tools left behind
+	rm -rf $(VENV) dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
