@@ -66,8 +66,14 @@ class StepWriter:
     async def begin(self, model: str | None) -> None:
         """Opens the step. Raises SessionNotFoundError, and TurnInProgressError while another one is open and alive."""
         await self.authorise()
-        await self.aggregate.execute(BeginCompletion(now(), self.step_id, model, frozenset(self.live)))
+        begin = BeginCompletion(now(), self.step_id, model, frozenset(self.live))
+        # Alive from here on: another completion may begin before this one is stored.
         self.live.add(self.step_id)
+        try:
+            await self.aggregate.execute(begin)
+        except BaseException:
+            self.live.discard(self.step_id)
+            raise
 
     async def append(self, *commands: StepAppend) -> None:
         """Appends to the step; returns when that is stored."""

@@ -10,7 +10,7 @@ from uuid import UUID, uuid4
 from weakref import WeakValueDictionary
 
 from turnlog.domain.commands import AssignOwner, DeleteSession, StartSession
-from turnlog.domain.errors import SessionNotFoundError
+from turnlog.domain.errors import InvalidInputError, SessionNotFoundError
 from turnlog.domain.inputs import (
     checked_count,
     checked_id,
@@ -58,11 +58,13 @@ class SessionLog:
         StoreUnavailableError, SchemaVersionError, InvalidInputError for a bad setting, and EmbeddedServersError.
         """
         # The drivers take longer to import than most commands take to run: they are loaded when a log is opened.
+        from turnlog.infrastructure.store.datastore import check_url  # noqa: PLC0415
         from turnlog.infrastructure.store.store import EventStore  # noqa: PLC0415
         from turnlog.infrastructure.store.writer import GroupWriter  # noqa: PLC0415
 
         async with AsyncExitStack() as stack:
             settings = await _with_servers(settings or Settings.from_env(), stack)
+            check_url(settings.database_url or "")
             store = EventStore(
                 settings.database_url or "", schema=settings.database_schema, timeout=settings.store_timeout_seconds
             )
@@ -212,6 +214,9 @@ def _redis(settings: Settings) -> Redis | None:
     from redis.backoff import NoBackoff  # noqa: PLC0415
 
     timeout = settings.redis_timeout_seconds
-    return Redis.from_url(
-        settings.redis_url, socket_timeout=timeout, socket_connect_timeout=timeout, retry=Retry(NoBackoff(), 0)
-    )
+    try:
+        return Redis.from_url(
+            settings.redis_url, socket_timeout=timeout, socket_connect_timeout=timeout, retry=Retry(NoBackoff(), 0)
+        )
+    except ValueError as error:
+        raise InvalidInputError("redis_url", str(error)) from error

@@ -6,7 +6,7 @@ import asyncio
 import os
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Sequence
 from typing import Any, cast
 from uuid import UUID, uuid4
 
@@ -340,6 +340,28 @@ async def test_positions_in_the_whole_log_have_no_gap_though_two_processes_write
     assert sorted(positions) == list(range(1, 63))
 
 
+async def test_a_queue_that_is_full_slows_the_writers_and_loses_and_reorders_nothing(settings: Settings) -> None:
+    async with SessionLog.open(settings.model_copy(update={"max_queued_events": 2})) as slow_log:
+        session = await slow_log.start_session("u1")
+        await asyncio.gather(*(say_one_after_the_other(session, writer, 10) for writer in "abcdefgh"))
+        said = contents((await session.view()).messages)
+    for writer in "abcdefgh":
+        assert [text for text in said if text[0] == writer] == [f"{writer} {number}" for number in range(10)]
+
+
+async def test_a_tool_result_of_megabytes_and_thousands_of_deltas_go_through(
+    session: Session, other_log: SessionLog
+) -> None:
+    await call_tool(session, "call-1")
+    await session.add_tool_result("call-1", "\u20ac" * 1_000_000)
+    numbers = [f"{number} " for number in range(6_000)]
+    async with session.completion() as completion:
+        await asyncio.gather(*(completion.text(number) for number in numbers))
+        await completion.finish("stop")
+    view = await other_log.session(session.id, "u1").view()
+    assert contents(view.messages)[1:] == ["\u20ac" * 1_000_000, "".join(numbers)]
+
+
 async def test_two_processes_that_start_one_session_at_once_start_it_once(
     log: SessionLog, other_log: SessionLog
 ) -> None:
@@ -589,6 +611,40 @@ async def test_a_consumer_that_stops_leaves_its_partial_answer_interrupted(sessi
     assert (step.status, step.message.content, step.finish_reason) == ("interrupted", shown, None)
     assert step.note
     assert contents((await session.view()).messages) == [shown]  # no marker in the text
+    await assert_conversation_goes_on(session)
+
+
+async def test_a_consumer_that_stops_at_the_finish_reason_leaves_a_finished_answer(session: Session) -> None:
+    async for piece in session.record(provider(chunk("Done."), chunk(finish_reason="stop"), chunk("never read"))):
+        if piece["choices"][0]["finish_reason"]:
+            break
+    step = only_step(await session.view())
+    assert (step.status, step.finish_reason, step.message.content) == ("finished", "stop", "Done.")
+
+
+async def test_a_consumer_that_raises_leaves_its_partial_answer_and_gets_its_own_exception(session: Session) -> None:
+    with pytest.raises(ZeroDivisionError):
+        await show_and_raise(session.record(endless()))
+    step = only_step(await session.view())
+    assert (step.status, step.message.content) in {("interrupted", "0 "), ("failed", "0 ")}
+    await assert_conversation_goes_on(session)
+
+
+async def show_and_raise(stream: AsyncIterator[dict[str, Any]]) -> None:
+    async for _ in stream:
+        raise ZeroDivisionError
+
+
+async def test_a_client_that_disconnects_leaves_the_partial_answer_of_its_handler(session: Session) -> None:
+    async def handler() -> AsyncGenerator[str, None]:
+        async for piece in session.record(endless()):
+            yield text_of(piece)
+
+    response = handler()
+    shown = [await anext(response) for _ in range(5)]
+    await response.aclose()
+    step = only_step(await session.view())
+    assert (step.status, step.message.content) == ("interrupted", "".join(shown))
     await assert_conversation_goes_on(session)
 
 

@@ -11,9 +11,28 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from turnlog.domain.errors import AppendConflictError as AppendConflictError
+    from turnlog.domain.errors import AppendRefusedError as AppendRefusedError
+    from turnlog.domain.errors import EmbeddedServersError as EmbeddedServersError
+    from turnlog.domain.errors import EmbeddedServersMissingError as EmbeddedServersMissingError
     from turnlog.domain.errors import InvalidInputError as InvalidInputError
+    from turnlog.domain.errors import LogClosedError as LogClosedError
+    from turnlog.domain.errors import PromptError as PromptError
+    from turnlog.domain.errors import SchemaVersionError as SchemaVersionError
+    from turnlog.domain.errors import SessionExistsError as SessionExistsError
     from turnlog.domain.errors import SessionNotFoundError as SessionNotFoundError
+    from turnlog.domain.errors import SessionOwnedError as SessionOwnedError
+    from turnlog.domain.errors import StepClosedError as StepClosedError
+    from turnlog.domain.errors import StepError as StepError
+    from turnlog.domain.errors import StoreError as StoreError
+    from turnlog.domain.errors import StoreUnavailableError as StoreUnavailableError
+    from turnlog.domain.errors import ToolCallConflictError as ToolCallConflictError
+    from turnlog.domain.errors import ToolResultConflictError as ToolResultConflictError
+    from turnlog.domain.errors import ToolResultError as ToolResultError
+    from turnlog.domain.errors import TurnInProgressError as TurnInProgressError
     from turnlog.domain.errors import TurnlogError as TurnlogError
+    from turnlog.domain.errors import UnknownToolCallError as UnknownToolCallError
+    from turnlog.domain.errors import UnreadableEventError as UnreadableEventError
     from turnlog.domain.recorded import RecordedEvent as RecordedEvent
     from turnlog.infrastructure.completion import Completion as Completion
     from turnlog.infrastructure.completion import Recording as Recording
@@ -31,22 +50,41 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 _HOMES = {
+    "AppendConflictError": "domain.errors",
+    "AppendRefusedError": "domain.errors",
     "Completion": "infrastructure.completion",
+    "EmbeddedServersError": "domain.errors",
+    "EmbeddedServersMissingError": "domain.errors",
     "InvalidInputError": "domain.errors",
+    "LogClosedError": "domain.errors",
     "Principal": "infrastructure.principal",
+    "PromptError": "domain.errors",
     "RecordedEvent": "domain.recorded",
     "Recording": "infrastructure.completion",
     "SYSTEM": "infrastructure.principal",
+    "SchemaVersionError": "domain.errors",
     "Session": "infrastructure.session",
+    "SessionExistsError": "domain.errors",
     "SessionLog": "infrastructure.log",
     "SessionNotFoundError": "domain.errors",
+    "SessionOwnedError": "domain.errors",
     "SessionPage": "projections.view",
     "SessionSummary": "projections.view",
     "SessionView": "projections.view",
     "Settings": "infrastructure.settings",
     "Step": "projections.view",
+    "StepClosedError": "domain.errors",
+    "StepError": "domain.errors",
+    "StoreError": "domain.errors",
+    "StoreUnavailableError": "domain.errors",
+    "ToolCallConflictError": "domain.errors",
+    "ToolResultConflictError": "domain.errors",
+    "ToolResultError": "domain.errors",
     "Turn": "projections.view",
+    "TurnInProgressError": "domain.errors",
     "TurnlogError": "domain.errors",
+    "UnknownToolCallError": "domain.errors",
+    "UnreadableEventError": "domain.errors",
 }
 
 __all__ = ["__version__", *sorted(_HOMES)]  # noqa: PLE0604 the names are strings

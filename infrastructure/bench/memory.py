@@ -94,7 +94,7 @@ async def measure_memory(options: MemoryOptions, say: Progress) -> dict[str, Any
             "sessions": options.sessions,
             "at_once": options.at_once,
             "slow_ms": options.slow_ms,
-            **_verdict(meter.samples),
+            **verdict(meter.samples),
             "verified": verified,
             "machine": machine((await log.inspect())["postgres"]),
         }
@@ -131,7 +131,7 @@ async def _stream(session: LoadedSession, answer: Completion, deltas: int, at_on
         session.sent += len(texts)
 
 
-def _verdict(samples: Sequence[Sample]) -> dict[str, Any]:
+def verdict(samples: Sequence[Sample]) -> dict[str, Any]:
     """Flat or not, from the second sample on: the first still fills caches and pools."""
     base, last = samples[min(1, len(samples) - 1)], samples[-1]
     growth = last.rss_mb - base.rss_mb

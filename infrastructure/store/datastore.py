@@ -5,8 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 from eventsourcing.postgres import ConnectionPool, PostgresDatastore
-from psycopg import Connection
+from psycopg import Connection, ProgrammingError
+from psycopg.conninfo import conninfo_to_dict
 from psycopg.rows import DictRow, dict_row
+
+from turnlog.domain.errors import InvalidInputError
 
 
 class UrlDatastore(PostgresDatastore):
@@ -25,6 +28,15 @@ class UrlDatastore(PostgresDatastore):
             timeout=timeout,
             reconnect_timeout=timeout,
         )
+
+
+def check_url(url: str) -> None:
+    """Raises InvalidInputError for what libpq does not take as a connection URL or string."""
+    try:
+        conninfo_to_dict(url)
+    except ProgrammingError:
+        # Not what libpq says: it repeats the URL, password included.
+        raise InvalidInputError("database_url", "is not a connection URL of libpq") from None
 
 
 # A database host that vanished is noticed in seconds, not in the hours of the kernel's default.

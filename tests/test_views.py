@@ -1,0 +1,247 @@
+"""Reading: cached, kept and folded views are one and the same, and a cache can do no harm."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import psycopg
+import pytest
+from redis import Redis
+
+from turnlog.infrastructure.log import SessionLog
+from turnlog.infrastructure.session import Session
+from turnlog.infrastructure.settings import Settings
+from turnlog.projections.projector import Projector
+from turnlog.projections.view import SessionView
+
+
+@pytest.fixture
+async def talk(log: SessionLog) -> Session:
+    """A session of four turns, the last one answered, read once after each."""
+    session = await log.start_session(user_id="u1")
+    for number in range(4):
+        await turn(session, number)
+    return session
+
+
+async def turn(session: Session, number: int) -> None:
+    await session.say(f"question {number}")
+    async with session.completion() as completion:
+        for _ in range(10):
+            await completion.text("word ")
+        await completion.tool_call(f"c{number}", "find", "{}")
+        await completion.finish("tool_calls")
+    await session.add_tool_result(f"c{number}", "pending", status="pending")
+    await session.view()
+
+
+async def settled(log: SessionLog) -> None:
+    """Waits for what was being kept."""
+    await log._context.background.close()
+
+
+def key(log: SessionLog, session: Session) -> str:
+    return log._cache.key(session.id)
+
+
+async def folded(session: Session) -> SessionView:
+    return Projector(session.id).apply_all([event async for event in session.events()]).view()
+
+
+@contextmanager
+def events_read(log: SessionLog) -> Iterator[list[int]]:
+    """Counts the events that the store hands out."""
+    store, counts = log._context.store, list[int]()
+    read = store._read
+
+    def counting(*args: Any) -> list[Any]:
+        events = read(*args)
+        counts.append(len(events))
+        return events
+
+    store._read = counting  # type: ignore[method-assign]
+    try:
+        yield counts
+    finally:
+        store._read = read  # type: ignore[method-assign]
+
+
+async def test_a_cached_a_kept_and_a_folded_view_are_one(log: SessionLog, talk: Session, redis: Redis) -> None:
+    whole = await folded(talk)
+    await settled(log)
+
+    with events_read(log) as from_cache:
+        assert await talk.view() == whole
+    redis.delete(key(log, talk))
+    with events_read(log) as from_kept:
+        assert await talk.view() == whole
+    await settled(log)
+    redis.delete(key(log, talk))
+    await log._context.store.forget_kept(talk.id)
+    assert await talk.view() == whole
+
+    # One event is read to see that the log reaches what is cached.
+    assert from_cache == [1]
+    assert sum(from_kept) < 20 < whole.version
+
+
+async def test_a_late_result_changes_the_page_of_its_old_turn(log: SessionLog, talk: Session, redis: Redis) -> None:
+    await settled(log)
+    await talk.add_tool_result("c0", "late")
+    await talk.view()
+    await settled(log)
+
+    with events_read(log) as read:
+        view = await talk.view()
+
+    assert read == [1]
+    assert view == await folded(talk)
+    result = view.turns[0].steps[0].result_of(0)
+    assert result is not None
+    assert result.content == "late"
+
+
+async def test_only_what_changed_is_sent_to_redis(log: SessionLog, talk: Session, redis: Redis) -> None:
+    await settled(log)
+    redis.config_resetstat()
+    before = len(redis.hgetall(key(log, talk)))
+    await turn(talk, 4)
+    await settled(log)
+    sent = [redis.info("commandstats").get("cmdstat_hset", {}).get("calls", 0)]
+
+    assert len(redis.hgetall(key(log, talk))) == before + 1
+    # The entry's own fields in one call, and one closed turn: once while the turn was read, once when it closed.
+    assert sent[0] <= 4
+
+
+async def test_entries_have_the_configured_prefix_and_live_as_long_as_configured(
+    settings: Settings, redis: Redis
+) -> None:
+    configured = settings.model_copy(update={"cache_prefix": "mine:", "cache_ttl_seconds": 100})
+    async with SessionLog.open(configured) as log:
+        session = await log.start_session(user_id="u1")
+        await session.say("hi")
+        await session.view()
+        await settled(log)
+
+        assert key(log, session).startswith("mine:")
+        assert 90 < redis.ttl(key(log, session)) <= 100
+
+
+async def test_the_default_life_of_an_entry_is_twelve_hours(log: SessionLog, talk: Session, redis: Redis) -> None:
+    await settled(log)
+    assert 12 * 3600 - 60 < redis.ttl(key(log, talk)) <= 12 * 3600
+
+
+async def test_an_older_view_is_never_laid_over_a_newer_one(log: SessionLog, talk: Session, redis: Redis) -> None:
+    events = [event async for event in talk.events()]
+    await settled(log)
+    newer = redis.hgetall(key(log, talk))
+    older = Projector(talk.id).apply_all(events[:20])
+
+    for base in (0, 5, older.version):
+        await log._cache.put(older, base)
+
+    assert redis.hgetall(key(log, talk)) == newer
+
+
+async def test_changed_pages_are_not_laid_over_another_base(log: SessionLog, talk: Session, redis: Redis) -> None:
+    events = [event async for event in talk.events()]
+    whole = Projector(talk.id).apply_all(events)
+    redis.delete(key(log, talk))
+    await log._cache.put(Projector(talk.id).apply_all(events[:20]), 0)
+
+    await log._cache.put(whole, 35)
+
+    cached = await log._cache.get(talk.id)
+    assert cached is not None
+    assert cached.view() == whole.view()
+
+
+@pytest.mark.parametrize(
+    "spoil",
+    [
+        {"head": b"\xff\xfe"},
+        {"head": b"{}"},
+        {"0": b"garbage"},
+        {"0": b""},
+        {"position": b"not a number"},
+        {"7": b"{}"},
+    ],
+)
+async def test_a_corrupt_entry_is_replaced_by_what_the_log_says(
+    log: SessionLog, talk: Session, redis: Redis, spoil: dict[str, bytes]
+) -> None:
+    await settled(log)
+    redis.hset(key(log, talk), mapping=spoil)  # type: ignore[arg-type]
+
+    assert await talk.view() == await folded(talk)
+    await settled(log)
+    assert await talk.view() == await folded(talk)
+
+
+async def test_a_value_of_the_wrong_type_does_no_harm(log: SessionLog, talk: Session, redis: Redis) -> None:
+    await settled(log)
+    redis.delete(key(log, talk))
+    redis.set(key(log, talk), "a string")
+
+    assert await talk.view() == await folded(talk)
+
+
+async def test_an_entry_that_is_ahead_of_the_log_is_not_believed(log: SessionLog, talk: Session, redis: Redis) -> None:
+    await settled(log)
+    ahead = Projector(talk.id).apply_all([event async for event in talk.events()])
+    last = [event async for event in talk.events()][-1]
+    for extra in range(5):
+        ahead.apply(last._replace(position=last.position + extra + 1))
+    await log._cache.put(ahead, 0)
+
+    assert await talk.view() == await folded(talk)
+
+
+async def test_a_corrupt_page_in_postgres_is_folded_anew(
+    log: SessionLog, talk: Session, redis: Redis, settings: Settings
+) -> None:
+    await settled(log)
+    redis.delete(key(log, talk))
+    assert settings.database_url is not None
+    with psycopg.connect(settings.database_url, autocommit=True) as admin:
+        admin.execute(f"update {settings.database_schema}.turnlog_pages set body = 'x'")
+
+    assert await talk.view() == await folded(talk)
+    await settled(log)
+
+
+async def test_the_partial_of_an_open_step_is_visible_to_another_process(settings: Settings) -> None:
+    async with SessionLog.open(settings) as log, SessionLog.open(settings) as other:
+        session = await log.start_session(user_id="u1")
+        await session.say("hi")
+        async with session.completion() as completion:
+            await completion.text("Hel")
+            view = await other.session(session.id, "u1").view()
+            await completion.text("lo")
+            later = await other.session(session.id, "u1").view()
+            await completion.finish()
+
+    assert [view.turns[0].steps[0].message.content, later.turns[0].steps[0].message.content] == ["Hel", "Hello"]
+    assert view.turns[0].status == "open"
+
+
+async def test_a_command_in_a_long_session_reads_the_head_and_not_the_history(
+    settings: Settings, talk: Session, log: SessionLog
+) -> None:
+    await settled(log)
+    async with SessionLog.open(settings) as fresh:
+        with events_read(fresh) as read:
+            await fresh.session(talk.id, "u1").say("next")
+
+    assert sum(read) < 20
+
+
+async def test_events_come_in_order_from_any_position(talk: Session) -> None:
+    everything = [event.position async for event in talk.events()]
+
+    assert everything == list(range(1, everything[-1] + 1))
+    assert [event.position async for event in talk.events(after=10)] == everything[10:]
