@@ -120,6 +120,8 @@ class Session:
         InvalidInputError.
         """
         limit = self._context.settings.max_message_bytes
+        if role == "assistant" and content == []:
+            content = None  # some back ends write it so beside tool calls
         command = AddMessage(
             at=now(),
             message_id=new_id() if message_id is None else checked_id(message_id, "message_id"),

@@ -9,7 +9,9 @@ What happened stays in the log; the prompt only makes the least of it that can b
 
 * a call without a result gets one that says so;
 * a call without a name is left out together with its result, and so is a call that was cut off in mid-stream;
-* arguments that are not JSON become ``{}``; a missing or repeated id is replaced, always by the same one;
+* arguments that are not JSON become ``{}``;
+* a missing id, or one that an earlier call has (OpenAI takes that, others behind the same API do not), is replaced,
+  always by the same one;
 * a failed or abandoned attempt that a later step of the turn replaced is left out;
 * a lone surrogate becomes U+FFFD, for it cannot be sent as UTF-8; two halves that meet become one character.
 """
@@ -21,6 +23,7 @@ from typing import Any
 
 from pydantic_core import from_json
 
+from turnlog.domain.values import fingerprint
 from turnlog.projections.messages import (
     ChatMessage,
     append_joined,
@@ -38,15 +41,16 @@ NO_ARGUMENTS = "{}"
 def chat_prompt(turns: Iterable[Turn]) -> list[ChatMessage]:
     """The messages to send next."""
     messages: list[ChatMessage] = []
+    taken: set[str] = set()
     for entry in in_order(turns):
         if isinstance(entry, Message):
             messages.append(plain_message(entry))
         else:
-            _append_step(messages, entry)
+            _append_step(messages, entry, taken)
     return [sendable(message) for message in messages]
 
 
-def _append_step(messages: list[ChatMessage], step: Step) -> None:
+def _append_step(messages: list[ChatMessage], step: Step, taken: set[str]) -> None:
     calls = [call for call in step.message.tool_calls if _can_be_sent(step, call)]
     assistant = assistant_message(step, calls)
     _mend_function_call(assistant)
@@ -56,7 +60,7 @@ def _append_step(messages: list[ChatMessage], step: Step) -> None:
     assistant["content"] = assistant["content"] or None
     append_joined(messages, assistant)
     if calls:
-        _answer(messages, step, calls)
+        _answer(messages, step, calls, taken)
 
 
 def _can_be_sent(step: Step, call: StepToolCall) -> bool:
@@ -66,11 +70,9 @@ def _can_be_sent(step: Step, call: StepToolCall) -> bool:
     return not was_cut_off or step.result_of(call.index) is not None
 
 
-def _answer(messages: list[ChatMessage], step: Step, calls: list[StepToolCall]) -> None:
-    """Gives the calls of the last message, which end with `calls`, ids of their own and one result each."""
-    sent = messages[-1]["tool_calls"]
-    taken = {call["id"] for call in sent[: -len(calls)]}
-    for call, shape in zip(calls, sent[-len(calls) :], strict=True):
+def _answer(messages: list[ChatMessage], step: Step, calls: list[StepToolCall], taken: set[str]) -> None:
+    """Gives the calls of the last message ids of their own and one result each."""
+    for call, shape in zip(calls, messages[-1]["tool_calls"], strict=True):
         shape["id"] = unique_id(call, step, taken)
         shape["function"]["arguments"] = call.arguments if is_json(call.arguments) else NO_ARGUMENTS
         messages.append(_result_message(step, call, shape["id"]))
@@ -85,8 +87,7 @@ def _result_message(step: Step, call: StepToolCall, call_id: str) -> ChatMessage
 
 def unique_id(call: StepToolCall, step: Step, taken: set[str]) -> str:
     """The call's id, or where it is empty or taken one made from the call's place, the same at each reading."""
-    made = f"call_{step.step_id}_{call.index}"
-    chosen = call.id if call.id and call.id not in taken else made
+    chosen = call.id if call.id and call.id not in taken else f"call_{fingerprint(step.step_id, call.index)[:24]}"
     taken.add(chosen)
     return chosen
 

@@ -59,7 +59,7 @@ def test_an_old_version_is_read_through_its_upcasters_one_after_the_other() -> N
 
 
 def test_an_unknown_topic_and_a_broken_body_are_said() -> None:
-    with pytest.raises(UnreadableEventError, match="unknown topic 'text-delta.v99'"):
+    with pytest.raises(UnreadableEventError, match=r"unknown topic .text-delta\.v99"):
         EventMapper().event("text-delta.v99", b"{}")
     with pytest.raises(UnreadableEventError, match=r"a stored text-delta\.v1 does not parse"):
         EventMapper().event("text-delta.v1", b'{"at"')

@@ -745,6 +745,17 @@ async def test_a_recording_cancelled_at_any_moment_leaves_no_step_open(log: Sess
     assert left_open == []
 
 
+async def test_a_view_waits_for_an_append_whose_caller_was_cancelled(session: Session) -> None:
+    """Such a message may be stored or not, but it does not turn up behind the back of who has read since."""
+    task = asyncio.create_task(session.say("Hello"))
+    await asyncio.sleep(0)
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+    at_once = await session.view()
+    await asyncio.sleep(0.1)
+    assert await session.view() == at_once
+
+
 async def has_open_step(session: Session) -> bool:
     return any(step.status == "open" for turn in (await session.view()).turns for step in turn.steps)
 

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import sys
-from typing import Any
+from typing import Any, Literal
 
 from rich.console import Console
 from rich.text import Text
@@ -22,7 +23,9 @@ class Screen(Console):
     """A console that takes what it is given literally, and colours only on a terminal (NO_COLOR is honoured)."""
 
     def __init__(self, **options: Any) -> None:
-        super().__init__(markup=False, highlight=False, emoji=False, **options)
+        # rich takes NO_COLOR to spare bold and dim; whoever sets it wants no escape at all.
+        system: Literal["auto"] | None = None if os.environ.get("NO_COLOR") else "auto"
+        super().__init__(markup=False, highlight=False, emoji=False, color_system=system, **options)
         if not self.is_terminal:
             self.width = PIPE_WIDTH
 

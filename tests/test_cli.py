@@ -1,0 +1,522 @@
+"""The command line, on real servers."""
+
+import asyncio
+import io
+import json
+import os
+import pty
+import subprocess
+import sys
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import suppress
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+import psycopg
+import pytest
+from click.testing import CliRunner, Result
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
+
+from turnlog import SYSTEM, InvalidInputError, Session, SessionLog, SessionNotFoundError, SessionView, Settings
+from turnlog.infrastructure.cli.app import COMMANDS, cli
+from turnlog.infrastructure.cli.failures import masked
+from turnlog.infrastructure.cli.output import Screen, printable
+from turnlog.infrastructure.cli.times import ago
+
+STREAMS = Path(__file__).with_name("data") / "streams"
+NOBODY_LISTENS = "postgresql://u:secret@127.0.0.1:1/x"
+NO_REDIS = "redis://:secret@127.0.0.1:1/0"
+
+Json = dict[str, Any]
+Run = Callable[..., Result]
+Work = Callable[[SessionLog], Awaitable[str]]
+
+
+@pytest.fixture
+def run(settings: Settings) -> Run:
+    """Runs a command on the test's own database; says what came out."""
+
+    def invoke(*args: str, env: dict[str, str] | None = None, stdin: str | None = None) -> Result:
+        return CliRunner(env=env).invoke(cli, [*_where(settings), *args], input=stdin)
+
+    return invoke
+
+
+@pytest.fixture
+def started(settings: Settings) -> Callable[[Work], str]:
+    """Does some work on a log and gives the id of the session that it returns."""
+
+    async def opened(work: Work) -> str:
+        async with SessionLog.open(settings) as log:
+            return await work(log)
+
+    return lambda work: asyncio.run(opened(work))
+
+
+def _where(settings: Settings) -> list[str]:
+    return ["--database-url", str(settings.database_url), "--redis-url", str(settings.redis_url)]
+
+
+async def harbour(log: SessionLog) -> str:
+    """A session with all that a transcript can show."""
+    session = await log.start_session(user_id="u1", title="At the harbour", metadata={"berth": 7})
+    await session.add_message("system", "Be brief.")
+    await session.say("Tide and wind?")
+    async with session.completion(model="m-1") as completion:
+        await completion.reasoning("Two tools, then.")
+        await completion.text("I will look.")
+        await completion.tool_call("c1", "get_tide", '{"port": "Lagos"}')
+        await completion.tool_call("c2", "get_wind", "{}")
+        await completion.finish("tool_calls", usage={"prompt_tokens": 7, "completion_tokens": 5})
+    await session.add_tool_result("c1", "low water at six", status="pending")
+    await session.add_tool_result("c2", "no such station", status="error")
+    await session.say("Go on.")
+    with suppress(RuntimeError):
+        await _fail(session)
+    await session.increment("tides", "Lagos", 2)
+    return str(session.id)
+
+
+async def _fail(session: Session) -> None:
+    async with session.completion() as completion:
+        await completion.text("It is")
+        raise RuntimeError("the line went dead")
+
+
+def lines_of(text: str) -> list[Json]:
+    return [json.loads(line) for line in text.splitlines()]
+
+
+# The group
+
+
+def test_help_names_every_command_and_imports_none_of_them() -> None:
+    program = (
+        "import sys; from turnlog.infrastructure.cli.app import cli; cli(['--help'], standalone_mode=False);"
+        "print({'rich', 'pydantic', 'psycopg', 'redis', 'openai', 'eventsourcing'} & set(sys.modules), file=sys.stderr)"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert all(f"  {name} " in done.stdout for name in COMMANDS)
+    assert done.stderr == "set()\n"
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_every_command_of_the_table_is_there_and_has_help(name: str) -> None:
+    done = CliRunner().invoke(cli, [name, "--help"])
+    assert done.exit_code == 0
+    assert "Usage: " in done.stdout
+
+
+@pytest.mark.parametrize("command", [[sys.executable, "-m", "turnlog"], [Path(sys.executable).with_name("turnlog")]])
+def test_the_entry_points_run_the_command_line(command: list[str]) -> None:
+    done = subprocess.run([*command, "--version"], capture_output=True, text=True, check=True)
+    assert done.stdout.startswith("turnlog, version ")
+
+
+@pytest.mark.parametrize("args", [["lst"], ["list", "--limit", "101"], ["show"], ["prompt", "x", "--api", "telepathy"]])
+def test_wrong_usage_exits_with_2(args: list[str]) -> None:
+    done = CliRunner().invoke(cli, args)
+    assert done.exit_code == 2
+    assert done.stderr.startswith("Usage: ")
+
+
+# init, list
+
+
+def test_init_creates_the_schema_once(run: Run) -> None:
+    first, second, third = run("init", "--json"), run("init", "--json"), run("init")
+    assert [json.loads(done.stdout)["created"] for done in (first, second)] == [True, False]
+    assert third.stdout.startswith("there already: schema 1 in ")
+
+
+def test_list_shows_sessions_by_activity_with_their_total(run: Run, started: Callable[[Work], str]) -> None:
+    async def several(log: SessionLog) -> str:
+        for number in range(3):
+            await log.start_session(user_id=f"u{number % 2}", title=f"Session\n{number}")
+        return ""
+
+    started(several)
+    page = json.loads(run("list", "--json").stdout)
+    assert [item["title"] for item in page["items"]] == ["Session\n2", "Session\n1", "Session\n0"]
+    assert page["total"] == 3
+    assert datetime.fromisoformat(page["items"][0]["updated_at"]).tzinfo is not None
+    assert json.loads(run("list", "--json", "--user", "u1").stdout)["total"] == 1
+    text = run("list", "--limit", "1", "--offset", "1").stdout.splitlines()
+    assert text[0].split() == ["id", "title", "user", "updated", "version"]
+    assert "Session 1" in text[1]
+    assert text[2] == "2 to 2 of 3 sessions"
+
+
+def test_an_empty_list_is_no_error(run: Run) -> None:
+    assert run("list").stdout == "0 sessions\n"
+
+
+# show, events, prompt
+
+
+def test_show_prints_a_transcript(run: Run, started: Callable[[Work], str]) -> None:
+    text = run("show", started(harbour)).stdout
+    wanted = [
+        "At the harbour",
+        "owner      u1",
+        'metadata   {"berth": 7}',
+        "counters   tides[Lagos] = 2",
+        "usage      12 tokens: 7 prompt, 5 completion; 1 report",
+        "turn 1",
+        "system     Be brief.",
+        "user       Tide and wind?",
+        "reasoning  Two tools, then.",
+        "assistant  I will look.",
+        '           → get_tide({"port": "Lagos"})',
+        "             ← pending  low water at six",
+        "             ← error  no such station",
+        "           finished · tool_calls · m-1 · 5 tokens",
+        "turn 2",
+        "assistant  It is",
+        "           failed · RuntimeError: the line went dead",
+    ]
+    places = [text.index(line) for line in wanted]
+    assert places == sorted(places)
+
+
+def test_show_as_json_is_the_view(run: Run, started: Callable[[Work], str], settings: Settings) -> None:
+    session_id = started(harbour)
+
+    async def view() -> SessionView:
+        async with SessionLog.open(settings) as log:
+            return await log.session(session_id, SYSTEM).view()
+
+    assert SessionView.model_validate_json(run("show", session_id, "--json").stdout) == asyncio.run(view())
+
+
+def test_events_are_lines_in_order(run: Run, started: Callable[[Work], str]) -> None:
+    session_id = started(harbour)
+    events = lines_of(run("events", session_id, "--json").stdout)
+    assert [event["position"] for event in events] == list(range(1, len(events) + 1))
+    assert events[0]["topic"] == "session-started.v1"
+    assert events[0]["event"]["title"] == "At the harbour"
+    assert lines_of(run("events", session_id, "--json", "--after", "3").stdout) == events[3:]
+    text = run("events", session_id).stdout.splitlines()
+    assert len(text) == len(events)
+    assert text[4].split()[3:5] == ["reasoning-delta.v1", 'text="Two']
+
+
+def test_the_prompt_is_json_in_either_mode(run: Run, started: Callable[[Work], str]) -> None:
+    session_id = started(harbour)
+    done = run("prompt", session_id, "--api", "chat")
+    roles = ["system", "user", "assistant", "tool", "tool", "user", "assistant"]
+    assert [message["role"] for message in json.loads(done.stdout)] == roles
+    assert run("prompt", session_id, "--json").stdout == done.stdout
+
+
+async def unprintable(log: SessionLog) -> str:
+    session = await log.start_session(user_id="u1", title="\x1b[31mred\ud800")
+    await session.say("a\x00b \ud83d c \x9b31m")
+    return str(session.id)
+
+
+def test_what_cannot_be_printed_is_replaced_in_text_and_escaped_in_json(
+    run: Run, started: Callable[[Work], str]
+) -> None:
+    session_id = started(unprintable)
+    for command in ("show", "events"):
+        text = run(command, session_id).stdout
+        assert "␀" in text
+        assert not set(text) & {"\x00", "\x1b", "\x9b", "\ud83d"}
+    assert "␛[31mred\ufffd" in run("list").stdout
+    view = json.loads(run("show", session_id, "--json").stdout)
+    assert view["turns"][0]["messages"][0]["content"] == "a\x00b \ud83d c \x9b31m"
+    assert json.loads(run("prompt", session_id).stdout)[0]["content"] == "a\x00b \ufffd c \x9b31m"
+
+
+def test_stdout_need_not_be_utf_8(settings: Settings, started: Callable[[Work], str]) -> None:
+    async def speak(log: SessionLog) -> str:
+        session = await log.start_session(user_id="u1", title="Maré ☕")
+        return str(session.id)
+
+    session_id = started(speak)
+    environment = {**os.environ, "PYTHONIOENCODING": "ascii"}
+    command = [sys.executable, "-m", "turnlog", *_where(settings), "show", session_id]
+    text = subprocess.run(command, capture_output=True, env=environment, check=True).stdout
+    assert text.startswith(b"Mar? ?\n")
+    document = subprocess.run([*command, "--json"], capture_output=True, env=environment, check=True).stdout
+    assert json.loads(document)["title"] == "Maré ☕"
+
+
+# record
+
+
+def test_record_records_a_stream_as_one_step(run: Run) -> None:
+    path = str(STREAMS / "parallel-tool-calls.jsonl")
+    done = json.loads(run("record", path, "--user", "u1", "--title", "Recorded", "--json").stdout)
+    assert (done["status"], done["finish_reason"], done["chunks"]) == ("finished", "tool_calls", 15)
+    view = json.loads(run("show", done["session_id"], "--json").stdout)
+    assert (view["user_id"], view["title"], view["version"]) == ("u1", "Recorded", done["version"])
+    again = run("record", path, "--session", done["session_id"], "--pace", "0.001")
+    assert f"session {done['session_id']}" in again.stdout
+    assert "→ get_wind(" in again.stdout
+    view = json.loads(run("show", done["session_id"], "--json").stdout)
+    assert [step["status"] for turn in view["turns"] for step in turn["steps"]] == ["finished", "finished"]
+
+
+@pytest.mark.parametrize(
+    ("line", "reason"),
+    [
+        ("not json", "line 3: is not JSON: Expecting value at column 1"),
+        ("[1]", "line 3: is not a JSON object but a list"),
+        ("[" * 100_000, "line 3: is not JSON: "),
+    ],
+)
+def test_a_bad_line_ends_the_step_as_failed_and_what_came_before_stays(
+    run: Run, tmp_path: Path, line: str, reason: str
+) -> None:
+    chunk = json.dumps({"choices": [{"index": 0, "delta": {"content": "Hi"}}]})
+    path = tmp_path / "bad.jsonl"
+    path.write_text(f"{chunk}\n\n{line}\n{chunk}\n")
+    done = run("record", str(path), "--json")
+    outcome = json.loads(done.stdout)
+    assert done.exit_code == 1
+    assert done.stderr.startswith(f"error: {reason}")
+    assert (outcome["status"], outcome["chunks"]) == ("failed", 1)
+    assert outcome["error"].startswith(reason)
+    view = json.loads(run("show", outcome["session_id"], "--json").stdout)
+    step = view["turns"][0]["steps"][0]
+    assert (step["message"]["content"], step["status"]) == ("Hi", "failed")
+    assert "failed · InvalidInputError: line 3: " in run("record", str(path)).stdout
+
+
+def test_record_reads_captured_server_sent_events_from_stdin(run: Run) -> None:
+    chunk = json.dumps({"choices": [{"index": 0, "delta": {"content": "a\u2028b"}}]}, ensure_ascii=False)
+    done = run("record", "-", "--json", stdin=f"data: {chunk}\n\ndata: [DONE]\n\n")
+    view = json.loads(run("show", json.loads(done.stdout)["session_id"], "--json").stdout)
+    assert view["turns"][0]["steps"][0]["message"]["content"] == "a\u2028b"
+
+
+def test_record_takes_owner_and_title_for_a_new_session_only(run: Run) -> None:
+    done = run("record", str(STREAMS / "plain-text.jsonl"), "--session", str(uuid4()), "--title", "x")
+    assert done.exit_code == 2
+    assert "--user and --title are for a new session" in done.stderr
+
+
+def test_record_into_an_unknown_session_is_refused(run: Run) -> None:
+    done = run("record", str(STREAMS / "plain-text.jsonl"), "--session", str(uuid4()))
+    assert (done.exit_code, done.stdout) == (1, "")
+
+
+# Errors
+
+
+@pytest.mark.parametrize("command", ["show", "events", "prompt"])
+@pytest.mark.parametrize("session_id", ["nonsense", str(uuid4())])
+def test_an_unknown_session_is_one_line_and_a_hint(run: Run, command: str, session_id: str) -> None:
+    done = run(command, session_id)
+    assert (done.exit_code, done.stdout) == (1, "")
+    assert done.stderr.splitlines() == [
+        f"error: no session {session_id}",
+        "hint: `turnlog list` shows the sessions that there are",
+    ]
+
+
+def test_debug_shows_the_traceback(run: Run) -> None:
+    done = run("--debug", "show", "nonsense")
+    assert isinstance(done.exception, SessionNotFoundError)
+
+
+def test_postgres_out_of_reach_is_an_error_with_a_hint_and_without_the_password() -> None:
+    runner = CliRunner(env={"DATABASE_URL": NOBODY_LISTENS, "TURNLOG_STORE_TIMEOUT_SECONDS": "0.2"})
+    done = runner.invoke(cli, ["--redis-url", "none", "list"])
+    assert (done.exit_code, done.stdout) == (1, "")
+    assert done.stderr.startswith("error: Postgres: ")
+    assert "hint: is Postgres running" in done.stderr
+    assert "secret" not in done.stderr
+
+
+def test_a_bad_setting_is_named() -> None:
+    done = CliRunner(env={"TURNLOG_CACHE_TTL_SECONDS": "soon"}).invoke(cli, ["list"])
+    assert done.exit_code == 1
+    assert done.stderr.startswith("error: TURNLOG_CACHE_TTL_SECONDS: ")
+
+
+@pytest.mark.parametrize("command", ["events", "show"])
+@pytest.mark.parametrize("mode", [[], ["--json"]])
+def test_a_reader_that_goes_away_is_no_error(
+    settings: Settings, started: Callable[[Work], str], command: str, mode: list[str]
+) -> None:
+    async def long(log: SessionLog) -> str:
+        session = await log.start_session(user_id="u1")
+        await asyncio.gather(*(session.say("x" * 3_000) for _ in range(800)))
+        return str(session.id)
+
+    arguments = [sys.executable, "-m", "turnlog", *_where(settings), command, started(long), *mode]
+    process = subprocess.Popen(arguments, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    assert process.stdout is not None
+    assert process.stderr is not None
+    process.stdout.read(1_000)
+    process.stdout.close()
+    with process.stderr:
+        assert process.stderr.read() == b""
+    assert process.wait() == 141
+
+
+# Colours
+
+
+def test_there_are_no_colours_but_on_a_terminal(settings: Settings, started: Callable[[Work], str]) -> None:
+    session_id = started(harbour)
+    command = [sys.executable, "-m", "turnlog", *_where(settings), "show", session_id]
+    plain = {name: value for name, value in os.environ.items() if name not in {"NO_COLOR", "FORCE_COLOR"}}
+    assert b"\x1b" not in subprocess.run(command, capture_output=True, env=plain, check=True).stdout
+    assert b"\x1b[" in _on_a_terminal(command, plain)
+    assert b"\x1b[" not in _on_a_terminal(command, {**plain, "NO_COLOR": "1"})
+    assert b"\x1b[" not in _on_a_terminal([*command, "--json"], plain)
+
+
+def _on_a_terminal(command: list[str], environment: dict[str, str]) -> bytes:
+    ours, theirs = pty.openpty()
+    process = subprocess.Popen(command, stdout=theirs, stderr=theirs, env={**environment, "TERM": "xterm-256color"})
+    os.close(theirs)
+    seen = b""
+    with suppress(OSError):  # how Linux says that the other side was closed
+        while part := os.read(ours, 65_536):
+            seen += part
+    os.close(ours)
+    assert process.wait() == 0
+    return seen
+
+
+def test_long_text_is_wrapped_beside_its_label_on_a_terminal() -> None:
+    from turnlog.infrastructure.cli.transcript import print_block
+
+    screen = Screen(file=io.StringIO(), force_terminal=True, width=40, no_color=True)
+    print_block(screen, "user", "one two three four five six seven eight nine")
+    assert isinstance(screen.file, io.StringIO)
+    assert screen.file.getvalue() == "user       one two three four five six\n           seven eight nine\n"
+
+
+# doctor
+
+
+def test_doctor_says_what_it_found(run: Run) -> None:
+    assert "There is no schema yet" in run("doctor").stdout
+    run("init")
+    done = json.loads(run("doctor", "--json").stdout)
+    assert done["ok"]
+    assert done["problems"] == done["notes"] == []
+    assert done["postgres"]["reachable"]
+    assert done["postgres"]["schema_version"] == done["postgres"]["schema_needed"] == 1
+    assert (done["postgres"]["fsync"], done["postgres"]["synchronous_commit"]) == ("on", "on")
+    assert done["redis"]["server"].startswith("valkey ")
+    assert {"turnlog", "python", "eventsourcing", "psycopg", "pydantic"} <= set(done["versions"])
+    text = run("doctor")
+    assert text.exit_code == 0
+    assert text.stdout.endswith("all is well\n")
+
+
+def test_doctor_finds_redis_down_and_says_what_that_means(settings: Settings) -> None:
+    done = CliRunner().invoke(cli, ["--database-url", str(settings.database_url), "--redis-url", NO_REDIS, "doctor"])
+    assert done.exit_code == 1
+    assert "Redis does not answer: " in done.stdout
+    assert "only slower" in done.stdout
+    assert "redis://:***@127.0.0.1:1/0" in done.stdout
+    assert "secret" not in done.stdout
+
+
+def test_doctor_finds_postgres_down_and_says_how_to_get_one(settings: Settings) -> None:
+    arguments = ["--database-url", NOBODY_LISTENS, "--redis-url", str(settings.redis_url), "doctor"]
+    done = CliRunner().invoke(cli, arguments)
+    assert done.exit_code == 1
+    assert "Postgres does not answer: " in done.stdout
+    assert "DATABASE_URL" in done.stdout
+    assert "turnlog[embedded]" in done.stdout
+    assert "secret" not in done.stdout
+    found = json.loads(CliRunner().invoke(cli, [*arguments, "--json"]).stdout)
+    assert not found["ok"]
+    assert not found["postgres"]["reachable"]
+    assert found["redis"]["reachable"]
+
+
+def test_doctor_does_without_a_cache_where_none_is_wanted(settings: Settings) -> None:
+    done = CliRunner().invoke(cli, ["--database-url", str(settings.database_url), "--redis-url", "none", "doctor"])
+    assert done.exit_code == 0
+    assert "There is no cache" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("option", "what"),
+    [
+        ("synchronous_commit=off", "synchronous_commit is off."),
+        ("default_transaction_read_only=on", "Postgres takes no writes"),
+    ],
+)
+def test_doctor_finds_settings_under_which_the_log_does_not_hold(settings: Settings, option: str, what: str) -> None:
+    url = make_conninfo(**{**conninfo_to_dict(str(settings.database_url)), "options": f"-c{option}"})
+    done = CliRunner().invoke(cli, ["--database-url", url, "--redis-url", "none", "doctor", "--json"])
+    assert done.exit_code == 1
+    assert what in json.loads(done.stdout)["problems"][0]["what"]
+
+
+def test_doctor_finds_the_schema_of_a_newer_turnlog(run: Run, settings: Settings) -> None:
+    run("init")
+    with psycopg.connect(str(settings.database_url)) as connection:
+        connection.execute("update turnlog_schema set version = 99")
+    done = run("doctor")
+    assert done.exit_code == 1
+    assert "the database has schema 99, and this turnlog knows 1." in done.stdout
+    assert "Upgrade turnlog" in done.stdout
+    refused = run("list")
+    assert refused.exit_code == 1
+    assert "hint: `turnlog doctor` compares the versions" in refused.stderr
+
+
+def test_doctor_starts_embedded_servers_where_no_url_is_given(tmp_path: Path) -> None:
+    done = CliRunner(env={"DATABASE_URL": "", "REDIS_URL": ""}).invoke(
+        cli, ["--data-dir", str(tmp_path / "data"), "doctor", "--json"]
+    )
+    found = json.loads(done.stdout)
+    assert found["ok"], found
+    assert found["postgres"]["embedded"]
+    assert found["redis"]["embedded"]
+
+
+# Small things
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("postgresql://u:pw@h/db", "postgresql://u:***@h/db"),
+        ("postgresql://u:p@w@h/db?sslmode=require", "postgresql://u:***@h/db?sslmode=require"),
+        ("postgresql://u@h/db?password=pw&x=1", "postgresql://u@h/db?password=***&x=1"),
+        ("host=h password='p w' dbname=d", "host=h password=*** dbname=d"),
+        ("redis://:pw@h:6379/0", "redis://:***@h:6379/0"),
+        ("postgresql://u@h/db", "postgresql://u@h/db"),
+    ],
+)
+def test_passwords_are_blotted_out(text: str, shown: str) -> None:
+    assert masked(text) == shown
+
+
+@pytest.mark.parametrize(
+    ("seconds", "said"),
+    [(0, "now"), (59, "59 s ago"), (61, "1 min ago"), (7_200, "2 h ago"), (3 * 86_400, "3 d ago")],
+)
+def test_times_are_told_in_one_unit(seconds: float, said: str) -> None:
+    now = datetime(2026, 1, 31, tzinfo=UTC)
+    assert ago(now - timedelta(seconds=seconds), now) == said
+
+
+def test_two_halves_of_a_character_that_met_are_printed_as_one() -> None:
+    assert printable("\ud83d\ude00 \ud83d") == "\U0001f600 \ufffd"
+
+
+async def test_a_chunk_file_is_read_as_it_is_asked_for() -> None:
+    from turnlog.infrastructure.cli.chunk_file import paced_chunks
+
+    read: list[int] = []
+    chunks: AsyncIterator[Json] = paced_chunks(io.BytesIO(b'{"a": 1}\n\n{"b": 2}\nnull\n'), 0, read.append)
+    assert [await anext(chunks), await anext(chunks)] == [{"a": 1}, {"b": 2}]
+    assert read == [9, 9]
+    with pytest.raises(InvalidInputError, match="line 4: is not a JSON object but a NoneType"):
+        await anext(chunks)
