@@ -71,18 +71,13 @@ def _can_be_sent(step: Step, call: StepToolCall) -> bool:
 
 
 def _answer(messages: list[ChatMessage], step: Step, calls: list[StepToolCall], taken: set[str]) -> None:
-    """Gives the calls of the last message ids of their own and one result each."""
+    """Gives the calls of the last message ids of their own, and one result each in the order in which they came."""
+    ids: dict[int, str] = {}
     for call, shape in zip(calls, messages[-1]["tool_calls"], strict=True):
-        shape["id"] = unique_id(call, step, taken)
+        shape["id"] = ids[call.index] = unique_id(call, step, taken)
         shape["function"]["arguments"] = call.arguments if is_json(call.arguments) else NO_ARGUMENTS
-        messages.append(_result_message(step, call, shape["id"]))
-
-
-def _result_message(step: Step, call: StepToolCall, call_id: str) -> ChatMessage:
-    result = step.result_of(call.index)
-    if result is None:
-        return {"role": "tool", "tool_call_id": call_id, "content": NO_RESULT}
-    return tool_message(call_id, result)
+    messages.extend(tool_message(ids.pop(result.index), result) for result in step.tool_results if result.index in ids)
+    messages.extend({"role": "tool", "tool_call_id": call_id, "content": NO_RESULT} for call_id in ids.values())
 
 
 def unique_id(call: StepToolCall, step: Step, taken: set[str]) -> str:

@@ -23,7 +23,7 @@ def transcript(turns: Iterable[Turn]) -> list[ChatMessage]:
             messages.append(plain_message(entry))
         elif entry.status == "finished" or says_something(entry):
             append_joined(messages, assistant_message(entry, entry.message.tool_calls))
-            messages.extend(tool_message(result.call_id, result) for result in by_call(entry))
+            messages.extend(tool_message(result.call_id, result) for result in entry.tool_results)
     return messages
 
 
@@ -44,11 +44,6 @@ def says_something(step: Step) -> bool:
     """Whether the step has anything that an assistant message could hold."""
     message = step.message
     return bool(message.content or message.refusal or message.tool_calls or message.function_call)
-
-
-def by_call(step: Step) -> list[ToolResult]:
-    """The results of the step in the order of its calls."""
-    return sorted(step.tool_results, key=lambda result: result.index)
 
 
 def plain_message(message: Message) -> ChatMessage:

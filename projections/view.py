@@ -52,7 +52,7 @@ class Step(Frozen):
     step_id: str
     position: int
     message: StepMessage
-    tool_results: tuple[ToolResult, ...] = ()
+    tool_results: tuple[ToolResult, ...] = ()  # in the order in which the calls were first answered
     status: StepStatus
     finish_reason: Text | None = None
     note: Text | None = None
