@@ -17,6 +17,7 @@ from uuid import uuid4
 import psycopg
 import pytest
 from click.testing import CliRunner, Result
+from psycopg import sql
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from turnlog import SYSTEM, InvalidInputError, Session, SessionLog, SessionNotFoundError, SessionView, Settings
@@ -53,6 +54,14 @@ def started(settings: Settings) -> Callable[[Work], str]:
             return await work(log)
 
     return lambda work: asyncio.run(opened(work))
+
+
+@pytest.fixture(autouse=True)
+def environment(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The test's own schema, for which there is no option, and no colours but where they are tested."""
+    monkeypatch.setenv("TURNLOG_DATABASE_SCHEMA", settings.database_schema)
+    for name in ("NO_COLOR", "FORCE_COLOR", "TTY_COMPATIBLE", "COLUMNS"):
+        monkeypatch.delenv(name, raising=False)
 
 
 def _where(settings: Settings) -> list[str]:
@@ -366,16 +375,16 @@ def test_a_reader_that_goes_away_is_no_error(
 def test_there_are_no_colours_but_on_a_terminal(settings: Settings, started: Callable[[Work], str]) -> None:
     session_id = started(harbour)
     command = [sys.executable, "-m", "turnlog", *_where(settings), "show", session_id]
-    plain = {name: value for name, value in os.environ.items() if name not in {"NO_COLOR", "FORCE_COLOR"}}
-    assert b"\x1b" not in subprocess.run(command, capture_output=True, env=plain, check=True).stdout
-    assert b"\x1b[" in _on_a_terminal(command, plain)
-    assert b"\x1b[" not in _on_a_terminal(command, {**plain, "NO_COLOR": "1"})
-    assert b"\x1b[" not in _on_a_terminal([*command, "--json"], plain)
+    assert b"\x1b" not in subprocess.run(command, capture_output=True, check=True).stdout
+    assert b"\x1b[" in _on_a_terminal(command)
+    assert b"\x1b" not in _on_a_terminal(command, NO_COLOR="1")
+    assert b"\x1b" not in _on_a_terminal([*command, "--json"])
 
 
-def _on_a_terminal(command: list[str], environment: dict[str, str]) -> bytes:
+def _on_a_terminal(command: list[str], **environment: str) -> bytes:
     ours, theirs = pty.openpty()
-    process = subprocess.Popen(command, stdout=theirs, stderr=theirs, env={**environment, "TERM": "xterm-256color"})
+    environment = {**os.environ, "TERM": "xterm-256color", **environment}
+    process = subprocess.Popen(command, stdout=theirs, stderr=theirs, env=environment)
     os.close(theirs)
     seen = b""
     with suppress(OSError):  # how Linux says that the other side was closed
@@ -386,10 +395,11 @@ def _on_a_terminal(command: list[str], environment: dict[str, str]) -> bytes:
     return seen
 
 
-def test_long_text_is_wrapped_beside_its_label_on_a_terminal() -> None:
+def test_long_text_is_wrapped_beside_its_label_on_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
     from turnlog.infrastructure.cli.transcript import print_block
 
-    screen = Screen(file=io.StringIO(), force_terminal=True, width=40, no_color=True)
+    monkeypatch.setenv("NO_COLOR", "1")
+    screen = Screen(file=io.StringIO(), force_terminal=True, width=40)
     print_block(screen, "user", "one two three four five six seven eight nine")
     assert isinstance(screen.file, io.StringIO)
     assert screen.file.getvalue() == "user       one two three four five six\n           seven eight nine\n"
@@ -459,8 +469,9 @@ def test_doctor_finds_settings_under_which_the_log_does_not_hold(settings: Setti
 
 def test_doctor_finds_the_schema_of_a_newer_turnlog(run: Run, settings: Settings) -> None:
     run("init")
+    schema = sql.Identifier(settings.database_schema)
     with psycopg.connect(str(settings.database_url)) as connection:
-        connection.execute("update turnlog_schema set version = 99")
+        connection.execute(sql.SQL("update {}.turnlog_schema set version = 99").format(schema))
     done = run("doctor")
     assert done.exit_code == 1
     assert "the database has schema 99, and this turnlog knows 1." in done.stdout

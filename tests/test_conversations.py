@@ -37,11 +37,13 @@ async def replay(session: Session, messages: Messages) -> None:
     for message in messages:
         if message["role"] == "tool":
             await session.add_tool_result(message["tool_call_id"], message["content"])
-        elif message["role"] == "assistant" and isinstance(message.get("content"), str | None):
+        elif (
+            message["role"] == "assistant" and isinstance(message.get("content"), str | None) and "name" not in message
+        ):
             await _stream(session, message)
         else:
             given = {key: message[key] for key in ("name", "tool_calls") if key in message}
-            await session.add_message(message["role"], message["content"], **given)
+            await session.add_message(message["role"], message.get("content"), **given)
 
 
 async def _stream(session: Session, message: dict[str, Any]) -> None:

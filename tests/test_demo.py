@@ -34,12 +34,19 @@ def _where(settings: Settings) -> list[str]:
     return ["--database-url", str(settings.database_url), "--redis-url", str(settings.redis_url)]
 
 
+@pytest.fixture(autouse=True)
+def environment(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The test's own schema, if it has one, and nothing of the developer's."""
+    for name in ("OPENAI_API_KEY", "OPENAI_BASE_URL", "NO_COLOR", "FORCE_COLOR", "TTY_COMPATIBLE", "COLUMNS"):
+        monkeypatch.delenv(name, raising=False)
+    if "settings" in request.fixturenames:
+        monkeypatch.setenv("TURNLOG_DATABASE_SCHEMA", request.getfixturevalue("settings").database_schema)
+
+
 @pytest.fixture
 def unreal(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """No recorded real streams, and no provider, in the environment."""
+    """No recorded streams of real providers are at hand."""
     monkeypatch.setenv("TURNLOG_REAL_DATA", str(tmp_path))
-    for name in ("OPENAI_API_KEY", "OPENAI_BASE_URL"):
-        monkeypatch.delenv(name, raising=False)
 
 
 def view_of(settings: Settings, session_id: str) -> SessionView:
@@ -184,8 +191,9 @@ def test_every_call_gets_an_answer(name: str, arguments: str, content: str, stat
     assert (result.content, result.status) == (content, status)
 
 
-def test_deltas_are_laid_out_as_they_come() -> None:
-    screen = Screen(file=io.StringIO(), force_terminal=True, width=50, no_color=True)
+def test_deltas_are_laid_out_as_they_come(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("NO_COLOR", "1")
+    screen = Screen(file=io.StringIO(), force_terminal=True, width=50)
     stage = Stage(screen)
     for text in ("The keeper's", " night begins", " before", " sun", "set", " and ends\n\n", "at dawn."):
         stage.delta(AppendText(now(), "s", text))

@@ -80,7 +80,7 @@ async def _examine_servers(found: Diagnosis, servers: Running) -> None:
     settings = servers.settings
     if settings.database_url is not None and "postgres" not in found.facts:
         probe = await probe_postgres(settings)
-        found.facts["postgres"] = _postgres_facts(probe, settings.database_url, servers.embedded_postgres)
+        found.facts["postgres"] = _postgres_facts(probe, settings, servers.embedded_postgres)
         _judge_postgres(found, probe)
     if settings.redis_url is not None and "redis" not in found.facts:
         await _examine_redis(found, settings, servers.embedded_redis)
@@ -107,11 +107,12 @@ def _versions() -> dict[str, str]:
     }
 
 
-def _postgres_facts(probe: PostgresProbe, url: str, embedded: bool) -> dict[str, Any]:
-    facts: dict[str, Any] = {"url": masked(url), "embedded": embedded, "reachable": probe.error is None}
-    facts |= probe.settings
+def _postgres_facts(probe: PostgresProbe, settings: Settings, embedded: bool) -> dict[str, Any]:
+    url = masked(settings.database_url or "")
+    facts: dict[str, Any] = {"url": url, "embedded": embedded, "reachable": probe.error is None, **probe.settings}
     if probe.error is None:
-        facts |= {"schema_version": probe.schema_version, "schema_needed": SCHEMA_VERSION, **probe.counts}
+        facts |= {"schema": settings.database_schema, "schema_version": probe.schema_version}
+        facts |= {"schema_needed": SCHEMA_VERSION, **probe.counts}
     return facts
 
 
