@@ -88,10 +88,32 @@ class Aggregate:
         """Decides the commands as one append and waits until it is stored. Returns the events: none if the commands
         had been carried out before. Raises what `decide` raises, and StoreError."""
         await self.ready()
+        try:
+            events = await self._execute(commands)
+        except StoreError:
+            raise
+        except TurnlogError:
+            events = ()
+        if events:
+            return events
+        # Nothing to do, or refused: that may be so only because others have appended meanwhile.
+        await self.refresh()
+        return await self._execute(commands)
+
+    async def _execute(self, commands: Sequence[Command]) -> tuple[SessionEvent, ...]:
         recalled = [await self._recalled(command) for command in commands]
         if self._writer.is_full:
             await self._writer.room()
         return await self.submit(*recalled)
+
+    async def refresh(self) -> None:
+        """Catches up with what other processes have appended. Raises StoreError."""
+        if self._entries:
+            # Once these are stored it is proved that nothing had come in between.
+            await self.flush()
+        else:
+            self._lane = None
+            await self.ready()
 
     async def ready(self) -> None:
         """Loads the state, unless it is known. Raises StoreError."""

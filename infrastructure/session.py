@@ -94,7 +94,9 @@ class Session:
         return self._checked().__await__()
 
     async def _checked(self) -> Session:
-        await self._authorise()
+        self._context.check_open()
+        await self._aggregate.refresh()
+        self._allow(self._aggregate.state)
         return self
 
     def __repr__(self) -> str:
@@ -221,7 +223,7 @@ class Session:
         """The stored events after a position, in order, up to the last one that is there."""
         checked_count(after, "after")
         await self._aggregate.flush()
-        await self._authorise()
+        await self._checked()
         while page := await self._context.store.read(self.id, after=after, limit=EVENTS_AT_ONCE):
             for event in page:
                 yield event
@@ -248,13 +250,17 @@ class Session:
     async def _authorise(self) -> None:
         self._context.check_open()
         await self._aggregate.ready()
+        if not self._is_allowed(self._aggregate.state):
+            # It may have been started, or given to this user, by another process since it was looked at.
+            await self._aggregate.refresh()
         self._allow(self._aggregate.state)
 
     def _allow(self, state: SessionState) -> None:
-        if not isinstance(state, Active):
+        if not self._is_allowed(state):
             raise SessionNotFoundError(self.id)
-        if self._principal is not SYSTEM and state.user_id != self._principal:
-            raise SessionNotFoundError(self.id)
+
+    def _is_allowed(self, state: SessionState) -> bool:
+        return isinstance(state, Active) and (self._principal is SYSTEM or state.user_id == self._principal)
 
 
 def _check_message(command: AddMessage) -> None:

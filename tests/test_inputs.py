@@ -292,7 +292,7 @@ async def test_the_refusal_of_the_role_tool_says_what_to_call_instead(session: S
         await session.add_message(role, "21 C")
 
 
-BAD_CONTENTS = [
+BAD_CONTENTS: list[tuple[str, Any]] = [
     ("content", 5),
     ("content", None),
     ("content", b"bytes"),
@@ -561,7 +561,7 @@ async def test_a_result_for_an_unknown_call_is_refused(log: SessionLog, session:
         for call_id in ("call-2", "", "CALL-1"):
             for status in ("final", "pending", "error"):
                 with pytest.raises(UnknownToolCallError):
-                    await session.add_tool_result(call_id, "21 C", status=status)  # type: ignore[arg-type]
+                    await session.add_tool_result(call_id, "21 C", status=status)
 
 
 @pytest.mark.parametrize("call_id", [5, None, b"call-1"])
@@ -927,7 +927,7 @@ async def test_odd_text_comes_back_exactly_from_everywhere(
     first = await session.view()
     async with SessionLog.open(settings) as from_cache:
         assert await from_cache.session(session.id, "u1").view() == first
-    for key in redis.keys(f"*{session.id}*"):  # type: ignore[union-attr]
+    for key in redis.keys(f"*{session.id}*"):
         redis.delete(key)
     async with SessionLog.open(settings) as from_log:
         reopened = from_log.session(session.id, "u1")

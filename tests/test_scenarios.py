@@ -668,7 +668,7 @@ async def test_a_cancelled_task_leaves_its_partial_answer_interrupted(session: S
         await task
     step = only_step(await session.view())
     assert step.status == "interrupted"
-    assert (step.message.content or "").startswith("".join(shown))
+    assert str(step.message.content).startswith("".join(shown))
     await assert_conversation_goes_on(session)
 
 

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Iterator
+from uuid import uuid4
 
 import psycopg
 import pytest
 
 from tests.proxy import Cut, Proxy
-from turnlog.domain.errors import LogClosedError, StoreUnavailableError
+from turnlog.domain.errors import LogClosedError, SessionNotFoundError, StoreUnavailableError
 from turnlog.infrastructure.log import SessionLog
 from turnlog.infrastructure.principal import SYSTEM
 from turnlog.infrastructure.session import Session
@@ -174,3 +175,46 @@ async def test_a_cancelled_caller_leaves_the_append_and_its_followers_alone(log:
 
     stored = await texts(session)
     assert [number for number in stored if number != "4"] == [str(number) for number in range(10) if number != 4]
+
+
+async def test_what_another_process_did_meanwhile_is_seen_before_anything_is_refused(settings: Settings) -> None:
+    async with SessionLog.open(settings) as log, SessionLog.open(settings) as other:
+        session = await log.start_session(user_id="u1", title="A")
+        elsewhere = other.session(session.id, "u1")
+        async with elsewhere.completion() as completion:
+            await completion.tool_call("call_1", "find", "{}")
+            await completion.finish("tool_calls")
+        await elsewhere.set_title("B")
+
+        await session.set_title("A")
+        await session.add_tool_result("call_1", "found")
+
+        view = await session.view()
+        assert view.title == "A"
+        assert view.messages[-1]["content"] == "found"
+
+
+async def test_a_handle_to_a_session_that_starts_later_finds_it(settings: Settings) -> None:
+    async with SessionLog.open(settings) as log, SessionLog.open(settings) as other:
+        session_id = uuid4()
+        early = log.session(session_id, "u1")
+        with pytest.raises(SessionNotFoundError):
+            await early.say("too early")
+        await other.start_session(user_id="u1", session_id=session_id)
+
+        await early.say("hi")
+
+        assert await texts(early) == ["hi"]
+
+
+async def test_a_session_deleted_elsewhere_is_gone_here(settings: Settings) -> None:
+    async with SessionLog.open(settings) as log, SessionLog.open(settings) as other:
+        session = await log.start_session(user_id="u1")
+        assert await other.delete_session(session.id, "u1")
+
+        with pytest.raises(SessionNotFoundError):
+            await session.say("late")
+        with pytest.raises(SessionNotFoundError):
+            await session
+        with pytest.raises(SessionNotFoundError):
+            [event async for event in session.events()]
