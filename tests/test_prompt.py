@@ -1,0 +1,216 @@
+"""The prompt's rules, one by one. (That it is valid after anything at all: see test_projector.)"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any
+from uuid import UUID
+
+from tests.prompt_rules import check_chat_prompt
+from turnlog.domain import events as e
+from turnlog.domain.recorded import RecordedEvent
+from turnlog.projections.chat_prompt import NO_RESULT, chat_prompt
+from turnlog.projections.projector import Projector
+from turnlog.projections.view import SessionView
+
+ID = UUID(int=3)
+AT = datetime(2026, 3, 1, tzinfo=UTC)
+
+
+def view_of(*events: e.SessionEvent) -> SessionView:
+    history = [e.SessionStarted(at=AT, user_id="u1"), *events]
+    recorded = [RecordedEvent(ID, position, position, event) for position, event in enumerate(history, start=1)]
+    return Projector(ID).apply_all(recorded).view()
+
+
+def prompt_of(*events: e.SessionEvent) -> list[dict[str, Any]]:
+    prompt = chat_prompt(view_of(*events).turns)
+    check_chat_prompt(prompt)
+    return prompt
+
+
+def user(text: str) -> e.MessageAdded:
+    return e.MessageAdded(at=AT, message_id=text, role="user", content=text)
+
+
+def begun(step: str) -> e.CompletionStarted:
+    return e.CompletionStarted(at=AT, step_id=step)
+
+
+def text(step: str, said: str) -> e.TextDelta:
+    return e.TextDelta(at=AT, step_id=step, text=said)
+
+
+def call(step: str, call_id: str = "c1", name: str = "find", arguments: str = "{}", index: int = 0) -> list[Any]:
+    delta = e.ToolCallArgumentsDelta(at=AT, step_id=step, index=index, arguments=arguments)
+    return [e.ToolCallStarted(at=AT, step_id=step, index=index, id=call_id, name=name), *([delta] if arguments else [])]
+
+
+def result(step: str, content: str, index: int = 0, call_id: str = "c1", status: str = "final") -> e.ToolResultAdded:
+    return e.ToolResultAdded(at=AT, step_id=step, index=index, call_id=call_id, status=status, content=content)  # type: ignore[arg-type]
+
+
+def finished(step: str) -> e.CompletionFinished:
+    return e.CompletionFinished(at=AT, step_id=step, finish_reason="stop")
+
+
+def failed(step: str) -> e.CompletionFailed:
+    return e.CompletionFailed(at=AT, step_id=step, error="boom")
+
+
+def interrupted(step: str) -> e.CompletionInterrupted:
+    return e.CompletionInterrupted(at=AT, step_id=step, reason="stop")
+
+
+def abandoned(step: str) -> e.CompletionAbandoned:
+    return e.CompletionAbandoned(at=AT, step_id=step, reason="gone")
+
+
+def said(prompt: list[dict[str, Any]]) -> list[tuple[str, Any]]:
+    return [(message["role"], message["content"]) for message in prompt]
+
+
+def test_a_call_without_a_result_gets_one_that_says_so() -> None:
+    prompt = prompt_of(user("hi"), begun("s1"), *call("s1"), finished("s1"), user("and?"))
+
+    assert said(prompt) == [("user", "hi"), ("assistant", None), ("tool", NO_RESULT), ("user", "and?")]
+
+
+def test_a_message_that_came_in_mid_step_stands_behind_the_step_and_its_results() -> None:
+    prompt = prompt_of(
+        user("hi"), begun("s1"), text("s1", "wait"), *call("s1"), user("hurry"), result("s1", "found"), finished("s1")
+    )
+
+    assert said(prompt) == [("user", "hi"), ("assistant", "wait"), ("tool", "found"), ("user", "hurry")]
+
+
+def test_a_failed_or_abandoned_attempt_that_was_replaced_is_left_out() -> None:
+    for end in (failed, abandoned):
+        prompt = prompt_of(
+            user("hi"), begun("s1"), text("s1", "Hel"), end("s1"), begun("s2"), text("s2", "Hello"), finished("s2")
+        )
+
+        assert said(prompt) == [("user", "hi"), ("assistant", "Hello")]
+
+
+def test_an_attempt_that_was_not_replaced_is_sent_as_far_as_it_got() -> None:
+    for end in (failed, abandoned, interrupted):
+        prompt = prompt_of(user("hi"), begun("s1"), text("s1", "Hel"), end("s1"), user("go on"))
+
+        assert said(prompt) == [("user", "hi"), ("assistant", "Hel"), ("user", "go on")]
+
+
+def test_an_attempt_whose_call_was_answered_is_gone_on_from_and_not_replaced() -> None:
+    prompt = prompt_of(
+        user("hi"),
+        begun("s1"),
+        *call("s1"),
+        failed("s1"),
+        result("s1", "x"),
+        begun("s2"),
+        text("s2", "y"),
+        finished("s2"),
+    )
+
+    assert [role for role, _ in said(prompt)] == ["user", "assistant", "tool", "assistant"]
+
+
+def test_a_call_that_was_cut_off_is_left_out_and_a_whole_one_is_closed() -> None:
+    cut = [*call("s1"), *call("s1", "c2", arguments='{"a":', index=1), interrupted("s1")]
+    prompt = prompt_of(user("hi"), begun("s1"), *cut, user("so?"))
+
+    assert [call["id"] for call in prompt[1]["tool_calls"]] == ["c1"]
+    assert said(prompt)[2:] == [("tool", NO_RESULT), ("user", "so?")]
+
+
+def test_a_call_without_a_name_goes_with_its_result() -> None:
+    prompt = prompt_of(
+        user("hi"), begun("s1"), text("s1", "x"), *call("s1", name=""), finished("s1"), result("s1", "r")
+    )
+
+    assert said(prompt) == [("user", "hi"), ("assistant", "x")]
+    assert "tool_calls" not in prompt[1]
+
+
+def test_missing_and_repeated_ids_are_replaced_by_the_same_ones_each_time() -> None:
+    events = [
+        user("hi"), begun("s1"), *call("s1", ""), *call("s1", "c1", index=1), *call("s1", "c1", index=2),
+        finished("s1"),
+        result("s1", "a", 0, ""), result("s1", "c", 2), result("s1", "b", 1),
+        begun("s2"), *call("s2", "c1"), finished("s2"), result("s2", "d"),
+    ]  # fmt: skip
+    prompt = prompt_of(*events)
+
+    ids = [call["id"] for message in prompt for call in message.get("tool_calls", ())]
+    answers = {message["tool_call_id"]: message["content"] for message in prompt if message["role"] == "tool"}
+    assert ids[1] == "c1"
+    assert len(set(ids)) == 4
+    assert [answers[call_id] for call_id in ids] == ["a", "b", "c", "d"]
+    assert prompt == prompt_of(*events)
+
+
+def test_arguments_that_are_not_json_become_an_empty_object() -> None:
+    for arguments in ("", "{", "NaN", '{"a": Infinity}', "{} {}", "nul"):
+        prompt = prompt_of(user("hi"), begun("s1"), *call("s1", arguments=arguments), finished("s1"))
+
+        assert prompt[1]["tool_calls"][0]["function"]["arguments"] == "{}"
+
+
+def test_valid_arguments_are_sent_byte_for_byte() -> None:
+    arguments = '{ "b" : 1,"a":[ 1.50, "\\u00fc"] }\n'
+    prompt = prompt_of(user("hi"), begun("s1"), *call("s1", arguments=arguments), finished("s1"))
+
+    assert prompt[1]["tool_calls"][0]["function"]["arguments"] == arguments
+
+
+def test_two_steps_with_nothing_between_are_one_message_joined_by_nothing() -> None:
+    steps = [begun("s1"), text("s1", "Hel"), interrupted("s1"), begun("s2"), text("s2", "lo"), finished("s2")]
+
+    assert said(prompt_of(user("hi"), *steps)) == [("user", "hi"), ("assistant", "Hello")]
+
+
+def test_text_and_parts_that_meet_become_parts() -> None:
+    parts = ({"type": "text", "text": "b"},)
+    whole = e.MessageAdded(at=AT, message_id="m", role="assistant", content=parts)
+
+    assert prompt_of(user("hi"), begun("s1"), text("s1", "a"), finished("s1"), whole)[1]["content"] == [
+        {"type": "text", "text": "a"},
+        {"type": "text", "text": "b"},
+    ]
+
+
+def test_a_step_that_said_nothing_is_not_sent() -> None:
+    assert said(prompt_of(user("hi"), begun("s1"), finished("s1"), user("hello?"))) == [
+        ("user", "hi"),
+        ("user", "hello?"),
+    ]
+
+
+def test_halves_of_characters_are_made_fit_to_send_and_stay_in_the_view() -> None:
+    events = [user("hi"), begun("s1"), text("s1", "\ud83d"), text("s1", "\ude00 \ud83d \0"), finished("s1")]
+
+    assert prompt_of(*events)[1]["content"] == "😀 � \0"
+    assert view_of(*events).messages[1]["content"] == "\ud83d\ude00 \ud83d \0"
+
+
+def test_roles_names_and_the_legacy_function_call_are_kept() -> None:
+    prompt = prompt_of(
+        e.MessageAdded(at=AT, message_id="a", role="developer", content="d", name="dev"),
+        user("hi"),
+        begun("s1"),
+        e.FunctionCallDelta(at=AT, step_id="s1", name="find", arguments='{"q":'),
+        e.FunctionCallDelta(at=AT, step_id="s1", arguments="1}"),
+        finished("s1"),
+        e.MessageAdded(at=AT, message_id="b", role="function", content="found", name="find"),
+    )
+
+    assert prompt[0] == {"role": "developer", "content": "d", "name": "dev"}
+    assert prompt[2]["function_call"] == {"name": "find", "arguments": '{"q":1}'}
+    assert prompt[3] == {"role": "function", "content": "found", "name": "find"}
+
+
+def test_the_transcript_shows_what_was_recorded() -> None:
+    messages = view_of(user("hi"), begun("s1"), *call("s1", arguments="{"), finished("s1"), user("so?")).messages
+
+    assert messages[1]["tool_calls"][0]["function"]["arguments"] == "{"
+    assert [message["role"] for message in messages] == ["user", "assistant", "user"]
