@@ -48,22 +48,19 @@ def cli(
     given = {"database_url": database_url, "redis_url": redis_url, "data_dir": data_dir}
     context.obj = Globals({name: value for name, value in given.items() if value is not None}, debug)
     if debug:
-        _log_everything()
+        log_at(logging.DEBUG)
 
 
 def main() -> None:
     """The entry point."""
-    # What turnlog has to say (Redis is down, ...) is for the user; what its libraries say is for `--debug`.
-    logging.getLogger().setLevel(logging.ERROR)
-    logging.getLogger("turnlog").setLevel(logging.WARNING)
-    logging.getLogger("psycopg.pool").setLevel(logging.CRITICAL)
+    log_at(logging.WARNING)
     for stream in (sys.stdout, sys.stderr):
         with suppress(AttributeError):  # whatever stands in its place
             stream.reconfigure(errors="replace")  # type: ignore[union-attr]
     cli(prog_name="turnlog")
 
 
-def _log_everything() -> None:
-    logging.basicConfig(level=logging.DEBUG)
-    for name in ("turnlog", "psycopg.pool"):
-        logging.getLogger(name).setLevel(logging.DEBUG)
+def log_at(level: int) -> None:
+    """What turnlog logs (Redis is down, ...) from this level on; its libraries are heard only at DEBUG."""
+    logging.basicConfig(level=level, format="%(levelname)s: %(message)s", force=True)
+    logging.getLogger("psycopg.pool").setLevel(level if level == logging.DEBUG else logging.CRITICAL)
