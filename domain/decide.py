@@ -140,8 +140,11 @@ def _whole_tool_call(step: OpenStep, command: AppendWholeToolCall) -> Events:
     call = command.call
     same = next((head for head in step.calls.values() if head.id == call.id), None) if call.id else None
     if same is not None:
+        # Of a call that came in fragments only the name is known here: handlers that stream a call and then deliver
+        # it whole mean the same one.
+        in_fragments = same.has_arguments and same.whole is None
         digest = fingerprint(call.arguments) if call.arguments else None
-        if same.name == call.name and same.whole == digest:
+        if same.name == call.name and (in_fragments or same.whole == digest):
             return ()
         raise ToolCallConflictError(f"id: step {step.step_id} has another tool call {call.id!r}")
     index = max(step.calls, default=-1) + 1

@@ -59,7 +59,9 @@ def _evolve_active(state: Active, event: SessionEvent) -> SessionState:
             return _call_named(state, event)
         case CompletionStarted():
             step = OpenStep(step_id=event.step_id, since=event.at)
-            return state.model_copy(update={"open_steps": {**state.open_steps, event.step_id: step}})
+            # Message ids and step ids are one namespace: an answer that is stored again under its step's id is known.
+            memory = state.memory.with_message(event.step_id)
+            return state.model_copy(update={"open_steps": {**state.open_steps, event.step_id: step}, "memory": memory})
         case CompletionFinished() | CompletionInterrupted() | CompletionFailed() | CompletionAbandoned():
             steps = {key: step for key, step in state.open_steps.items() if key != event.step_id}
             return state.model_copy(update={"open_steps": steps})

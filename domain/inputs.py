@@ -60,9 +60,9 @@ def checked_text(value: Any, field: str, limit: int | None = None) -> str:
     return value
 
 
-def checked_optional_text(value: Any, field: str) -> str | None:
-    """A str or None."""
-    return None if value is None else checked_text(value, field)
+def checked_optional_text(value: Any, field: str, limit: int | None = None) -> str | None:
+    """A str, of at most `limit` bytes as UTF-8, or None."""
+    return None if value is None else checked_text(value, field, limit)
 
 
 def checked_role(value: Any) -> Role:
@@ -128,32 +128,33 @@ def checked_range(value: Any, field: str, low: int, high: int) -> int:
     return value
 
 
-def checked_tool_calls(value: Any) -> tuple[ToolCall, ...]:
+def checked_name(value: Any, field: str = "name") -> str | None:
+    """A name that a provider would take, or None."""
+    return None if value is None else checked_id(value, field)
+
+
+def checked_tool_calls(value: Any, limit: int) -> tuple[ToolCall, ...]:
     """Tool calls in the Chat Completions shape: {id, type, function: {name, arguments: str}}."""
     if value is None:
         return ()
     if not isinstance(value, Sequence) or isinstance(value, str):
         raise InvalidInputError("tool_calls", "must be a list")
-    return tuple(_tool_call(call, f"tool_calls[{i}]") for i, call in enumerate(value))
+    return tuple(_tool_call(call, f"tool_calls[{i}]", limit) for i, call in enumerate(value))
 
 
-def _tool_call(value: Any, field: str) -> ToolCall:
-    if isinstance(value, ToolCall):
-        return ToolCall(id=value.id, name=value.name, arguments=value.arguments)
+def _tool_call(value: Any, field: str, limit: int) -> ToolCall:
     call = checked_object(value, field)
-    function = checked_function(call.get("function"), f"{field}.function")
+    function = checked_function(call.get("function"), f"{field}.function", limit)
     return ToolCall(id=checked_text(call.get("id"), f"{field}.id"), name=function.name, arguments=function.arguments)
 
 
-def checked_function(value: Any, field: str) -> FunctionCall:
+def checked_function(value: Any, field: str, limit: int) -> FunctionCall:
     """A function with its name and its arguments as a string; missing arguments are the empty string."""
-    if isinstance(value, FunctionCall):
-        return value
     function = checked_object(value, field)
     arguments = function.get("arguments")
     return FunctionCall(
         name=checked_text(function.get("name"), f"{field}.name"),
-        arguments="" if arguments is None else checked_text(arguments, f"{field}.arguments"),
+        arguments="" if arguments is None else checked_text(arguments, f"{field}.arguments", limit),
     )
 
 

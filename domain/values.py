@@ -14,11 +14,13 @@ import math
 from typing import Annotated, Any, Self
 
 from pydantic import BaseModel, ConfigDict, GetCoreSchemaHandler
-from pydantic_core import CoreSchema, PydanticSerializationError, core_schema
+from pydantic_core import CoreSchema, PydanticSerializationError, core_schema, to_jsonable_python
 
 from turnlog.domain.errors import InvalidInputError
 
 MAX_JSON_DEPTH = 100
+MAX_JSON_BITS = 1024
+"""Longer whole numbers are written by every JSON library and read by few."""
 
 
 class _AnyText:
@@ -45,8 +47,7 @@ class Frozen(BaseModel):
         try:
             return self.__pydantic_serializer__.to_json(self)
         except PydanticSerializationError:
-            data = json.dumps(self.model_dump(mode="json"), ensure_ascii=False, separators=(",", ":"))
-            return data.encode("utf-8", "surrogatepass")
+            return self._dumped(ensure_ascii=False, separators=(",", ":")).encode("utf-8", "surrogatepass")
 
     @classmethod
     def from_json(cls, data: bytes) -> Self:
@@ -63,8 +64,11 @@ class Frozen(BaseModel):
         try:
             return super().model_dump_json(**options)
         except PydanticSerializationError:
-            indent = options.pop("indent", None)
-            return json.dumps(self.model_dump(mode="json", **options), indent=indent)
+            return self._dumped(indent=options.get("indent"))
+
+    def _dumped(self, **options: Any) -> str:
+        # Not mode="json": that turns dictionary keys into Unicode text, too.
+        return json.dumps(self.model_dump(), default=to_jsonable_python, **options)
 
     @classmethod
     def model_validate_json(cls, json_data: str | bytes | bytearray, **options: Any) -> Self:
@@ -92,7 +96,11 @@ def json_copy(value: Any, field: str, depth: int = 0) -> Any:
     """
     if depth > MAX_JSON_DEPTH:
         raise InvalidInputError(field, f"is nested deeper than {MAX_JSON_DEPTH} levels")
-    if value is None or isinstance(value, str | bool | int):
+    if value is None or isinstance(value, str | bool):
+        return value
+    if isinstance(value, int):
+        if value.bit_length() > MAX_JSON_BITS:
+            raise InvalidInputError(field, f"has more than {MAX_JSON_BITS} bits")
         return value
     if isinstance(value, float):
         if not math.isfinite(value):

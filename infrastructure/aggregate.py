@@ -20,11 +20,11 @@ from turnlog.domain.commands import AddMessage, AddToolResult, Command
 from turnlog.domain.decide import decide
 from turnlog.domain.errors import (
     AppendConflictError,
-    SessionNotFoundError,
     StoreError,
     TurnlogError,
 )
 from turnlog.domain.events import (
+    CompletionStarted,
     FunctionCallDelta,
     MessageAdded,
     ReasoningDelta,
@@ -35,10 +35,9 @@ from turnlog.domain.events import (
     ToolResultAdded,
 )
 from turnlog.domain.evolve import evolve, result_fingerprint
-from turnlog.domain.recorded import RecordedEvent
 from turnlog.domain.state import Active, Deleted, SessionState, initial_state
 from turnlog.infrastructure.keys import message_key, result_key
-from turnlog.infrastructure.store.batch import Append, KeyRow, Lane, PositionTakenError, SessionRow
+from turnlog.infrastructure.store.batch import Append, KeyRow, Lane, PositionTakenError, Row, SessionRow
 from turnlog.infrastructure.views import Views
 
 if TYPE_CHECKING:
@@ -55,16 +54,16 @@ _QUIET_EVENTS = (TextDelta, ReasoningDelta, RefusalDelta, ToolCallArgumentsDelta
 class _Entry:
     """Commands on their way: decided together, stored together."""
 
-    __slots__ = ("attempts", "commands", "done", "events", "lane", "state", "stored", "version")
+    __slots__ = ("attempts", "commands", "count", "done", "lane", "state", "stored", "version")
 
-    def __init__(self, commands: Sequence[Command], done: asyncio.Future[tuple[SessionEvent, ...]]) -> None:
+    def __init__(self, commands: tuple[Command, ...], done: asyncio.Future[int]) -> None:
         self.commands = commands
         self.done = done
-        self.events: tuple[SessionEvent, ...] = ()
+        self.count = 0
         self.attempts = 0
         self.lane: Lane | None = None
         self.stored = False
-        self.state: SessionState
+        self.state: SessionState | None = None
         self.version = 0
 
 
@@ -84,23 +83,23 @@ class Aggregate:
         self._catching_up: asyncio.Task[None] | None = None
         self._touched: datetime | None = None
 
-    async def execute(self, *commands: Command) -> tuple[SessionEvent, ...]:
-        """Decides the commands as one append and waits until it is stored. Returns the events: none if the commands
-        had been carried out before. Raises what `decide` raises, and StoreError."""
+    async def execute(self, *commands: Command) -> int:
+        """Decides the commands as one append and waits until it is stored. Returns the number of its events: none if
+        the commands had been carried out before. Raises what `decide` raises, and StoreError."""
         await self.ready()
         try:
-            events = await self._execute(commands)
+            count = await self._execute(commands)
         except StoreError:
             raise
         except TurnlogError:
-            events = ()
-        if events:
-            return events
+            count = 0
+        if count:
+            return count
         # Nothing to do, or refused: that may be so only because others have appended meanwhile.
         await self.refresh()
         return await self._execute(commands)
 
-    async def _execute(self, commands: Sequence[Command]) -> tuple[SessionEvent, ...]:
+    async def _execute(self, commands: Sequence[Command]) -> int:
         recalled = [await self._recalled(command) for command in commands]
         if self._writer.is_full:
             await self._writer.room()
@@ -124,8 +123,10 @@ class Aggregate:
         """Skips the loading, for a session whose id was made a moment ago."""
         self._stored, self._lane = (self.state, 0), Lane()
 
-    def submit(self, *commands: Command) -> asyncio.Future[tuple[SessionEvent, ...]]:
+    def submit(self, *commands: Command) -> asyncio.Future[int]:
         """As `execute`, at once and without waiting: the future is done when the append is stored.
+
+        Without commands: done when all before it is stored or has failed.
 
         What `decide` refuses is in the future too. Appends are decided and stored in the order of the calls.
         """
@@ -139,53 +140,49 @@ class Aggregate:
         return entry.done
 
     async def flush(self) -> None:
-        """Waits until all that is on its way is stored or has failed."""
+        """Waits until all that is on its way is stored or has failed. Raises StoreError when that cannot be found
+        out."""
         if self._entries:
-            await asyncio.wait([entry.done for entry in self._entries])
+            await self.submit()
 
     # Deciding
 
     def _decide(self, entry: _Entry, lane: Lane) -> None:
-        state, events = self.state, []
+        """Decides the entry on the state as it will be, and hands it over. A refusal is the entry's alone."""
         try:
-            for command in entry.commands:
-                for event in decide(state, command):
-                    events.append(event)
-                    state = evolve(state, event)
-        except TurnlogError as error:
+            append, state = self._decided(entry, lane)
+            if append is not None:
+                self._writer.put(append)
+        except Exception as error:  # noqa: BLE001 whatever it is, those behind it must not wait for ever
             self._entries.remove(entry)
             _fail(entry, error)
             return
-        entry.lane, entry.events, entry.attempts = lane, tuple(events), entry.attempts + 1
-        entry.stored = not events
-        if events:
-            try:
-                self._writer.put(self._append(entry, state, lane))
-            except TurnlogError as error:
-                self._entries.remove(entry)
-                _fail(entry, error)
-                return
-        self.state, self.version = state, self.version + len(events)
-        entry.state, entry.version = state, self.version
+        entry.lane, entry.attempts = lane, entry.attempts + 1
+        entry.count = len(append.rows) if append else 0
+        entry.stored = append is None
+        entry.state = self.state = state
+        entry.version = self.version = self.version + entry.count
 
-    def _append(self, entry: _Entry, state: SessionState, lane: Lane) -> Append:
-        mapped, position = [], self.version
+    def _decided(self, entry: _Entry, lane: Lane) -> tuple[Append | None, SessionState]:
+        state, rows = self.state, list[Row]()
         keys: list[KeyRow] = []
-        quiet = True
-        for event in entry.events:
-            position += 1
-            mapped.append(self._store.mapper.to_stored_event(RecordedEvent(self.session_id, position, 0, event)))
-            if not isinstance(event, _QUIET_EVENTS):
-                quiet = False
-                keys.extend(_keys(self.session_id, event))
-        at = entry.events[-1].at
-        touch = not quiet or self._touched is None or at - self._touched >= LIST_TOUCH
-        if touch:
+        quiet, at = True, None
+        for command in entry.commands:
+            for event in decide(state, command):
+                state = evolve(state, event)
+                rows.append((event.topic, event.to_json()))
+                at = event.at
+                if not isinstance(event, _QUIET_EVENTS):
+                    quiet = False
+                    keys += _keys(self.session_id, event)
+        if at is None:
+            return None, state
+        append = Append(self, entry, lane, self.session_id, self.version + 1, rows)
+        append.keys = keys
+        if not quiet or self._touched is None or at - self._touched >= LIST_TOUCH:
             self._touched = at
-        session = self._line(state, at, position) if touch else None
-        return Append(
-            lane, mapped, lambda _, error: self._settled(entry, lane, error), session=session, keys=tuple(keys)
-        )
+            append.session = self._line(state, at, self.version + len(rows))
+        return append, state
 
     def _line(self, state: SessionState, at: datetime, version: int) -> SessionRow | None:
         known = state if isinstance(state, Active) else self.state
@@ -213,27 +210,40 @@ class Aggregate:
 
     # What became of it
 
-    def _settled(self, entry: _Entry, lane: Lane, error: StoreError | None) -> None:
-        if entry.lane is not lane or (entry.done.done() and entry not in self._entries):
-            return
+    def settled(self, append: Append, error: StoreError | None) -> None:
+        """Called by the writer, on the loop, once for each append."""
+        entry: _Entry = append.entry
+        if entry.lane is not append.lane:
+            return  # decided again since, on another lane
         if error is None:
             entry.stored = True
             self._resolve()
-        elif isinstance(error, PositionTakenError) and entry.attempts < MAX_ATTEMPTS:
-            self._lane = None if self._lane is lane else self._lane
+        elif entry in self._entries:
+            self._not_stored(entry, append.lane, error)
+
+    def _not_stored(self, entry: _Entry, lane: Lane, error: StoreError) -> None:
+        if self._lane is lane:
+            self._lane = None
+        if isinstance(error, PositionTakenError) and entry.attempts < MAX_ATTEMPTS:
             self._catch_up()
-        else:
-            self._entries.remove(entry)
-            self._lane = None if self._lane is lane else self._lane
-            taken = isinstance(error, PositionTakenError)
-            _fail(entry, AppendConflictError("other writers kept taking the position") if taken else error)
+            return
+        taken = isinstance(error, PositionTakenError)
+        failure = AppendConflictError("other writers kept taking the position") if taken else error
+        self._entries.remove(entry)
+        _fail(entry, failure)
+        # What was found to be done already was so only on top of what failed.
+        for other in [other for other in self._entries if other.lane is lane and other.stored and not other.count]:
+            self._entries.remove(other)
+            _fail(other, failure)
+        self._resolve()
 
     def _resolve(self) -> None:
         while self._entries and self._entries[0].stored:
             entry = self._entries.popleft()
-            self._stored = (entry.state, entry.version)
+            if entry.state is not None:
+                self._stored = (entry.state, entry.version)
             if not entry.done.done():
-                entry.done.set_result(entry.events)
+                entry.done.set_result(entry.count)
 
     # Catching up
 
@@ -247,7 +257,7 @@ class Aggregate:
                 state, version = await self._views.load_state(self.session_id)
             else:
                 state, version = await self._views.catch_up(*self._stored)
-        except TurnlogError as error:
+        except Exception as error:  # noqa: BLE001 whatever it is, nobody may wait for ever
             self._fail_all(error)
             return
         finally:
@@ -258,12 +268,12 @@ class Aggregate:
             self._decide(entry, lane)
         self._resolve()
 
-    def _fail_all(self, error: TurnlogError) -> None:
+    def _fail_all(self, error: Exception) -> None:
         while self._entries:
             _fail(self._entries.popleft(), error)
 
 
-def _fail(entry: _Entry, error: TurnlogError) -> None:
+def _fail(entry: _Entry, error: Exception) -> None:
     if not entry.done.done():
         entry.done.set_exception(error)
 
@@ -271,13 +281,8 @@ def _fail(entry: _Entry, error: TurnlogError) -> None:
 def _keys(session_id: UUID, event: SessionEvent) -> list[KeyRow]:
     if isinstance(event, MessageAdded):
         return [KeyRow(session_id, message_key(event.message_id), "")]
+    if isinstance(event, CompletionStarted):
+        return [KeyRow(session_id, message_key(event.step_id), "")]
     if isinstance(event, ToolResultAdded) and event.status != "pending":
         return [KeyRow(session_id, result_key(event.call_id), result_fingerprint(event))]
     return []
-
-
-def require_active(state: SessionState) -> Active:
-    """The state of a session that is there. Raises SessionNotFoundError for any other."""
-    if not isinstance(state, Active):
-        raise SessionNotFoundError(state.session_id)
-    return state

@@ -63,7 +63,8 @@ class ViewCache:
 
     async def get(self, session_id: UUID) -> Projector | None:
         """The projection that is cached, or None: nothing there, unreadable, or no Redis."""
-        fields: dict[bytes, bytes] | None = await self._try(lambda client: client.hgetall(self.key(session_id)))
+        key = self.key(session_id)
+        fields: dict[bytes, bytes] | None = await self._try(lambda client: client.hgetall(key), key)
         if not fields:
             return None
         try:
@@ -74,7 +75,8 @@ class ViewCache:
 
     async def get_head(self, session_id: UUID) -> bytes | None:
         """The cached head alone."""
-        head: bytes | None = await self._try(lambda client: client.hget(self.key(session_id), "head"))
+        key = self.key(session_id)
+        head: bytes | None = await self._try(lambda client: client.hget(key, "head"), key)
         return head
 
     async def put(self, projector: Projector, base: int) -> None:
@@ -90,8 +92,8 @@ class ViewCache:
         for page in projector.pages(after=base):
             fields += [str(page.index), page.to_json()]
         args = [VIEW_SCHEMA, projector.version, base, self._ttl, projector.head().to_json(), *fields]
-        script = self._script
-        there: int | None = await self._try(lambda _: script(keys=[self.key(projector.session_id)], args=args))
+        script, key = self._script, self.key(projector.session_id)
+        there: int | None = await self._try(lambda _: script(keys=[key], args=args), key)
         return there
 
     async def drop(self, session_id: UUID) -> None:
@@ -109,13 +111,13 @@ class ViewCache:
         if self._client is not None:
             await self._client.aclose()
 
-    async def _try(self, call: Callable[[Redis], Any]) -> Any:
-        from redis.exceptions import RedisError  # noqa: PLC0415 importing redis takes a third of a second
+    async def _try(self, call: Callable[[Redis], Any], key: str | None = None) -> Any:
+        from redis.exceptions import RedisError, ResponseError  # noqa: PLC0415 importing redis takes a third of a second
 
         if self._client is None or (self._down_until is not None and time.monotonic() < self._down_until):
             return None
         try:
-            answer = await call(self._client)
+            answer = await _but_for_wrong_types(self._client, call, key, ResponseError)
         except (RedisError, OSError, TimeoutError) as error:
             if self._down_until is None:
                 logger.warning("Redis: %s; views come from Postgres until it is back", error)
@@ -125,6 +127,19 @@ class ViewCache:
             logger.warning("Redis is back")
             self._down_until = None
         return answer
+
+
+async def _but_for_wrong_types(
+    client: Redis, call: Callable[[Redis], Any], key: str | None, response_error: type[Exception]
+) -> Any:
+    """The answer; a key that holds no hash is dropped like any other corrupt entry."""
+    try:
+        return await call(client)
+    except response_error as error:
+        if key is None or not str(error).startswith("WRONGTYPE"):
+            raise
+        await client.delete(key)
+        return None
 
 
 def restore(head: bytes, pages: list[bytes], session_id: UUID) -> Projector:

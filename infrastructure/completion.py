@@ -27,7 +27,6 @@ from turnlog.domain.events import (
     CompletionFailed,
     CompletionFinished,
     CompletionInterrupted,
-    SessionEvent,
     StepEnd,
     ToolCall,
 )
@@ -71,8 +70,9 @@ class StepWriter:
         self.live.add(self.step_id)
         try:
             await self.aggregate.execute(begin)
-        except BaseException:
-            self.live.discard(self.step_id)
+        except BaseException as error:
+            # It may be stored all the same: a caller that was cancelled here will not come to end the step.
+            self.end(end_for(self.step_id, error))
             raise
 
     async def append(self, *commands: StepAppend) -> None:
@@ -83,7 +83,7 @@ class StepWriter:
             await self.writer.room()
         await self.aggregate.submit(*commands)
 
-    def end(self, end: StepEnd) -> asyncio.Future[tuple[SessionEvent, ...]]:
+    def end(self, end: StepEnd) -> asyncio.Future[int]:
         """Closes the step, at once; the future is done when that is stored."""
         self.live.discard(self.step_id)
         ended = self.aggregate.submit(EndCompletion(end))
@@ -107,7 +107,7 @@ class Completion:
     def __init__(self, step: StepWriter, model: str | None) -> None:
         self._step = step
         self._model = checked_optional_text(model, "model")
-        self._ended = False
+        self._begun = self._ended = False
 
     @property
     def step_id(self) -> str:
@@ -115,6 +115,9 @@ class Completion:
         return self._step.step_id
 
     async def __aenter__(self) -> Self:
+        if self._begun:
+            raise StepClosedError(self.step_id)
+        self._begun = True
         await self._step.begin(self._model)
         return self
 
@@ -161,7 +164,8 @@ class Completion:
 
     async def function_call_delta(self, *, name: str | None = None, arguments: str | None = None) -> None:
         """Appends a fragment of the legacy `function_call`."""
-        name, arguments = checked_optional_text(name, "name"), checked_optional_text(arguments, "arguments")
+        name = checked_optional_text(name, "name")
+        arguments = checked_optional_text(arguments, "arguments", self._step.max_bytes)
         await self._step.append(AppendFunctionCall(now(), self.step_id, name or "", arguments or ""))
 
     async def finish(self, finish_reason: str | None = "stop", *, usage: Any = None, model: str | None = None) -> None:
@@ -184,7 +188,7 @@ class Completion:
         if self._ended:
             return
         self._ended = True
-        ended = self._step.end(_end_for(self.step_id, error))
+        ended = self._step.end(end_for(self.step_id, error))
         try:
             await asyncio.shield(ended)
         except TurnlogError as failure:
@@ -193,7 +197,7 @@ class Completion:
             logger.warning("the end of step %s was not recorded: %s", self.step_id, failure)
 
 
-def _end_for(step_id: str, error: BaseException | None) -> StepEnd:
+def end_for(step_id: str, error: BaseException | None) -> StepEnd:
     if isinstance(error, Exception):
         return CompletionFailed(at=now(), step_id=step_id, error=_said(error))
     reason = LEFT_EARLY if error is None or isinstance(error, GeneratorExit) else CANCELLED

@@ -116,7 +116,7 @@ class SessionLog:
             at=now(),
             user_id=None if user_id is None else checked_id(user_id, "user_id"),
             title=None if title is None else checked_title(title),
-            metadata=checked_object(metadata or {}, "metadata"),
+            metadata={} if metadata is None else checked_object(metadata, "metadata"),
         )
         aggregate = self._aggregate(uuid4() if session_id is None else checked_session_id(session_id))
         if session_id is None:

@@ -21,6 +21,7 @@ from turnlog.domain.inputs import (
     checked_count,
     checked_function,
     checked_id,
+    checked_name,
     checked_object,
     checked_optional_text,
     checked_role,
@@ -129,10 +130,10 @@ class Session:
             message_id=new_id() if message_id is None else checked_id(message_id, "message_id"),
             role=checked_role(role),
             content=None if content is None else checked_content(content, limit),
-            name=checked_optional_text(name, "name"),
-            refusal=checked_optional_text(refusal, "refusal"),
-            tool_calls=checked_tool_calls(tool_calls),
-            function_call=None if function_call is None else checked_function(function_call, "function_call"),
+            name=checked_name(name),
+            refusal=checked_optional_text(refusal, "refusal", limit),
+            tool_calls=checked_tool_calls(tool_calls, limit),
+            function_call=None if function_call is None else checked_function(function_call, "function_call", limit),
         )
         _check_message(command)
         await self._execute(command)

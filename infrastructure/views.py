@@ -59,13 +59,8 @@ class Views:
         return self._evolved(state, version, await self._store.read(state.session_id, after=version))
 
     async def _head(self, session_id: UUID) -> SessionHead | None:
-        head = await self._cache.get_head(session_id) or await self._store.load_head(session_id)
-        if head is None:
-            return None
-        try:
-            return SessionHead.from_json(head)
-        except ValueError:
-            return None
+        cached = _parsed_head(await self._cache.get_head(session_id), session_id)
+        return cached or _parsed_head(await self._store.load_head(session_id), session_id)
 
     @staticmethod
     def _evolved(state: SessionState, version: int, tail: list[RecordedEvent]) -> tuple[SessionState, int]:
@@ -103,3 +98,13 @@ class Views:
             self._background.spawn(self._cache.put(projector, cached_at))
         if fresh >= TAIL_TO_KEEP or projector.closed_turns > closed:
             self._background.spawn(self._store.keep(projector))
+
+
+def _parsed_head(head: bytes | None, session_id: UUID) -> SessionHead | None:
+    if head is None:
+        return None
+    try:
+        parsed = SessionHead.from_json(head)
+    except ValueError:
+        return None
+    return parsed if parsed.session_id == session_id else None

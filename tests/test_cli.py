@@ -13,7 +13,6 @@ from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
-from uuid import uuid4
 
 import psycopg
 import pytest
@@ -305,13 +304,13 @@ def test_record_reads_captured_server_sent_events_from_stdin(run: Run) -> None:
 
 
 def test_record_takes_owner_and_title_for_a_new_session_only(run: Run) -> None:
-    done = run("record", str(STREAMS / "plain-text.jsonl"), "--session", str(uuid4()), "--title", "x")
+    done = run("record", str(STREAMS / "plain-text.jsonl"), "--session", "00000000-0000-4000-8000-000000000000", "--title", "x")
     assert done.exit_code == 2
     assert "--user and --title are for a new session" in done.stderr
 
 
 def test_record_into_an_unknown_session_is_refused(run: Run) -> None:
-    done = run("record", str(STREAMS / "plain-text.jsonl"), "--session", str(uuid4()))
+    done = run("record", str(STREAMS / "plain-text.jsonl"), "--session", "00000000-0000-4000-8000-000000000000")
     assert (done.exit_code, done.stdout) == (1, "")
 
 
@@ -319,7 +318,7 @@ def test_record_into_an_unknown_session_is_refused(run: Run) -> None:
 
 
 @pytest.mark.parametrize("command", ["show", "events", "prompt"])
-@pytest.mark.parametrize("session_id", ["nonsense", str(uuid4())])
+@pytest.mark.parametrize("session_id", ["nonsense", "00000000-0000-4000-8000-000000000000"])
 def test_an_unknown_session_is_one_line_and_a_hint(run: Run, command: str, session_id: str) -> None:
     done = run(command, session_id)
     assert (done.exit_code, done.stdout) == (1, "")

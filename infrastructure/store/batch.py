@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime
-from typing import TYPE_CHECKING
+from typing import Any, Protocol
 from uuid import UUID
 
 from turnlog.domain.errors import StoreError
-
-if TYPE_CHECKING:
-    from eventsourcing.persistence import StoredEvent
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +37,7 @@ class PositionTakenError(StoreError):
 
 
 class Lane:
-    """See the module. Only the writer thread breaks it."""
+    """A run of appends that were decided one on top of the other (see `writer`). Only the writer thread breaks it."""
 
     __slots__ = ("broken",)
 
@@ -49,23 +45,32 @@ class Lane:
         self.broken: StoreError | None = None
 
 
-Settle = Callable[["Append", StoreError | None], None]
+class Owner(Protocol):
+    """Who handed an append over."""
+
+    def settled(self, append: Append, error: StoreError | None) -> None:
+        """Called on the loop, once: stored, or failed with this error."""
 
 
-@dataclass(slots=True, eq=False)
+Row = tuple[str, bytes]
+"""The topic and the body of an event."""
+
+
 class Append:
-    """Events of one session that are stored together or not at all. `settle` is called on the loop, once."""
+    """Events of one session that are stored together or not at all, from `position` on.
 
-    lane: Lane
-    events: Sequence[StoredEvent]
-    settle: Settle
-    session: SessionRow | None = None
-    keys: tuple[KeyRow, ...] = ()
-    size: int = field(init=False)
+    One is made for every delta: plain slots, and no event, keep the garbage collector out of the hot path.
+    """
 
-    def __post_init__(self) -> None:
-        self.size = sum(len(event.state) for event in self.events)
+    __slots__ = ("entry", "keys", "lane", "owner", "position", "rows", "session", "session_id", "size")
 
-    @property
-    def session_id(self) -> UUID:
-        return self.events[0].originator_id  # type: ignore[return-value]
+    def __init__(self, owner: Owner, entry: Any, lane: Lane, session_id: UUID, position: int, rows: list[Row]) -> None:
+        self.owner = owner
+        self.entry = entry
+        self.lane = lane
+        self.session_id = session_id
+        self.position = position
+        self.rows = rows
+        self.session: SessionRow | None = None
+        self.keys: list[KeyRow] | None = None
+        self.size = sum([len(body) for _, body in rows])

@@ -2,8 +2,15 @@
 
 from __future__ import annotations
 
+import os
+import socket
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from typing import Any
 
+import psycopg
 from eventsourcing.postgres import ConnectionPool, PostgresDatastore
 from psycopg import Connection, ProgrammingError
 from psycopg.conninfo import conninfo_to_dict
@@ -13,7 +20,8 @@ from turnlog.domain.errors import InvalidInputError
 
 
 class UrlDatastore(PostgresDatastore):
-    """As the library's, but all of libpq's options (sslmode, options, several hosts, ...) can be in the URL."""
+    """As the library's, but all of libpq's options (sslmode, options, several hosts, ...) can be in the URL, and a
+    server that accepts connections and then says nothing more is given up on after `timeout` seconds."""
 
     def __init__(self, url: str, *, schema: str, pool_size: int, timeout: float) -> None:
         super().__init__(dbname="", host="", port="", user="", password="", schema=schema)
@@ -28,6 +36,64 @@ class UrlDatastore(PostgresDatastore):
             timeout=timeout,
             reconnect_timeout=timeout,
         )
+        self._watchdog = Watchdog(timeout)
+
+    @contextmanager
+    def get_connection(self) -> Iterator[Connection[DictRow]]:
+        """A connection of the pool, for one transaction or statement. Raises the library's PersistenceErrors."""
+        with super().get_connection() as connection, self._watchdog.watching(connection):
+            yield connection
+
+    def close(self) -> None:
+        """Ends the connections."""
+        super().close()
+        # The library's __del__ calls this also for an object whose __init__ has failed.
+        if hasattr(self, "_watchdog"):
+            self._watchdog.close()
+
+
+class Watchdog:
+    """Shuts the socket of a connection that has been in use for longer than `seconds`.
+
+    libpq has no time-out for an answer, and a frozen server keeps the kernel's keepalives happy: without this, the
+    writer and everybody behind it would wait for ever. Shutting the socket makes libpq raise OperationalError.
+    """
+
+    def __init__(self, seconds: float) -> None:
+        self._seconds = seconds
+        self._busy: dict[int, tuple[float, Connection[Any]]] = {}
+        self._closed = threading.Event()
+        self._thread: threading.Thread | None = None
+
+    @contextmanager
+    def watching(self, connection: Connection[Any]) -> Iterator[None]:
+        """Watches the connection while the block runs."""
+        if self._thread is None:
+            self._thread = threading.Thread(target=self._watch, name="turnlog-watchdog", daemon=True)
+            self._thread.start()
+        self._busy[id(connection)] = (time.monotonic() + self._seconds, connection)
+        try:
+            yield
+        finally:
+            self._busy.pop(id(connection), None)
+
+    def close(self) -> None:
+        """Ends the watching."""
+        self._closed.set()
+
+    def _watch(self) -> None:
+        while not self._closed.wait(self._seconds / 10):
+            now = time.monotonic()
+            for key, (deadline, connection) in list(self._busy.items()):
+                if now > deadline and key in self._busy:
+                    self._busy.pop(key, None)
+                    _shut(connection)
+
+
+def _shut(connection: Connection[Any]) -> None:
+    # A copy of the descriptor: closing the socket object must not close the connection's own.
+    with suppress(OSError, psycopg.Error), socket.socket(fileno=os.dup(connection.fileno())) as copy:
+        copy.shutdown(socket.SHUT_RDWR)
 
 
 def check_url(url: str) -> None:

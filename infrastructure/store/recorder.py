@@ -12,18 +12,19 @@ ids appear in order), NOTIFY, and all reading. What is its own:
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from struct import Struct
 from typing import Any
+from uuid import UUID
 
 import psycopg
 from eventsourcing.persistence import StoredEvent
 from eventsourcing.postgres import PostgresApplicationRecorder, PostgresDatastore
-from psycopg import Connection
-from psycopg.rows import DictRow, tuple_row
+from psycopg import Connection, Cursor
+from psycopg.rows import tuple_row
 from psycopg.sql import Composed
 
-from turnlog.infrastructure.store.batch import KeyRow, SessionRow
+from turnlog.infrastructure.store.batch import Append, KeyRow, SessionRow
 from turnlog.infrastructure.store.statements import EVENTS_TABLE, Statements
 
 _COPY_HEADER = b"PGCOPY\n\xff\r\n\0" + bytes(8)
@@ -49,13 +50,12 @@ class CopyRecorder(PostgresApplicationRecorder):
             cursor.execute("set local client_min_messages = warning")
             cursor.execute(self.statements.create(), prepare=False)
 
-    def insert_events(
-        self,
-        stored_events: Sequence[StoredEvent],
-        *,
-        sessions: Sequence[SessionRow] = (),
-        keys: Sequence[KeyRow] = (),
-        **_: Any,
+    def insert_events(self, stored_events: Sequence[StoredEvent], **_: Any) -> Sequence[int]:
+        """The library's way in: as `append`, for rows alone."""
+        return self._insert([(_id(row), row.originator_version, row.topic, row.state) for row in stored_events], (), ())
+
+    def append(
+        self, appends: Iterable[Append], sessions: Sequence[SessionRow] = (), keys: Sequence[KeyRow] = ()
     ) -> Sequence[int]:
         """Inserts all rows in one transaction, or none.
 
@@ -63,55 +63,57 @@ class CopyRecorder(PostgresApplicationRecorder):
         OperationalError or InterfaceError where the outcome is not known, and another PersistenceError where
         Postgres refuses the rows.
         """
-        if not stored_events:
+        rows: list[_Row] = []
+        for append in appends:
+            session_id, position = append.session_id.bytes, append.position
+            for topic, body in append.rows:
+                rows.append((session_id, position, topic, body))
+                position += 1
+        return self._insert(rows, sessions, keys)
+
+    def _insert(self, rows: Sequence[_Row], sessions: Sequence[SessionRow], keys: Sequence[KeyRow]) -> Sequence[int]:
+        if not rows:
             return []
-        with self.datastore.get_connection() as connection:
+        with self.datastore.get_connection() as connection, connection.cursor(row_factory=tuple_row) as cursor:
             try:
-                return self._insert(connection, stored_events, sessions, keys)
+                first = self._begin(cursor) + 1
+                with cursor.copy(self.statements["copy_events"]) as copy:
+                    copy.write(self._packed(rows, first))
+                self._upsert(cursor, sessions, keys)
+                cursor.execute(self.statements["commit_append"], prepare=False)
             except BaseException:
                 _roll_back(connection)
                 raise
+        return list(range(first, first + len(rows)))
 
-    def _insert(
-        self,
-        connection: Connection[DictRow],
-        stored_events: Sequence[StoredEvent],
-        sessions: Sequence[SessionRow],
-        keys: Sequence[KeyRow],
-    ) -> Sequence[int]:
-        with connection.cursor(row_factory=tuple_row) as cursor:
-            cursor.execute(self.statements["begin_append"], prepare=False)
-            while cursor.nextset():
-                pass
-            row = cursor.fetchone()
-            first = (row[0] if row else 0) + 1
-            with cursor.copy(self.statements["copy_events"]) as copy:
-                copy.write(self._packed(stored_events, first))
-            if sessions:
-                columns = [[getattr(session, name) for session in sessions] for name in SessionRow.__slots__]
-                cursor.execute(self.statements["upsert_sessions"], columns)
-            if keys:
-                ids, names, values = (
-                    [row.session_id for row in keys],
-                    [row.key for row in keys],
-                    [row.value for row in keys],
-                )
-                cursor.execute(self.statements["upsert_keys"], (ids, names, values))
-            cursor.execute(self.statements["commit_append"], prepare=False)
-        return list(range(first, first + len(stored_events)))
+    def _begin(self, cursor: Cursor[Any]) -> int:
+        """Begins the transaction, takes the lock, and returns the last notification id."""
+        cursor.execute(self.statements["begin_append"], prepare=False)
+        while cursor.nextset():
+            pass
+        row = cursor.fetchone()
+        return row[0] if row else 0
 
-    def _packed(self, stored_events: Sequence[StoredEvent], notification_id: int) -> bytes:
+    def _upsert(self, cursor: Cursor[Any], sessions: Sequence[SessionRow], keys: Sequence[KeyRow]) -> None:
+        for statement, row_type, rows in (("upsert_sessions", SessionRow, sessions), ("upsert_keys", KeyRow, keys)):
+            if rows:
+                columns = [[getattr(row, name) for row in rows] for name in row_type.__slots__]
+                cursor.execute(self.statements[statement], columns)
+
+    def _packed(self, rows: Sequence[_Row], notification_id: int) -> bytes:
         """The rows in COPY's binary format (postgresql.org/docs/current/sql-copy.html, "Binary Format")."""
         parts = [_COPY_HEADER]
-        add, start, length, end = parts.append, _ROW_START.pack, _LENGTH.pack, _ROW_END.pack
-        for event in stored_events:
-            add(start(5, 16, event.originator_id.bytes, 8, event.originator_version))  # type: ignore[union-attr]
-            add(self._topics.get(event.topic) or self._packed_topic(event.topic))
-            add(length(len(event.state)))
-            add(event.state)
-            add(end(8, notification_id))
+        start, length, end, topics = _ROW_START.pack, _LENGTH.pack, _ROW_END.pack, self._topics
+        for session_id, position, topic, body in rows:
+            parts += (
+                start(5, 16, session_id, 8, position),
+                topics.get(topic) or self._packed_topic(topic),
+                length(len(body)),
+                body,
+                end(8, notification_id),
+            )
             notification_id += 1
-        add(_COPY_TRAILER)
+        parts.append(_COPY_TRAILER)
         return b"".join(parts)
 
     def _packed_topic(self, topic: str) -> bytes:
@@ -130,6 +132,14 @@ class CopyRecorder(PostgresApplicationRecorder):
         with self.datastore.transaction(commit=True) as cursor:
             for statement, params in statements:
                 cursor.execute(statement, params)
+
+
+_Row = tuple[bytes, int, str, bytes]
+"""session id, position, topic, body"""
+
+
+def _id(stored_event: StoredEvent) -> bytes:
+    return UUID(str(stored_event.originator_id)).bytes
 
 
 def _roll_back(connection: Connection[Any]) -> None:

@@ -95,7 +95,7 @@ class GroupWriter:
         if not self._gathered:
             self._loop.call_soon(self._hand_over)
         self._gathered.append(append)
-        self._events += len(append.events)
+        self._events += len(append.rows)
         self._bytes += append.size
 
     def _hand_over(self) -> None:
@@ -114,9 +114,9 @@ class GroupWriter:
 
     def _settle(self, outcomes: Sequence[tuple[Append, StoreError | None]]) -> None:
         for append, error in outcomes:
-            self._events -= len(append.events)
+            self._events -= len(append.rows)
             self._bytes -= append.size
-            append.settle(append, error)
+            append.owner.settled(append, error)
         while self._waiting and not self.is_full:
             waiter = self._waiting.popleft()
             if not waiter.done():
@@ -149,7 +149,7 @@ class GroupWriter:
             while self._queue and events < MAX_BATCH_EVENTS and size < MAX_BATCH_BYTES:
                 append = self._queue.popleft()
                 batch.append(append)
-                events += len(append.events)
+                events += len(append.rows)
                 size += append.size
         return batch
 
@@ -176,9 +176,9 @@ class GroupWriter:
 
     def _insert(self, batch: list[Append]) -> None:
         sessions = {append.session.session_id: append.session for append in batch if append.session}
-        keys = {(row.session_id, row.key): row for append in batch for row in append.keys}
-        self._recorder.insert_events(
-            [event for append in batch for event in append.events],
+        keys = {(row.session_id, row.key): row for append in batch if append.keys for row in append.keys}
+        self._recorder.append(
+            batch,
             # In one order everywhere, so that two processes never wait for each other's rows.
             sessions=[sessions[session_id] for session_id in sorted(sessions)],
             keys=[keys[key] for key in sorted(keys)],
@@ -186,7 +186,7 @@ class GroupWriter:
         self.statistics.commits += 1
 
     def _stored(self, batch: list[Append], outcomes: list[tuple[Append, StoreError | None]]) -> None:
-        self.statistics.events += sum(len(append.events) for append in batch)
+        self.statistics.events += sum(len(append.rows) for append in batch)
         outcomes.extend((append, None) for append in batch)
 
     def _fail(
@@ -214,8 +214,8 @@ class GroupWriter:
         rest: list[Append] = []
         for append in batch:
             found = stored.get(append.session_id, {})
-            there = [found.get(event.originator_version) for event in append.events]
-            if there == [(event.topic, event.state) for event in append.events]:
+            there = [found.get(append.position + offset) for offset in range(len(append.rows))]
+            if there == append.rows:
                 # The commit had gone through and only its answer was lost.
                 self._stored([append], outcomes)
             elif any(there):
@@ -226,8 +226,8 @@ class GroupWriter:
 
     def _stored_at(self, batch: list[Append]) -> dict[UUID, dict[int, tuple[str, bytes]]]:
         ids = [append.session_id for append in batch]
-        firsts = [append.events[0].originator_version for append in batch]
-        lasts = [append.events[-1].originator_version for append in batch]
+        firsts = [append.position for append in batch]
+        lasts = [append.position + len(append.rows) - 1 for append in batch]
         stored: dict[UUID, dict[int, tuple[str, bytes]]] = defaultdict(dict)
         for session_id, version, topic, state in self._recorder.fetch("stored_at", ids, firsts, lasts):
             stored[session_id][version] = (topic, state)
