@@ -8,7 +8,7 @@ from uuid import UUID
 
 from turnlog.domain.errors import InvalidInputError
 from turnlog.domain.events import Content, FunctionCall, ResultStatus, Role, ToolCall
-from turnlog.domain.values import JsonObject, json_copy
+from turnlog.domain.values import JsonObject, is_unicode, json_copy
 
 MAX_ID_LENGTH = 255
 MAX_TITLE_LENGTH = 1_000
@@ -23,7 +23,7 @@ def checked_id(value: Any, field: str) -> str:
         raise InvalidInputError(field, "must not be empty")
     if len(value) > MAX_ID_LENGTH:
         raise InvalidInputError(field, f"has {len(value)} characters, at most {MAX_ID_LENGTH} are allowed")
-    if "\0" in value or not _is_unicode(value):
+    if "\0" in value or not is_unicode(value):
         raise InvalidInputError(field, "must not hold NUL or lone surrogates")
     return value
 
@@ -129,8 +129,11 @@ def checked_range(value: Any, field: str, low: int, high: int) -> int:
 
 
 def checked_name(value: Any, field: str = "name") -> str | None:
-    """A name that a provider would take, or None."""
-    return None if value is None else checked_id(value, field)
+    """A name that is not empty, or None."""
+    name = checked_optional_text(value, field)
+    if name is not None and not 0 < len(name) <= MAX_ID_LENGTH:
+        raise InvalidInputError(field, f"must have 1 to {MAX_ID_LENGTH} characters")
+    return name
 
 
 def checked_tool_calls(value: Any, limit: int) -> tuple[ToolCall, ...]:
@@ -156,11 +159,3 @@ def checked_function(value: Any, field: str, limit: int) -> FunctionCall:
         name=checked_text(function.get("name"), f"{field}.name"),
         arguments="" if arguments is None else checked_text(arguments, f"{field}.arguments", limit),
     )
-
-
-def _is_unicode(text: str) -> bool:
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return False
-    return True

@@ -116,7 +116,18 @@ def json_copy(value: Any, field: str, depth: int = 0) -> Any:
 def _json_key(key: Any, field: str) -> str:
     if not isinstance(key, str):
         raise InvalidInputError(field, f"key {key!r} is not a string")
+    if not is_unicode(key):
+        raise InvalidInputError(field, f"key {key!r} holds a lone surrogate")
     return key
+
+
+def is_unicode(text: str) -> bool:
+    """Whether `text` can be encoded: that it holds no lone surrogate."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def fingerprint(*parts: Any) -> str:

@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
@@ -109,7 +110,7 @@ class Aggregate:
         """Catches up with what other processes have appended. Raises StoreError."""
         if self._entries:
             # Once these are stored it is proved that nothing had come in between.
-            await self.flush()
+            await self.submit()
         else:
             self._lane = None
             await self.ready()
@@ -140,10 +141,10 @@ class Aggregate:
         return entry.done
 
     async def flush(self) -> None:
-        """Waits until all that is on its way is stored or has failed. Raises StoreError when that cannot be found
-        out."""
+        """Waits until all that is on its way is stored or has failed. That it failed is for its own caller to hear."""
         if self._entries:
-            await self.submit()
+            with suppress(TurnlogError):
+                await self.submit()
 
     # Deciding
 

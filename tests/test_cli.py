@@ -27,6 +27,7 @@ from turnlog.infrastructure.cli.output import Screen, printable
 from turnlog.infrastructure.cli.times import ago
 
 STREAMS = Path(__file__).with_name("data") / "streams"
+NOBODYS = "00000000-0000-4000-8000-000000000000"
 NOBODY_LISTENS = "postgresql://u:secret@127.0.0.1:1/x"
 NO_REDIS = "redis://:secret@127.0.0.1:1/0"
 
@@ -304,13 +305,13 @@ def test_record_reads_captured_server_sent_events_from_stdin(run: Run) -> None:
 
 
 def test_record_takes_owner_and_title_for_a_new_session_only(run: Run) -> None:
-    done = run("record", str(STREAMS / "plain-text.jsonl"), "--session", "00000000-0000-4000-8000-000000000000", "--title", "x")
+    done = run("record", str(STREAMS / "plain-text.jsonl"), "--session", NOBODYS, "--title", "x")
     assert done.exit_code == 2
     assert "--user and --title are for a new session" in done.stderr
 
 
 def test_record_into_an_unknown_session_is_refused(run: Run) -> None:
-    done = run("record", str(STREAMS / "plain-text.jsonl"), "--session", "00000000-0000-4000-8000-000000000000")
+    done = run("record", str(STREAMS / "plain-text.jsonl"), "--session", NOBODYS)
     assert (done.exit_code, done.stdout) == (1, "")
 
 
@@ -318,7 +319,7 @@ def test_record_into_an_unknown_session_is_refused(run: Run) -> None:
 
 
 @pytest.mark.parametrize("command", ["show", "events", "prompt"])
-@pytest.mark.parametrize("session_id", ["nonsense", "00000000-0000-4000-8000-000000000000"])
+@pytest.mark.parametrize("session_id", ["nonsense", NOBODYS])
 def test_an_unknown_session_is_one_line_and_a_hint(run: Run, command: str, session_id: str) -> None:
     done = run(command, session_id)
     assert (done.exit_code, done.stdout) == (1, "")

@@ -747,14 +747,14 @@ async def test_another_call_under_the_id_of_a_call_of_the_step_is_refused(
     assert [call.arguments for call in step.message.tool_calls] == ['{"q": 1}', other[1]]
 
 
-async def test_a_whole_call_that_had_come_in_fragments_is_known_again(log: SessionLog, session: Session) -> None:
+async def test_a_whole_call_that_had_come_in_fragments_is_taken_for_the_same(log: SessionLog, session: Session) -> None:
     async with session.completion() as completion:
         for arguments in ('{"q"', ": 1}"):
             await completion.tool_call_delta(0, id="call-1", name="search", arguments=arguments)
         async with nothing_stored(log):
             await completion.tool_call("call-1", "search", '{"q": 1}')
             with pytest.raises(ToolCallConflictError):
-                await completion.tool_call("call-1", "search", '{"q": 2}')
+                await completion.tool_call("call-1", "create", '{"q": 1}')
         await completion.finish("tool_calls")
 
 

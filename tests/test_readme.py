@@ -208,7 +208,7 @@ def test_every_file_that_a_page_names_is_there(page: Path) -> None:
 
 @each_page
 def test_every_member_of_a_class_that_a_page_names_is_there(page: Path) -> None:
-    named = set(re.findall(r"`([A-Z]+[a-z]\w*)\.(\w+)(?:\(.*?\))?`", page.read_text("utf-8")))
+    named = set(re.findall(r"\b([A-Z]+[a-z]\w*)\.([a-z_]\w*)", page.read_text("utf-8")))
     assert {f"{owner}.{member}" for owner, member in named if not is_member(owner, member)} == set()
 
 
