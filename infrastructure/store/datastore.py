@@ -36,6 +36,7 @@ class UrlDatastore(PostgresDatastore):
             timeout=timeout,
             reconnect_timeout=timeout,
         )
+        self._url = url
         self._watchdog = Watchdog(timeout)
 
     @contextmanager
@@ -43,6 +44,14 @@ class UrlDatastore(PostgresDatastore):
         """A connection of the pool, for one transaction or statement. Raises the library's PersistenceErrors."""
         with super().get_connection() as connection, self._watchdog.watching(connection):
             yield connection
+
+    def why(self, error: Exception) -> str:
+        """Why there is no connection, in libpq's words: the pool only says that it waited in vain."""
+        try:
+            psycopg.connect(self._url, connect_timeout=2).close()
+        except psycopg.Error as reason:
+            return str(reason).strip()
+        return str(error)
 
     def close(self) -> None:
         """Ends the connections."""

@@ -194,7 +194,7 @@ class EventStore:
                 return function(*args)
             except (OperationalError, InterfaceError) as error:
                 if time.monotonic() >= deadline:
-                    raise StoreUnavailableError(f"Postgres: {error}") from error
+                    raise StoreUnavailableError(f"Postgres: {self._datastore.why(error)}") from error
                 time.sleep(0.05)
             except PersistenceError as error:
                 raise StoreError(f"Postgres: {error}") from error
