@@ -108,6 +108,9 @@ class Aggregate:
 
     async def refresh(self) -> None:
         """Catches up with what other processes have appended. Raises StoreError."""
+        if self._catching_up is not None:
+            # It may have read before that which the caller wants to know of was stored.
+            await asyncio.wait([self._catching_up])
         if self._entries:
             # Once these are stored it is proved that nothing had come in between.
             await self.submit()

@@ -245,3 +245,16 @@ async def test_events_come_in_order_from_any_position(talk: Session) -> None:
 
     assert everything == list(range(1, everything[-1] + 1))
     assert [event.position async for event in talk.events(after=10)] == everything[10:]
+
+
+async def test_a_session_of_more_events_than_one_query_takes_is_read_whole(
+    log: SessionLog, session: Session, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("turnlog.infrastructure.store.store.PAGE_OF_EVENTS", 10)
+    for number in range(35):
+        await session.say(str(number))
+
+    store = log._context.store
+    assert [event.position for event in await store.read(session.id)] == list(range(1, 37))
+    assert [event.position for event in await store.read(session.id, after=5, limit=20)] == list(range(6, 26))
+    assert [event.position for event in await store.read(session.id, upto=20)] == list(range(1, 21))

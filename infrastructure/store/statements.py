@@ -10,7 +10,8 @@ from psycopg.sql import SQL, Composed, Identifier, Literal
 
 EVENTS_TABLE = "turnlog_events"
 SCHEMA_VERSION = 1
-LOCK_TIMEOUT_MS = 10_000
+LOCK_TIMEOUT_MS = 4_000
+"""Below the default time that a connection may take for an answer: Postgres says why, the watchdog cannot."""
 
 _NAME = re.compile(r"^-- name: (\w+)$", re.MULTILINE)
 

@@ -30,6 +30,7 @@ T = TypeVar("T")
 READ_THREADS = 4
 MAX_POSITION = 2**62
 PAGE_OF_EVENTS = 10_000
+"""So many events are read at once, so that no one query of a long session takes longer than a connection may."""
 
 
 class EventStore:
@@ -93,7 +94,13 @@ class EventStore:
         self, session_id: UUID, after: int = 0, upto: int = MAX_POSITION, limit: int = MAX_POSITION
     ) -> list[RecordedEvent]:
         """The session's events at positions after < position <= upto, in order, at most `limit`."""
-        return await self._run(self._read, session_id, after, upto, limit)
+        events: list[RecordedEvent] = []
+        while page := await self._run(self._read, session_id, after, upto, min(limit - len(events), PAGE_OF_EVENTS)):
+            events += page
+            after = page[-1].position
+            if len(page) < PAGE_OF_EVENTS:
+                break
+        return events
 
     def _read(self, session_id: UUID, after: int, upto: int, limit: int) -> list[RecordedEvent]:
         event = self.mapper.event
