@@ -75,33 +75,33 @@ class BeginCompletion:
 
 
 @dataclass(frozen=True, slots=True)
-class AppendText:
+class StepAppend:
+    """Goes into an open step."""
+
     at: datetime
     step_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class AppendText(StepAppend):
     text: str
 
 
 @dataclass(frozen=True, slots=True)
-class AppendRefusal:
-    at: datetime
-    step_id: str
+class AppendRefusal(StepAppend):
     text: str
 
 
 @dataclass(frozen=True, slots=True)
-class AppendReasoning:
-    at: datetime
-    step_id: str
+class AppendReasoning(StepAppend):
     text: str
     details: tuple[JsonObject, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
-class AppendToolCall:
+class AppendToolCall(StepAppend):
     """A fragment. The first of an index opens the call; id and name may come or go on later."""
 
-    at: datetime
-    step_id: str
     index: int
     id: str = ""
     name: str = ""
@@ -109,18 +109,14 @@ class AppendToolCall:
 
 
 @dataclass(frozen=True, slots=True)
-class AppendWholeToolCall:
+class AppendWholeToolCall(StepAppend):
     """A complete call. The same call again changes nothing."""
 
-    at: datetime
-    step_id: str
     call: ToolCall
 
 
 @dataclass(frozen=True, slots=True)
-class AppendFunctionCall:
-    at: datetime
-    step_id: str
+class AppendFunctionCall(StepAppend):
     name: str = ""
     arguments: str = ""
 
@@ -156,9 +152,9 @@ class DeleteSession:
     at: datetime
 
 
-StepAppend = AppendText | AppendRefusal | AppendReasoning | AppendToolCall | AppendWholeToolCall | AppendFunctionCall
+AnyStepAppend = AppendText | AppendRefusal | AppendReasoning | AppendToolCall | AppendWholeToolCall | AppendFunctionCall
 Command = (
-    StepAppend
+    AnyStepAppend
     | StartSession
     | AssignOwner
     | SetTitle

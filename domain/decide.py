@@ -10,6 +10,7 @@ from typing import assert_never
 from turnlog.domain.commands import (
     AddMessage,
     AddToolResult,
+    AnyStepAppend,
     AppendFunctionCall,
     AppendReasoning,
     AppendRefusal,
@@ -72,12 +73,14 @@ def decide(state: SessionState, command: Command) -> Events:
     Raises SessionNotFoundError where there is no session (any more), and the StepError, ToolResultError or session
     error that says why the command is refused.
     """
-    if isinstance(command, StartSession):
-        return _start(state, command)
     if not isinstance(state, Active):
+        if isinstance(command, StartSession):
+            return _start(state, command)
         raise SessionNotFoundError(state.session_id)
     if isinstance(command, StepAppend):
         return _append(state, command)
+    if isinstance(command, StartSession):
+        return _start(state, command)
     return _decide_active(state, command)
 
 
@@ -90,7 +93,7 @@ def _start(state: SessionState, command: StartSession) -> Events:
     raise SessionExistsError(f"session_id: {state.session_id} is taken")
 
 
-def _append(state: Active, command: StepAppend) -> Events:
+def _append(state: Active, command: AnyStepAppend) -> Events:
     step = state.open_steps.get(command.step_id)
     if step is None:
         raise StepClosedError(command.step_id)

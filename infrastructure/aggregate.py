@@ -13,7 +13,7 @@ from collections import deque
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import replace
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 from uuid import UUID
 
@@ -38,7 +38,7 @@ from turnlog.domain.events import (
 from turnlog.domain.evolve import evolve, result_fingerprint
 from turnlog.domain.state import Active, Deleted, SessionState, initial_state
 from turnlog.infrastructure.keys import message_key, result_key
-from turnlog.infrastructure.store.batch import Append, KeyRow, Lane, PositionTakenError, Row, SessionRow
+from turnlog.infrastructure.store.batch import Append, KeyRow, Lane, PositionTakenError, SessionRow
 from turnlog.infrastructure.views import Views
 
 if TYPE_CHECKING:
@@ -52,20 +52,28 @@ LIST_TOUCH = timedelta(seconds=1)
 _QUIET_EVENTS = (TextDelta, ReasoningDelta, RefusalDelta, ToolCallArgumentsDelta, FunctionCallDelta)
 
 
-class _Entry:
-    """Commands on their way: decided together, stored together."""
+class _Entry(Append):
+    """Commands on their way: decided together, stored together. One attempt; the next one is another object, for
+    the writer may still hold this one."""
 
-    __slots__ = ("attempts", "commands", "count", "done", "lane", "state", "stored", "version")
+    __slots__ = ("attempts", "commands", "done", "state", "stored", "version")
 
-    def __init__(self, commands: tuple[Command, ...], done: asyncio.Future[int]) -> None:
+    owner: Aggregate
+
+    def __init__(self, owner: Aggregate, commands: tuple[Command, ...], done: asyncio.Future[int]) -> None:
+        super().__init__(owner, owner.session_id)
         self.commands = commands
         self.done = done
-        self.count = 0
-        self.attempts = 0
-        self.lane: Lane | None = None
+        self.attempts = 1
         self.stored = False
         self.state: SessionState | None = None
         self.version = 0
+
+    def again(self) -> _Entry:
+        """The same, undecided."""
+        next_one = _Entry(self.owner, self.commands, self.done)
+        next_one.attempts = self.attempts + 1
+        return next_one
 
 
 class Aggregate:
@@ -82,7 +90,8 @@ class Aggregate:
         self._lane: Lane | None = None
         self._entries: deque[_Entry] = deque()
         self._catching_up: asyncio.Task[None] | None = None
-        self._touched: datetime | None = None
+        self._next_touch = datetime.min.replace(tzinfo=UTC)
+        self._loop = asyncio.get_running_loop()
 
     async def execute(self, *commands: Command) -> int:
         """Decides the commands as one append and waits until it is stored. Returns the number of its events: none if
@@ -134,13 +143,14 @@ class Aggregate:
 
         What `decide` refuses is in the future too. Appends are decided and stored in the order of the calls.
         """
-        entry = _Entry(commands, asyncio.get_running_loop().create_future())
+        entry = _Entry(self, commands, self._loop.create_future())
         self._entries.append(entry)
         if self._lane is None:
             self._catch_up()
         else:
             self._decide(entry, self._lane)
-            self._resolve()
+            if entry.stored:
+                self._resolve()
         return entry.done
 
     async def flush(self) -> None:
@@ -154,39 +164,36 @@ class Aggregate:
     def _decide(self, entry: _Entry, lane: Lane) -> None:
         """Decides the entry on the state as it will be, and hands it over. A refusal is the entry's alone."""
         try:
-            append, state = self._decided(entry, lane)
-            if append is not None:
-                self._writer.put(append)
+            state = self._decided(entry)
+            entry.lane = lane
+            if entry.rows:
+                self._writer.put(entry)
+            else:
+                entry.stored = True
         except Exception as error:  # noqa: BLE001 whatever it is, those behind it must not wait for ever
             self._entries.remove(entry)
             _fail(entry, error)
             return
-        entry.lane, entry.attempts = lane, entry.attempts + 1
-        entry.count = len(append.rows) if append else 0
-        entry.stored = append is None
         entry.state = self.state = state
         entry.version = self.version = self.version + entry.count
 
-    def _decided(self, entry: _Entry, lane: Lane) -> tuple[Append | None, SessionState]:
-        state, rows = self.state, list[Row]()
-        keys: list[KeyRow] = []
-        quiet, at = True, None
+    def _decided(self, entry: _Entry) -> SessionState:
+        state, at, quiet = self.state, None, True
         for command in entry.commands:
             for event in decide(state, command):
-                state = evolve(state, event)
-                rows.append((event.topic, event.to_json()))
-                at = event.at
+                state, at, body = evolve(state, event), event.at, event.to_json()
+                entry.rows += (event.topic, body)
+                entry.size += len(body)
+                entry.count += 1
                 if not isinstance(event, _QUIET_EVENTS):
                     quiet = False
-                    keys += _keys(self.session_id, event)
-        if at is None:
-            return None, state
-        append = Append(self, entry, lane, self.session_id, self.version + 1, rows)
-        append.keys = keys
-        if not quiet or self._touched is None or at - self._touched >= LIST_TOUCH:
-            self._touched = at
-            append.session = self._line(state, at, self.version + len(rows))
-        return append, state
+                    entry.keys += _keys(self.session_id, event)
+        if at is not None:
+            entry.position = self.version + 1
+            if not quiet or at >= self._next_touch:
+                self._next_touch = at + LIST_TOUCH
+                entry.session = self._line(state, at, self.version + entry.count)
+        return state
 
     def _line(self, state: SessionState, at: datetime, version: int) -> SessionRow | None:
         known = state if isinstance(state, Active) else self.state
@@ -214,18 +221,16 @@ class Aggregate:
 
     # What became of it
 
-    def settled(self, append: Append, error: StoreError | None) -> None:
+    def settled(self, append: _Entry, error: StoreError | None) -> None:
         """Called by the writer, on the loop, once for each append."""
-        entry: _Entry = append.entry
-        if entry.lane is not append.lane:
-            return  # decided again since, on another lane
         if error is None:
-            entry.stored = True
+            append.stored = True
             self._resolve()
-        elif entry in self._entries:
-            self._not_stored(entry, append.lane, error)
+        elif append in self._entries:  # else it was given up, or is being tried again
+            self._not_stored(append, error)
 
-    def _not_stored(self, entry: _Entry, lane: Lane, error: StoreError) -> None:
+    def _not_stored(self, entry: _Entry, error: StoreError) -> None:
+        lane = entry.lane
         if self._lane is lane:
             self._lane = None
         if isinstance(error, PositionTakenError) and entry.attempts < MAX_ATTEMPTS:
@@ -268,6 +273,7 @@ class Aggregate:
             self._catching_up = None
         self._stored = self.state, self.version = state, version
         self._lane = lane = Lane()
+        self._entries = deque(entry.again() for entry in self._entries)
         for entry in list(self._entries):
             self._decide(entry, lane)
         self._resolve()
@@ -282,11 +288,11 @@ def _fail(entry: _Entry, error: Exception) -> None:
         entry.done.set_exception(error)
 
 
-def _keys(session_id: UUID, event: SessionEvent) -> list[KeyRow]:
+def _keys(session_id: UUID, event: SessionEvent) -> tuple[KeyRow, ...]:
     if isinstance(event, MessageAdded):
-        return [KeyRow(session_id, message_key(event.message_id), "")]
+        return (KeyRow(session_id, message_key(event.message_id), ""),)
     if isinstance(event, CompletionStarted):
-        return [KeyRow(session_id, message_key(event.step_id), "")]
+        return (KeyRow(session_id, message_key(event.step_id), ""),)
     if isinstance(event, ToolResultAdded) and event.status != "pending":
-        return [KeyRow(session_id, result_key(event.call_id), result_fingerprint(event))]
-    return []
+        return (KeyRow(session_id, result_key(event.call_id), result_fingerprint(event)),)
+    return ()

@@ -12,6 +12,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Generic, Literal, Self, TypeVar
 
 from turnlog.domain.commands import (
+    AnyStepAppend,
     AppendFunctionCall,
     AppendReasoning,
     AppendRefusal,
@@ -20,7 +21,6 @@ from turnlog.domain.commands import (
     AppendWholeToolCall,
     BeginCompletion,
     EndCompletion,
-    StepAppend,
 )
 from turnlog.domain.errors import StepClosedError, TurnlogError
 from turnlog.domain.events import (
@@ -75,7 +75,7 @@ class StepWriter:
             self.end(end_for(self.step_id, error))
             raise
 
-    async def append(self, *commands: StepAppend) -> None:
+    async def append(self, *commands: AnyStepAppend) -> None:
         """Appends to the step; returns when that is stored."""
         if not commands:
             return
@@ -123,7 +123,11 @@ class Completion:
 
     async def text(self, text: str) -> None:
         """Appends text to the answer."""
-        await self._step.append(AppendText(now(), self._step.step_id, checked_text(text, "text", self._step.max_bytes)))
+        step = self._step
+        command = AppendText(now(), step.step_id, checked_text(text, "text", step.max_bytes))
+        if step.writer.is_full:
+            await step.writer.room()
+        await step.aggregate.submit(command)
 
     async def reasoning(self, text: str) -> None:
         """Appends text to the reasoning."""

@@ -15,12 +15,12 @@ from datetime import datetime
 from typing import Any
 
 from turnlog.domain.commands import (
+    AnyStepAppend,
     AppendFunctionCall,
     AppendReasoning,
     AppendRefusal,
     AppendText,
     AppendToolCall,
-    StepAppend,
 )
 from turnlog.domain.errors import InvalidInputError
 from turnlog.domain.values import JsonObject, json_copy
@@ -42,7 +42,7 @@ class ChunkReader:
         self.usage: JsonObject | None = None
         self.error: str | None = None
 
-    def read(self, chunk: Any) -> list[StepAppend]:
+    def read(self, chunk: Any) -> list[AnyStepAppend]:
         """The commands for what the chunk says of choice 0; empty where it says nothing that is recorded."""
         self.model = self.model or _text(_get(chunk, "model")) or None
         self.response_id = self.response_id or _text(_get(chunk, "id")) or None
@@ -52,7 +52,7 @@ class ChunkReader:
             self.error = error_text(error)
         return [command for choice in _list(_get(chunk, "choices")) for command in self._choice(choice)]
 
-    def _choice(self, choice: Any) -> Iterator[StepAppend]:
+    def _choice(self, choice: Any) -> Iterator[AnyStepAppend]:
         if _get(choice, "index"):
             self._warn_of_choices()
             return

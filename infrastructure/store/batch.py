@@ -48,29 +48,27 @@ class Lane:
 class Owner(Protocol):
     """Who handed an append over."""
 
-    def settled(self, append: Append, error: StoreError | None) -> None:
-        """Called on the loop, once: stored, or failed with this error."""
-
-
-Row = tuple[str, bytes]
-"""The topic and the body of an event."""
+    def settled(self, append: Any, error: StoreError | None) -> None:
+        """Called on the loop, once for each append: stored, or failed with this error."""
 
 
 class Append:
     """Events of one session that are stored together or not at all, from `position` on.
 
-    One is made for every delta: plain slots, and no event, keep the garbage collector out of the hot path.
+    `count` events; `rows` is topic, body, topic, body, ...: one flat tuple. An append is made for every delta, and
+    each object that the garbage collector has to follow costs more than all that is done with it.
     """
 
-    __slots__ = ("entry", "keys", "lane", "owner", "position", "rows", "session", "session_id", "size")
+    lane: Lane  # set when it is handed over
 
-    def __init__(self, owner: Owner, entry: Any, lane: Lane, session_id: UUID, position: int, rows: list[Row]) -> None:
+    __slots__ = ("count", "keys", "lane", "owner", "position", "rows", "session", "session_id", "size")
+
+    def __init__(self, owner: Owner, session_id: UUID) -> None:
         self.owner = owner
-        self.entry = entry
-        self.lane = lane
         self.session_id = session_id
-        self.position = position
-        self.rows = rows
+        self.position = 0
+        self.count = 0
+        self.rows: tuple[Any, ...] = ()
+        self.size = 0
         self.session: SessionRow | None = None
-        self.keys: list[KeyRow] | None = None
-        self.size = sum([len(body) for _, body in rows])
+        self.keys: tuple[KeyRow, ...] = ()

@@ -66,7 +66,8 @@ class CopyRecorder(PostgresApplicationRecorder):
         rows: list[_Row] = []
         for append in appends:
             session_id, position = append.session_id.bytes, append.position
-            for topic, body in append.rows:
+            parts = iter(append.rows)
+            for topic, body in zip(parts, parts, strict=True):
                 rows.append((session_id, position, topic, body))
                 position += 1
         return self._insert(rows, sessions, keys)

@@ -32,6 +32,9 @@ from turnlog.infrastructure.store.recorder import CopyRecorder
 
 logger = logging.getLogger("turnlog")
 
+HAND_OVER = 250
+"""So many appends are handed over at once, in the middle of a turn of the loop: Postgres commits them while the loop
+goes on with the next ones."""
 MAX_BATCH_EVENTS = 5_000
 MAX_BATCH_BYTES = 8 * 1024 * 1024
 FIRST_BACKOFF = 0.05
@@ -68,16 +71,13 @@ class GroupWriter:
         self._closing = False
         self._events = self._bytes = 0  # handed over and not yet settled; only the loop touches them
         self._waiting: deque[asyncio.Future[None]] = deque()
+        self.is_full = False
+        """Whether producers have to wait for `room`."""
         self.statistics = WriterStatistics()
         self._thread = threading.Thread(target=self._run, name="turnlog-writer", daemon=True)
         self._thread.start()
 
     # On the loop
-
-    @property
-    def is_full(self) -> bool:
-        """Whether producers have to wait for `room`."""
-        return self._events >= self._max_events or self._bytes >= self._max_bytes
 
     async def room(self) -> None:
         """Waits until the queue takes more: this is how a slow database slows the producers."""
@@ -95,8 +95,11 @@ class GroupWriter:
         if not self._gathered:
             self._loop.call_soon(self._hand_over)
         self._gathered.append(append)
-        self._events += len(append.rows)
+        if len(self._gathered) >= HAND_OVER:
+            self._hand_over()
+        self._events += append.count
         self._bytes += append.size
+        self.is_full = self._events >= self._max_events or self._bytes >= self._max_bytes
 
     def _hand_over(self) -> None:
         with self._ready:
@@ -114,9 +117,10 @@ class GroupWriter:
 
     def _settle(self, outcomes: Sequence[tuple[Append, StoreError | None]]) -> None:
         for append, error in outcomes:
-            self._events -= len(append.rows)
+            self._events -= append.count
             self._bytes -= append.size
             append.owner.settled(append, error)
+        self.is_full = self._events >= self._max_events or self._bytes >= self._max_bytes
         while self._waiting and not self.is_full:
             waiter = self._waiting.popleft()
             if not waiter.done():
@@ -149,7 +153,7 @@ class GroupWriter:
             while self._queue and events < MAX_BATCH_EVENTS and size < MAX_BATCH_BYTES:
                 append = self._queue.popleft()
                 batch.append(append)
-                events += len(append.rows)
+                events += append.count
                 size += append.size
         return batch
 
@@ -176,7 +180,7 @@ class GroupWriter:
 
     def _insert(self, batch: list[Append]) -> None:
         sessions = {append.session.session_id: append.session for append in batch if append.session}
-        keys = {(row.session_id, row.key): row for append in batch if append.keys for row in append.keys}
+        keys = {(row.session_id, row.key): row for append in batch for row in append.keys}
         self._recorder.append(
             batch,
             # In one order everywhere, so that two processes never wait for each other's rows.
@@ -186,7 +190,7 @@ class GroupWriter:
         self.statistics.commits += 1
 
     def _stored(self, batch: list[Append], outcomes: list[tuple[Append, StoreError | None]]) -> None:
-        self.statistics.events += sum(len(append.rows) for append in batch)
+        self.statistics.events += sum(append.count for append in batch)
         outcomes.extend((append, None) for append in batch)
 
     def _fail(
@@ -214,8 +218,8 @@ class GroupWriter:
         rest: list[Append] = []
         for append in batch:
             found = stored.get(append.session_id, {})
-            there = [found.get(append.position + offset) for offset in range(len(append.rows))]
-            if there == append.rows:
+            there = [found.get(append.position + offset) for offset in range(append.count)]
+            if there == list(zip(append.rows[::2], append.rows[1::2], strict=True)):
                 # The commit had gone through and only its answer was lost.
                 self._stored([append], outcomes)
             elif any(there):
@@ -227,7 +231,7 @@ class GroupWriter:
     def _stored_at(self, batch: list[Append]) -> dict[UUID, dict[int, tuple[str, bytes]]]:
         ids = [append.session_id for append in batch]
         firsts = [append.position for append in batch]
-        lasts = [append.position + len(append.rows) - 1 for append in batch]
+        lasts = [append.position + append.count - 1 for append in batch]
         stored: dict[UUID, dict[int, tuple[str, bytes]]] = defaultdict(dict)
         for session_id, version, topic, state in self._recorder.fetch("stored_at", ids, firsts, lasts):
             stored[session_id][version] = (topic, state)
