@@ -1,4 +1,4 @@
-"""A socket in front of the real Postgres that can be cut: before a commit arrives, or before its answer does."""
+"""A socket in front of the real Postgres that can be cut: before an append arrives, or before its answer does."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ class Proxy:
     def _requests(self, client: socket.socket, server: socket.socket) -> None:
         with contextlib.suppress(OSError):
             while data := client.recv(65536):
-                if b"\ncommit" in data and self.cut_next != "nothing":
+                if b"_append\"(" in data and self.cut_next != "nothing":
                     self._cut_commit(client, server, data)
                     return
                 server.sendall(data)

@@ -16,7 +16,7 @@ from turnlog.domain.errors import SchemaVersionError
 from turnlog.infrastructure.log import SessionLog
 from turnlog.infrastructure.settings import Settings
 from turnlog.infrastructure.store.datastore import UrlDatastore
-from turnlog.infrastructure.store.recorder import CopyRecorder
+from turnlog.infrastructure.store.recorder import BatchRecorder
 from turnlog.infrastructure.store.store import EventStore
 
 
@@ -28,8 +28,8 @@ def datastore(settings: Settings) -> Iterator[UrlDatastore]:
 
 
 @pytest.fixture
-def recorder(datastore: UrlDatastore) -> CopyRecorder:
-    made = CopyRecorder(datastore)
+def recorder(datastore: UrlDatastore) -> BatchRecorder:
+    made = BatchRecorder(datastore)
     made.create_table()
     return made
 
@@ -44,7 +44,7 @@ class _OnPostgres:
         self.datastore = datastore
 
     def create_recorder(self) -> ApplicationRecorder:
-        recorder = CopyRecorder(self.datastore)
+        recorder = BatchRecorder(self.datastore)
         recorder.create_table()
         return recorder
 
@@ -67,14 +67,14 @@ def _rows(count: int, size: int = 10, originator: UUID | None = None) -> list[St
 
 
 @pytest.mark.parametrize(("count", "size"), [(20_000, 100), (3, 8_000_000)])
-def test_a_batch_of_many_megabytes_goes_in(recorder: CopyRecorder, count: int, size: int) -> None:
+def test_a_batch_of_many_megabytes_goes_in(recorder: BatchRecorder, count: int, size: int) -> None:
     rows = _rows(count, size)
 
     assert recorder.insert_events(rows) == list(range(1, count + 1))
     assert recorder.select_events(rows[0].originator_id) == rows
 
 
-def test_a_refused_batch_leaves_nothing_and_no_gap(recorder: CopyRecorder) -> None:
+def test_a_refused_batch_leaves_nothing_and_no_gap(recorder: BatchRecorder) -> None:
     rows = _rows(3)
     recorder.insert_events(rows)
     with pytest.raises(IntegrityError):
@@ -88,7 +88,7 @@ def test_a_refused_batch_leaves_nothing_and_no_gap(recorder: CopyRecorder) -> No
     ["update {} set state = ''", "delete from {}", "truncate {}", "update {} set topic = topic where false"],
 )
 def test_the_database_itself_refuses_to_change_events(
-    recorder: CopyRecorder, datastore: UrlDatastore, statement: str
+    recorder: BatchRecorder, datastore: UrlDatastore, statement: str
 ) -> None:
     rows = _rows(2)
     recorder.insert_events(rows)

@@ -1,8 +1,9 @@
 """The limit: what Postgres takes of the very same rows when nothing stands between them and it.
 
 psycopg's binary COPY of ready tuples, in batches, each its own transaction, on one connection, into a table with
-the shape of the events' (both indexes and the statement-level trigger that refuses changes included). The rows are
-read back from what turnlog wrote, so topics, states and order are the same; reading is not in the time.
+the shape of the events': columns, both indexes, vacuum settings. (The trigger that refuses changes is left out; no
+insert fires it.) The rows are read back from what turnlog wrote, so topics, states and order are the same; reading is
+not in the time.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from uuid import UUID
 import psycopg
 from psycopg.sql import SQL, Identifier
 
-from turnlog.infrastructure.store.statements import EVENTS_TABLE, Statements
+from turnlog.infrastructure.store.statements import EVENTS_TABLE
 
 BATCH = 1_000
 _TABLE = "copy_limit"
@@ -30,6 +31,16 @@ _COPY = SQL("copy {} ({}) from stdin (format binary)").format(Identifier(_TABLE)
 _READ = SQL("select {} from {} where notification_id > %b and notification_id <= %b order by notification_id").format(
     _COLUMNS, Identifier(EVENTS_TABLE)
 )
+_CREATE = SQL("""
+create table {table} (like {events} including all);
+do $$ begin
+    execute (
+        select format('alter table {table} set (%s)', array_to_string(reloptions, ', '))
+        from pg_class where oid = '{events}'::regclass and reloptions is not null
+        union all select 'select' limit 1
+    );
+end $$
+""").format(table=Identifier(_TABLE), events=Identifier(EVENTS_TABLE))
 _LAST = SQL("select coalesce(max(notification_id), 0) from {}").format(Identifier(EVENTS_TABLE))
 
 
@@ -40,7 +51,7 @@ class CopyLimit:
         self._connection = psycopg.connect(url, autocommit=True)
 
     def __enter__(self) -> Self:
-        self._connection.execute(Statements(events=_TABLE).create(), prepare=False)
+        self._connection.execute(_CREATE, prepare=False)
         return self
 
     def __exit__(

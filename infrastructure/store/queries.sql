@@ -1,34 +1,8 @@
 -- name: schema_version
 select version, log_id from {schema}.turnlog_schema
 
--- name: begin_append
--- The lock keeps notification ids in commit order and without a gap; readers are not held up by it.
-begin;
-set local lock_timeout = {lock_timeout};
-lock table {schema}.{events} in exclusive mode;
-select coalesce(max(notification_id), 0) from {schema}.{events}
-
--- name: copy_events
-copy {schema}.{events} (originator_id, originator_version, topic, state, notification_id) from stdin (format binary)
-
--- name: commit_append
-notify {channel};
-commit
-
--- name: upsert_sessions
-insert into {schema}.turnlog_sessions as t (session_id, user_id, title, started_at, updated_at, version, deleted)
-select * from unnest(
-    %b::uuid[], %b::text[], %b::bytea[], %b::timestamptz[], %b::timestamptz[], %b::bigint[], %b::boolean[]
-)
-on conflict (session_id) do update set
-    user_id = excluded.user_id, title = excluded.title, updated_at = excluded.updated_at,
-    version = excluded.version, deleted = excluded.deleted
-where t.version < excluded.version
-
--- name: upsert_keys
-insert into {schema}.turnlog_keys (session_id, key, value)
-select * from unnest(%b::uuid[], %b::bytea[], %b::text[])
-on conflict (session_id, key) do update set value = excluded.value
+-- name: append
+select {schema}.{append}($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)
 
 -- name: find_key
 select value from {schema}.turnlog_keys where session_id = %b and key = %b

@@ -53,6 +53,43 @@ create table if not exists {schema}.turnlog_keys (
     primary key (session_id, key)
 );
 
+-- Appends a batch: events with the lines of the lists and the keys that go with them. Returns the last notification
+-- id. One call, so that a commit is one round trip.
+create or replace function {schema}.{append}(
+    ids uuid[], positions bigint[], topics text[], states bytea[],
+    session_ids uuid[], user_ids text[], titles bytea[], starts timestamptz[], updates timestamptz[],
+    versions bigint[], deletes boolean[],
+    key_session_ids uuid[], keys bytea[], key_values text[]
+) returns bigint language plpgsql as $body$
+declare
+    last bigint;
+begin
+    perform set_config('lock_timeout', {lock_timeout}, true);
+    -- The lock keeps notification ids in commit order and without a gap; readers are not held up by it.
+    lock table {schema}.{events} in exclusive mode;
+    select coalesce(max(notification_id), 0) into last from {schema}.{events};
+    insert into {schema}.{events} (originator_id, originator_version, topic, state, notification_id)
+    select id, position, topic, state, last + number
+    from unnest(ids, positions, topics, states) with ordinality as row (id, position, topic, state, number);
+    if session_ids is not null then
+        insert into {schema}.turnlog_sessions as t
+            (session_id, user_id, title, started_at, updated_at, version, deleted)
+        select * from unnest(session_ids, user_ids, titles, starts, updates, versions, deletes)
+        on conflict (session_id) do update set
+            user_id = excluded.user_id, title = excluded.title, updated_at = excluded.updated_at,
+            version = excluded.version, deleted = excluded.deleted
+        where t.version < excluded.version;
+    end if;
+    if key_session_ids is not null then
+        insert into {schema}.turnlog_keys as t (session_id, key, value)
+        select * from unnest(key_session_ids, keys, key_values)
+        on conflict (session_id, key) do update set value = excluded.value;
+    end if;
+    notify {channel};
+    return last + cardinality(ids);
+end
+$body$;
+
 -- The kept view: one row a closed turn, and a head with all the rest. Derived from the events, and droppable.
 create table if not exists {schema}.turnlog_heads (
     session_id uuid primary key,

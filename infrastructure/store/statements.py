@@ -26,10 +26,11 @@ class Statements:
         self._names = {
             "schema": Identifier(schema),
             "events": Identifier(events),
+            "append": Identifier(f"{events}_append"),
             "events_literal": Literal(f'"{schema}"."{events}"'),
             "events_notification_id": Identifier(f"{events}_notification_id_idx"),
             "channel": Identifier(events),
-            "lock_timeout": Literal(LOCK_TIMEOUT_MS),
+            "lock_timeout": Literal(str(LOCK_TIMEOUT_MS)),
             "version": Literal(SCHEMA_VERSION),
         }
         queries = _queries()

@@ -20,7 +20,7 @@ from turnlog.domain.errors import LogClosedError, SchemaVersionError, StoreError
 from turnlog.domain.recorded import RecordedEvent
 from turnlog.infrastructure.store.datastore import UrlDatastore
 from turnlog.infrastructure.store.mapper import EventMapper
-from turnlog.infrastructure.store.recorder import CopyRecorder
+from turnlog.infrastructure.store.recorder import BatchRecorder
 from turnlog.infrastructure.store.statements import SCHEMA_VERSION
 from turnlog.projections.projector import VIEW_SCHEMA, Projector, SessionHead
 from turnlog.projections.view import SessionPage, SessionSummary, Turn
@@ -40,16 +40,16 @@ class EventStore:
         self._datastore = UrlDatastore(url, schema=schema, pool_size=READ_THREADS + 2, timeout=timeout)
         self._timeout = timeout
         self._threads = ThreadPoolExecutor(READ_THREADS, thread_name_prefix="turnlog-reader")
-        self._recorder: CopyRecorder | None = None
+        self._recorder: BatchRecorder | None = None
         self.mapper = EventMapper()
         self.log_id = ""
         self._closed = False
 
     @property
-    def recorder(self) -> CopyRecorder:
+    def recorder(self) -> BatchRecorder:
         """The library's recorder, made at first use, for it connects when it is made."""
         if self._recorder is None:
-            self._recorder = CopyRecorder(self._datastore)
+            self._recorder = BatchRecorder(self._datastore)
         return self._recorder
 
     async def prepare(self) -> None:

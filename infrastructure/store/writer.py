@@ -28,7 +28,7 @@ from eventsourcing.persistence import (
 
 from turnlog.domain.errors import AppendRefusedError, LogClosedError, StoreError, StoreUnavailableError
 from turnlog.infrastructure.store.batch import Append, PositionTakenError
-from turnlog.infrastructure.store.recorder import CopyRecorder
+from turnlog.infrastructure.store.recorder import BatchRecorder
 
 logger = logging.getLogger("turnlog")
 
@@ -54,7 +54,7 @@ class GroupWriter:
 
     def __init__(
         self,
-        recorder: CopyRecorder,
+        recorder: BatchRecorder,
         *,
         max_queued_events: int = 20_000,
         max_queued_bytes: int = 64 * 1024 * 1024,

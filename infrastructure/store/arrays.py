@@ -1,0 +1,66 @@
+"""Postgres' binary format for one-dimensional arrays (src/backend/utils/adt/arrayfuncs.c, array_send).
+
+A header of dimensions, null flag and element type, then each element with its length in front; -1 stands for null.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from datetime import UTC, datetime, timedelta
+from struct import Struct
+
+_HEADER = Struct(">iiiii")
+_LENGTH = Struct(">i")
+_NULL = _LENGTH.pack(-1)
+_UUID_LENGTH = _LENGTH.pack(16)
+_INT8 = Struct(">iq")
+_EPOCH = datetime(2000, 1, 1, tzinfo=UTC)
+_MICROSECOND = timedelta(microseconds=1)
+
+BOOL, BYTEA, INT8, TEXT, TIMESTAMPTZ, UUID = 16, 17, 20, 25, 1184, 2950
+"""The type of an element."""
+ARRAY_OF = {BOOL: 1000, BYTEA: 1001, INT8: 1016, TEXT: 1009, TIMESTAMPTZ: 1185, UUID: 2951}
+"""The type of an array of it."""
+
+
+def uuids(values: Iterable[bytes]) -> bytes:
+    """An array of uuid, from their 16 bytes each."""
+    parts = [_UUID_LENGTH + value for value in values]
+    return _array(UUID, parts)
+
+
+def int8s(values: Iterable[int]) -> bytes:
+    """An array of bigint."""
+    pack = _INT8.pack
+    return _array(INT8, [pack(8, value) for value in values])
+
+
+def byteas(values: Iterable[bytes | None]) -> bytes:
+    """An array of bytea."""
+    return _array(BYTEA, _with_lengths(values))
+
+
+def texts(values: Iterable[bytes | None]) -> bytes:
+    """An array of text, from its UTF-8."""
+    return _array(TEXT, _with_lengths(values))
+
+
+def bools(values: Iterable[bool]) -> bytes:
+    """An array of boolean."""
+    return _array(BOOL, _with_lengths(b"\1" if value else b"\0" for value in values))
+
+
+def timestamps(values: Iterable[datetime]) -> bytes:
+    """An array of timestamptz."""
+    pack = _INT8.pack
+    return _array(TIMESTAMPTZ, [pack(8, (value - _EPOCH) // _MICROSECOND) for value in values])
+
+
+def _with_lengths(values: Iterable[bytes | None]) -> list[bytes]:
+    pack = _LENGTH.pack
+    return [_NULL if value is None else pack(len(value)) + value for value in values]
+
+
+def _array(element: int, parts: Sequence[bytes]) -> bytes:
+    # The flag for nulls may always be set: Postgres checks the lengths in any case.
+    return _HEADER.pack(1, 1, element, len(parts), 1) + b"".join(parts)
