@@ -61,7 +61,7 @@ class _Entry(Append):
     owner: Aggregate
 
     def __init__(self, owner: Aggregate, commands: tuple[Command, ...], done: asyncio.Future[int]) -> None:
-        super().__init__(owner, owner.session_id)
+        super().__init__(owner, owner.id_bytes)
         self.commands = commands
         self.done = done
         self.attempts = 1
@@ -81,6 +81,7 @@ class Aggregate:
 
     def __init__(self, session_id: UUID, store: EventStore, writer: GroupWriter, views: Views) -> None:
         self.session_id = session_id
+        self.id_bytes = session_id.bytes
         self.state: SessionState = initial_state(session_id)
         self.version = 0
         self._store = store
@@ -143,7 +144,7 @@ class Aggregate:
 
         What `decide` refuses is in the future too. Appends are decided and stored in the order of the calls.
         """
-        entry = _Entry(self, commands, self._loop.create_future())
+        entry = _Entry(self, commands, asyncio.Future(loop=self._loop))
         self._entries.append(entry)
         if self._lane is None:
             self._catch_up()

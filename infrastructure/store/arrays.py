@@ -45,6 +45,12 @@ def texts(values: Iterable[bytes | None]) -> bytes:
     return _array(TEXT, _with_lengths(values))
 
 
+def names(values: Sequence[str]) -> bytes:
+    """An array of text, from few different strings that come again and again."""
+    packed = {value: _LENGTH.pack(len(value.encode())) + value.encode() for value in set(values)}
+    return _array(TEXT, [packed[value] for value in values])
+
+
 def bools(values: Iterable[bool]) -> bytes:
     """An array of boolean."""
     return _array(BOOL, _with_lengths(b"\1" if value else b"\0" for value in values))

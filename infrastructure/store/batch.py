@@ -61,11 +61,11 @@ class Append:
 
     lane: Lane  # set when it is handed over
 
-    __slots__ = ("count", "keys", "lane", "owner", "position", "rows", "session", "session_id", "size")
+    __slots__ = ("count", "id_bytes", "keys", "lane", "owner", "position", "rows", "session", "size")
 
-    def __init__(self, owner: Owner, session_id: UUID) -> None:
+    def __init__(self, owner: Owner, id_bytes: bytes) -> None:
         self.owner = owner
-        self.session_id = session_id
+        self.id_bytes = id_bytes  # of the session
         self.position = 0
         self.count = 0
         self.rows: tuple[Any, ...] = ()

@@ -33,8 +33,10 @@ class UrlDatastore(PostgresDatastore):
             max_size=pool_size,
             open=False,
             configure=self.after_connect_func(),
-            timeout=timeout,
-            reconnect_timeout=timeout,
+            # Short waits and no retries of the pool's own, whose pauses grow: whoever needs a connection asks again
+            # until its time is up, and so finds a server that is back within a second.
+            timeout=min(timeout, 1.0),
+            reconnect_timeout=0,
         )
         self._url = url
         self._watchdog = Watchdog(timeout)

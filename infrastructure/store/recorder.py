@@ -82,8 +82,12 @@ class BatchRecorder(PostgresApplicationRecorder):
         positions: list[int] = []
         rows: list[Any] = []
         for append in appends:
-            ids += [append.session_id.bytes] * append.count
-            positions += range(append.position, append.position + append.count)
+            if append.count == 1:  # a delta: nearly all are
+                ids.append(append.id_bytes)
+                positions.append(append.position)
+            else:
+                ids += [append.id_bytes] * append.count
+                positions += range(append.position, append.position + append.count)
             rows += append.rows
         return self._insert(ids, positions, rows[::2], rows[1::2], _session_arrays(sessions), _key_arrays(keys))
 
@@ -98,13 +102,7 @@ class BatchRecorder(PostgresApplicationRecorder):
     ) -> Sequence[int]:
         if not ids:
             return []
-        encoded = {topic: topic.encode() for topic in set(topics)}
-        events = [
-            arrays.uuids(ids),
-            arrays.int8s(positions),
-            arrays.texts([encoded[topic] for topic in topics]),
-            arrays.byteas(states),
-        ]
+        events = [arrays.uuids(ids), arrays.int8s(positions), arrays.names(topics), arrays.byteas(states)]
         with self.datastore.get_connection() as connection:
             last = self._call([*events, *sessions, *keys], connection)
         return list(range(last - len(ids) + 1, last + 1))

@@ -116,9 +116,9 @@ class GroupWriter:
         await asyncio.to_thread(self._thread.join)
 
     def _settle(self, outcomes: Sequence[tuple[Append, StoreError | None]]) -> None:
+        self._events -= sum([append.count for append, _ in outcomes])
+        self._bytes -= sum([append.size for append, _ in outcomes])
         for append, error in outcomes:
-            self._events -= append.count
-            self._bytes -= append.size
             append.owner.settled(append, error)
         self.is_full = self._events >= self._max_events or self._bytes >= self._max_bytes
         while self._waiting and not self.is_full:
@@ -217,7 +217,7 @@ class GroupWriter:
             return batch
         rest: list[Append] = []
         for append in batch:
-            found = stored.get(append.session_id, {})
+            found = stored.get(append.id_bytes, {})
             there = [found.get(append.position + offset) for offset in range(append.count)]
             if there == list(zip(append.rows[::2], append.rows[1::2], strict=True)):
                 # The commit had gone through and only its answer was lost.
@@ -228,13 +228,13 @@ class GroupWriter:
                 rest.append(append)
         return rest
 
-    def _stored_at(self, batch: list[Append]) -> dict[UUID, dict[int, tuple[str, bytes]]]:
-        ids = [append.session_id for append in batch]
+    def _stored_at(self, batch: list[Append]) -> dict[bytes, dict[int, tuple[str, bytes]]]:
+        ids = [UUID(bytes=append.id_bytes) for append in batch]
         firsts = [append.position for append in batch]
         lasts = [append.position + append.count - 1 for append in batch]
-        stored: dict[UUID, dict[int, tuple[str, bytes]]] = defaultdict(dict)
+        stored: dict[bytes, dict[int, tuple[str, bytes]]] = defaultdict(dict)
         for session_id, version, topic, state in self._recorder.fetch("stored_at", ids, firsts, lasts):
-            stored[session_id][version] = (topic, state)
+            stored[session_id.bytes][version] = (topic, state)
         return stored
 
     def _commit_alone(
