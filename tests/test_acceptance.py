@@ -856,7 +856,7 @@ async def proxy(settings: Settings) -> AsyncIterator[CuttingProxy]:
             yield running
 
 
-@pytest.mark.parametrize("answers", range(1, 9))
+@pytest.mark.parametrize("answers", range(1, 6))
 async def test_a19_a_connection_that_breaks_at_any_answer_stores_once(
     settings: Settings, proxy: CuttingProxy, log: SessionLog, answers: int
 ) -> None:
