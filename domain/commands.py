@@ -74,31 +74,32 @@ class BeginCompletion:
     live: frozenset[str] = frozenset()
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class StepAppend:
-    """Goes into an open step."""
+    """Goes into an open step. Not frozen like the other commands: one is made for every delta, and freezing doubles
+    the cost of making it."""
 
     at: datetime
     step_id: str
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class AppendText(StepAppend):
     text: str
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class AppendRefusal(StepAppend):
     text: str
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class AppendReasoning(StepAppend):
     text: str
     details: tuple[JsonObject, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class AppendToolCall(StepAppend):
     """A fragment. The first of an index opens the call; id and name may come or go on later."""
 
@@ -108,14 +109,14 @@ class AppendToolCall(StepAppend):
     arguments: str = ""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class AppendWholeToolCall(StepAppend):
     """A complete call. The same call again changes nothing."""
 
     call: ToolCall
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class AppendFunctionCall(StepAppend):
     name: str = ""
     arguments: str = ""

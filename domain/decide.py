@@ -97,9 +97,10 @@ def _append(state: Active, command: AnyStepAppend) -> Events:
     step = state.open_steps.get(command.step_id)
     if step is None:
         raise StepClosedError(command.step_id)
+    if isinstance(command, AppendText):  # nearly all are
+        text = command.text
+        return (TextDelta(at=command.at, step_id=command.step_id, text=text),) if text else ()
     match command:
-        case AppendText(at, step_id, text):
-            return (TextDelta(at=at, step_id=step_id, text=text),) if text else ()
         case AppendReasoning(at, step_id, text, details):
             return (ReasoningDelta(at=at, step_id=step_id, text=text, details=details),) if text or details else ()
         case AppendRefusal(at, step_id, text):

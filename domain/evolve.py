@@ -34,6 +34,8 @@ from turnlog.domain.values import fingerprint
 
 def evolve(state: SessionState, event: SessionEvent) -> SessionState:
     """The state after `event`. An event that does not fit the state changes nothing."""
+    if isinstance(event, TextDelta):  # nearly all are
+        return state
     if isinstance(state, Active):
         return _evolve_active(state, event)
     if isinstance(state, Unborn) and isinstance(event, SessionStarted):

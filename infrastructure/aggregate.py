@@ -226,7 +226,8 @@ class Aggregate:
         """Called by the writer, on the loop, once for each append."""
         if error is None:
             append.stored = True
-            self._resolve()
+            if self._entries and self._entries[0] is append:
+                self._resolve()
         elif append in self._entries:  # else it was given up, or is being tried again
             self._not_stored(append, error)
 

@@ -124,7 +124,7 @@ class Completion:
     async def text(self, text: str) -> None:
         """Appends text to the answer."""
         step = self._step
-        command = AppendText(now(), step.step_id, checked_text(text, "text", step.max_bytes))
+        command = AppendText(datetime.now(UTC), step.step_id, checked_text(text, "text", step.max_bytes))
         if step.writer.is_full:
             await step.writer.room()
         await step.aggregate.submit(command)
