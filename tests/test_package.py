@@ -4,9 +4,14 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import tarfile
+import zipfile
+from pathlib import Path
 
 import turnlog
 from turnlog.domain import errors
+
+CHECKOUT = Path(__file__).parents[1]
 
 CPU = "import time, {0}, sys; print(time.process_time(), 'openai' in sys.modules)"
 
@@ -37,9 +42,34 @@ def test_every_error_derives_from_one_and_is_public() -> None:
     assert all(name in (errors.__doc__ or "") for name in found)
 
 
-def test_the_marker_of_typed_packages_and_the_three_folders_are_where_the_wheel_takes_them() -> None:
-    import turnlog.domain.events
-    import turnlog.infrastructure.log
-    import turnlog.projections.view
+def test_a_wheel_has_one_top_level_name_and_every_file_that_the_package_reads(tmp_path: Path) -> None:
+    from_checkout = _built("wheel", CHECKOUT, tmp_path / "a")
+    sdist = _built("sdist", CHECKOUT, tmp_path / "b")
+    with tarfile.open(sdist) as archive:
+        archive.extractall(tmp_path / "c", filter="data")
+    from_sdist = _built("wheel", next((tmp_path / "c").iterdir()), tmp_path / "d")
 
-    assert turnlog.domain.events.TextDelta.topic == "text-delta.v1"
+    names = _names(from_checkout)
+    assert names == _names(from_sdist)
+    assert {name.split("/")[0] for name in names} == {"turnlog", f"turnlog-{turnlog.__version__}.dist-info"}
+    for folder in ("domain", "projections", "infrastructure"):
+        here = {
+            f"turnlog/{path.relative_to(CHECKOUT)}"
+            for path in (CHECKOUT / folder).rglob("*")
+            if path.suffix in {".py", ".sql", ".json", ".jsonl"}
+        }
+        assert here <= names
+    assert "turnlog/py.typed" in names
+
+
+def _built(kind: str, source: Path, folder: Path) -> Path:
+    command = [sys.executable, "-m", "hatchling", "build", "-t", kind, "-d", str(folder)]
+    subprocess.run(command, check=True, cwd=source, capture_output=True)
+    return next(folder.iterdir())
+
+
+def _names(wheel: Path) -> set[str]:
+    with zipfile.ZipFile(wheel) as archive:
+        names = archive.namelist()
+    assert len(names) == len(set(names))
+    return set(names)
