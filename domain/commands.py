@@ -8,8 +8,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from datetime import datetime
+from uuid import UUID
 
-from turnlog.domain.events import Content, FunctionCall, ResultStatus, Role, StepEnd, ToolCall
+from turnlog.domain.events import Content, Correction, FunctionCall, ResultStatus, Role, StepEnd, ToolCall
+from turnlog.domain.foreign import ForeignFormat
 from turnlog.domain.values import JsonObject
 
 
@@ -149,6 +151,45 @@ class ReportUsage:
 
 
 @dataclass(frozen=True, slots=True)
+class ImportMessage:
+    """A foreign message, as it came. `known` as in AddMessage."""
+
+    at: datetime
+    message_id: str
+    format: ForeignFormat
+    message: JsonObject
+    known: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class RepairSession:
+    at: datetime
+    repair_id: str
+    upto: int
+    corrections: tuple[Correction, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class WithdrawRepair:
+    at: datetime
+    repair_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class CompactContext:
+    at: datetime
+    summary: str
+    upto: int
+
+
+@dataclass(frozen=True, slots=True)
+class MarkFork:
+    at: datetime
+    source: UUID
+    upto: int
+
+
+@dataclass(frozen=True, slots=True)
 class DeleteSession:
     at: datetime
 
@@ -166,5 +207,10 @@ Command = (
     | EndCompletion
     | AddToolResult
     | ReportUsage
+    | ImportMessage
+    | RepairSession
+    | WithdrawRepair
+    | CompactContext
+    | MarkFork
     | DeleteSession
 )

@@ -20,16 +20,22 @@ from turnlog.domain.commands import (
     AssignOwner,
     BeginCompletion,
     Command,
+    CompactContext,
     DeleteSession,
     EndCompletion,
+    ImportMessage,
     IncrementCounter,
+    MarkFork,
+    RepairSession,
     ReportUsage,
     SetMetadata,
     SetTitle,
     StartSession,
     StepAppend,
+    WithdrawRepair,
 )
 from turnlog.domain.errors import (
+    InvalidInputError,
     SessionExistsError,
     SessionNotFoundError,
     SessionOwnedError,
@@ -42,15 +48,20 @@ from turnlog.domain.errors import (
 from turnlog.domain.events import (
     CompletionAbandoned,
     CompletionStarted,
+    ContextCompacted,
     CounterIncremented,
     FunctionCallDelta,
     MessageAdded,
+    MessageImported,
     MetadataSet,
     OwnerAssigned,
     ReasoningDelta,
     RefusalDelta,
+    RepairWithdrawn,
     SessionDeleted,
     SessionEvent,
+    SessionForked,
+    SessionRepaired,
     SessionStarted,
     SessionTitled,
     TextDelta,
@@ -60,7 +71,8 @@ from turnlog.domain.events import (
     ToolResultAdded,
     UsageReported,
 )
-from turnlog.domain.state import Active, AwaitedCall, CallHead, OpenStep, SessionState, Unborn
+from turnlog.domain.evolve import awaited_call
+from turnlog.domain.state import Active, CallHead, OpenStep, SessionState, Unborn
 from turnlog.domain.values import fingerprint
 
 Events = tuple[SessionEvent, ...]
@@ -169,6 +181,11 @@ def _decide_active(
     | EndCompletion
     | AddToolResult
     | ReportUsage
+    | ImportMessage
+    | RepairSession
+    | WithdrawRepair
+    | CompactContext
+    | MarkFork
     | DeleteSession,
 ) -> Events:
     match command:
@@ -195,10 +212,32 @@ def _decide_active(
             if state.user_id is not None:
                 raise SessionOwnedError(f"session {state.session_id} has an owner")
             return (OwnerAssigned(at=at, user_id=user_id),)
+        case ImportMessage(at, message_id, format_, message, known):
+            if known or message_id in state.memory.message_ids:
+                return ()
+            return (MessageImported(at=at, message_id=message_id, format=format_, message=message),)
+        case RepairSession(at, repair_id, upto, corrections):
+            repaired = SessionRepaired(at=at, repair_id=repair_id, upto=upto, corrections=corrections)
+            return (repaired,) if corrections else ()
+        case WithdrawRepair(at, repair_id):
+            return (RepairWithdrawn(at=at, repair_id=repair_id),) if repair_id in state.repairs else ()
+        case CompactContext():
+            return _compact(state, command)
+        case MarkFork(at, source, upto):
+            return (SessionForked(at=at, source=source, upto=upto),)
         case DeleteSession(at):
             return (SessionDeleted(at=at),)
         case _:
             assert_never(command)
+
+
+def _compact(state: Active, command: CompactContext) -> Events:
+    upto, summary = state.compacted
+    if command.upto == upto and fingerprint(command.summary) == summary:
+        return ()
+    if command.upto < upto:
+        raise InvalidInputError("upto", f"{command.upto} is before {upto}, up to which it was compacted already")
+    return (ContextCompacted(at=command.at, summary=command.summary, upto=command.upto),)
 
 
 def _add_message(state: Active, command: AddMessage) -> Events:
@@ -226,7 +265,7 @@ def _begin(state: Active, command: BeginCompletion) -> Events:
 
 
 def _add_result(state: Active, command: AddToolResult) -> Events:
-    call = _awaited_call(state, command.call_id)
+    call = awaited_call(state.awaited, command.call_id)
     if call is None:
         return _repeated_result(state, command)
     if command.status == "pending" and call.pending == fingerprint(command.content):
@@ -240,15 +279,6 @@ def _add_result(state: Active, command: AddToolResult) -> Events:
         content=command.content,
     )
     return (result,)
-
-
-def _awaited_call(state: Active, call_id: str) -> AwaitedCall | None:
-    """The call of that id in the latest step that has one: an unanswered one, else the pending one."""
-    calls = [call for call in state.awaited if call.call_id == call_id]
-    if not calls:
-        return None
-    latest = [call for call in calls if call.step_id == calls[-1].step_id]
-    return next((call for call in latest if call.pending is None), latest[0])
 
 
 def _repeated_result(state: Active, command: AddToolResult) -> Events:

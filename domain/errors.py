@@ -15,6 +15,7 @@
     |   +-- UnknownToolCallError     no call of this id was ever made
     |   +-- ToolResultConflictError  a second, different result for an answered call
     +-- PromptError                  the prompt cannot be built as asked
+    |   +-- PromptTooLongError       the last turn alone has more tokens than the window
     +-- StoreError
     |   +-- StoreUnavailableError    Postgres did not answer in time; the append may or may not be there
     |   +-- AppendConflictError      other writers kept winning; nothing was stored
@@ -107,6 +108,15 @@ class ToolResultConflictError(ToolResultError):
 
 class PromptError(TurnlogError):
     """The prompt cannot be built as asked."""
+
+
+class PromptTooLongError(PromptError):
+    """The last turn alone, with its tool results shortened, has more tokens than `max_tokens`."""
+
+    def __init__(self, tokens: int, max_tokens: int) -> None:
+        super().__init__(f"the last turn has {tokens} tokens, the window {max_tokens}")
+        self.tokens = tokens
+        self.max_tokens = max_tokens
 
 
 class StoreError(TurnlogError):

@@ -8,12 +8,16 @@ from __future__ import annotations
 
 from datetime import datetime
 from typing import ClassVar, Literal
+from uuid import UUID
 
+from turnlog.domain.foreign import ForeignFormat
 from turnlog.domain.values import Frozen, JsonObject, Text
 
 Role = Literal["system", "developer", "user", "assistant", "function"]
 ResultStatus = Literal["pending", "final", "error"]
 Content = Text | tuple[JsonObject, ...]
+CorrectionAction = Literal["none", "join", "leave_out", "leave_out_call", "answer", "empty_arguments"]
+"""`none`: the view has it right already, and the correction only says so."""
 
 
 class Event(Frozen):
@@ -91,6 +95,21 @@ class MessageAdded(Event):
     refusal: Text | None = None
     tool_calls: tuple[ToolCall, ...] = ()
     function_call: FunctionCall | None = None
+
+
+class MessageImported(Event):
+    """A message of another system's history, verbatim. What it means is read when events are folded, never here."""
+
+    topic = "message-imported.v1"
+
+    message_id: str
+    format: ForeignFormat
+    message: JsonObject
+
+
+def imported_step_id(message_id: str, place: int) -> str:
+    """The id of the step that the item at `place` of an imported message is (a message may hold several)."""
+    return f"{message_id}.{place}" if place else message_id
 
 
 class CompletionStarted(Event):
@@ -230,6 +249,57 @@ class UsageReported(Event):
     usage: JsonObject
 
 
+class Correction(Frozen):
+    """What a repair does about one fault: the fault's kind, place (`index`: of the call inside its step) and turn.
+
+    `text` says what is done and why. `separator` stands between two texts that are joined.
+    """
+
+    fault: Text
+    position: int
+    index: int | None = None
+    turn: int
+    action: CorrectionAction
+    separator: Text = ""
+    text: Text
+
+
+class SessionRepaired(Event):
+    """Corrections of what the events up to `upto` say. The events stay; the view is corrected."""
+
+    topic = "session-repaired.v1"
+
+    repair_id: str
+    upto: int
+    corrections: tuple[Correction, ...]
+
+
+class RepairWithdrawn(Event):
+    """The corrections of an earlier repair no longer apply."""
+
+    topic = "repair-withdrawn.v1"
+
+    repair_id: str
+
+
+class ContextCompacted(Event):
+    """From here on a prompt has `summary` in place of what began at or before the position `upto`."""
+
+    topic = "context-compacted.v1"
+
+    summary: Text
+    upto: int
+
+
+class SessionForked(Event):
+    """The events before this one are copies of the first `upto` events of the session `source`."""
+
+    topic = "session-forked.v1"
+
+    source: UUID
+    upto: int
+
+
 class SessionDeleted(Event):
     topic = "session-deleted.v1"
 
@@ -256,6 +326,11 @@ SessionEvent = (
     | StepEnd
     | ToolResultAdded
     | UsageReported
+    | MessageImported
+    | SessionRepaired
+    | RepairWithdrawn
+    | ContextCompacted
+    | SessionForked
     | SessionDeleted
 )
 

@@ -10,15 +10,20 @@ from turnlog.domain.events import (
     CompletionFinished,
     CompletionInterrupted,
     CompletionStarted,
+    ContextCompacted,
     CounterIncremented,
     FunctionCallDelta,
     MessageAdded,
+    MessageImported,
     MetadataSet,
     OwnerAssigned,
     ReasoningDelta,
     RefusalDelta,
+    RepairWithdrawn,
     SessionDeleted,
     SessionEvent,
+    SessionForked,
+    SessionRepaired,
     SessionStarted,
     SessionTitled,
     TextDelta,
@@ -27,7 +32,9 @@ from turnlog.domain.events import (
     ToolCallStarted,
     ToolResultAdded,
     UsageReported,
+    imported_step_id,
 )
+from turnlog.domain.foreign import ForeignMessage, read_foreign
 from turnlog.domain.state import Active, AwaitedCall, CallHead, Deleted, Memory, OpenStep, SessionState, Unborn
 from turnlog.domain.values import fingerprint
 
@@ -77,7 +84,16 @@ def _evolve_active(state: Active, event: SessionEvent) -> SessionState:
             return state.model_copy(update={"title": event.title})
         case SessionDeleted():
             return Deleted(session_id=state.session_id)
-        case SessionStarted() | MetadataSet() | CounterIncremented() | UsageReported():
+        case MessageImported():
+            return _message_imported(state, event)
+        case ContextCompacted():
+            return state.model_copy(update={"compacted": (event.upto, fingerprint(event.summary))})
+        case SessionRepaired():
+            return state.model_copy(update={"repairs": (*state.repairs, event.repair_id)})
+        case RepairWithdrawn():
+            repairs = tuple(repair for repair in state.repairs if repair != event.repair_id)
+            return state.model_copy(update={"repairs": repairs})
+        case SessionStarted() | MetadataSet() | CounterIncremented() | UsageReported() | SessionForked():
             return state
         case _:
             assert_never(event)
@@ -127,6 +143,28 @@ def _message_added(state: Active, event: MessageAdded) -> Active:
     )
     memory = state.memory.with_message(event.message_id)
     return state.model_copy(update={"awaited": state.awaited + calls, "memory": memory})
+
+
+def _message_imported(state: Active, event: MessageImported) -> Active:
+    awaited = state.awaited
+    for place, item in enumerate(read_foreign(event.format, event.message).items):
+        if isinstance(item, ForeignMessage):
+            step_id = imported_step_id(event.message_id, place)
+            awaited += tuple(
+                AwaitedCall(step_id=step_id, index=index, call_id=call.id) for index, call in enumerate(item.calls)
+            )
+        elif (answered := awaited_call(awaited, item.call_id)) is not None:
+            awaited = tuple(call for call in awaited if call is not answered)
+    return state.model_copy(update={"awaited": awaited, "memory": state.memory.with_message(event.message_id)})
+
+
+def awaited_call(awaited: tuple[AwaitedCall, ...], call_id: str) -> AwaitedCall | None:
+    """The call of that id in the latest step that has one: an unanswered one, else the pending one."""
+    calls = [call for call in awaited if call.call_id == call_id]
+    if not calls:
+        return None
+    latest = [call for call in calls if call.step_id == calls[-1].step_id]
+    return next((call for call in latest if call.pending is None), latest[0])
 
 
 def _result_added(state: Active, event: ToolResultAdded) -> Active:

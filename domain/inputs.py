@@ -8,6 +8,7 @@ from uuid import UUID
 
 from turnlog.domain.errors import InvalidInputError
 from turnlog.domain.events import Content, FunctionCall, ResultStatus, Role, ToolCall
+from turnlog.domain.foreign import ForeignFormat
 from turnlog.domain.values import JsonObject, is_unicode, json_copy
 
 MAX_ID_LENGTH = 255
@@ -159,3 +160,22 @@ def checked_function(value: Any, field: str, limit: int) -> FunctionCall:
         name=checked_text(function.get("name"), f"{field}.name"),
         arguments="" if arguments is None else checked_text(arguments, f"{field}.arguments", limit),
     )
+
+
+def checked_format(value: Any) -> ForeignFormat:
+    """One of the formats that can be imported."""
+    if value in get_args(ForeignFormat):
+        return cast("ForeignFormat", value)
+    raise InvalidInputError("format", f"{value!r} is not one of: {', '.join(get_args(ForeignFormat))}")
+
+
+def checked_foreign(value: Any, format: ForeignFormat, limit: int) -> list[JsonObject]:  # noqa: A002 the field's name
+    """The messages of a foreign history, copied; rows in the order of their `sequence`, if all have one."""
+    if not isinstance(value, Sequence) or isinstance(value, str | bytes | bytearray):
+        raise InvalidInputError("messages", f"must be a list, not {type(value).__name__}")
+    messages = [checked_object(message, f"messages[{i}]") for i, message in enumerate(value)]
+    for i, message in enumerate(messages):
+        _check_size(message, f"messages[{i}]", limit)
+    if format == "rows" and all(isinstance(message.get("sequence"), int) for message in messages):
+        messages.sort(key=lambda message: message["sequence"])
+    return messages

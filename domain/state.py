@@ -72,7 +72,8 @@ class Unborn(Frozen):
 
 
 class Active(Frozen):
-    """A session that can be appended to."""
+    """A session that can be appended to. `repairs`: the ids of those that apply; `compacted`: up to which position,
+    and the fingerprint of the summary."""
 
     kind: Literal["active"] = "active"
     session_id: UUID
@@ -81,6 +82,8 @@ class Active(Frozen):
     started_at: datetime
     open_steps: dict[str, OpenStep] = {}
     awaited: tuple[AwaitedCall, ...] = ()
+    repairs: tuple[str, ...] = ()
+    compacted: tuple[int, str] = (0, "")
     memory: Memory = Field(default=Memory(), exclude=True)
 
 

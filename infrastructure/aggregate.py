@@ -17,7 +17,7 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 from uuid import UUID
 
-from turnlog.domain.commands import AddMessage, AddToolResult, Command
+from turnlog.domain.commands import AddMessage, AddToolResult, Command, ImportMessage
 from turnlog.domain.decide import decide
 from turnlog.domain.errors import (
     AppendConflictError,
@@ -28,6 +28,7 @@ from turnlog.domain.events import (
     CompletionStarted,
     FunctionCallDelta,
     MessageAdded,
+    MessageImported,
     ReasoningDelta,
     RefusalDelta,
     SessionEvent,
@@ -56,12 +57,13 @@ class _Entry(Append):
     """Commands on their way: decided together, stored together. One attempt; the next one is another object, for
     the writer may still hold this one."""
 
-    __slots__ = ("attempts", "commands", "done", "state", "stored", "version")
+    __slots__ = ("adopted", "attempts", "commands", "done", "state", "stored", "version")
 
     owner: Aggregate
 
     def __init__(self, owner: Aggregate, commands: tuple[Command, ...], done: asyncio.Future[int]) -> None:
         super().__init__(owner, owner.id_bytes)
+        self.adopted: tuple[SessionEvent, ...] = ()
         self.commands = commands
         self.done = done
         self.attempts = 1
@@ -72,7 +74,7 @@ class _Entry(Append):
     def again(self) -> _Entry:
         """The same, undecided."""
         next_one = _Entry(self.owner, self.commands, self.done)
-        next_one.attempts = self.attempts + 1
+        next_one.attempts, next_one.adopted = self.attempts + 1, self.adopted
         return next_one
 
 
@@ -109,6 +111,17 @@ class Aggregate:
         # Nothing to do, or refused: that may be so only because others have appended meanwhile.
         await self.refresh()
         return await self._execute(commands)
+
+    async def adopt(self, events: Sequence[SessionEvent], *commands: Command) -> int:
+        """Appends these events as they are, and the commands' behind them, to a session that has none: a fork."""
+        if self.version or self._entries:
+            raise AppendConflictError("only an empty session can take another one's events")
+        entry = _Entry(self, commands, asyncio.Future(loop=self._loop))
+        entry.adopted = tuple(events)
+        self._entries.append(entry)
+        assert self._lane is not None  # noqa: S101 begin_empty was called
+        self._decide(entry, self._lane)
+        return await entry.done
 
     async def _execute(self, commands: Sequence[Command]) -> int:
         recalled = [await self._recalled(command) for command in commands]
@@ -180,8 +193,8 @@ class Aggregate:
 
     def _decided(self, entry: _Entry) -> SessionState:
         state, at, quiet = self.state, None, True
-        for command in entry.commands:
-            for event in decide(state, command):
+        for command in (entry.adopted, *entry.commands):
+            for event in command if isinstance(command, tuple) else decide(state, command):
                 state, at, body = evolve(state, event), event.at, event.to_json()
                 entry.rows += (event.topic, body)
                 entry.size += len(body)
@@ -209,7 +222,7 @@ class Aggregate:
         if not isinstance(self.state, Active) or self.state.memory.complete:
             return command
         memory = self.state.memory
-        if isinstance(command, AddMessage) and command.message_id not in memory.message_ids:
+        if isinstance(command, AddMessage | ImportMessage) and command.message_id not in memory.message_ids:
             known = await self._store.find_key(self.session_id, message_key(command.message_id))
             return replace(command, known=known is not None)
         if isinstance(command, AddToolResult) and not self._is_awaited(command.call_id):
@@ -291,7 +304,7 @@ def _fail(entry: _Entry, error: Exception) -> None:
 
 
 def _keys(session_id: UUID, event: SessionEvent) -> tuple[KeyRow, ...]:
-    if isinstance(event, MessageAdded):
+    if isinstance(event, MessageAdded | MessageImported):
         return (KeyRow(session_id, message_key(event.message_id), ""),)
     if isinstance(event, CompletionStarted):
         return (KeyRow(session_id, message_key(event.step_id), ""),)

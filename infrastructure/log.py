@@ -3,22 +3,35 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import TYPE_CHECKING, Any
 from uuid import UUID, uuid4
 from weakref import WeakValueDictionary
 
-from turnlog.domain.commands import AssignOwner, DeleteSession, StartSession
+from turnlog.domain.commands import (
+    AssignOwner,
+    Command,
+    DeleteSession,
+    ImportMessage,
+    RepairSession,
+    StartSession,
+    WithdrawRepair,
+)
 from turnlog.domain.errors import InvalidInputError, SessionNotFoundError
+from turnlog.domain.events import SessionRepaired
+from turnlog.domain.foreign import ForeignFormat
 from turnlog.domain.inputs import (
     checked_count,
+    checked_foreign,
+    checked_format,
     checked_id,
     checked_object,
     checked_range,
     checked_session_id,
     checked_title,
 )
+from turnlog.domain.recorded import RecordedEvent
 from turnlog.infrastructure.aggregate import Aggregate
 from turnlog.infrastructure.background import Background
 from turnlog.infrastructure.cache import ViewCache
@@ -27,7 +40,12 @@ from turnlog.infrastructure.principal import SYSTEM, Principal, checked_principa
 from turnlog.infrastructure.session import Context, Session
 from turnlog.infrastructure.settings import Settings
 from turnlog.infrastructure.views import Views
-from turnlog.projections.view import SessionPage
+from turnlog.projections.messages import as_recorded
+from turnlog.projections.projector import Projector
+from turnlog.projections.prompt import chat_prompt
+from turnlog.projections.repair import corrections_of
+from turnlog.projections.report import RepairReport, prompt_diff
+from turnlog.projections.view import SessionPage, SessionView
 
 if TYPE_CHECKING:
     from redis.asyncio import Redis
@@ -35,6 +53,7 @@ if TYPE_CHECKING:
     from turnlog.infrastructure.store.writer import WriterStatistics
 
 MAX_PAGE = 100
+IMPORTED_AT_ONCE = 500
 
 
 class SessionLog:
@@ -48,6 +67,7 @@ class SessionLog:
         self._context = context
         self._cache = cache
         self._aggregates: WeakValueDictionary[UUID, Aggregate] = WeakValueDictionary()
+        context.aggregate = self._aggregate
 
     @classmethod
     @asynccontextmanager
@@ -160,6 +180,66 @@ class SessionLog:
         user_id = checked_id(user_id, "user_id")
         await self._aggregate(_found_id(session_id)).execute(AssignOwner(now(), user_id))
 
+    async def import_session(
+        self,
+        messages: Sequence[Mapping[str, Any]],
+        user_id: str | None,
+        session_id: UUID | str | None = None,
+        format: ForeignFormat = "chat",  # noqa: A002 the public name
+        title: str | None = None,
+    ) -> Session:
+        """Imports a conversation of another system: each message one event that keeps it verbatim, nothing mended.
+
+        `messages` are Chat Completions messages, Anthropic messages, Responses items, or rows of a relational store
+        (`rows`; put in order by `sequence` where they all have one). With the `session_id` of an import of the same
+        user, only messages that are new behind it are added. What is wrong with them is in the view's `faults`.
+        Raises InvalidInputError that names the message, and SessionExistsError.
+        """
+        format_ = checked_format(format)
+        given = checked_foreign(messages, format_, self._context.settings.max_message_bytes)
+        session = await self.start_session(user_id, title, session_id=session_id)
+        commands: list[Command] = [
+            ImportMessage(now(), f"imported-{number}", format_, message) for number, message in enumerate(given, 1)
+        ]
+        for first in range(0, len(commands), IMPORTED_AT_ONCE):
+            await self._aggregate(session.id).execute(*commands[first : first + IMPORTED_AT_ONCE])
+        return session
+
+    async def repair(self, session_id: UUID | str, principal: Principal, dry_run: bool = False) -> RepairReport:
+        """Corrects what is wrong with the session's history by one event that names each correction.
+
+        Replays the log, whatever is cached. The events stay as they are; the view and the prompt are corrected.
+        Nothing is appended on a dry run, or where there is nothing to repair. Raises SessionNotFoundError.
+        """
+        session = await self.session(session_id, principal)
+        if not dry_run:
+            await self._context.views.forget(session.id)
+        projector = Projector(session.id)
+        async for event in session.events():
+            projector.apply(event)
+        turns, view = projector.raw_turns(), projector.view()
+        corrections = tuple(correction for turn in turns for correction in corrections_of(turn))
+        repair = RepairSession(now(), str(uuid4()), projector.version, corrections)
+        if corrections and not dry_run:
+            await self._aggregate(session.id).execute(repair)
+        before, after = as_recorded(turns), chat_prompt(_repaired(projector, repair).turns)
+        return RepairReport(
+            session_id=session.id,
+            repair_id=repair.repair_id if corrections and not dry_run else None,
+            dry_run=dry_run,
+            faults=view.faults,
+            corrections=corrections,
+            before=tuple(before),
+            after=tuple(after),
+            diff=prompt_diff(before, after) if corrections else "",
+        )
+
+    async def undo_repair(self, session_id: UUID | str, principal: Principal, repair_id: str) -> bool:
+        """Withdraws a repair: its corrections no longer apply. False if no such repair applies. Raises
+        SessionNotFoundError."""
+        session = await self.session(session_id, principal)
+        return await self._aggregate(session.id).execute(WithdrawRepair(now(), checked_id(repair_id, "repair_id"))) > 0
+
     async def inspect(self) -> dict[str, Any]:
         """Versions, counts and settings of the servers, for `turnlog doctor`."""
         store = await self._context.store.statistics()
@@ -177,6 +257,13 @@ class SessionLog:
 
     def _close(self) -> None:
         self._context.closed = True
+
+
+def _repaired(projector: Projector, repair: RepairSession) -> SessionView:
+    """The view as the repair leaves it."""
+    event = SessionRepaired(at=repair.at, repair_id=repair.repair_id, upto=repair.upto, corrections=repair.corrections)
+    projector.apply(RecordedEvent(projector.session_id, projector.version + 1, 0, event))
+    return projector.view()
 
 
 def _found_id(session_id: Any) -> UUID:

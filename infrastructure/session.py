@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Generator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Literal, TypeVar, cast
-from uuid import UUID
+from collections.abc import AsyncIterator, Callable, Generator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
+from uuid import UUID, uuid4
 
 from turnlog.domain.commands import (
     AddMessage,
     AddToolResult,
+    AssignOwner,
     Command,
+    CompactContext,
     IncrementCounter,
+    MarkFork,
     ReportUsage,
     SetMetadata,
     SetTitle,
 )
 from turnlog.domain.errors import InvalidInputError, LogClosedError, SessionNotFoundError
+from turnlog.domain.events import OwnerAssigned, SessionEvent, SessionStarted
 from turnlog.domain.inputs import (
+    MAX_COUNTER,
     checked_content,
     checked_count,
     checked_function,
@@ -24,6 +29,7 @@ from turnlog.domain.inputs import (
     checked_name,
     checked_object,
     checked_optional_text,
+    checked_range,
     checked_role,
     checked_status,
     checked_text,
@@ -40,12 +46,12 @@ from turnlog.infrastructure.principal import SYSTEM, Principal
 from turnlog.infrastructure.settings import Settings
 from turnlog.infrastructure.streams import as_object
 from turnlog.infrastructure.views import Views
-from turnlog.projections.chat_prompt import chat_prompt
+from turnlog.projections.projector import Projector
+from turnlog.projections.prompt import APIS, CountTokens, PromptPolicy, build_prompt
+from turnlog.projections.prompt.window import estimated_tokens
 from turnlog.projections.view import SessionView
 
 if TYPE_CHECKING:
-    from openai.types.chat import ChatCompletionMessageParam
-
     from turnlog.infrastructure.store.store import EventStore
     from turnlog.infrastructure.store.writer import GroupWriter
 
@@ -66,6 +72,7 @@ class Context:
         self.background = background
         self.settings = settings
         self.live: set[str] = set()
+        self.aggregate: Callable[[UUID], Aggregate]
         self.closed = False
 
     def check_open(self) -> None:
@@ -202,6 +209,24 @@ class Session:
             raise InvalidInputError("usage", "must not be empty")
         await self._execute(ReportUsage(now(), new_id(), reported, checked_optional_text(model, "model")))
 
+    async def compact(self, summary: str, upto: int) -> None:
+        """From here on prompts have `summary`, as a user's message, in place of what began at or before the position
+        `upto`; system and developer messages stay. The view and the log keep everything.
+
+        The same again changes nothing. Raises InvalidInputError, also where a step up to there is still open or
+        waits for a tool result: the result would have lost its call.
+        """
+        if not checked_text(summary, "summary", self._context.settings.max_message_bytes).strip():
+            raise InvalidInputError("summary", "must not be blank")
+        view = await self.view()
+        checked_range(upto, "upto", 1, view.version)
+        waiting = {call.id for call in view.pending_tool_calls}
+        for step in (step for turn in view.turns for step in turn.steps if step.position <= upto):
+            is_pending = any(result.status == "pending" for result in step.tool_results)
+            if step.status == "open" or is_pending or any(call.id in waiting for call in step.unanswered_calls()):
+                raise InvalidInputError("upto", f"the step at {step.position} is open or waits for a tool result")
+        await self._execute(CompactContext(now(), summary, upto))
+
     # Reading
 
     async def view(self) -> SessionView:
@@ -212,13 +237,62 @@ class Session:
         self._allow(projector.state)
         return projector.view()
 
-    async def prompt(self, api: Literal["chat"] = "chat") -> list[ChatCompletionMessageParam]:
-        """What to send to the provider next: valid for the API, whatever happened. Raises InvalidInputError for an
-        `api` that there is no prompt for."""
-        if api != "chat":
-            raise InvalidInputError("api", f"{api!r} is not one of: chat")
+    async def prompt(
+        self,
+        api: Literal["chat", "anthropic", "responses"] = "chat",
+        max_tokens: int | None = None,
+        count_tokens: CountTokens = estimated_tokens,
+        policy: PromptPolicy | None = None,
+    ) -> Any:
+        """What to send to the provider next: valid for the API, whatever happened.
+
+        `chat`: messages; `anthropic`: a dict of `system` and `messages`; `responses`: input items. With `max_tokens`
+        system and developer messages stay, and as many whole turns from the end as fit; `count_tokens` takes a list
+        of messages in the shape of the API. Raises PromptTooLongError when the last turn alone does not fit, its
+        tool results shortened, and InvalidInputError.
+        """
+        if api not in APIS:
+            raise InvalidInputError("api", f"{api!r} is not one of: {', '.join(APIS)}")
+        if max_tokens is not None:
+            checked_range(max_tokens, "max_tokens", 1, MAX_COUNTER)
         view = await self.view()
-        return cast("list[ChatCompletionMessageParam]", chat_prompt(view.turns))
+        return build_prompt(view.turns, api, view.compaction, policy or PromptPolicy(), max_tokens, count_tokens)
+
+    async def at(self, version: int) -> SessionView:
+        """The view as it was after the event at this position. Raises InvalidInputError for a position that is not
+        there."""
+        return (await self._projected(version)).view()
+
+    async def fork(self, version: int | None = None) -> Session:
+        """A new session with copies of the events up to this position (None: all), owned by who owns this one.
+
+        A step that was open there is open in the fork, and is sent as far as it got once something follows it.
+        Raises InvalidInputError for a position that is not there.
+        """
+        await self._aggregate.flush()
+        events = [event async for event in self.events()]
+        version = len(events) if version is None else checked_count(version, "version")
+        checked_range(version, "version", 1, len(events))
+        fork = self._context.aggregate(uuid4())
+        fork.begin_empty()
+        commands: list[Command] = [MarkFork(now(), self.id, version)]
+        copies = [event.event for event in events[:version]]
+        owner = self._aggregate.state.user_id if isinstance(self._aggregate.state, Active) else None
+        if owner is not None and not _is_owned(copies):
+            commands.append(AssignOwner(now(), owner))
+        await fork.adopt(copies, *commands)
+        return Session(self._context, fork, self._principal)
+
+    async def _projected(self, version: int) -> Projector:
+        checked_count(version, "version")
+        projector = Projector(self.id)
+        async for event in self.events():
+            if event.position > version:
+                break
+            projector.apply(event)
+        if version < 1 or projector.version != version:
+            raise InvalidInputError("version", f"{version} is not a position in this session")
+        return projector
 
     async def events(self, after: int = 0) -> AsyncIterator[RecordedEvent]:
         """The stored events after a position, in order, up to the last one that is there."""
@@ -262,6 +336,10 @@ class Session:
 
     def _is_allowed(self, state: SessionState) -> bool:
         return isinstance(state, Active) and (self._principal is SYSTEM or state.user_id == self._principal)
+
+
+def _is_owned(events: Sequence[SessionEvent]) -> bool:
+    return any(isinstance(event, SessionStarted | OwnerAssigned) and event.user_id is not None for event in events)
 
 
 def _check_message(command: AddMessage) -> None:

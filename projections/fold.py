@@ -24,6 +24,7 @@ from turnlog.domain.values import JsonObject
 from turnlog.projections.view import (
     Fault,
     Message,
+    Repair,
     Step,
     StepMessage,
     StepStatus,
@@ -171,7 +172,7 @@ def with_result(step: Step, result: ToolResult) -> Step:
 class TurnFold:
     """A turn that events still change."""
 
-    __slots__ = ("faults", "index", "messages", "position", "steps", "usage_reports")
+    __slots__ = ("flaws", "index", "messages", "orphans", "position", "repairs", "steps", "usage_reports")
 
     def __init__(self, turn: Turn) -> None:
         self.index = turn.index
@@ -181,7 +182,9 @@ class TurnFold:
             step.step_id: StepFold(step) if step.status == "open" else step for step in turn.steps
         }
         self.usage_reports: list[UsageEntry] = list(turn.usage_reports)
-        self.faults: list[Fault] = list(turn.faults)
+        self.orphans: list[ToolResult] = list(turn.orphans)
+        self.flaws: list[Fault] = list(turn.flaws)
+        self.repairs: list[Repair] = list(turn.repairs)
 
     def freeze(self) -> Turn:
         """The turn as it is now."""
@@ -191,7 +194,9 @@ class TurnFold:
             messages=tuple(self.messages),
             steps=tuple(step.freeze() if isinstance(step, StepFold) else step for step in self.steps.values()),
             usage_reports=tuple(self.usage_reports),
-            faults=tuple(self.faults),
+            orphans=tuple(self.orphans),
+            flaws=tuple(self.flaws),
+            repairs=tuple(self.repairs),
         )
 
     def is_open(self) -> bool:

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 from turnlog.domain.events import Content
+from turnlog.projections.diagnosis import says_something
 from turnlog.projections.view import Message, Step, StepToolCall, ToolResult, Turn
 
 ChatMessage = dict[str, Any]
@@ -27,23 +28,29 @@ def transcript(turns: Iterable[Turn]) -> list[ChatMessage]:
     return messages
 
 
+def as_recorded(turns: Iterable[Turn]) -> list[ChatMessage]:
+    """Each message and result by itself and where it was recorded: nothing joined, moved or left out."""
+    placed: list[tuple[int, ChatMessage]] = []
+    for turn in turns:
+        placed += [(message.position, plain_message(message)) for message in turn.messages]
+        placed += [(step.position, assistant_message(step, step.message.tool_calls)) for step in turn.steps]
+        results = [*turn.orphans, *(result for step in turn.steps for result in step.tool_results)]
+        placed += [(result.position, tool_message(result.call_id, result)) for result in results]
+    return [message for _, message in sorted(placed, key=lambda entry: entry[0])]
+
+
 def in_order(turns: Iterable[Turn]) -> Iterator[Message | Step]:
     """Messages and steps in the order of the log, without the attempts that a later step of the turn replaced."""
     for turn in turns:
         entries: list[Message | Step] = [*turn.messages, *turn.steps]
         entries.sort(key=lambda entry: entry.position)
-        yield from (entry for entry in entries if isinstance(entry, Message) or not _is_replaced(entry, turn))
+        yield from (entry for entry in entries if isinstance(entry, Message) or not is_replaced(entry, turn))
 
 
-def _is_replaced(step: Step, turn: Turn) -> bool:
+def is_replaced(step: Step, turn: Turn) -> bool:
+    """Whether the step is an attempt that a later step of its turn replaced."""
     # An attempt whose calls were answered was not retried but gone on from.
     return step.status in ("failed", "abandoned") and not step.tool_results and step is not turn.steps[-1]
-
-
-def says_something(step: Step) -> bool:
-    """Whether the step has anything that an assistant message could hold."""
-    message = step.message
-    return bool(message.content or message.refusal or message.tool_calls or message.function_call)
 
 
 def plain_message(message: Message) -> ChatMessage:

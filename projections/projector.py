@@ -13,14 +13,19 @@ from uuid import UUID
 
 from turnlog.domain import events as e
 from turnlog.domain.evolve import evolve
+from turnlog.domain.foreign import ForeignMessage, ForeignResult, read_foreign
 from turnlog.domain.recorded import RecordedEvent
 from turnlog.domain.state import Active, AnyState, SessionState, initial_state
 from turnlog.domain.values import Frozen, JsonObject, Text, merge_patch
 from turnlog.projections.fold import StepFold, TurnFold, new_step, with_result
+from turnlog.projections.placeholders import is_placeholder
+from turnlog.projections.repair import corrected
 from turnlog.projections.usage import total_usage
 from turnlog.projections.view import (
+    Compaction,
     Fault,
     Message,
+    Repair,
     SessionView,
     Step,
     StepMessage,
@@ -30,7 +35,7 @@ from turnlog.projections.view import (
     UsageEntry,
 )
 
-VIEW_SCHEMA = 1
+VIEW_SCHEMA = 2
 """The version of the kept shapes. A head or page of another version is not read but folded anew."""
 
 
@@ -47,6 +52,7 @@ class SessionHead(Frozen):
     updated_at: datetime
     closed_turns: int
     turns: tuple[Turn, ...]
+    compaction: Compaction | None = None
     state: AnyState
 
 
@@ -66,6 +72,8 @@ class Projector:
         self._turns: list[Turn | TurnFold] = []
         self._turn_of: dict[str, int] = {}
         self._open: dict[str, tuple[StepFold, TurnFold]] = {}
+        self._compaction: Compaction | None = None
+        self._imported_ids: set[str] = set()
 
     @classmethod
     def resume(cls, head: SessionHead, pages: Iterable[Turn]) -> Projector:
@@ -76,6 +84,7 @@ class Projector:
         self._metadata = head.metadata
         self._counters = {name: dict(keys) for name, keys in head.counters.items()}
         self._started_at, self._updated_at = head.started_at, head.updated_at
+        self._compaction = head.compaction
         self._turns = list[Turn | TurnFold](pages)
         self._turns += [TurnFold(turn) for turn in head.turns]
         for turn in self._turns:
@@ -118,7 +127,7 @@ class Projector:
 
     def view(self) -> SessionView:
         """The session as it is now. The session must have been started."""
-        turns = tuple(self._frozen(index) for index in range(len(self._turns)))
+        turns = tuple(corrected(self._frozen(index)) for index in range(len(self._turns)))
         return SessionView(
             session_id=self.session_id,
             user_id=self._user_id,
@@ -130,6 +139,7 @@ class Projector:
             updated_at=self._time(self._updated_at),
             turns=turns,
             usage=total_usage(turns),
+            compaction=self._compaction,
         )
 
     def head(self) -> SessionHead:
@@ -146,6 +156,7 @@ class Projector:
             updated_at=self._time(self._updated_at),
             closed_turns=closed,
             turns=tuple(self._frozen(index) for index in range(closed, len(self._turns))),
+            compaction=self._compaction,
             state=self.state,
         )
 
@@ -153,6 +164,10 @@ class Projector:
         """The closed turns that an event after the position `after` has changed, for keeping."""
         closed = range(self.closed_turns)
         return tuple(self._frozen(index) for index in closed if self._turns[index].position > after)
+
+    def raw_turns(self) -> tuple[Turn, ...]:
+        """The turns as they were recorded: no repair is applied, and `faults` is empty."""
+        return tuple(self._frozen(index) for index in range(len(self._turns)))
 
     # The turns
 
@@ -162,12 +177,18 @@ class Projector:
 
     def _index(self, turn: Turn | TurnFold) -> None:
         if isinstance(turn, Turn):
-            self._turn_of.update((step.step_id, turn.index) for step in turn.steps)
+            for step in turn.steps:
+                self._index_step(step.step_id, step, turn.index)
             return
         for step_id, step in turn.steps.items():
-            self._turn_of[step_id] = turn.index
+            self._index_step(step_id, step, turn.index)
             if isinstance(step, StepFold):
                 self._open[step_id] = (step, turn)
+
+    def _index_step(self, step_id: str, step: Step | StepFold, turn: int) -> None:
+        self._turn_of[step_id] = turn
+        if isinstance(step, Step) and step.origin is not None:
+            self._imported_ids.update(call.id for call in step.message.tool_calls if call.id)
 
     def _turn(self, position: int) -> TurnFold:
         """The latest turn, which the event at `position` changes."""
@@ -182,8 +203,9 @@ class Projector:
         turn.position = position
         return turn
 
-    def _fault(self, kind: Any, position: int, message: str) -> None:
-        self._turn(position).faults.append(Fault(kind=kind, position=position, message=message))
+    def _fault(self, kind: str, position: int, message: str, index: int | None = None) -> None:
+        fault = Fault(kind=kind, position=position, index=index, message=message)
+        self._turn(position).flaws.append(fault)
 
     def _open_step(self, step_id: str, position: int) -> StepFold | None:
         found = self._open.get(step_id)
@@ -201,7 +223,7 @@ class Projector:
             return
         turn = self._turn(position)
         turn.steps[step_id] = step
-        self._turn_of[step_id] = turn.index
+        self._index_step(step_id, step, turn.index)
         if isinstance(step, StepFold):
             self._open[step_id] = (step, turn)
 
@@ -229,10 +251,6 @@ class Projector:
         if event.role == "assistant":
             self._add_step(event.message_id, _whole_step(event, position), position)
             return
-        turn = self._turn(position)
-        if event.role == "user" and turn.steps:
-            turn = TurnFold(Turn(index=turn.index + 1, position=position))
-            self._turns.append(turn)
         message = Message(
             message_id=event.message_id,
             position=position,
@@ -241,7 +259,131 @@ class Projector:
             name=event.name,
             at=event.at,
         )
+        self._add_message(message)
+
+    def _add_message(self, message: Message) -> None:
+        turn = self._turn(message.position)
+        if message.role == "user" and turn.steps:
+            turn = TurnFold(Turn(index=turn.index + 1, position=message.position))
+            self._turns.append(turn)
         turn.messages.append(message)
+
+    # Imported messages. A result is filed under its call wherever that is; that it was out of place is a fault.
+
+    def _message_imported(self, event: e.MessageImported, position: int) -> None:
+        reading = read_foreign(event.format, event.message)
+        for flaw in reading.flaws:
+            self._fault(flaw.kind, position, flaw.text)
+        for place, item in enumerate(reading.items):
+            step_id = e.imported_step_id(event.message_id, place)
+            if isinstance(item, ForeignResult):
+                self._imported_result(item, event, position)
+            elif item.role == "assistant":
+                self._imported_step(item, step_id, event, position)
+            else:
+                message = Message(
+                    message_id=step_id,
+                    position=position,
+                    role=item.role,
+                    content=item.content,
+                    name=item.name,
+                    at=event.at,
+                    origin=event.format,
+                )
+                self._add_message(message)
+
+    def _imported_step(self, item: ForeignMessage, step_id: str, event: e.MessageImported, position: int) -> None:
+        step = _foreign_step(item, step_id, event, position)
+        reused = [call for call in step.message.tool_calls if call.id in self._imported_ids]
+        turn = self._turn(position)
+        for call in step.message.tool_calls:
+            # A fast tool's result may have been stored before its call.
+            early = next((orphan for orphan in turn.orphans if orphan.call_id == call.id != ""), None)
+            if early is not None:
+                turn.orphans.remove(early)
+                step = with_result(step, early.model_copy(update={"index": call.index}))
+        self._add_step(step_id, step, position)
+        if not self._is_attempt_again(turn, step):
+            for call in reused:
+                self._fault("reused_call_id", position, f"the call id {call.id!r} was used before", call.index)
+
+    @staticmethod
+    def _is_attempt_again(turn: TurnFold, step: Step) -> bool:
+        steps = list(turn.steps.values())
+        before = steps[-2] if len(steps) > 1 else None
+        if not isinstance(before, Step) or before.tool_results:
+            return False
+        return {call.id for call in before.message.tool_calls} <= {call.id for call in step.message.tool_calls}
+
+    def _imported_result(self, item: ForeignResult, event: e.MessageImported, position: int) -> None:
+        result = ToolResult(
+            call_id=item.call_id,
+            index=-1,
+            status="error" if item.is_error else "final",
+            content=item.content,
+            position=position,
+            at=event.at,
+            origin=event.format,
+        )
+        found = self._call_for(item)
+        if found is None:
+            self._turn(position).orphans.append(result)
+            return
+        step, call = found
+        turn = self._thawed(self._turn_of[step.step_id], position)
+        result = result.model_copy(update={"index": call.index})
+        known = step.result_of(call.index)
+        if known is None:
+            turn.steps[step.step_id] = with_result(step, result)
+        elif known.position < step.position:
+            # The early result that the call was given before is not its own, for here is the one behind it.
+            turn.steps[step.step_id] = with_result(step, result)
+            turn.orphans.append(known)
+        else:
+            stays = is_placeholder(result.content) and not is_placeholder(known.content)
+            if not stays:
+                turn.steps[step.step_id] = with_result(step, result)
+            which = "the first" if stays else "the last"
+            text = f"call {item.call_id!r} has a second result; {which} one is kept"
+            self._fault("duplicate_result", position, text, call.index)
+
+    def _call_for(self, item: ForeignResult) -> tuple[Step, StepToolCall] | None:
+        """The call that the result answers: the latest unanswered one of its id, else the latest one of its id."""
+        answered: tuple[Step, StepToolCall] | None = None
+        for turn in reversed(self._turns):
+            steps: Iterable[Step | StepFold] = turn.steps if isinstance(turn, Turn) else tuple(turn.steps.values())
+            for step in reversed(tuple(steps)):
+                if not isinstance(step, Step):
+                    continue
+                for call in _calls_meant(step, item):
+                    known = step.result_of(call.index)
+                    if known is None:
+                        return step, call
+                    answered = answered or (step, call)
+                if not item.call_id:
+                    return answered
+        return answered
+
+    def _session_repaired(self, event: e.SessionRepaired, position: int) -> None:
+        of_turn: dict[int, list[e.Correction]] = {}
+        for correction in event.corrections:
+            if correction.turn < len(self._turns):
+                of_turn.setdefault(correction.turn, []).append(correction)
+        for index, corrections in of_turn.items():
+            repair = Repair(repair_id=event.repair_id, corrections=tuple(corrections))
+            self._thawed(index, position).repairs.append(repair)
+
+    def _repair_withdrawn(self, event: e.RepairWithdrawn, position: int) -> None:
+        for index, turn in enumerate(self._turns):
+            if any(repair.repair_id == event.repair_id for repair in turn.repairs):
+                thawed = self._thawed(index, position)
+                thawed.repairs = [repair for repair in thawed.repairs if repair.repair_id != event.repair_id]
+
+    def _compacted(self, event: e.ContextCompacted, position: int) -> None:
+        self._compaction = Compaction(summary=event.summary, upto=event.upto, position=position)
+
+    def _forked(self, event: e.SessionForked, position: int) -> None:
+        pass  # where the session came from is for whoever reads its events
 
     def _completion_started(self, event: e.CompletionStarted, position: int) -> None:
         self._add_step(event.step_id, new_step(event.step_id, position, event.model, event.at), position)
@@ -339,6 +481,11 @@ class Projector:
         e.CompletionAbandoned: _ended,
         e.ToolResultAdded: _result_added,
         e.UsageReported: _usage_reported,
+        e.MessageImported: _message_imported,
+        e.SessionRepaired: _session_repaired,
+        e.RepairWithdrawn: _repair_withdrawn,
+        e.ContextCompacted: _compacted,
+        e.SessionForked: _forked,
         e.SessionDeleted: _deleted,
     }
 
@@ -363,3 +510,37 @@ def _whole_step(event: e.MessageAdded, position: int) -> Step:
         started_at=event.at,
         ended_at=event.at,
     )
+
+
+def _foreign_step(item: ForeignMessage, step_id: str, event: e.MessageImported, position: int) -> Step:
+    calls = tuple(
+        StepToolCall(index=index, id=call.id, name=call.name, arguments=call.arguments)
+        for index, call in enumerate(item.calls)
+    )
+    function = item.function_call
+    message = StepMessage(
+        content=item.content,
+        refusal=item.refusal,
+        reasoning=item.reasoning,
+        reasoning_details=item.details,
+        tool_calls=calls,
+        function_call=e.FunctionCall(name=function[0], arguments=function[1]) if function else None,
+        name=item.name,
+    )
+    return Step(
+        step_id=step_id,
+        position=position,
+        message=message,
+        status="finished",
+        started_at=event.at,
+        ended_at=event.at,
+        origin=event.format,
+    )
+
+
+def _calls_meant(step: Step, item: ForeignResult) -> list[StepToolCall]:
+    """The step's calls that a result may answer. Without an id: those without one, or the first of its name."""
+    calls = [call for call in step.message.tool_calls if call.id == item.call_id]
+    if calls or item.call_id or item.name is None:
+        return calls
+    return [call for call in step.unanswered_calls() if call.name == item.name][:1]

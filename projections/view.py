@@ -10,21 +10,26 @@ from datetime import datetime
 from typing import Any, Literal
 from uuid import UUID
 
-from turnlog.domain.events import Content, FunctionCall, ResultStatus, Role, ToolCall
+from turnlog.domain.events import Content, Correction, FunctionCall, ResultStatus, Role, ToolCall
+from turnlog.domain.foreign import ForeignFormat
 from turnlog.domain.values import Frozen, JsonObject, Text
 
 StepStatus = Literal["open", "finished", "interrupted", "failed", "abandoned"]
 
 
 class ToolResult(Frozen):
-    """The latest result of a call. `index` names the call inside its step."""
+    """The latest result of a call. `index` names the call inside its step. A synthetic one was made up by a repair.
+
+    `origin`, here and elsewhere, is the format of an imported message, None for what was recorded.
+    """
 
     call_id: Text
     index: int
-    status: ResultStatus
+    status: ResultStatus | Literal["synthetic"]
     content: Content
     position: int
     at: datetime
+    origin: ForeignFormat | None = None
 
 
 class StepToolCall(ToolCall):
@@ -61,6 +66,7 @@ class Step(Frozen):
     usage: JsonObject | None = None
     started_at: datetime
     ended_at: datetime | None = None
+    origin: ForeignFormat | None = None
 
     def result_of(self, index: int) -> ToolResult | None:
         """The latest result of the call at `index`, if any."""
@@ -80,14 +86,36 @@ class Message(Frozen):
     content: Content | None
     name: Text | None = None
     at: datetime
+    origin: ForeignFormat | None = None
 
 
 class Fault(Frozen):
-    """Something in the log that does not fit, with the position of the event. Nothing is dropped silently."""
+    """Something in the history that does not fit; nothing is dropped silently.
 
-    kind: Literal["unknown_step", "closed_step", "unknown_call", "orphan_result", "repeated_step"]
+    `position` is that of the event, `index` that of the call inside its step. `message` is a sentence for people;
+    `provider_error` is what a provider answers when the history is sent as it stands, empty where none does.
+    """
+
+    kind: Text
     position: int
-    message: str
+    index: int | None = None
+    message: Text
+    provider_error: Text = ""
+
+
+class Compaction(Frozen):
+    """A summary that prompts have in place of what began at or before `upto`. `position` is the event's."""
+
+    summary: Text
+    upto: int
+    position: int
+
+
+class Repair(Frozen):
+    """The corrections of one repair to one turn."""
+
+    repair_id: str
+    corrections: tuple[Correction, ...]
 
 
 class UsageEntry(Frozen):
@@ -111,14 +139,21 @@ class Usage(Frozen):
 
 
 class Turn(Frozen):
-    """What the user sent and what answered it. `position` is that of the last event that changed the turn."""
+    """What the user sent and what answered it. `position` is that of the last event that changed the turn.
+
+    `orphans` are imported results of no call, `flaws` what was found wrong while the events were read. In a
+    SessionView the repairs have been applied, and `faults` are those that are left.
+    """
 
     index: int
     position: int
     messages: tuple[Message, ...] = ()
     steps: tuple[Step, ...] = ()
     usage_reports: tuple[UsageEntry, ...] = ()
+    orphans: tuple[ToolResult, ...] = ()
+    flaws: tuple[Fault, ...] = ()
     faults: tuple[Fault, ...] = ()
+    repairs: tuple[Repair, ...] = ()
 
     @property
     def status(self) -> StepStatus:
@@ -142,6 +177,7 @@ class SessionView(Frozen):
     updated_at: datetime
     turns: tuple[Turn, ...]
     usage: Usage
+    compaction: Compaction | None = None
 
     @property
     def messages(self) -> list[dict[str, Any]]:

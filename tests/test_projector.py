@@ -11,8 +11,8 @@ from tests.prompt_rules import check_chat_prompt, check_no_neighbours
 from tests.strategies import SESSION_ID, histories
 from turnlog.domain import events as e
 from turnlog.domain.recorded import RecordedEvent
-from turnlog.projections.chat_prompt import chat_prompt
 from turnlog.projections.projector import Projector, SessionHead
+from turnlog.projections.prompt import chat_prompt
 from turnlog.projections.view import SessionView, Turn
 
 History = list[RecordedEvent]

@@ -9,8 +9,8 @@ from uuid import UUID
 from tests.prompt_rules import check_chat_prompt
 from turnlog.domain import events as e
 from turnlog.domain.recorded import RecordedEvent
-from turnlog.projections.chat_prompt import NO_RESULT, chat_prompt
 from turnlog.projections.projector import Projector
+from turnlog.projections.prompt import NO_RESULT, chat_prompt
 from turnlog.projections.view import SessionView
 
 ID = UUID(int=3)

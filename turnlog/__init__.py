@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from turnlog.domain.errors import InvalidInputError as InvalidInputError
     from turnlog.domain.errors import LogClosedError as LogClosedError
     from turnlog.domain.errors import PromptError as PromptError
+    from turnlog.domain.errors import PromptTooLongError as PromptTooLongError
     from turnlog.domain.errors import SchemaVersionError as SchemaVersionError
     from turnlog.domain.errors import SessionExistsError as SessionExistsError
     from turnlog.domain.errors import SessionNotFoundError as SessionNotFoundError
@@ -41,6 +42,9 @@ if TYPE_CHECKING:
     from turnlog.infrastructure.principal import Principal as Principal
     from turnlog.infrastructure.session import Session as Session
     from turnlog.infrastructure.settings import Settings as Settings
+    from turnlog.projections.prompt.policy import PromptPolicy as PromptPolicy
+    from turnlog.projections.report import RepairReport as RepairReport
+    from turnlog.projections.view import Fault as Fault
     from turnlog.projections.view import SessionPage as SessionPage
     from turnlog.projections.view import SessionSummary as SessionSummary
     from turnlog.projections.view import SessionView as SessionView
@@ -50,6 +54,10 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 _HOMES = {
+    "Fault": "projections.view",
+    "PromptPolicy": "projections.prompt.policy",
+    "PromptTooLongError": "domain.errors",
+    "RepairReport": "projections.report",
     "AppendConflictError": "domain.errors",
     "AppendRefusedError": "domain.errors",
     "Completion": "infrastructure.completion",

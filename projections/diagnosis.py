@@ -1,0 +1,235 @@
+"""Diagnosis: what in a turn does not fit, as typed faults. Pure: the same turn has the same faults.
+
+What the log itself records by step and index cannot be out of place, so most rules are for imported messages.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import Iterator
+from itertools import pairwise
+
+from pydantic_core import from_json
+
+from turnlog.projections.placeholders import is_placeholder
+from turnlog.projections.view import Fault, Message, Step, StepToolCall, ToolResult, Turn
+
+_NOT_FOLLOWED = (
+    "An assistant message with 'tool_calls' must be followed by tool messages responding to each 'tool_call_id'"
+)
+_NO_CALL = "Messages with role 'tool' must be a response to a preceding message with 'tool_calls'"
+_UNIQUE = "`tool_use` ids must be unique"
+_THINKING = "`thinking` blocks must remain as they were in the original response"
+
+PROVIDER_ERRORS = {
+    "split_assistant": "`tool_use` ids were found without `tool_result` blocks immediately after",
+    "repeated_message": "two assistant messages in a row",
+    "repeated_attempt": "tool call id is duplicated",
+    "orphan_result": _NO_CALL,
+    "unanswered_call": _NOT_FOLLOWED,
+    "duplicate_call_id": _UNIQUE,
+    "reused_call_id": _UNIQUE,
+    "duplicate_result": "each tool_use must have a single result",
+    "result_before_call": "unexpected `tool_use_id` found in `tool_result` blocks",
+    "user_message_between": _NOT_FOLLOWED,
+    "result_not_adjacent": _NOT_FOLLOWED,
+    "split_results": "Expected toolResult blocks for the following Ids",
+    "invalid_arguments": "function.arguments: arguments must be a valid JSON object string",
+    "call_without_id": "tool_use.id: String should have at least 1 character",
+    "call_without_name": "tool_calls[0].function.name: empty string. Expected a string with minimum length 1",
+    "empty_message": "Invalid assistant message: content or tool_calls must be set",
+    "empty_tool_calls": "[] is too short - 'messages.tool_calls'",
+    "empty_text_block": "messages: text content blocks must be non-empty",
+    "unknown_role": "messages.role: unknown role",
+    "leading_assistant": 'messages: first message must use the "user" role',
+    "unsigned_thinking": _THINKING,
+    "misplaced_thinking": _THINKING,
+    "text_after_call": "`tool_use` ids were found without `tool_result` blocks immediately after",
+    "result_not_first": "`tool_use` ids were found without `tool_result` blocks immediately after",
+    "result_in_wrong_role": _NOT_FOLLOWED,
+    "foreign_block": _UNIQUE,
+    "bad_content_block": "Missing required parameter: 'messages.content.type'",
+}
+"""What a provider answers to a history with the fault, in short: the texts are those of the reports that named it."""
+
+
+def diagnose(turn: Turn) -> tuple[Fault, ...]:
+    """The faults of a turn as it was recorded, oldest first."""
+    faults = [*turn.flaws, *_faulty_calls(turn)]
+    if turn.orphans or any(m.origin for m in turn.messages) or any(step.origin for step in turn.steps):
+        faults += _imported(turn)
+    known = (fault.model_copy(update={"provider_error": PROVIDER_ERRORS.get(fault.kind, "")}) for fault in faults)
+    return tuple(sorted(known, key=lambda fault: fault.position))
+
+
+def is_object(arguments: str) -> bool:
+    """Whether the arguments are the text of a JSON object."""
+    try:
+        return isinstance(from_json(arguments.encode("utf-8", "replace"), allow_inf_nan=False), dict)
+    except ValueError:
+        return False
+
+
+def says_something(step: Step) -> bool:
+    """Whether the step has anything that an assistant message could hold."""
+    message = step.message
+    return bool(message.content or message.refusal or message.tool_calls or message.function_call)
+
+
+def _faulty_calls(turn: Turn) -> Iterator[Fault]:
+    for step in turn.steps:
+        if step.status == "finished":
+            for call in step.message.tool_calls:
+                yield from _faulty_call(step, call)
+
+
+def _faulty_call(step: Step, call: StepToolCall) -> Iterator[Fault]:
+    if not call.name:
+        yield _of_call("call_without_name", step, call, "a tool call has no name and cannot be sent")
+    elif step.origin and not call.id:
+        yield _of_call("call_without_id", step, call, f"the call of {call.name} has no id")
+    if call.arguments and not is_object(call.arguments):
+        yield _of_call("invalid_arguments", step, call, f"the arguments of {call.name!r} are not a JSON object")
+    elif step.origin and not call.arguments:
+        yield _of_call("invalid_arguments", step, call, f"the arguments of {call.name!r} are empty")
+
+
+def _of_call(kind: str, step: Step, call: StepToolCall, message: str) -> Fault:
+    return Fault(kind=kind, position=step.position, index=call.index, message=message)
+
+
+def _imported(turn: Turn) -> Iterator[Fault]:
+    for orphan in turn.orphans:
+        text = f"a result for {orphan.call_id!r}, which no message before it has called"
+        yield Fault(kind="orphan_result", position=orphan.position, message=text)
+    yield from _empty(turn)
+    attempts = {step.step_id for step in repeated_attempts(turn)}
+    steps = [step for step in turn.steps if step.origin and step.step_id not in attempts]
+    yield from _neighbours(turn, steps)
+    yield from _leading(turn)
+    joined = {fault.position for fault in _neighbours(turn, steps)}
+    for step in steps:
+        yield from _unanswered(step)
+        yield from _twins(step)
+        yield from _misplaced(turn, step, joined)
+    for step in turn.steps:
+        if step.step_id in attempts:
+            text = "the answer was made again with the same calls, and both attempts were stored"
+            yield Fault(kind="repeated_attempt", position=step.position, message=text)
+
+
+def _empty(turn: Turn) -> Iterator[Fault]:
+    for step in turn.steps:
+        if step.origin not in (None, "responses") and not says_something(step):
+            yield Fault(kind="empty_message", position=step.position, message="an assistant message says nothing")
+    for message in turn.messages:
+        if message.origin and not message.content:
+            text = f"a {message.role} message is empty"
+            yield Fault(kind="empty_message", position=message.position, message=text)
+
+
+def _leading(turn: Turn) -> Iterator[Fault]:
+    spoken = [step for step in turn.steps if says_something(step)]
+    first = min((m.position for m in turn.messages if m.role in ("user", "function")), default=None)
+    if turn.index == 0 and spoken and spoken[0].origin == "anthropic" and (first is None or first > spoken[0].position):
+        text = "the conversation begins with an assistant message"
+        yield Fault(kind="leading_assistant", position=spoken[0].position, message=text)
+
+
+def neighbours(turn: Turn, steps: list[Step]) -> Iterator[tuple[Step, Step]]:
+    """The pairs of these steps with nothing between them that a prompt could hold."""
+    between = sorted(
+        [m.position for m in turn.messages]
+        + [r.position for step in turn.steps for r in step.tool_results if r.status != "synthetic"]
+        + [orphan.position for orphan in turn.orphans]
+    )
+    spoken = [step for step in steps if says_something(step)]
+    for first, second in pairwise(spoken):
+        if any(result.position < first.position for result in first.tool_results):
+            continue  # its result was stored before it
+        place = bisect_right(between, first.position)
+        if place == len(between) or between[place] > second.position:
+            yield first, second
+
+
+def _neighbours(turn: Turn, steps: list[Step]) -> Iterator[Fault]:
+    for first, second in neighbours(turn, steps):
+        if first.origin == second.origin == "responses":
+            continue  # the items of one response
+        if _is_same_reply(first, second):
+            text = "the same reply was stored twice"
+            yield Fault(kind="repeated_message", position=second.position, message=text)
+        else:
+            text = f"one assistant message was stored as two (the first part is at {first.position})"
+            yield Fault(kind="split_assistant", position=second.position, message=text)
+
+
+def _is_same_reply(first: Step, second: Step) -> bool:
+    has_calls = first.message.tool_calls or second.message.tool_calls
+    return not has_calls and first.message.content == second.message.content
+
+
+def repeated_attempts(turn: Turn) -> Iterator[Step]:
+    """The steps whose calls were all made again, under the same ids, by the step right behind them."""
+    for first, second in neighbours(turn, [step for step in turn.steps if step.origin]):
+        ids = {call.id for call in first.message.tool_calls if call.id}
+        if ids and not first.tool_results and ids <= {call.id for call in second.message.tool_calls}:
+            yield first
+
+
+def _unanswered(step: Step) -> Iterator[Fault]:
+    for call in step.unanswered_calls():
+        if call.name:
+            yield _of_call("unanswered_call", step, call, f"the call {call.id!r} of {call.name} has no result")
+
+
+def _twins(step: Step) -> Iterator[Fault]:
+    calls = step.message.tool_calls
+    for place, call in enumerate(calls):
+        twins = [other for other in calls[:place] if call.id and other.id == call.id]
+        if twins:
+            aborted = aborted_twin(step, twins[-1], call)
+            text = f"two calls of one message have the id {call.id!r}"
+            yield _of_call("duplicate_call_id", step, aborted or call, text)
+
+
+def aborted_twin(step: Step, first: StepToolCall, second: StepToolCall) -> StepToolCall | None:
+    """That one of two calls with one id that never ran, if the results say so."""
+    gone = [call for call in (first, second) if _never_ran(step.result_of(call.index))]
+    return gone[0] if len(gone) == 1 else None
+
+
+def _never_ran(result: ToolResult | None) -> bool:
+    return result is None or is_placeholder(result.content)
+
+
+def _misplaced(turn: Turn, step: Step, joined: set[int]) -> Iterator[Fault]:
+    results = [result for result in step.tool_results if result.origin and result.status != "synthetic"]
+    for result in results:
+        if result.position < step.position:
+            text = f"the result of {result.call_id!r} stands before its call"
+            yield Fault(kind="result_before_call", position=result.position, index=result.index, message=text)
+        elif (kind := _between(turn, step, result, joined)) is not None:
+            text = f"the result of {result.call_id!r} does not stand directly after its call"
+            yield Fault(kind=kind, position=result.position, index=result.index, message=text)
+    places = sorted({result.position for result in results if result.position > step.position})
+    if step.origin == "anthropic" and len(places) > 1:
+        text = "the results of one message are spread over several user messages"
+        yield Fault(kind="split_results", position=places[1], message=text)
+
+
+def _between(turn: Turn, step: Step, result: ToolResult, joined: set[int]) -> str | None:
+    gap = range(step.position + 1, result.position)
+    steps = {other.position for other in turn.steps if other.position in gap}
+    results = {r.position for other in turn.steps for r in other.tool_results if r.position in gap}
+    messages = [m for m in turn.messages if m.position in gap]
+    replaced = sum(1 for flaw in turn.flaws if flaw.kind == "duplicate_result")
+    if messages or len(steps | results) + replaced < len(gap):
+        return "user_message_between"
+    return "result_not_adjacent" if steps - joined else None
+
+
+def entries_in_order(turn: Turn) -> list[Message | Step]:
+    """The messages and steps of a turn in the order of the log."""
+    entries: list[Message | Step] = [*turn.messages, *turn.steps]
+    return sorted(entries, key=lambda entry: entry.position)

@@ -1,0 +1,62 @@
+"""Prompts: what is sent to a provider next, as pure functions of the view, for three APIs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, Literal, NamedTuple
+
+from turnlog.projections.placeholders import NO_RESULT
+from turnlog.projections.prompt.anthropic import anthropic_prompt, render_anthropic
+from turnlog.projections.prompt.assembly import ANTHROPIC, CHAT, RESPONSES, Dialect, assemble
+from turnlog.projections.prompt.chat import render_chat
+from turnlog.projections.prompt.entries import PromptEntry, Rendered
+from turnlog.projections.prompt.policy import DEFAULT_POLICY, PromptPolicy
+from turnlog.projections.prompt.responses import render_responses
+from turnlog.projections.prompt.window import CountTokens, estimated_tokens, fit
+from turnlog.projections.view import Compaction, Turn
+
+__all__ = ["APIS", "NO_RESULT", "Api", "CountTokens", "PromptPolicy", "build_prompt", "chat_prompt"]
+
+Api = Literal["chat", "anthropic", "responses"]
+
+
+class _Api(NamedTuple):
+    dialect: Dialect
+    render: Callable[[Iterable[PromptEntry]], list[Rendered]]
+    whole: Callable[[Sequence[Rendered]], Any]
+
+
+def _messages(rendered: Sequence[Rendered]) -> list[dict[str, Any]]:
+    return [one.message for one in rendered]
+
+
+APIS: dict[Api, _Api] = {
+    "chat": _Api(CHAT, render_chat, _messages),
+    "anthropic": _Api(ANTHROPIC, render_anthropic, anthropic_prompt),
+    "responses": _Api(RESPONSES, render_responses, _messages),
+}
+
+
+def build_prompt(
+    turns: Sequence[Turn],
+    api: Api = "chat",
+    compaction: Compaction | None = None,
+    policy: PromptPolicy = DEFAULT_POLICY,
+    max_tokens: int | None = None,
+    count_tokens: CountTokens = estimated_tokens,
+) -> Any:
+    """What to send next: a list of messages or items, for anthropic a dict of `system` and `messages`.
+
+    Raises PromptTooLongError when the last turn alone has more than `max_tokens`.
+    """
+    dialect, render, whole = APIS[api]
+    entries = assemble(turns, dialect, compaction, policy)
+    if max_tokens is not None:
+        entries = fit(entries, render, max_tokens, count_tokens)
+    return whole(render(entries))
+
+
+def chat_prompt(turns: Iterable[Turn]) -> list[dict[str, Any]]:
+    """The messages to send next through the Chat Completions API."""
+    prompt: list[dict[str, Any]] = build_prompt(tuple(turns))
+    return prompt

@@ -1,0 +1,151 @@
+"""The prompt for Anthropic's Messages API.
+
+Its rules (docs.anthropic.com/en/api/messages and .../tool-use, and the texts of its 400s): roles alternate; each
+tool_use is answered in the next message, where results stand first; text blocks are not blank; thinking stands first
+in its message and goes back with its signature, unchanged; system text is not a message.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from pydantic_core import from_json, to_json
+
+from turnlog.domain.events import Content
+from turnlog.projections.prompt.entries import Positions, PromptEntry, PromptStep, Rendered
+from turnlog.projections.prompt.parts import data_url, left_out
+
+OPENING = "(The conversation begins with the assistant.)"
+"""Stands in front of a leading assistant message: 'first message must use the "user" role' is still answered by
+Bedrock (anthropics/anthropic-sdk-typescript#622)."""
+
+_IMAGES = frozenset({"image/jpeg", "image/png", "image/gif", "image/webp"})
+
+Block = dict[str, Any]
+
+
+def render_anthropic(entries: Iterable[PromptEntry]) -> list[Rendered]:
+    """The entries as messages; what is to be lifted out as messages of the role system."""
+    rendered: list[Rendered] = []
+    for entry in entries:
+        if isinstance(entry, PromptStep):
+            _add(rendered, "assistant", _step_blocks(entry), entry.turn, entry.positions)
+            for call in (entry.calls[place] for place in entry.answers):
+                block: Block = {"type": "tool_result", "tool_use_id": call.id, "content": _result(call.result)}
+                if call.is_error:
+                    block["is_error"] = True
+                _add(rendered, "user", [block], entry.turn, call.positions)
+        elif entry.role in ("system", "developer"):
+            blocks = [block for block in _blocks(entry.content) if block["type"] == "text"]
+            rendered.append(Rendered({"role": "system", "content": blocks}, entry.turn, entry.positions))
+        else:
+            _add(rendered, "user", _blocks(entry.content), entry.turn, entry.positions)
+    return rendered
+
+
+def anthropic_prompt(rendered: Sequence[Rendered]) -> dict[str, Any]:
+    """`system`, lifted out ("" where there is none), and `messages`."""
+    system = [block for one in rendered if one.message["role"] == "system" for block in one.message["content"]]
+    messages = [one.message for one in rendered if one.message["role"] != "system"]
+    plain = all(set(block) == {"type", "text"} for block in system)
+    return {"system": "\n\n".join(block["text"] for block in system) if plain else system, "messages": messages}
+
+
+def _add(rendered: list[Rendered], role: str, blocks: list[Block], turn: int, positions: Positions) -> None:
+    if not blocks:
+        return
+    spoken = [place for place, one in enumerate(rendered) if one.message["role"] != "system"][-1:]
+    if not spoken and role == "assistant":
+        rendered.append(Rendered({"role": "user", "content": [{"type": "text", "text": OPENING}]}, turn, ()))
+    last = rendered[spoken[0]] if spoken else None
+    if last is None or last.message["role"] != role:
+        rendered.append(Rendered({"role": role, "content": blocks}, turn, positions))
+        return
+    content = last.message["content"] + [block for block in blocks if "thinking" not in block["type"]]
+    if role == "assistant":
+        content.sort(key=lambda block: block["type"] == "tool_use")
+    positions = tuple(dict.fromkeys((*last.positions, *positions)))
+    rendered[spoken[0]] = Rendered({"role": role, "content": content}, last.turn, positions)
+
+
+def _step_blocks(step: PromptStep) -> list[Block]:
+    said = _blocks(step.content) + _blocks(step.refusal)
+    said += [{"type": "tool_use", "id": c.id, "name": c.name, "input": _object(c.arguments)} for c in step.calls]
+    return [*_thinking(step), *said] if said else []
+
+
+def _thinking(step: PromptStep) -> list[Block]:
+    blocks = (_thinking_block(detail, step.reasoning or "") for detail in step.details)
+    return [block for block in blocks if block is not None]
+
+
+def _thinking_block(detail: Block, reasoning: str) -> Block | None:
+    kind, signature = detail.get("type"), detail.get("signature")
+    is_own = str(detail.get("format", "")).startswith("anthropic")
+    if kind == "redacted_thinking" or (kind == "reasoning.encrypted" and is_own):
+        data = detail.get("data")
+        return {"type": "redacted_thinking", "data": data} if isinstance(data, str) and data else None
+    text = detail.get("thinking") if kind == "thinking" else (detail.get("text") or reasoning) if is_own else None
+    if not (isinstance(text, str) and text and isinstance(signature, str) and signature):
+        return None
+    return {"type": "thinking", "thinking": text, "signature": signature}
+
+
+def _object(arguments: str) -> Any:
+    value = from_json(arguments)
+    try:
+        # A number such as 1e999 is JSON and no float.
+        to_json(value, inf_nan_mode="constants")
+        finite = b"Infinity" not in to_json(value, inf_nan_mode="constants")
+    except ValueError:
+        return {}
+    return value if finite or "Infinity" in arguments else {}
+
+
+def _result(content: Content) -> Any:
+    return content if isinstance(content, str) else _blocks(content) or ""
+
+
+def _blocks(content: Content | None) -> list[Block]:
+    if not content:
+        return []
+    if isinstance(content, str):
+        return [{"type": "text", "text": content}] if content.strip() else []
+    return [block for part in content if (block := _block(part)) is not None]
+
+
+def _block(part: Block) -> Block | None:
+    kind = part.get("type")
+    if kind in ("text", "refusal"):
+        text = part.get(str(kind))
+        if not isinstance(text, str) or not text.strip():
+            return None
+        return {**part, "type": "text", "text": text} if kind == "text" else {"type": "text", "text": text}
+    if kind == "image_url":
+        return _image(part.get("image_url"))
+    if kind == "file":
+        return _document(part.get("file"))
+    return left_out("audio" if kind == "input_audio" else "part")
+
+
+def _image(image: Any) -> Block:
+    url = image.get("url") if isinstance(image, dict) else image
+    found = data_url(url)
+    if found is not None and found[0] in _IMAGES:
+        return {"type": "image", "source": {"type": "base64", "media_type": found[0], "data": found[1]}}
+    if isinstance(url, str) and url.startswith(("https://", "http://")):
+        return {"type": "image", "source": {"type": "url", "url": url}}
+    return left_out("image")
+
+
+def _document(file: Any) -> Block:
+    found = data_url(file.get("file_data")) if isinstance(file, dict) else None
+    if found is None or found[0] != "application/pdf":
+        return left_out("file")
+    block: Block = {
+        "type": "document",
+        "source": {"type": "base64", "media_type": "application/pdf", "data": found[1]},
+    }
+    title = file.get("filename")
+    return {**block, "title": title} if isinstance(title, str) and title else block

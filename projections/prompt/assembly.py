@@ -1,0 +1,258 @@
+"""From turns to what is sent: the part that all APIs share. Valid whatever happened.
+
+What happened stays in the log; a prompt makes the least of it that can be sent:
+
+* a call without a result gets one that says so; a call without a name is left out together with its result;
+* arguments that are not a JSON object become ``{}``;
+* an id that is missing, illegal for the API, or taken by an earlier call is replaced, always by the same one;
+* steps with nothing between them are one assistant message, their texts joined as they are;
+* a lone surrogate becomes U+FFFD, for it cannot be sent as UTF-8; two halves that meet become one character.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
+from typing import Any, NamedTuple
+
+from turnlog.domain.events import FunctionCall
+from turnlog.domain.values import fingerprint
+from turnlog.projections.diagnosis import entries_in_order, is_object
+from turnlog.projections.messages import is_replaced
+from turnlog.projections.placeholders import NO_RESULT
+from turnlog.projections.prompt.entries import PromptCall, PromptEntry, PromptMessage, PromptStep
+from turnlog.projections.prompt.policy import DEFAULT_POLICY, PromptPolicy
+from turnlog.projections.repair import joined_content
+from turnlog.projections.view import Compaction, Message, Step, StepToolCall, ToolResult, Turn
+
+NO_ARGUMENTS = "{}"
+_NAME = re.compile(r"[^a-zA-Z0-9_-]")
+
+
+class Dialect(NamedTuple):
+    """What an API allows in a call id, and whether it still has function_call and function messages."""
+
+    call_id: re.Pattern[str]
+    has_functions: bool = False
+
+
+CHAT = Dialect(re.compile(r"(?s).{1,64}"), has_functions=True)
+"""OpenAI once refused more than 40 characters; its own relays make ids of 54, and they are taken."""
+ANTHROPIC = Dialect(re.compile(r"[a-zA-Z0-9_-]{1,64}"))
+"""'tool_use.id: String should match pattern ^[a-zA-Z0-9_-]+$'"""
+RESPONSES = Dialect(re.compile(r"(?s).{1,64}"))
+
+
+class _Placed(NamedTuple):
+    turn: int
+    entry: Message | Step
+
+
+def assemble(
+    turns: Sequence[Turn],
+    dialect: Dialect,
+    compaction: Compaction | None = None,
+    policy: PromptPolicy = DEFAULT_POLICY,
+) -> list[PromptEntry]:
+    """What is sent next, in order. No two steps stand side by side but where results are between them."""
+    assembly = _Assembly(dialect, policy)
+    placed = _without_tail(list(_sent(turns, compaction, policy)))
+    if compaction is not None:
+        placed = assembly.begin_compacted(placed, compaction)
+    for turn, entry in placed:
+        if isinstance(entry, Message):
+            assembly.add_message(turn, entry)
+        else:
+            assembly.add_step(turn, entry)
+    return assembly.finished()
+
+
+def _sent(turns: Sequence[Turn], compaction: Compaction | None, policy: PromptPolicy) -> Iterator[_Placed]:
+    upto = compaction.upto if compaction else 0
+    for turn in turns:
+        for entry in entries_in_order(turn):
+            if isinstance(entry, Message):
+                if entry.position > upto or _is_pinned(entry):
+                    yield _Placed(turn.index, entry)
+            elif entry.position > upto and not is_replaced(entry, turn) and _is_sent(entry, policy):
+                yield _Placed(turn.index, entry)
+
+
+def _is_pinned(message: Message) -> bool:
+    return message.role in ("system", "developer")
+
+
+def _is_sent(step: Step, policy: PromptPolicy) -> bool:
+    wish = {"interrupted": policy.interrupted, "failed": policy.failed, "abandoned": policy.abandoned}
+    return wish.get(step.status, "send") == "send" or bool(step.tool_results)
+
+
+def _without_tail(placed: list[_Placed]) -> list[_Placed]:
+    # At the very end an open step still grows, and a failed one is about to be made again.
+    while placed:
+        last = placed[-1].entry
+        if isinstance(last, Message) or last.tool_results or last.status in ("finished", "interrupted"):
+            break
+        placed.pop()
+    return placed
+
+
+class _Assembly:
+    def __init__(self, dialect: Dialect, policy: PromptPolicy) -> None:
+        self._dialect = dialect
+        self._policy = policy
+        self._taken: set[str] = set()
+        self._entries: list[PromptEntry] = []
+        self._called: PromptStep | None = None  # whose function_call waits for its function message
+
+    def begin_compacted(self, placed: list[_Placed], compaction: Compaction) -> list[_Placed]:
+        """Puts what is pinned and the summary in front; returns what follows."""
+        old = [p for p in placed if isinstance(p.entry, Message) and p.entry.position <= compaction.upto]
+        for turn, entry in old:
+            if isinstance(entry, Message):
+                self.add_message(turn, entry)
+        summary = PromptMessage(-1, (compaction.position,), "user", utf8(compaction.summary), pinned=True)
+        self._entries.append(summary)
+        return placed[len(old) :] if placed[: len(old)] == old else [p for p in placed if p not in old]
+
+    def add_message(self, turn: int, message: Message) -> None:
+        """Adds a message that is not a step."""
+        content, name = sendable(message.content), message.name and re.sub(r"[\s<|\\/>]", "_", utf8(message.name))
+        if message.role == "function":
+            self._add_function(turn, message)
+        elif content:
+            pinned = _is_pinned(message)
+            entry = PromptMessage(turn, (message.position,), message.role, content, name or None, pinned)
+            self._entries.append(entry)
+
+    def _add_function(self, turn: int, message: Message) -> None:
+        called, self._called = self._called, None
+        name = _NAME.sub("_", message.name or "")[:64]
+        if called is None or called.function_call is None or called.function_call.name != name:
+            return  # the result of no call
+        content, last = sendable(message.content) or "", self._entries[-1]
+        if self._dialect.has_functions:
+            self._entries.append(PromptMessage(turn, (message.position,), "function", content, name))
+        elif isinstance(last, PromptStep):
+            answered = replace(last.calls[-1], result=content, positions=(*last.calls[-1].positions, message.position))
+            self._entries[-1] = replace(last, calls=(*last.calls[:-1], answered))
+
+    def add_step(self, turn: int, step: Step) -> None:
+        """Adds a step, or joins it to the one that it would stand beside."""
+        calls = [call for call in step.message.tool_calls if self._can_be_sent(step, call)]
+        said = self._said(turn, step, calls)
+        if not (said.content or said.refusal or said.calls or said.function_call):
+            return
+        last = self._entries[-1] if self._entries else None
+        if isinstance(last, PromptStep) and not last.calls:
+            self._entries[-1] = said = _joined(last, said)
+        else:
+            self._entries.append(said)
+        self._called = said if said.function_call else None
+
+    def _said(self, turn: int, step: Step, calls: list[StepToolCall]) -> PromptStep:
+        message, function = step.message, _function(step)
+        prompt_calls = [self._call(step, call) for call in calls]
+        order = {result.index: place for place, result in enumerate(step.tool_results)}
+        answers = sorted(range(len(calls)), key=lambda place: order.get(calls[place].index, len(order)))
+        if function is not None and not self._dialect.has_functions:
+            call_id = self._unique(f"call_{fingerprint(step.step_id, 'function')[:24]}", step, -1)
+            prompt_calls.append(
+                PromptCall(call_id, function.name, function.arguments, NO_RESULT, False, (step.position,))
+            )
+            answers.append(len(calls))
+        return PromptStep(
+            turn=turn,
+            positions=(step.position,),
+            content=sendable(message.content) or None,
+            refusal=sendable(message.refusal) or None,
+            reasoning=sendable(message.reasoning),
+            details=tuple(sendable(detail) for detail in message.reasoning_details),
+            function_call=function,
+            calls=tuple(prompt_calls),
+            answers=tuple(answers),
+            name=message.name and re.sub(r"[\s<|\\/>]", "_", utf8(message.name)),
+        )
+
+    def _can_be_sent(self, step: Step, call: StepToolCall) -> bool:
+        if not call.name:
+            return False
+        was_cut_off = step.status != "finished" and not is_object(utf8(call.arguments))
+        closed = self._policy.unfinished_calls == "close" or step.result_of(call.index) is not None
+        return closed or not was_cut_off
+
+    def _call(self, step: Step, call: StepToolCall) -> PromptCall:
+        result, arguments = step.result_of(call.index), utf8(call.arguments)
+        return PromptCall(
+            id=self._unique(utf8(call.id), step, call.index),
+            name=_NAME.sub("_", utf8(call.name))[:64],
+            arguments=arguments if is_object(arguments) else NO_ARGUMENTS,
+            result=_content(result),
+            is_error=result is not None and result.status == "error",
+            positions=(step.position,) if result is None else (step.position, result.position),
+        )
+
+    def _unique(self, wanted: str, step: Step, index: int) -> str:
+        legal = self._dialect.call_id.fullmatch(wanted) is not None and wanted not in self._taken
+        chosen = wanted if legal else f"call_{fingerprint(step.step_id, index)[:24]}"
+        self._taken.add(chosen)
+        return chosen
+
+    def finished(self) -> list[PromptEntry]:
+        """What was assembled."""
+        return self._entries
+
+
+def _content(result: ToolResult | None) -> Any:
+    return NO_RESULT if result is None else sendable(result.content)
+
+
+def _function(step: Step) -> FunctionCall | None:
+    function = step.message.function_call
+    if function is None or not function.name:
+        return None
+    arguments = utf8(function.arguments)
+    return FunctionCall(
+        name=_NAME.sub("_", utf8(function.name))[:64], arguments=arguments if is_object(arguments) else NO_ARGUMENTS
+    )
+
+
+def _joined(first: PromptStep, second: PromptStep) -> PromptStep:
+    refusal = sendable((first.refusal or "") + (second.refusal or "")) or None
+    return replace(
+        second,
+        turn=first.turn,
+        positions=(*first.positions, *second.positions),
+        content=sendable(joined_content(first.content, second.content)),
+        refusal=refusal,
+        reasoning=(first.reasoning or "") + (second.reasoning or "") or None,
+        details=first.details + second.details,
+        function_call=second.function_call or first.function_call,
+        name=first.name or second.name,
+    )
+
+
+def sendable(value: Any) -> Any:
+    """`value` with all text fit for UTF-8."""
+    if isinstance(value, str):
+        return utf8(value)
+    if isinstance(value, list | tuple):
+        return type(value)(sendable(item) for item in value)
+    if isinstance(value, dict):
+        return {utf8(key): sendable(item) for key, item in value.items()}
+    return value
+
+
+def utf8(text: str) -> str:
+    """The text, with halves that meet as one character and others as U+FFFD."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
+    return text
+
+
+def positions_of(entries: Iterable[PromptEntry]) -> set[int]:
+    """The positions of all events behind the entries."""
+    return {position for entry in entries for position in entry.positions}

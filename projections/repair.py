@@ -1,0 +1,182 @@
+"""Repair: one correction for each fault, and the turn as corrections leave it. Pure; the events are never touched."""
+
+from __future__ import annotations
+
+import re
+
+from turnlog.domain.events import Content, Correction, CorrectionAction
+from turnlog.projections.diagnosis import aborted_twin, diagnose, neighbours
+from turnlog.projections.placeholders import NO_RESULT
+from turnlog.projections.view import Fault, Step, StepToolCall, ToolResult, Turn
+
+SEPARATOR = "\n\n"
+_WHOLE = re.compile(r"[.!?:;)\"'\u2026\u201d\u00bb\u3002\uff01\uff1f]$")
+
+_DONE: dict[str, tuple[CorrectionAction, str]] = {
+    "repeated_message": ("leave_out", "it is kept once"),
+    "repeated_attempt": ("leave_out", "the attempt that was gone on from is kept"),
+    "empty_message": ("leave_out", "it is left out, for no provider takes it"),
+    "unanswered_call": ("answer", "a result is marked as made up, and says only that there is none"),
+    "call_without_name": ("leave_out_call", "the call is left out together with its result"),
+    "invalid_arguments": ("empty_arguments", "{} is sent; the text stays in the log"),
+    "duplicate_call_id": ("none", "the later call is sent under another id, always the same one"),
+    "reused_call_id": ("none", "the later call is sent under another id, always the same one"),
+    "call_without_id": ("none", "the call and its result are sent under one id, always the same one"),
+    "result_before_call": ("none", "it is filed under its call"),
+    "user_message_between": ("none", "the result is filed under its call; what came between follows"),
+    "result_not_adjacent": ("none", "the result is filed under its call"),
+    "split_results": ("none", "they are filed under their calls"),
+    "orphan_result": ("none", "it is left out, and stays in the log"),
+    "leading_assistant": ("none", "where the API wants a user message first, one is put there"),
+}
+
+
+def corrected(turn: Turn) -> Turn:
+    """The turn with its repairs applied, and the faults that are left."""
+    faults = diagnose(turn)
+    if not faults and not turn.repairs:
+        return turn
+    corrections = [correction for repair in turn.repairs for correction in repair.corrections]
+    known = {(c.fault, c.position, c.index) for c in corrections}
+    left = tuple(fault for fault in faults if (fault.kind, fault.position, fault.index) not in known)
+    steps, messages = list(turn.steps), turn.messages
+    for correction in sorted(corrections, key=lambda correction: _ORDER.index(correction.action)):
+        if correction.action == "leave_out":
+            steps = [step for step in steps if step.position != correction.position]
+            messages = tuple(m for m in messages if m.position != correction.position)
+        else:
+            steps = _applied(steps, correction)
+    return turn.model_copy(update={"steps": tuple(steps), "messages": messages, "faults": left})
+
+
+_ORDER: tuple[CorrectionAction, ...] = ("none", "leave_out", "leave_out_call", "empty_arguments", "answer", "join")
+
+
+def corrections_of(turn: Turn) -> tuple[Correction, ...]:
+    """What a repair would do about the faults of a recorded turn that no repair has corrected yet."""
+    return tuple(_correction(turn, fault) for fault in corrected(turn).faults)
+
+
+def _correction(turn: Turn, fault: Fault) -> Correction:
+    action, text = _DONE.get(fault.kind, ("none", "what cannot be sent is left out, and stays in the log"))
+    separator = ""
+    if fault.kind == "split_assistant":
+        action, (separator, text) = "join", _joint(turn, fault.position)
+    elif fault.kind == "duplicate_call_id" and _is_aborted(turn, fault):
+        action, text = "leave_out_call", "the one that never ran is left out"
+    return Correction(
+        fault=fault.kind,
+        position=fault.position,
+        index=fault.index,
+        turn=turn.index,
+        action=action,
+        separator=separator,
+        text=f"{fault.message}: {text}",
+    )
+
+
+def _is_aborted(turn: Turn, fault: Fault) -> bool:
+    step = next((step for step in turn.steps if step.position == fault.position), None)
+    calls = [call for call in step.message.tool_calls if call.index == fault.index] if step else []
+    if step is None or not calls:
+        return False
+    twins = [call for call in step.message.tool_calls if call.id == calls[0].id and call is not calls[0]]
+    return any(aborted_twin(step, calls[0], twin) is calls[0] for twin in twins)
+
+
+def _joint(turn: Turn, position: int) -> tuple[str, str]:
+    for first, second in neighbours(turn, [step for step in turn.steps if step.origin]):
+        if second.position == position:
+            return _separator(first.message.content, second.message.content)
+    return "", "the parts are one message again"
+
+
+def _separator(first: Content | None, second: Content | None) -> tuple[str, str]:
+    if not (isinstance(first, str) and isinstance(second, str) and first and second):
+        return "", "the parts are one message again"
+    if _WHOLE.search(first) and not second[0].isspace() and not second[0].islower():
+        return SEPARATOR, "both texts are whole, so a blank line stands between them"
+    return "", "the first text breaks off where the second goes on, so nothing stands between them"
+
+
+def _applied(steps: list[Step], correction: Correction) -> list[Step]:
+    at = next((place for place, step in enumerate(steps) if step.position == correction.position), None)
+    if at is None:
+        return steps
+    step = steps[at]
+    match correction.action:
+        case "join":
+            if at == 0:
+                return steps
+            return [*steps[: at - 1], _joined(steps[at - 1], step, correction.separator), *steps[at + 1 :]]
+        case "leave_out_call":
+            steps[at] = _without_call(step, correction.index)
+        case "empty_arguments":
+            calls = tuple(
+                call.model_copy(update={"arguments": "{}"}) if call.index == correction.index else call
+                for call in step.message.tool_calls
+            )
+            steps[at] = _with_calls(step, calls)
+        case "answer":
+            steps[at] = _answered(step, correction)
+        case "none" | "leave_out":
+            pass
+    return steps
+
+
+def _with_calls(step: Step, calls: tuple[StepToolCall, ...]) -> Step:
+    return step.model_copy(update={"message": step.message.model_copy(update={"tool_calls": calls})})
+
+
+def _without_call(step: Step, index: int | None) -> Step:
+    results = tuple(result for result in step.tool_results if result.index != index)
+    calls = tuple(call for call in step.message.tool_calls if call.index != index)
+    return _with_calls(step, calls).model_copy(update={"tool_results": results})
+
+
+def _answered(step: Step, correction: Correction) -> Step:
+    call = next((call for call in step.message.tool_calls if call.index == correction.index), None)
+    if call is None or step.result_of(call.index) is not None:  # a real result that came since is better
+        return step
+    result = ToolResult(
+        call_id=call.id,
+        index=call.index,
+        status="synthetic",
+        content=NO_RESULT,
+        position=step.position,
+        at=step.ended_at or step.started_at,
+        origin=step.origin,
+    )
+    return step.model_copy(update={"tool_results": (*step.tool_results, result)})
+
+
+def _joined(first: Step, second: Step, separator: str) -> Step:
+    a, b = first.message, second.message
+    offset = max((call.index for call in a.tool_calls), default=-1) + 1
+    calls = tuple(call.model_copy(update={"index": call.index + offset}) for call in b.tool_calls)
+    results = tuple(result.model_copy(update={"index": result.index + offset}) for result in second.tool_results)
+    message = a.model_copy(
+        update={
+            "content": joined_content(a.content, b.content, separator),
+            "refusal": None if a.refusal is b.refusal is None else (a.refusal or "") + (b.refusal or ""),
+            "reasoning": None if a.reasoning is b.reasoning is None else (a.reasoning or "") + (b.reasoning or ""),
+            "reasoning_details": a.reasoning_details + b.reasoning_details,
+            "tool_calls": a.tool_calls + calls,
+            "function_call": b.function_call or a.function_call,
+        }
+    )
+    tool_results = tuple(sorted(first.tool_results + results, key=lambda result: result.position))
+    return first.model_copy(update={"message": message, "tool_results": tool_results})
+
+
+def joined_content(first: Content | None, second: Content | None, separator: str = "") -> Content | None:
+    """Two contents as one: texts with `separator` between them; a text beside parts becomes a part."""
+    if not first or not second:
+        return first or second
+    if isinstance(first, str) and isinstance(second, str):
+        return f"{first}{separator}{second}"
+    return (*_parts(first), *_parts(second))
+
+
+def _parts(content: Content) -> tuple[dict[str, object], ...]:
+    return ({"type": "text", "text": content},) if isinstance(content, str) else content

@@ -1,0 +1,41 @@
+"""What a repair does, for whoever reviews it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from difflib import unified_diff
+from typing import Any
+from uuid import UUID
+
+from turnlog.domain.events import Correction
+from turnlog.domain.values import Frozen, JsonObject, Text
+from turnlog.projections.view import Fault
+
+
+class RepairReport(Frozen):
+    """`before`: the messages as they are stored, one by one, in the Chat Completions shape; `after`: the prompt once
+    the corrections apply. `diff` is the change between them, a line a message; empty where nothing is corrected.
+
+    `repair_id` names the repair for undoing it; None on a dry run, and where there was nothing to repair.
+    """
+
+    session_id: UUID
+    repair_id: str | None
+    dry_run: bool
+    faults: tuple[Fault, ...]
+    corrections: tuple[Correction, ...]
+    before: tuple[JsonObject, ...]
+    after: tuple[JsonObject, ...]
+    diff: Text
+
+
+def prompt_diff(before: Iterable[dict[str, Any]], after: Iterable[dict[str, Any]]) -> str:
+    """A unified diff, a line a message."""
+    lines = unified_diff(_lines(before), _lines(after), "as stored", "as repaired", lineterm="", n=2)
+    return "\n".join(lines)
+
+
+def _lines(messages: Iterable[dict[str, Any]]) -> list[str]:
+    said = ({key: value for key, value in message.items() if value is not None} for message in messages)
+    return [json.dumps(message, ensure_ascii=False) for message in said]
