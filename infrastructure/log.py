@@ -32,6 +32,7 @@ from turnlog.domain.inputs import (
     checked_title,
 )
 from turnlog.domain.recorded import RecordedEvent
+from turnlog.domain.state import Active
 from turnlog.infrastructure.aggregate import Aggregate
 from turnlog.infrastructure.background import Background
 from turnlog.infrastructure.cache import ViewCache
@@ -54,6 +55,7 @@ if TYPE_CHECKING:
 
 MAX_PAGE = 100
 IMPORTED_AT_ONCE = 500
+IDS_AT_ONCE = 1_000
 
 
 class SessionLog:
@@ -164,6 +166,16 @@ class SessionLog:
         self._context.check_open()
         return await self._context.store.list_sessions(None if principal is SYSTEM else principal, limit, offset)
 
+    async def session_ids(self, principal: Principal) -> AsyncIterator[UUID]:
+        """The ids of all the principal's sessions (SYSTEM: all), in an order that appends do not change."""
+        principal = checked_principal(principal)
+        self._context.check_open()
+        after, user_id = UUID(int=0), None if principal is SYSTEM else principal
+        while page := await self._context.store.session_ids(user_id, after, IDS_AT_ONCE):
+            for session_id in page:
+                yield session_id
+            after = page[-1]
+
     async def delete_session(self, session_id: UUID | str, principal: Principal) -> bool:
         """Deletes the session. False if there is none for this principal. Later appends to it are refused."""
         try:
@@ -234,10 +246,13 @@ class SessionLog:
             diff=prompt_diff(before, after) if corrections else "",
         )
 
-    async def undo_repair(self, session_id: UUID | str, principal: Principal, repair_id: str) -> bool:
-        """Withdraws a repair: its corrections no longer apply. False if no such repair applies. Raises
-        SessionNotFoundError."""
+    async def undo_repair(self, session_id: UUID | str, principal: Principal, repair_id: str | None = None) -> bool:
+        """Withdraws a repair (None: the latest): its corrections no longer apply. False if no such repair applies.
+        Raises SessionNotFoundError."""
         session = await self.session(session_id, principal)
+        if repair_id is None:
+            state = self._aggregate(session.id).state
+            repair_id = state.repairs[-1] if isinstance(state, Active) and state.repairs else "none"
         return await self._aggregate(session.id).execute(WithdrawRepair(now(), checked_id(repair_id, "repair_id"))) > 0
 
     async def inspect(self) -> dict[str, Any]:

@@ -78,7 +78,8 @@ def says_something(step: Step) -> bool:
 
 def _faulty_calls(turn: Turn) -> Iterator[Fault]:
     for step in turn.steps:
-        if step.status == "finished":
+        # What a model said here is the log's to keep and the prompt's to mend: it is no fault of the history.
+        if step.origin is not None:
             for call in step.message.tool_calls:
                 yield from _faulty_call(step, call)
 
@@ -86,11 +87,11 @@ def _faulty_calls(turn: Turn) -> Iterator[Fault]:
 def _faulty_call(step: Step, call: StepToolCall) -> Iterator[Fault]:
     if not call.name:
         yield _of_call("call_without_name", step, call, "a tool call has no name and cannot be sent")
-    elif step.origin and not call.id:
+    elif not call.id:
         yield _of_call("call_without_id", step, call, f"the call of {call.name} has no id")
     if call.arguments and not is_object(call.arguments):
         yield _of_call("invalid_arguments", step, call, f"the arguments of {call.name!r} are not a JSON object")
-    elif step.origin and not call.arguments:
+    elif not call.arguments:
         yield _of_call("invalid_arguments", step, call, f"the arguments of {call.name!r} are empty")
 
 

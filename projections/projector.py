@@ -177,8 +177,8 @@ class Projector:
 
     def _index(self, turn: Turn | TurnFold) -> None:
         if isinstance(turn, Turn):
-            for step in turn.steps:
-                self._index_step(step.step_id, step, turn.index)
+            for closed in turn.steps:
+                self._index_step(closed.step_id, closed, turn.index)
             return
         for step_id, step in turn.steps.items():
             self._index_step(step_id, step, turn.index)

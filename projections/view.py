@@ -139,7 +139,7 @@ class Usage(Frozen):
 
 
 class Turn(Frozen):
-    """What the user sent and what answered it. `position` is that of the last event that changed the turn.
+    """What the user sent and what answered it. `position` is that of the last event that changed or closed the turn.
 
     `orphans` are imported results of no call, `flaws` what was found wrong while the events were read. In a
     SessionView the repairs have been applied, and `faults` are those that are left.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from uuid import UUID
 
 from turnlog.domain import events as e
 
@@ -39,5 +40,21 @@ SAMPLES: tuple[e.SessionEvent, ...] = (
     e.CompletionAbandoned(reason="gone", **_ENDED),
     e.ToolResultAdded(at=AT, step_id="s1", index=1, call_id="c1", status="final", content="21 C"),
     e.UsageReported(at=AT, id="i1", model="m", usage={"prompt_tokens": 1}),
+    e.MessageImported(
+        at=AT, message_id="imported-1", format="chat", message={"role": "user", "content": [{"a": None}]}
+    ),
+    e.SessionRepaired(
+        at=AT,
+        repair_id="r1",
+        upto=4,
+        corrections=(
+            e.Correction(
+                fault="split_assistant", position=3, index=0, turn=1, action="join", separator="\n", text="so"
+            ),
+        ),
+    ),
+    e.RepairWithdrawn(at=AT, repair_id="r1"),
+    e.ContextCompacted(at=AT, summary="so far", upto=4),
+    e.SessionForked(at=AT, source=UUID(int=7), upto=4),
     e.SessionDeleted(at=AT),
 )

@@ -88,7 +88,39 @@ others = st.one_of(
     _event(e.OwnerAssigned, user_id=st.just("u2")),
 )
 started = _event(e.CompletionStarted, step_id=step_ids, model=st.just("m"))
+foreign_calls = st.fixed_dictionaries(
+    {"id": call_ids, "function": st.fixed_dictionaries({"name": names, "arguments": fragments})}
+)
+foreign_messages = st.one_of(
+    st.fixed_dictionaries(
+        {"role": st.sampled_from(["user", "system", "tool", "robot"]), "content": any_text},
+        optional={"tool_call_id": call_ids},
+    ),
+    st.fixed_dictionaries(
+        {"role": st.just("assistant"), "content": st.none() | any_text},
+        optional={"tool_calls": st.lists(foreign_calls, max_size=2)},
+    ),
+)
+foreign_blocks = st.one_of(
+    st.fixed_dictionaries({"type": st.just("text"), "text": any_text}),
+    st.fixed_dictionaries({"type": st.just("tool_use"), "id": call_ids, "name": names, "input": st.just({"a": 1})}),
+    st.fixed_dictionaries({"type": st.just("tool_result"), "tool_use_id": call_ids, "content": any_text}),
+    st.fixed_dictionaries({"type": st.just("thinking"), "thinking": any_text, "signature": any_text}),
+)
+foreign_block_messages = st.fixed_dictionaries(
+    {"role": st.sampled_from(["user", "assistant"]), "content": st.lists(foreign_blocks, max_size=3)}
+)
+imported_ids = st.uuids().map(str)
+imported = st.one_of(
+    _event(e.MessageImported, message_id=imported_ids, format=st.just("chat"), message=foreign_messages),
+    _event(e.MessageImported, message_id=imported_ids, format=st.just("anthropic"), message=foreign_block_messages),
+    _event(e.MessageImported, message_id=imported_ids, format=st.just("chat"), message=foreign_block_messages),
+)
+compactions = _event(e.ContextCompacted, summary=st.just("so far"), upto=st.integers(1, 20))
 any_event = st.one_of(
+    imported,
+    imported,
+    compactions,
     plain_messages,
     function_messages,
     assistant_messages,

@@ -216,7 +216,7 @@ def test_events_are_lines_in_order(run: Run, started: Callable[[Work], str]) -> 
 def test_the_prompt_is_json_in_either_mode(run: Run, started: Callable[[Work], str]) -> None:
     session_id = started(harbour)
     done = run("prompt", session_id, "--api", "chat")
-    roles = ["system", "user", "assistant", "tool", "tool", "user", "assistant"]
+    roles = ["system", "user", "assistant", "tool", "tool", "user"]  # the failed attempt would be made again
     assert [message["role"] for message in json.loads(done.stdout)] == roles
     assert run("prompt", session_id, "--json").stdout == done.stdout
 
@@ -535,3 +535,48 @@ async def test_a_chunk_file_is_read_as_it_is_asked_for() -> None:
     assert read == [9, 9]
     with pytest.raises(InvalidInputError, match="line 4: is not a JSON object but a NoneType"):
         await anext(chunks)
+
+
+def test_import_reports_bad_lines_goes_on_and_imports_nothing_twice(run: Run, tmp_path: Path) -> None:
+    file = tmp_path / "conversations.jsonl"
+    split = [
+        {"role": "user", "content": "hi"},
+        {"role": "assistant", "content": "Hel"},
+        {"role": "assistant", "content": "lo"},
+    ]
+    lines = [json.dumps(split), "{", json.dumps({"id": "b", "user_id": "u2", "messages": split}), '["text"]']
+    file.write_text("\n".join(lines), "utf-8")
+
+    tried = run("import", str(file), "--user", "u1", "--dry-run", "--json")
+    assert (tried.exit_code, json.loads(run("list", "--json").stdout)["total"]) == (1, 0)
+    done = [run("import", str(file), "--user", "u1", "--json") for _ in range(2)]
+    assert done[0].stdout == done[1].stdout
+    outcome = json.loads(done[0].stdout)
+    assert (outcome["imported"], [bad["line"] for bad in outcome["bad"]]) == (2, [2, 4])
+    assert json.loads(run("list", "--json").stdout)["total"] == 2
+    assert "line 2: line: is not JSON" in run("import", str(file)).stderr
+
+
+def test_repair_shows_a_diff_sums_up_and_can_be_undone(run: Run, tmp_path: Path) -> None:
+    split = [
+        {"role": "user", "content": "hi"},
+        {"role": "assistant", "content": "Hel"},
+        {"role": "assistant", "content": "lo"},
+    ]
+    file = tmp_path / "conversations.jsonl"
+    file.write_text(json.dumps({"messages": split, "user_id": "u1"}), "utf-8")
+    (session_id,) = json.loads(run("import", str(file), "--json").stdout)["sessions"]
+
+    assert "split_assistant" in run("show", session_id).stdout
+    tried = run("repair", session_id, "--dry-run").stdout
+    assert '+{"role": "assistant", "content": "Hello"}' in tried
+    assert "1 sessions corrected, 0 had nothing to repair" in run("repair", "--all").stdout
+    assert "0 sessions corrected, 1 had nothing to repair" in run("repair", "--user", "u1").stdout
+    assert run("repair", session_id).stdout == "Nothing to repair.\n"
+    assert "withdrawn" in run("repair", session_id, "--undo").stdout
+    assert json.loads(run("repair", session_id, "--json").stdout)["corrections"][0]["action"] == "join"
+    assert run("repair").exit_code == run("repair", session_id, "--all").exit_code == 2
+    assert json.loads(run("prompt", session_id, "--api", "anthropic").stdout)["messages"][1]["role"] == "assistant"
+    assert (
+        json.loads(run("prompt", session_id, "--api", "responses", "--max-tokens", "500").stdout)[0]["role"] == "user"
+    )

@@ -119,7 +119,7 @@ def test_the_demo_tells_its_story_in_plain_text_and_asks_the_provider_of_the_env
         "             ← create_report final  ",
         "2  A handler is killed in mid-stream",
         "✓ 60 of the 60 deltas that were seen are in the log; the step is open",
-        "✓ the next prompt is valid: system, user, assistant",
+        "✓ the next prompt is valid: system, user",
         "✓ the cut step is abandoned",
         "3  2 sessions at once",
         "turn 3 ──",

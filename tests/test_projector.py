@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from typing import Any
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.anthropic_rules import check_anthropic_prompt
 from tests.prompt_rules import check_chat_prompt, check_no_neighbours
-from tests.strategies import SESSION_ID, histories
+from tests.responses_rules import check_responses_prompt
+from tests.strategies import BEGAN, SESSION_ID, histories
 from turnlog.domain import events as e
 from turnlog.domain.recorded import RecordedEvent
 from turnlog.projections.projector import Projector, SessionHead
-from turnlog.projections.prompt import chat_prompt
+from turnlog.projections.prompt import Api, build_prompt, chat_prompt
+from turnlog.projections.repair import corrections_of
 from turnlog.projections.view import SessionView, Turn
 
 History = list[RecordedEvent]
@@ -33,9 +38,68 @@ def test_no_two_assistant_messages_stand_side_by_side(history: History) -> None:
     check_no_neighbours(fold(history).view().messages)
 
 
+CHECKS = {"chat": check_chat_prompt, "anthropic": check_anthropic_prompt, "responses": check_responses_prompt}
+
+
+@pytest.mark.parametrize("api", CHECKS)
 @given(histories)
-def test_the_prompt_is_valid_after_any_events(history: History) -> None:
-    check_chat_prompt(chat_prompt(fold(history).view().turns))
+def test_the_prompt_is_valid_after_any_events(api: Api, history: History) -> None:
+    view = fold(history).view()
+
+    CHECKS[api](build_prompt(view.turns, api, view.compaction))
+
+
+def repaired(projector: Projector) -> Projector:
+    corrections = tuple(correction for turn in projector.raw_turns() for correction in corrections_of(turn))
+    event = e.SessionRepaired(at=BEGAN, repair_id="r", upto=projector.version, corrections=corrections)
+    projector.apply(RecordedEvent(SESSION_ID, projector.version + 1, 0, event))
+    return projector
+
+
+@given(histories)
+def test_a_repair_leaves_no_fault_and_a_valid_prompt_and_has_nothing_to_do_again(history: History) -> None:
+    projector = repaired(fold(history))
+    view = projector.view()
+
+    assert view.faults == ()
+    assert not [correction for turn in projector.raw_turns() for correction in corrections_of(turn)]
+    for api, check in CHECKS.items():
+        check(build_prompt(view.turns, api, view.compaction))
+    assert kept_and_resumed(projector).view() == view
+
+
+@given(histories)
+def test_a_withdrawn_repair_leaves_the_view_as_it_was(history: History) -> None:
+    before = fold(history).view()
+    projector = repaired(fold(history))
+
+    withdrawn = e.RepairWithdrawn(at=BEGAN, repair_id="r")
+    projector.apply(RecordedEvent(SESSION_ID, projector.version + 1, 0, withdrawn))
+
+    after = projector.view()
+    assert [turn.steps for turn in after.turns] == [turn.steps for turn in before.turns]
+    assert after.faults == before.faults
+    assert chat_prompt(after.turns) == chat_prompt(before.turns)
+
+
+@given(histories)
+def test_what_was_sent_begins_what_is_sent_next_but_after_the_events_that_are_listed(history: History) -> None:
+    projector, sent = Projector(SESSION_ID), list[Any]()
+    for recorded in history:
+        projector.apply(recorded)
+        view = projector.view()
+        prompt = build_prompt(view.turns, "chat", view.compaction)
+        if not isinstance(recorded.event, BREAKS) and not _goes_on(projector, recorded.event):
+            assert prompt[: len(sent)] == sent
+        sent = prompt
+
+
+BREAKS = (e.ToolResultAdded, e.ContextCompacted, e.MessageImported)
+
+
+def _goes_on(projector: Projector, event: Any) -> bool:
+    """Whether the event goes on with a step that something follows, or puts a step right behind another one."""
+    return getattr(event, "step_id", None) is not None or getattr(event, "role", "") in ("assistant", "function")
 
 
 @given(histories, st.data())

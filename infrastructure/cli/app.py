@@ -23,6 +23,8 @@ COMMANDS = {
     "events": Lazy(f"{_HERE}.events:events", "Print the events of a session."),
     "prompt": Lazy(f"{_HERE}.prompt:prompt", "Print what would be sent to the provider next."),
     "record": Lazy(f"{_HERE}.record:record", "Record a stream from a file into a session."),
+    "import": Lazy(f"{_HERE}.importing:import_", "Import conversations of another system from a file."),
+    "repair": Lazy(f"{_HERE}.repair:repair", "Correct what is wrong with a session's history."),
     "doctor": Lazy(f"{_HERE}.doctor:doctor", "Say what is connected, and what is wrong."),
     "bench": Lazy("turnlog.infrastructure.bench.command:bench", "Measure it on this machine."),
 }

@@ -29,6 +29,11 @@ select (select count(*) from mine) as total, page.*
 from (select 1) as always left join page on true
 order by page.updated_at desc, page.session_id
 
+-- name: session_ids
+select session_id from {schema}.turnlog_sessions
+where not deleted and (%b::boolean or user_id = %b::text) and session_id > %b
+order by session_id limit %b
+
 -- name: load_head
 select body from {schema}.turnlog_heads where session_id = %b and view_schema = %b
 

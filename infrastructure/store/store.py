@@ -124,6 +124,12 @@ class EventStore:
         items = tuple(_summary(row[1:]) for row in rows if row[1] is not None)
         return SessionPage(items=items, total=rows[0][0] if rows else 0)
 
+    async def session_ids(self, user_id: str | None, after: UUID, limit: int) -> list[UUID]:
+        """The next ids behind `after`, in their own order: it stays the same while sessions are appended to."""
+        everybody = user_id is None
+        rows = await self._run(lambda: self.recorder.fetch("session_ids", everybody, user_id, after, limit))
+        return [row[0] for row in rows]
+
     async def statistics(self) -> dict[str, Any]:
         """Counts and settings, for `turnlog doctor`."""
 

@@ -1,0 +1,131 @@
+"""`turnlog import FILE.jsonl`"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import IO, Any
+from uuid import NAMESPACE_URL, UUID, uuid5
+
+import click
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+from turnlog.domain.errors import InvalidInputError, SessionExistsError
+from turnlog.domain.inputs import checked_foreign, checked_format, checked_session_id
+from turnlog.domain.values import fingerprint
+from turnlog.infrastructure.cli.output import emit_json, stderr, stdout
+from turnlog.infrastructure.cli.shared import Globals, json_option, pass_globals
+from turnlog.infrastructure.log import SessionLog
+
+NAMESPACE = uuid5(NAMESPACE_URL, "turnlog:import")
+FORMATS = ("chat", "anthropic", "responses", "rows")
+
+
+@dataclass
+class Outcome:
+    """What became of the lines. `bad` are the numbers of those that were not imported, with the reason."""
+
+    imported: int = 0
+    messages: int = 0
+    sessions: list[str] = field(default_factory=list)
+    bad: list[tuple[int, str]] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True)
+class Conversation:
+    """A line of the file."""
+
+    session_id: UUID
+    messages: list[dict[str, Any]]
+    format: Any
+    user: str | None
+    title: str | None
+
+
+@click.command("import")
+@click.argument("file", type=click.File("rb"))
+@click.option("--format", "format_", type=click.Choice(FORMATS), default="chat", show_default=True, help="Of messages.")
+@click.option("--user", metavar="ID", help="Who owns the sessions, where a line has no `user_id`.")
+@click.option("--dry-run", is_flag=True, help="Read and check everything, store nothing.")
+@json_option
+@pass_globals
+def import_(options: Globals, file: IO[bytes], format_: str, user: str | None, dry_run: bool, as_json: bool) -> None:
+    """Import conversations from FILE, one a line (- is stdin): a list of messages, or an object with `messages` and
+    perhaps `id`, `user_id`, `title` and `format`.
+
+    Messages are kept as they are; `turnlog repair` mends what is wrong with them. A line that cannot be imported is
+    reported and the rest goes on. The same file again imports nothing twice.
+    """
+
+    async def work(log: SessionLog) -> Outcome:
+        outcome = Outcome()
+        with _progress() as advance:
+            for number, line in enumerate(file, 1):
+                if line.strip():
+                    await _import_line(log, line, number, (format_, user), outcome, dry_run)
+                advance()
+        return outcome
+
+    outcome = options.run(work)
+    _print_json(outcome, dry_run) if as_json else _print(outcome, dry_run)
+    if outcome.bad:
+        raise click.exceptions.Exit(1)
+
+
+async def _import_line(
+    log: SessionLog, line: bytes, number: int, defaults: tuple[str, str | None], outcome: Outcome, dry_run: bool
+) -> None:
+    try:
+        one = _conversation(line, *defaults, log.settings.max_message_bytes)
+        if not dry_run:
+            await log.import_session(one.messages, one.user, one.session_id, one.format, one.title)
+    except (InvalidInputError, SessionExistsError) as error:
+        outcome.bad.append((number, str(error)))
+        return
+    outcome.imported += 1
+    outcome.messages += len(one.messages)
+    outcome.sessions.append(str(one.session_id))
+
+
+def _conversation(line: bytes, format_: str, user: str | None, limit: int) -> Conversation:
+    """The line's conversation. Its session id follows from the owner and its `id`, or else its content."""
+    try:
+        found = json.loads(line)
+    except (ValueError, RecursionError) as error:
+        raise InvalidInputError("line", f"is not JSON: {error}") from error
+    fields = found if isinstance(found, dict) else {"messages": found}
+    format_, user = fields.get("format", format_), fields.get("user_id", user)
+    if "messages" not in fields:
+        raise InvalidInputError("line", "has no `messages`")
+    messages = checked_foreign(fields["messages"], checked_format(format_), limit)
+    if "session_id" in fields:
+        session_id = checked_session_id(fields["session_id"])
+    else:
+        key = fields.get("id") if isinstance(fields.get("id"), str) else None
+        session_id = uuid5(NAMESPACE, fingerprint(user, format_, key or messages))
+    return Conversation(session_id, messages, format_, user, fields.get("title"))
+
+
+@contextmanager
+def _progress() -> Iterator[Callable[[], None]]:
+    screen = stderr()
+    columns = (TextColumn("importing"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    with Progress(*columns, console=screen, disable=not screen.is_terminal, transient=True) as progress:
+        task = progress.add_task("", total=None)
+        yield lambda: progress.advance(task)
+
+
+def _print(outcome: Outcome, dry_run: bool) -> None:
+    screen = stderr()
+    for number, reason in outcome.bad:
+        screen.say(f"line {number}: {reason}", style="red")
+    what = "would be imported" if dry_run else "imported"
+    stdout().say(f"{outcome.imported} conversations with {outcome.messages} messages {what}, {len(outcome.bad)} not")
+
+
+def _print_json(outcome: Outcome, dry_run: bool) -> None:
+    bad = [{"line": number, "reason": reason} for number, reason in outcome.bad]
+    done = {"imported": outcome.imported, "messages": outcome.messages, "dry_run": dry_run}
+    emit_json(json.dumps({**done, "sessions": outcome.sessions, "bad": bad}))

@@ -1,0 +1,105 @@
+"""`turnlog repair ID | --all | --user U`"""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+
+import click
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.table import Table
+
+from turnlog.domain.errors import SessionNotFoundError
+from turnlog.infrastructure.cli.output import Screen, emit_json, printable, stderr, stdout
+from turnlog.infrastructure.cli.shared import Globals, json_option, pass_globals
+from turnlog.infrastructure.log import SessionLog
+from turnlog.infrastructure.principal import SYSTEM, Principal
+from turnlog.projections.report import RepairReport
+
+
+@click.command("repair")
+@click.argument("session_id", metavar="[ID]", required=False)
+@click.option("--all", "every", is_flag=True, help="All sessions.")
+@click.option("--user", metavar="ID", help="All sessions of this user.")
+@click.option("--dry-run", is_flag=True, help="Show what would be corrected, and store nothing.")
+@click.option("--undo", is_flag=True, help="Withdraw the latest repair of the session ID instead.")
+@json_option
+@pass_globals
+def repair(
+    options: Globals, session_id: str | None, every: bool, user: str | None, dry_run: bool, undo: bool, as_json: bool
+) -> None:
+    """Correct what is wrong with a session's history, by one event that names each correction.
+
+    The events stay as they are, and --undo withdraws a repair. With --json one report a session and line.
+    """
+    if [session_id is not None, every, user is not None].count(True) != 1:
+        raise click.UsageError("Give one of: the ID of a session, --all, --user.")
+    if undo and session_id is None:
+        raise click.UsageError("--undo is for one session.")
+    if undo:
+        _undo(options, session_id or "", as_json)
+        return
+
+    async def work(log: SessionLog) -> None:
+        if session_id is not None:
+            report = await log.repair(session_id, SYSTEM, dry_run)
+            emit_json(report.model_dump_json()) if as_json else _print_report(stdout(), report)
+        else:
+            await _repair_many(log, SYSTEM if every or user is None else user, dry_run, as_json)
+
+    options.run(work)
+
+
+def _undo(options: Globals, session_id: str, as_json: bool) -> None:
+    withdrawn = options.run(lambda log: log.undo_repair(session_id, SYSTEM))
+    if as_json:
+        emit_json(json.dumps({"session_id": session_id, "withdrawn": withdrawn}))
+    else:
+        stdout().say("The latest repair is withdrawn." if withdrawn else "No repair applies to this session.")
+
+
+async def _repair_many(log: SessionLog, principal: Principal, dry_run: bool, as_json: bool) -> None:
+    screen = stderr()
+    kinds: Counter[str] = Counter()
+    sessions: Counter[str] = Counter()
+    columns = (TextColumn("repairing"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    with Progress(*columns, console=screen, disable=not screen.is_terminal, transient=True) as progress:
+        task = progress.add_task("", total=(await log.list_sessions(principal, 1)).total)
+        async for session_id in log.session_ids(principal):
+            try:
+                report = await log.repair(session_id, principal, dry_run)
+            except SessionNotFoundError:  # deleted meanwhile
+                continue
+            kinds.update(correction.fault for correction in report.corrections)
+            sessions["corrected" if report.corrections else "healthy"] += 1
+            if as_json and report.corrections:
+                emit_json(report.model_dump_json())
+            progress.advance(task)
+    if not as_json:
+        _print_summary(stdout(), kinds, sessions, dry_run)
+
+
+def _print_report(screen: Screen, report: RepairReport) -> None:
+    if not report.corrections:
+        screen.say("Nothing to repair.", style="green")
+        return
+    for correction in report.corrections:
+        screen.say(f"{correction.position:>6}  {correction.fault}: {correction.text}")
+    screen.say("")
+    styles = {"+": "green", "-": "red", "@": "cyan"}
+    for line in report.diff.split("\n"):
+        screen.say(printable(line), style=styles.get(line[:1], ""))
+    done = (
+        "would be corrected" if report.dry_run else f"corrected; undo with: turnlog repair {report.session_id} --undo"
+    )
+    screen.say(f"\n{len(report.corrections)} faults {done}", style="dim")
+
+
+def _print_summary(screen: Screen, kinds: Counter[str], sessions: Counter[str], dry_run: bool) -> None:
+    table = Table("fault", "corrections")
+    for kind, count in kinds.most_common():
+        table.add_row(kind, f"{count:,}")
+    if kinds:
+        screen.print(table)
+    what = "would be corrected" if dry_run else "corrected"
+    screen.say(f"{sessions['corrected']:,} sessions {what}, {sessions['healthy']:,} had nothing to repair")

@@ -1,0 +1,89 @@
+"""What Anthropic's Messages API takes, written from its rules and not from our builder.
+
+Sources: docs.anthropic.com/en/api/messages, .../build-with-claude/tool-use and .../extended-thinking, and the texts of
+the service's 400s, which stand beside the rules.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from itertools import pairwise
+from typing import Any
+
+_ID = re.compile(r"[a-zA-Z0-9_-]+")
+_NAME = re.compile(r"[a-zA-Z0-9_-]{1,128}")
+_KINDS = {
+    "user": {"text", "image", "document", "tool_result"},
+    "assistant": {"text", "tool_use", "thinking", "redacted_thinking"},
+}
+
+
+def check_anthropic_prompt(prompt: Mapping[str, Any]) -> None:
+    """Asserts that the API would take `system` and `messages`."""
+    json.dumps(prompt, ensure_ascii=False, allow_nan=False).encode("utf-8")
+    system, messages = prompt["system"], prompt["messages"]
+    if not isinstance(system, str):
+        _check_blocks(system, {"text"}, "system")
+    roles = [message["role"] for message in messages]
+    assert set(roles) <= {"user", "assistant"}, f"roles: {roles}"
+    # The API says 'messages: first message must use the "user" role'
+    assert not roles or roles[0] == "user", "the first message is not the user's"
+    # The API says 'roles must alternate between "user" and "assistant"'
+    assert all(first != second for first, second in pairwise(roles)), f"roles do not alternate: {roles}"
+    for place, message in enumerate(messages):
+        assert set(message) == {"role", "content"}, f"messages[{place}] has the fields {sorted(message)}"
+        _check_blocks(message["content"], _KINDS[message["role"]], f"messages[{place}]")
+    _check_pairs(messages)
+
+
+def _check_blocks(blocks: Any, kinds: set[str], where: str) -> None:
+    assert isinstance(blocks, list), f"{where}: content is no list"
+    assert blocks, f"{where}: content is empty"
+    for block in blocks:
+        assert isinstance(block, Mapping), f"{where}: {block!r} is no block"
+        assert block.get("type") in kinds, f"{where}: a block of the type {block.get('type')!r}"
+        _check_block(block, where)
+    order = [_rank(block["type"]) for block in blocks]
+    # 'Expected `thinking` ..., but found `tool_use`'; '`tool_use` ids were found without `tool_result` blocks
+    # immediately after' is what text behind tool_use, or in front of tool_result, is answered with
+    assert order == sorted(order), f"{where}: blocks in the order {[block['type'] for block in blocks]}"
+
+
+def _rank(kind: str) -> int:
+    return {"thinking": 0, "redacted_thinking": 0, "tool_result": 0, "tool_use": 2}.get(kind, 1)
+
+
+def _check_block(block: Mapping[str, Any], where: str) -> None:
+    match block["type"]:
+        case "text":  # 'text content blocks must be non-empty', '... must contain non-whitespace text'
+            assert isinstance(block["text"], str), f"{where}: a text is no string"
+            assert block["text"].strip(), f"{where}: a blank text block"
+        case "tool_use":
+            # The API says 'tool_use.id: String should match pattern', 'tool_use.name: String should have at least 1 character'
+            assert _ID.fullmatch(block["id"]), f"{where}: id {block['id']!r}"
+            assert _NAME.fullmatch(block["name"]), f"{where}: name {block['name']!r}"
+            assert isinstance(block["input"], dict), f"{where}: input is no object"
+        case "tool_result":
+            if not isinstance(block["content"], str):
+                _check_blocks(block["content"], {"text", "image", "document"}, f"{where}, a result")
+        case "thinking":  # 'each thinking block must contain thinking', 'Invalid `signature` in `thinking` block'
+            assert block["thinking"], f"{where}: empty thinking"
+            assert block["signature"], f"{where}: no signature"
+
+
+def _check_pairs(messages: list[Mapping[str, Any]]) -> None:
+    """Each call is answered once in the next message, and nothing else is; ids are unique."""
+    calls: list[str] = []
+    for place, message in enumerate(messages):
+        answered = [block["tool_use_id"] for block in message["content"] if block["type"] == "tool_result"]
+        before = messages[place - 1]["content"] if place else []
+        wanted = [block["id"] for block in before if block["type"] == "tool_use"]
+        # 'unexpected `tool_use_id` found in `tool_result` blocks', 'each tool_use must have a single result'
+        assert sorted(answered) == sorted(wanted), f"messages[{place}]: calls {wanted}, answered {answered}"
+        calls += [block["id"] for block in message["content"] if block["type"] == "tool_use"]
+    # '`tool_use` ids must be unique'
+    assert len(set(calls)) == len(calls), f"ids are not unique: {calls}"
+    open_calls = [block for block in messages[-1]["content"] if block["type"] == "tool_use"] if messages else []
+    assert not open_calls, "the last message has calls without results"

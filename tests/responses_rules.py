@@ -1,0 +1,52 @@
+"""What the Responses API takes as `input`, written from its rules and not from our builder.
+
+Sources: the API reference of "Create a model response", and 'No tool output found for function call', 'No tool call
+found for function call output'.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from itertools import pairwise
+from typing import Any
+
+_PARTS = {"input_text", "input_image", "input_file"}
+
+
+def check_responses_prompt(items: list[Mapping[str, Any]]) -> None:
+    """Asserts that the API would take these items."""
+    json.dumps(items, ensure_ascii=False, allow_nan=False).encode("utf-8")
+    waiting: list[str] = []
+    seen: set[str] = set()
+    for item in items:
+        match item["type"]:
+            case "message":
+                assert not waiting, f"a message before the output of {waiting}"
+                _check_message(item)
+            case "function_call":
+                assert 0 < len(item["call_id"]) <= 64, item
+                assert item["call_id"] not in seen, f"the call id {item['call_id']!r} comes twice"
+                assert item["name"], item
+                assert isinstance(json.loads(item["arguments"], parse_int=str, parse_float=str), dict), item
+                seen.add(item["call_id"])
+                waiting.append(item["call_id"])
+            case "function_call_output":
+                assert item["call_id"] in waiting, f"an output of no call: {item['call_id']!r}"
+                waiting.remove(item["call_id"])
+                assert isinstance(item["output"], str) or all(part["type"] in _PARTS for part in item["output"]), item
+            case "reasoning":
+                assert item["encrypted_content"], item
+            case other:
+                raise AssertionError(f"an item of the type {other!r}")
+    assert not waiting, f"no output of {waiting}"
+    roles = [item.get("role") for item in items]
+    assert ("assistant", "assistant") not in pairwise(roles), roles
+
+
+def _check_message(item: Mapping[str, Any]) -> None:
+    assert item["role"] in ("user", "assistant", "system", "developer"), item
+    assert item["content"], "an empty message"
+    if not isinstance(item["content"], str):
+        assert item["role"] != "assistant", item
+        assert all(part["type"] in _PARTS for part in item["content"]), item

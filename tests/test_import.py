@@ -1,0 +1,225 @@
+"""Histories of other systems: imported verbatim, diagnosed, repaired, undone; and their prompts are valid."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.anthropic_rules import check_anthropic_prompt
+from tests.prompt_rules import check_chat_prompt
+from tests.responses_rules import check_responses_prompt
+from turnlog import SYSTEM, InvalidInputError, PromptTooLongError, Session, SessionLog
+from turnlog.projections.placeholders import NO_RESULT
+
+Json = dict[str, Any]
+
+REAL = Path(os.environ.get("TURNLOG_REAL_DATA", Path(__file__).parents[2] / "shared" / "data"))
+real = pytest.mark.skipif(not REAL.is_dir(), reason="the real histories are not here")
+
+
+def lines(path: Path) -> list[Json]:
+    return [json.loads(line) for line in path.read_text("utf-8").split("\n") if line]
+
+
+def user(text: Any = "hi") -> Json:
+    return {"role": "user", "content": text}
+
+
+def said(text: str | None = None, *calls: Json) -> Json:
+    return {"role": "assistant", "content": text, **({"tool_calls": list(calls)} if calls else {})}
+
+
+def call(call_id: str = "c1", name: str = "find", arguments: str = "{}") -> Json:
+    return {"id": call_id, "type": "function", "function": {"name": name, "arguments": arguments}}
+
+
+def result(call_id: str = "c1", content: str = "found") -> Json:
+    return {"role": "tool", "tool_call_id": call_id, "content": content}
+
+
+async def check_all(session: Session) -> None:
+    check_chat_prompt(await session.prompt())
+    check_anthropic_prompt(await session.prompt("anthropic"))
+    check_responses_prompt(await session.prompt("responses"))
+
+
+async def check_history(log: SessionLog, messages: list[Json], format_: Any) -> None:
+    session = await log.import_session(messages, "u1", format=format_)
+    await check_all(session)
+    await log.repair(session.id, "u1")
+    view, prompt = await session.view(), await session.prompt()
+    assert view.faults == ()
+    await check_all(session)
+    again = await log.repair(session.id, "u1")
+    assert (again.corrections, again.diff, again.repair_id) == ((), "", None)
+    assert await session.prompt() == prompt
+    assert (await session.view()).version == view.version
+
+
+@real
+@pytest.mark.parametrize("name", ["valid", "valid_reused_ids", "pending_call_at_end", "invalid_as_recorded"])
+async def test_every_real_conversation_has_valid_prompts_before_and_after_repair(log: SessionLog, name: str) -> None:
+    for conversation in lines(REAL / "conversations" / f"{name}.jsonl"):
+        await check_history(log, conversation["messages"], "chat")
+
+
+@real
+async def test_real_conversations_that_were_valid_have_no_fault(log: SessionLog) -> None:
+    for conversation in lines(REAL / "conversations" / "valid.jsonl"):
+        session = await log.import_session(conversation["messages"], "u1")
+        assert (await session.view()).faults == ()
+
+
+@real
+async def test_every_real_corrupt_history_has_valid_prompts_before_and_after_repair(log: SessionLog) -> None:
+    for case in lines(REAL / "corrupt_histories" / "cases.jsonl"):
+        if case["repaired"] is not None:
+            await check_history(log, case["messages"], "chat" if case["format"] == "openai" else "anthropic")
+
+
+FAULTY: dict[str, list[Json]] = {
+    "split_assistant": [user(), said("One moment."), said(None, call()), result()],
+    "repeated_message": [user(), said("Done."), said("Done.")],
+    "repeated_attempt": [user(), said(None, call()), said(None, call()), result()],
+    "orphan_result": [user(), result("gone")],
+    "unanswered_call": [user(), said(None, call()), user("stop")],
+    "duplicate_call_id": [user(), said(None, call(), call(arguments='{"a":1}')), result(), result("c1", "also")],
+    "reused_call_id": [user(), said(None, call()), result(), user(), said(None, call()), result()],
+    "duplicate_result": [user(), said(None, call()), result("c1", "[cancelled]"), result()],
+    "result_before_call": [user(), result(), said(None, call())],
+    "user_message_between": [user(), said(None, call()), user("and?"), result()],
+    "invalid_arguments": [user(), said(None, call(arguments='{"a')), result()],
+    "call_without_id": [user(), said(None, call("")), result("")],
+    "call_without_name": [user(), said("x", call("c1", "")), result()],
+    "empty_message": [user(), said(""), user("there?")],
+    "empty_tool_calls": [user(), {**said("x"), "tool_calls": []}],
+    "unknown_role": [user(), {"role": "robot", "content": "beep"}],
+    "result_in_wrong_role": [
+        user(),
+        said(None, call()),
+        user([{"type": "tool_result", "tool_use_id": "c1", "content": "x"}]),
+    ],
+    "foreign_block": [user(), said([{"type": "tool_use", "id": "c1", "name": "f", "input": {}}]), result()],  # type: ignore[arg-type]
+    "bad_content_block": [user([{"role": "system", "content": "be brief"}, {"role": "user", "content": "hi"}])],
+}
+
+
+@pytest.mark.parametrize("kind", FAULTY)
+async def test_each_fault_is_named_with_its_place_and_repaired(log: SessionLog, kind: str) -> None:
+    session = await log.import_session(FAULTY[kind], "u1")
+    faults = (await session.view()).faults
+    assert kind in {fault.kind for fault in faults}
+    assert all(fault.message and fault.provider_error and fault.position > 1 for fault in faults)
+    await check_history(log, FAULTY[kind], "chat")
+
+
+@pytest.mark.parametrize("kind", FAULTY)
+async def test_a_repair_can_be_tried_and_undone(log: SessionLog, kind: str) -> None:
+    session = await log.import_session(FAULTY[kind], "u1")
+    before, prompt = await session.view(), await session.prompt()
+    tried = await log.repair(session.id, "u1", dry_run=True)
+    assert (await session.view(), tried.repair_id) == (before, None)
+    report = await log.repair(session.id, "u1")
+    assert report.corrections == tried.corrections
+    assert list(report.after) == await session.prompt()
+    assert await log.undo_repair(session.id, "u1", report.repair_id)
+    assert not await log.undo_repair(session.id, "u1", report.repair_id)
+    assert ((await session.view()).faults, await session.prompt()) == (before.faults, prompt)
+
+
+async def test_a_cut_stream_is_joined_by_nothing_and_whole_replies_by_a_blank_line(log: SessionLog) -> None:
+    for parts, text in ((("Hel", "lo"), "Hello"), (("It is 21 C.", "Anything else?"), "It is 21 C.\n\nAnything else?")):
+        session = await log.import_session([user(), *map(said, parts)], "u1")
+        report = await log.repair(session.id, "u1")
+        assert (await session.prompt())[-1]["content"] == text
+        assert "stands between them" in report.corrections[0].text
+
+
+async def test_a_made_up_result_is_marked_in_the_view_and_a_real_one_replaces_it(log: SessionLog) -> None:
+    session = await log.import_session(FAULTY["unanswered_call"], "u1")
+    await log.repair(session.id, "u1")
+    (made_up,) = (await session.view()).turns[0].steps[0].tool_results
+    assert (made_up.status, made_up.content) == ("synthetic", NO_RESULT)
+    await session.add_tool_result("c1", "late")
+    assert [message["content"] for message in await session.prompt()] == ["hi", None, "late", "stop"]
+
+
+async def test_the_same_import_is_stored_once_and_a_longer_one_goes_on(log: SessionLog) -> None:
+    messages = FAULTY["split_assistant"]
+    session = await log.import_session(messages, "u1")
+    version = (await session.view()).version
+    again = await log.import_session([*messages, user("more")], "u1", session_id=session.id)
+    assert (await again.view()).version == version + 1
+    events = [recorded.event async for recorded in session.events(after=1)]
+    assert [event.message for event in events] == [*messages, user("more")]  # type: ignore[union-attr]
+
+
+async def test_rows_are_read_in_their_sequence_and_json_columns_as_text_or_objects(log: SessionLog) -> None:
+    rows = [
+        {"sequence": 3, "role": "tool", "toolCallId": "c1", "content": "found"},
+        {"sequence": 1, "role": "user", "content": "hi"},
+        {"sequence": 2, "role": "assistant", "content": None, "toolCalls": json.dumps([call()])},
+        {"sequence": 4, "role": "assistant", "content": "Done.", "tool_calls": "[{", "functionCall": None},
+    ]
+    session = await log.import_session(rows, "u1", format="rows")
+    assert [message["role"] for message in await session.prompt()] == ["user", "assistant", "tool", "assistant"]
+    assert [fault.kind for fault in (await session.view()).faults] == ["bad_field"]
+
+
+async def test_what_is_no_message_is_refused_and_nothing_is_stored(log: SessionLog) -> None:
+    for bad in (["text"], "text", [user(), None]):
+        with pytest.raises(InvalidInputError, match="messages"):
+            await log.import_session(bad, "u1")  # type: ignore[arg-type]
+    with pytest.raises(InvalidInputError, match="format"):
+        await log.import_session([], "u1", format="xml")  # type: ignore[arg-type]
+    assert (await log.list_sessions(SYSTEM)).total == 0
+
+
+async def test_a_fork_has_the_view_of_its_position_and_goes_its_own_way(session: Session) -> None:
+    await session.say("hi")
+    async with session.completion() as completion:
+        await completion.text("Hel")
+        await completion.text("lo")
+    for version in range(1, (await session.view()).version + 1):
+        fork, then = await session.fork(version), await session.at(version)
+        assert (await fork.view()).turns == then.turns
+        await check_all(fork)
+        await fork.say("go on")
+        await check_all(fork)
+    with pytest.raises(InvalidInputError, match="version"):
+        await session.fork(99)
+    with pytest.raises(InvalidInputError, match="version"):
+        await session.at(0)
+
+
+async def test_a_compacted_prompt_starts_from_the_summary_and_the_view_keeps_everything(session: Session) -> None:
+    await session.add_message("system", "Be brief.")
+    for number in range(4):
+        await session.say(f"question {number}")
+        await session.add_message("assistant", f"answer {number}")
+    view = await session.view()
+    await session.compact("They asked twice.", view.turns[1].steps[-1].position)
+    await session.compact("They asked twice.", view.turns[1].steps[-1].position)
+    contents = [message["content"] for message in await session.prompt()]
+    assert contents[:3] == ["Be brief.", "They asked twice.", "question 2"]
+    assert (await session.view()).version == view.version + 1
+    assert (await session.view()).messages == view.messages
+
+
+async def test_the_window_keeps_whole_turns_from_the_end_and_what_is_pinned(session: Session) -> None:
+    await session.add_message("system", "Be brief.")
+    for number in range(4):
+        await session.say(f"question {number}")
+        await session.add_message("assistant", None, tool_calls=[call(f"c{number}")])
+        await session.add_tool_result(f"c{number}", "x" * 1_000)
+    prompt = await session.prompt(max_tokens=7, count_tokens=len)
+    assert [message["role"] for message in prompt] == ["system", *["user", "assistant", "tool"] * 2]
+    short = await session.prompt(max_tokens=200)
+    assert "characters left out" in short[-1]["content"]
+    check_chat_prompt(short)
+    with pytest.raises(PromptTooLongError):
+        await session.prompt(max_tokens=10)
