@@ -166,11 +166,14 @@ class SessionLog:
         self._context.check_open()
         return await self._context.store.list_sessions(None if principal is SYSTEM else principal, limit, offset)
 
-    async def session_ids(self, principal: Principal) -> AsyncIterator[UUID]:
+    def session_ids(self, principal: Principal) -> AsyncIterator[UUID]:
         """The ids of all the principal's sessions (SYSTEM: all), in an order that appends do not change."""
         principal = checked_principal(principal)
         self._context.check_open()
-        after, user_id = UUID(int=0), None if principal is SYSTEM else principal
+        return self._session_ids(None if principal is SYSTEM else principal)
+
+    async def _session_ids(self, user_id: str | None) -> AsyncIterator[UUID]:
+        after = UUID(int=0)
         while page := await self._context.store.session_ids(user_id, after, IDS_AT_ONCE):
             for session_id in page:
                 yield session_id

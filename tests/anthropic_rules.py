@@ -61,7 +61,8 @@ def _check_block(block: Mapping[str, Any], where: str) -> None:
             assert isinstance(block["text"], str), f"{where}: a text is no string"
             assert block["text"].strip(), f"{where}: a blank text block"
         case "tool_use":
-            # The API says 'tool_use.id: String should match pattern', 'tool_use.name: String should have at least 1 character'
+            # The API says 'tool_use.id: String should match pattern',
+            # and 'tool_use.name: String should have at least 1 character'
             assert _ID.fullmatch(block["id"]), f"{where}: id {block['id']!r}"
             assert _NAME.fullmatch(block["name"]), f"{where}: name {block['name']!r}"
             assert isinstance(block["input"], dict), f"{where}: input is no object"

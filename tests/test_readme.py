@@ -119,6 +119,7 @@ def test_the_readme_begins_with_a_whole_program_and_its_other_blocks_promise_som
 @pytest.mark.parametrize("command", TURNLOG)
 def test_a_turnlog_command_runs(command: str, environment: None, tmp_path: Path) -> None:
     shutil.copy(next(stream.path for stream in own_corpus()), tmp_path / "FILE.jsonl")
+    (tmp_path / "CHATS.jsonl").write_text('[{"role": "user", "content": "hi"}]', "utf-8")
     session_id = str(asyncio.run(spoken_session()).id)
     path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
 
