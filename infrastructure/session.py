@@ -48,6 +48,7 @@ from turnlog.infrastructure.streams import as_object
 from turnlog.infrastructure.views import Views
 from turnlog.projections.projector import Projector
 from turnlog.projections.prompt import APIS, CountTokens, PromptPolicy, build_prompt
+from turnlog.projections.prompt.explain import Explanation, explain
 from turnlog.projections.prompt.window import estimated_tokens
 from turnlog.projections.view import SessionView
 
@@ -257,6 +258,14 @@ class Session:
             checked_range(max_tokens, "max_tokens", 1, MAX_COUNTER)
         view = await self.view()
         return build_prompt(view.turns, api, view.compaction, policy or PromptPolicy(), max_tokens, count_tokens)
+
+    async def explain_prompt(self, api: Literal["chat", "anthropic", "responses"] = "chat") -> Explanation:
+        """The events behind each message of the prompt, and where a prompt did not begin as the one before it. It
+        builds the prompt after every event that may change it: for looking into a session. Raises InvalidInputError."""
+        if api not in APIS:
+            raise InvalidInputError("api", f"{api!r} is not one of: {', '.join(APIS)}")
+        events = [event async for event in self.events()]
+        return explain(Projector(self.id), events, api)
 
     async def at(self, version: int) -> SessionView:
         """The view as it was after the event at this position. Raises InvalidInputError for a position that is not

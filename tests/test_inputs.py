@@ -788,6 +788,7 @@ PATHS: Mapping[str, Callable[[Session], Awaitable[Any]]] = {
     "set_metadata": lambda s: s.set_metadata({"a": 1}),
     "set_title": lambda s: s.set_title("Mine"),
     "view": lambda s: s.view(),
+    "explain_prompt": lambda s: s.explain_prompt(),
     "at": lambda s: s.at(1),
     "compact": lambda s: s.compact("So far so good.", 1),
     "fork": lambda s: s.fork(),

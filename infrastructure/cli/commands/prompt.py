@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import click
 
-from turnlog.infrastructure.cli.output import json_text, printable, stdout
+from turnlog.infrastructure.cli.output import emit_json, json_text, one_line, printable, shortened, stdout
 from turnlog.infrastructure.cli.shared import Globals, pass_globals, session_argument
 from turnlog.infrastructure.principal import SYSTEM
 
+LONGEST = 120
 APIS = ("chat", "anthropic", "responses")
 
 
@@ -17,10 +20,18 @@ APIS = ("chat", "anthropic", "responses")
 @click.option(
     "--max-tokens", type=click.IntRange(min=1), metavar="N", help="Keep the latest turns that fit (estimated)."
 )
+@click.option("--explain", "explained", is_flag=True, help="Name the events behind each message, and prefix breaks.")
 @click.option("--json", "as_json", is_flag=True, help="Without colours, also on a terminal.")
 @pass_globals
-def prompt(options: Globals, session_id: str, api: str, max_tokens: int | None, as_json: bool) -> None:
-    """Print the prompt, as JSON: the messages that would be sent to the provider next."""
+def prompt(options: Globals, session_id: str, api: str, max_tokens: int | None, explained: bool, as_json: bool) -> None:
+    """Print the prompt, as JSON: the messages that would be sent to the provider next.
+
+    --explain names the events behind each message, and the events after which a prompt did not begin as the one
+    before it: there a provider's cached prefix is lost.
+    """
+    if explained:
+        _explain(options, session_id, api, as_json)
+        return
     messages = options.run(lambda log: log.session(session_id, SYSTEM).prompt(api, max_tokens))  # type: ignore[arg-type]
     document = json_text(messages, indent=2)
     screen = stdout()
@@ -28,3 +39,18 @@ def prompt(options: Globals, session_id: str, api: str, max_tokens: int | None, 
         screen.print_json(printable(document))
     else:
         click.echo(document)
+
+
+def _explain(options: Globals, session_id: str, api: Any, as_json: bool) -> None:
+    explanation = options.run(lambda log: log.session(session_id, SYSTEM).explain_prompt(api))
+    if as_json:
+        emit_json(explanation.model_dump_json())
+        return
+    screen = stdout()
+    for place, one in enumerate(explanation.messages):
+        positions = ", ".join(map(str, one.positions)) or "none"
+        screen.say(f"{place:>4}  events {positions}: {shortened(one_line(json_text(one.message)), LONGEST)}")
+    for found in explanation.breaks:
+        screen.say(f"from message {found.message} on the prefix changed at {found.position}, {found.topic}", "yellow")
+    if not explanation.breaks:
+        screen.say("Each prompt began as the one before it.", "green")

@@ -1,0 +1,79 @@
+"""A crash at every event: whatever was recorded, cut anywhere, gives valid prompts, and so it does after what is said
+next. And the prompt of later begins as the prompt of before."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+
+from tests.anthropic_rules import check_anthropic_prompt
+from tests.prompt_rules import check_chat_prompt
+from tests.responses_rules import check_responses_prompt
+from tests.test_conversations import FOLDERS, conversations, replay
+from tests.test_streams import NEEDS_REAL, REAL, _played
+from turnlog import Session, SessionLog
+from turnlog.domain.events import MessageAdded
+from turnlog.domain.recorded import RecordedEvent
+from turnlog.infrastructure.provider.corpus import own_corpus
+from turnlog.projections.projector import Projector
+from turnlog.projections.prompt import Api, build_prompt
+from turnlog.projections.prompt.explain import explain
+from turnlog.projections.view import SessionView
+
+CHECKS: dict[Api, Any] = {
+    "chat": check_chat_prompt,
+    "anthropic": check_anthropic_prompt,
+    "responses": check_responses_prompt,
+}
+
+
+def check_all(view: SessionView) -> None:
+    for api, check in CHECKS.items():
+        check(build_prompt(view.turns, api, view.compaction))
+
+
+async def check_every_cut(session: Session) -> list[RecordedEvent]:
+    events = [event async for event in session.events()]
+    projector = Projector(session.id)
+    for event in events:
+        projector.apply(event)
+        view = projector.view()
+        check_all(view)
+        resumed = Projector.resume(projector.head(), projector.pages())
+        said = MessageAdded(at=datetime.now(UTC), message_id="next", role="user", content="Go on.")
+        resumed.apply(RecordedEvent(session.id, event.position + 1, 0, said))
+        check_all(resumed.view())
+    return events
+
+
+@pytest.mark.parametrize("corpus", ["own", pytest.param("real", marks=NEEDS_REAL)])
+async def test_a_stream_that_is_cut_after_any_event_gives_valid_prompts(log: SessionLog, corpus: str) -> None:
+    for stream in own_corpus() if corpus == "own" else REAL or ():
+        session = await log.start_session(user_id="u1")
+        await session.say("Hello")
+        async for _ in session.record(_played(stream.chunks)):
+            pass
+        events = await check_every_cut(session)
+        assert explain(Projector(session.id), events, "chat").breaks == ()
+
+
+@pytest.mark.parametrize("folder", FOLDERS)
+async def test_a_conversation_that_is_cut_after_any_event_gives_valid_prompts(log: SessionLog, folder: Any) -> None:
+    for messages in conversations(folder, "valid_reused_ids")[:10]:
+        session = await log.start_session(user_id="u1")
+        await replay(session, messages)
+        await check_every_cut(session)
+
+
+async def test_an_explanation_names_the_events_of_a_message_and_a_late_result(session: Session) -> None:
+    await session.say("hi")
+    async with session.completion() as completion:
+        await completion.tool_call("c1", "find", "{}")
+        await completion.finish("tool_calls")
+    await session.say("and?")
+    await session.add_tool_result("c1", "found")
+    explained = await session.explain_prompt()
+    assert [message.positions for message in explained.messages] == [(2,), (3,), (3, 8), (7,)]
+    assert [(found.topic, found.message) for found in explained.breaks] == [("tool-result-added.v1", 2)]
