@@ -580,3 +580,35 @@ def test_repair_shows_a_diff_sums_up_and_can_be_undone(run: Run, tmp_path: Path)
     assert (
         json.loads(run("prompt", session_id, "--api", "responses", "--max-tokens", "500").stdout)[0]["role"] == "user"
     )
+
+
+def test_import_reads_a_table_of_another_system(run: Run, settings: Settings) -> None:
+    assert settings.database_url is not None
+    name = f"{settings.database_schema}_other"
+    with psycopg.connect(settings.database_url, autocommit=True) as other:
+        other.execute(f"create schema {name}")
+        other.execute(
+            f'create table {name}.messages ("sessionId" text, "userId" text, sequence int, role text, content text,'
+            ' "toolCalls" jsonb, "toolCallId" text)'
+        )
+        calls = json.dumps([{"id": "c1", "function": {"name": "find", "arguments": "{}"}}])
+        for row in (
+            ("a", "u1", 2, "assistant", None, calls, None),
+            ("a", "u1", 1, "user", "hi", None, None),
+            ("a", "u1", 3, "tool", "found", None, "c1"),
+            ("b", None, 1, "user", "hello", None, None),
+        ):
+            other.execute(f"insert into {name}.messages values (%s, %s, %s, %s, %s, %s, %s)", row)
+    try:
+        source = ("import", "--from", settings.database_url, "--user", "u2", "--json", "--table")
+        done = [run(*source, f"{name}.messages") for _ in range(2)]
+        assert json.loads(done[0].stdout)["imported"] == 2
+        assert done[0].stdout == done[1].stdout
+        first = json.loads(done[0].stdout)["sessions"][0]
+        assert [m["role"] for m in json.loads(run("prompt", first).stdout)] == ["user", "assistant", "tool"]
+        assert json.loads(run("list", "--user", "u2", "--json").stdout)["total"] == 1
+        assert "does not exist" in run(*source, f"{name}.nothing").stderr
+        assert run("import", "--from", settings.database_url).exit_code == 2
+    finally:
+        with psycopg.connect(settings.database_url, autocommit=True) as other:
+            other.execute(f"drop schema {name} cascade")

@@ -6,6 +6,7 @@ import json
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from typing import IO, Any
 from uuid import NAMESPACE_URL, UUID, uuid5
 
@@ -45,26 +46,41 @@ class Conversation:
 
 
 @click.command("import")
-@click.argument("file", type=click.File("rb"))
+@click.argument("file", type=click.File("rb"), required=False)
+@click.option("--from", "url", metavar="URL", help="Read a table of this Postgres instead of FILE.")
+@click.option("--table", metavar="NAME", help="The table, one row a message: `messages` or `schema.messages`.")
 @click.option("--format", "format_", type=click.Choice(FORMATS), default="chat", show_default=True, help="Of messages.")
 @click.option("--user", metavar="ID", help="Who owns the sessions, where a line has no `user_id`.")
 @click.option("--dry-run", is_flag=True, help="Read and check everything, store nothing.")
 @json_option
 @pass_globals
-def import_(options: Globals, file: IO[bytes], format_: str, user: str | None, dry_run: bool, as_json: bool) -> None:
+def import_(
+    options: Globals,
+    file: IO[bytes] | None,
+    url: str | None,
+    table: str | None,
+    format_: str,
+    user: str | None,
+    dry_run: bool,
+    as_json: bool,
+) -> None:
     """Import conversations from FILE, one a line (- is stdin): a list of messages, or an object with `messages` and
-    perhaps `id`, `user_id`, `title` and `format`.
+    perhaps `id`, `user_id`, `title` and `format`. Or --from a database.
 
     Messages are kept as they are; `turnlog repair` mends what is wrong with them. A line that cannot be imported is
-    reported and the rest goes on. The same file again imports nothing twice.
+    reported and the rest goes on. The same file again imports nothing twice. A table needs a column for the session
+    (session_id, thread_id, ...), one for the order (sequence, position, ...), and a role.
     """
+    if (file is None) == (url is None) or (url is None) != (table is None):
+        raise click.UsageError("Give a FILE, or --from with --table.")
 
     async def work(log: SessionLog) -> Outcome:
         outcome = Outcome()
+        limit = log.settings.max_message_bytes
+        found = _of_table(url or "", table or "", user, limit) if file is None else _of_file(file, format_, user, limit)
         with _progress() as advance:
-            for number, line in enumerate(file, 1):
-                if line.strip():
-                    await _import_line(log, line, number, (format_, user), outcome, dry_run)
+            for number, conversation in found:
+                await _import(log, number, conversation, outcome, dry_run)
                 advance()
         return outcome
 
@@ -74,11 +90,34 @@ def import_(options: Globals, file: IO[bytes], format_: str, user: str | None, d
         raise click.exceptions.Exit(1)
 
 
-async def _import_line(
-    log: SessionLog, line: bytes, number: int, defaults: tuple[str, str | None], outcome: Outcome, dry_run: bool
+Found = Iterator[tuple[int, Callable[[], Conversation]]]
+"""The number of a line or session, and its conversation: asking for a bad one raises."""
+
+
+def _of_file(file: IO[bytes], format_: str, user: str | None, limit: int) -> Found:
+    for number, line in enumerate(file, 1):
+        if line.strip():
+            yield number, partial(_conversation, line, format_, user, limit)
+
+
+def _of_table(url: str, table: str, user: str | None, limit: int) -> Found:
+    from turnlog.infrastructure.foreign_table import read_table  # noqa: PLC0415 the driver
+
+    for found in read_table(url, table):
+        owner = found.user or user
+        session_id = uuid5(NAMESPACE, fingerprint(owner, "rows", table, found.id))
+        yield found.number, partial(_of_rows, session_id, found.rows, owner, limit)
+
+
+def _of_rows(session_id: UUID, rows: list[dict[str, Any]], user: str | None, limit: int) -> Conversation:
+    return Conversation(session_id, checked_foreign(rows, "rows", limit), "rows", user, None)
+
+
+async def _import(
+    log: SessionLog, number: int, read: Callable[[], Conversation], outcome: Outcome, dry_run: bool
 ) -> None:
     try:
-        one = _conversation(line, *defaults, log.settings.max_message_bytes)
+        one = read()
         if not dry_run:
             await log.import_session(one.messages, one.user, one.session_id, one.format, one.title)
     except (InvalidInputError, SessionExistsError) as error:
