@@ -21,6 +21,7 @@ _FIELDS = {
     "tool": {"role", "content", "tool_call_id"},
     "function": {"role", "content", "name"},
 }
+_PARTS = {"text", "image_url", "input_audio", "file", "refusal"}
 _SAYS_SOMETHING = ("content", "refusal", "tool_calls", "function_call")
 
 
@@ -78,7 +79,8 @@ def _check_content(content: Any, where: str) -> None:
     assert content, f"{where} is an empty list"
     for place, part in enumerate(content):
         assert isinstance(part, Mapping), f"{where}[{place}] is not an object"
-        _check_filled(part.get("type"), f"{where}[{place}].type")
+        # "Missing required parameter: 'messages[1].content[0].type'"; blocks of another API are refused by their type
+        assert part.get("type") in _PARTS, f"{where}[{place}].type is {part.get('type')!r}"
 
 
 def _check_calls(calls: Any, where: str) -> None:
@@ -99,9 +101,11 @@ def _check_function(function: Any, where: str) -> None:
     assert isinstance(function["arguments"], str), f"{where}.arguments is not a string"
     try:
         # Numbers stay text: Python refuses to read a very long one, JSON does not.
-        json.loads(function["arguments"], parse_constant=_refuse_constant, parse_int=str, parse_float=str)
+        arguments = json.loads(function["arguments"], parse_constant=_refuse_constant, parse_int=str, parse_float=str)
     except ValueError as error:
         raise AssertionError(f"{where}.arguments are not JSON: {function['arguments']!r}") from error
+    # 'function.arguments: arguments must be a valid JSON object string'
+    assert isinstance(arguments, dict), f"{where}.arguments are no JSON object: {function['arguments']!r}"
 
 
 def _refuse_constant(name: str) -> NoReturn:
@@ -116,6 +120,9 @@ def _check_filled(value: Any, where: str) -> None:
 
 def _check_pairs(messages: Sequence[Message]) -> None:
     """Each call is answered exactly once directly after its message, and nothing else is answered."""
+    # Kimi, Mistral and Anthropic behind the same API refuse an id that comes back: 'tool call id ... is duplicated'
+    every = [call["id"] for message in messages for call in message.get("tool_calls", ())]
+    assert len(set(every)) == len(every), f"ids come back: {every}"
     place = 0
     while place < len(messages):
         assert messages[place]["role"] != "tool", f"messages[{place}] is the result of no call"

@@ -63,6 +63,11 @@ def test_memory_prints_its_verdict(settings: Settings) -> None:
     assert "from the second sample to the last" in run(settings, *MEMORY)
 
 
+def test_repair_leaves_nothing_to_repair(settings: Settings) -> None:
+    report = json.loads(run(settings, "repair", "--conversations", "20", "--json"))
+    assert (report["verified"], report["conversations"]) == (True, 20)
+
+
 def test_nothing_is_left_on_the_server(settings: Settings) -> None:
     before = databases(settings)
     run(settings, *MEMORY, "--json")

@@ -81,6 +81,32 @@ async def test_every_real_corrupt_history_has_valid_prompts_before_and_after_rep
             await check_history(log, case["messages"], "chat" if case["format"] == "openai" else "anthropic")
 
 
+def refuses(case: Json) -> bool:
+    try:
+        if case["format"] == "openai":
+            check_chat_prompt(case["messages"])
+        else:
+            check_anthropic_prompt({"system": "", "messages": case["messages"]})
+    except (AssertionError, KeyError, TypeError):
+        return True
+    return False
+
+
+@real
+def test_the_rules_refuse_every_real_corrupt_history_as_it_stands() -> None:
+    cases = lines(REAL / "corrupt_histories" / "cases.jsonl")
+    wrong = [
+        case for case in cases if not (case["is_control"] or case["provider_specific"] or case["http_status"] == 200)
+    ]
+    assert [case["id"] for case in wrong if not refuses(case)] == []
+    assert not [case["id"] for case in cases if case["is_control"] and refuses(case)]
+
+
+def test_the_rules_refuse_our_faulty_histories_as_they_stand() -> None:
+    passed = [kind for kind, messages in FAULTY.items() if not refuses({"format": "openai", "messages": messages})]
+    assert passed == []
+
+
 FAULTY: dict[str, list[Json]] = {
     "split_assistant": [user(), said("One moment."), said(None, call()), result()],
     "repeated_message": [user(), said("Done."), said("Done.")],

@@ -9,6 +9,7 @@ import click
 
 from turnlog.infrastructure.bench.append import AppendOptions, measure_append
 from turnlog.infrastructure.bench.memory import MemoryOptions, measure_memory
+from turnlog.infrastructure.bench.repair import RepairOptions, measure_repair
 from turnlog.infrastructure.bench.report import (
     machine_line,
     print_json,
@@ -59,6 +60,26 @@ def memory(as_json: bool, **options: Any) -> None:
     """Append a million deltas and watch the memory of this process."""
     report = asyncio.run(measure_memory(MemoryOptions(**options), progress()))
     print_json(report) if as_json else _print_memory(report)
+
+
+@bench.command()
+@click.option("--conversations", type=_COUNT, default=10_000, show_default=True, help="Conversations of ten messages.")
+@_database_url
+@_as_json
+def repair(as_json: bool, **options: Any) -> None:
+    """Import, diagnose and repair many faulty conversations, and watch the memory of this process."""
+    report = asyncio.run(measure_repair(RepairOptions(**options), progress()))
+    print_json(report) if as_json else _print_repair(report)
+
+
+def _print_repair(report: dict[str, Any]) -> None:
+    rows = [(f"{one['deltas']:,}", f"{one['rss_mb']:.1f}", f"{one['seconds']:.1f}") for one in report["samples"]]
+    print_table(f"{report['conversations']:,} conversations", ("repaired", "RSS, MB", "after, s"), rows)
+    rates = f"imported {report['imported_per_second']:,.0f}/s, repaired {report['repaired_per_second']:,.0f}/s"
+    print_note(f"{rates}, {report['corrections']:,} corrections; {machine_line(report['machine'])}")
+    growth = f"{report['growth_mb']:+.1f} MB from the second sample to the last"
+    print_verdict(report["flat"], f"flat: {growth}", f"NOT FLAT: {growth}")
+    print_verdict(report["verified"], "verified: nothing is left to repair", "NOT VERIFIED: there is still a fault")
 
 
 _APPEND_ROWS = {
