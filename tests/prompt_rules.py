@@ -104,7 +104,7 @@ def _check_function(function: Any, where: str) -> None:
         arguments = json.loads(function["arguments"], parse_constant=_refuse_constant, parse_int=str, parse_float=str)
     except ValueError as error:
         raise AssertionError(f"{where}.arguments are not JSON: {function['arguments']!r}") from error
-    # 'function.arguments: arguments must be a valid JSON object string'
+    # The API says: 'arguments must be a valid JSON object string'
     assert isinstance(arguments, dict), f"{where}.arguments are no JSON object: {function['arguments']!r}"
 
 

@@ -134,6 +134,53 @@ FAULTY: dict[str, list[Json]] = {
 }
 
 
+def use(call_id: str = "c1") -> Json:
+    return {"type": "tool_use", "id": call_id, "name": "find", "input": {}}
+
+
+def used(*call_ids: str) -> list[Json]:
+    return [{"type": "tool_result", "tool_use_id": call_id, "content": "found"} for call_id in call_ids]
+
+
+def text(words: str) -> Json:
+    return {"type": "text", "text": words}
+
+
+def thought(words: str, signature: str = "") -> Json:
+    return {"type": "thinking", "thinking": words, "signature": signature}
+
+
+def blocks(role: str, *content: Json) -> Json:
+    return {"role": role, "content": list(content)}
+
+
+FAULTY_BLOCKS: dict[str, list[Json]] = {
+    "leading_assistant": [blocks("assistant", text("Hello!")), blocks("user", text("hi"))],
+    "split_results": [user(), blocks("assistant", use(), use("c2")), *(blocks("user", *used(c)) for c in ("c1", "c2"))],
+    "text_after_call": [user(), blocks("assistant", use(), text("One moment.")), blocks("user", *used("c1"))],
+    "result_not_first": [user(), blocks("assistant", use()), blocks("user", text("so?"), *used("c1"))],
+    "empty_text_block": [user(), blocks("assistant", text(""), use()), blocks("user", *used("c1"))],
+    "unsigned_thinking": [user(), blocks("assistant", thought("hm"), text("Yes."))],
+    "misplaced_thinking": [user(), blocks("assistant", text("Yes."), thought("hm", "signed"))],
+}
+
+
+@pytest.mark.parametrize("kind", FAULTY_BLOCKS)
+async def test_each_fault_of_anthropics_format_is_named_and_repaired(log: SessionLog, kind: str) -> None:
+    messages = FAULTY_BLOCKS[kind]
+    assert refuses({"format": "anthropic", "messages": messages})
+    session = await log.import_session(messages, "u1", format="anthropic")
+    assert [fault.kind for fault in (await session.view()).faults] == [kind]
+    await check_history(log, messages, "anthropic")
+
+
+async def test_signed_thinking_goes_back_as_it_came(log: SessionLog) -> None:
+    messages = [user(), blocks("assistant", thought("hm", "signed"), text("Yes."), use()), blocks("user", *used("c1"))]
+    session = await log.import_session(messages, "u1", format="anthropic")
+    assert (await session.view()).faults == ()
+    assert (await session.prompt("anthropic"))["messages"][1:] == messages[1:]
+
+
 @pytest.mark.parametrize("kind", FAULTY)
 async def test_each_fault_is_named_with_its_place_and_repaired(log: SessionLog, kind: str) -> None:
     session = await log.import_session(FAULTY[kind], "u1")
