@@ -4,27 +4,22 @@ from __future__ import annotations
 
 import asyncio
 import json
-import os
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.prompt_rules import check_chat_prompt
+from tests.real_data import REAL_DATA, needs_real_data
 from turnlog.infrastructure.log import SessionLog
 from turnlog.infrastructure.session import Session
 
 Messages = list[dict[str, Any]]
 
 OWN = Path(__file__).parent / "data" / "conversations"
-REAL = Path(os.environ.get("TURNLOG_REAL_DATA", Path(__file__).parents[2] / "shared" / "data")) / "conversations"
 FOLDERS = [
     pytest.param(OWN, id="own"),
-    pytest.param(
-        REAL,
-        id="real",
-        marks=pytest.mark.skipif(not REAL.is_dir(), reason="the real conversations are not here"),
-    ),
+    pytest.param(REAL_DATA / "conversations", id="real", marks=needs_real_data),
 ]
 
 

@@ -10,9 +10,10 @@ import pytest
 
 from tests.anthropic_rules import check_anthropic_prompt
 from tests.prompt_rules import check_chat_prompt
+from tests.real_data import needs_real_data
 from tests.responses_rules import check_responses_prompt
 from tests.test_conversations import FOLDERS, conversations, replay
-from tests.test_streams import NEEDS_REAL, REAL, _played
+from tests.test_streams import REAL, _played
 from turnlog import Session, SessionLog
 from turnlog.domain.events import MessageAdded
 from turnlog.domain.recorded import RecordedEvent
@@ -48,14 +49,15 @@ async def check_every_cut(session: Session) -> list[RecordedEvent]:
     return events
 
 
-@pytest.mark.parametrize("corpus", ["own", pytest.param("real", marks=NEEDS_REAL)])
+@pytest.mark.parametrize("corpus", ["own", pytest.param("real", marks=needs_real_data)])
 async def test_a_stream_that_is_cut_after_any_event_gives_valid_prompts(log: SessionLog, corpus: str) -> None:
     for stream in own_corpus() if corpus == "own" else REAL or ():
         session = await log.start_session(user_id="u1")
         await session.say("Hello")
-        async for _ in session.record(_played(stream.chunks)):
+        async for _ in session.record(_played(stream.parsed())):
             pass
         events = await check_every_cut(session)
+        assert len(events) > 3, f"nothing of {stream.name} was recorded"
         assert explain(Projector(session.id), events, "chat").breaks == ()
 
 

@@ -412,6 +412,7 @@ def test_the_data_directory_comes_from_the_environment_else_from_the_platform(mo
     assert default_data_dir().name == "turnlog"
 
 
+# A skip, because platformdirs follows XDG on Linux only: on macOS the place is ~/Library/Application Support.
 @pytest.mark.skipif(sys.platform != "linux", reason="XDG is for Linux")
 def test_on_linux_the_data_directory_follows_xdg(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("TURNLOG_DATA_DIR", raising=False)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from pathlib import Path
 from typing import Any
 
@@ -11,14 +10,12 @@ import pytest
 
 from tests.anthropic_rules import check_anthropic_prompt
 from tests.prompt_rules import check_chat_prompt
+from tests.real_data import REAL_DATA, needs_real_data
 from tests.responses_rules import check_responses_prompt
 from turnlog import SYSTEM, InvalidInputError, PromptTooLongError, Session, SessionLog
 from turnlog.projections.placeholders import NO_RESULT
 
 Json = dict[str, Any]
-
-REAL = Path(os.environ.get("TURNLOG_REAL_DATA", Path(__file__).parents[2] / "shared" / "data"))
-real = pytest.mark.skipif(not REAL.is_dir(), reason="the real histories are not here")
 
 
 def lines(path: Path) -> list[Json]:
@@ -60,23 +57,23 @@ async def check_history(log: SessionLog, messages: list[Json], format_: Any) -> 
     assert (await session.view()).version == view.version
 
 
-@real
+@needs_real_data
 @pytest.mark.parametrize("name", ["valid", "valid_reused_ids", "pending_call_at_end", "invalid_as_recorded"])
 async def test_every_real_conversation_has_valid_prompts_before_and_after_repair(log: SessionLog, name: str) -> None:
-    for conversation in lines(REAL / "conversations" / f"{name}.jsonl"):
+    for conversation in lines(REAL_DATA / "conversations" / f"{name}.jsonl"):
         await check_history(log, conversation["messages"], "chat")
 
 
-@real
+@needs_real_data
 async def test_real_conversations_that_were_valid_have_no_fault(log: SessionLog) -> None:
-    for conversation in lines(REAL / "conversations" / "valid.jsonl"):
+    for conversation in lines(REAL_DATA / "conversations" / "valid.jsonl"):
         session = await log.import_session(conversation["messages"], "u1")
         assert (await session.view()).faults == ()
 
 
-@real
+@needs_real_data
 async def test_every_real_corrupt_history_has_valid_prompts_before_and_after_repair(log: SessionLog) -> None:
-    for case in lines(REAL / "corrupt_histories" / "cases.jsonl"):
+    for case in lines(REAL_DATA / "corrupt_histories" / "cases.jsonl"):
         if case["repaired"] is not None:
             await check_history(log, case["messages"], "chat" if case["format"] == "openai" else "anthropic")
 
@@ -92,9 +89,9 @@ def refuses(case: Json) -> bool:
     return False
 
 
-@real
+@needs_real_data
 def test_the_rules_refuse_every_real_corrupt_history_as_it_stands() -> None:
-    cases = lines(REAL / "corrupt_histories" / "cases.jsonl")
+    cases = lines(REAL_DATA / "corrupt_histories" / "cases.jsonl")
     wrong = [
         case for case in cases if not (case["is_control"] or case["provider_specific"] or case["http_status"] == 200)
     ]

@@ -11,12 +11,12 @@ from typing import Any
 import pytest
 from openai.types.chat import ChatCompletionChunk
 
+from tests.real_data import needs_real_data
 from turnlog.infrastructure.log import SessionLog
 from turnlog.infrastructure.provider.corpus import Stream, own_corpus, real_corpus
 from turnlog.projections.view import Step
 
 REAL = real_corpus()
-NEEDS_REAL = pytest.mark.skipif(REAL is None, reason="the recorded streams of real providers are not here")
 
 
 async def _played(chunks: list[Any]) -> AsyncIterator[Any]:
@@ -104,7 +104,7 @@ async def _comes_out_right(log: SessionLog, stream: Stream, chunks: list[Any]) -
 
 CORPORA = [
     pytest.param(own_corpus(), id="own"),
-    pytest.param(REAL or [], id="real", marks=NEEDS_REAL),
+    pytest.param(REAL or [], id="real", marks=needs_real_data),
 ]
 
 
