@@ -1,0 +1,91 @@
+"""Histories without a server: messages imported, replayed and repaired, by the pure functions alone."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import UTC, datetime
+from typing import Any
+from uuid import UUID
+
+from turnlog.domain import commands as c
+from turnlog.domain import events as e
+from turnlog.domain.decide import decide
+from turnlog.domain.evolve import evolve
+from turnlog.domain.foreign import ForeignFormat
+from turnlog.domain.inputs import checked_foreign
+from turnlog.domain.recorded import RecordedEvent
+from turnlog.domain.state import initial_state
+from turnlog.projections.projector import Projector
+from turnlog.projections.repair import corrections_of
+
+ID = UUID(int=7)
+AT = datetime(2026, 3, 1, tzinfo=UTC)
+Json = dict[str, Any]
+
+
+def recorded(events: Iterable[e.SessionEvent], after: int = 0) -> list[RecordedEvent]:
+    """The events at the positions that they would have."""
+    return [RecordedEvent(ID, position, position, event) for position, event in enumerate(events, after + 1)]
+
+
+def imported(messages: list[Json], format: ForeignFormat = "chat") -> list[RecordedEvent]:  # noqa: A002 the field's name
+    """The events of an import."""
+    given = checked_foreign(messages, format, 1 << 24)
+    events: list[e.SessionEvent] = [e.SessionStarted(at=AT, user_id="u1")]
+    events += [
+        e.MessageImported(at=AT, message_id=f"imported-{number}", format=format, message=message)
+        for number, message in enumerate(given, 1)
+    ]
+    return recorded(events)
+
+
+def replayed(messages: list[Json]) -> list[RecordedEvent]:
+    """The events that a handler would have recorded, delta by delta."""
+    state, events = initial_state(ID), list[e.SessionEvent]()
+    for command in _commands(messages):
+        for event in decide(state, command):
+            events.append(event)
+            state = evolve(state, event)
+    return recorded(events)
+
+
+def _commands(messages: list[Json]) -> Iterable[c.Command]:
+    yield c.StartSession(AT, "u1")
+    for number, message in enumerate(messages):
+        content = message.get("content")
+        if message["role"] == "tool":
+            yield c.AddToolResult(AT, message["tool_call_id"], "final", _content(content))
+        elif message["role"] == "assistant" and isinstance(content, str | None):
+            yield from _step(f"s{number}", content, message.get("tool_calls") or [])
+        else:
+            yield c.AddMessage(AT, f"m{number}", message["role"], _content(content), message.get("name"))
+
+
+def _content(content: Any) -> Any:
+    return tuple(content) if isinstance(content, list) else content
+
+
+def _step(step: str, content: str | None, calls: list[Json]) -> Iterable[c.Command]:
+    yield c.BeginCompletion(AT, step)
+    for first in range(0, len(content or ""), 40):
+        yield c.AppendText(AT, step, (content or "")[first : first + 40])
+    for index, call in enumerate(calls):
+        name, arguments = call["function"]["name"], call["function"]["arguments"]
+        yield c.AppendToolCall(AT, step, index, call["id"], name)
+        for first in range(0, len(arguments), 40):
+            yield c.AppendToolCall(AT, step, index, arguments=arguments[first : first + 40])
+    yield c.EndCompletion(e.CompletionFinished(at=AT, step_id=step, finish_reason="stop"))
+
+
+def folded(events: Iterable[RecordedEvent]) -> Projector:
+    """The fold of the events."""
+    return Projector(ID).apply_all(events)
+
+
+def repaired(projector: Projector, repair_id: str = "r") -> tuple[e.Correction, ...]:
+    """Repairs what the projector has folded, and returns the corrections."""
+    corrections = tuple(correction for turn in projector.raw_turns() for correction in corrections_of(turn))
+    event = e.SessionRepaired(at=AT, repair_id=repair_id, upto=projector.version, corrections=corrections)
+    if corrections:
+        projector.apply(RecordedEvent(projector.session_id, projector.version + 1, 0, event))
+    return corrections
