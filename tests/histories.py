@@ -55,10 +55,16 @@ def _commands(messages: list[Json]) -> Iterable[c.Command]:
         content = message.get("content")
         if message["role"] == "tool":
             yield c.AddToolResult(AT, message["tool_call_id"], "final", _content(content))
-        elif message["role"] == "assistant" and isinstance(content, str | None):
+        elif message["role"] == "assistant" and isinstance(content, str | None) and "name" not in message:
             yield from _step(f"s{number}", content, message.get("tool_calls") or [])
         else:
-            yield c.AddMessage(AT, f"m{number}", message["role"], _content(content), message.get("name"))
+            calls = tuple(
+                e.ToolCall(id=call["id"], name=call["function"]["name"], arguments=call["function"]["arguments"])
+                for call in message.get("tool_calls") or ()
+            )
+            yield c.AddMessage(
+                AT, f"m{number}", message["role"], _content(content), message.get("name"), tool_calls=calls
+            )
 
 
 def _content(content: Any) -> Any:
@@ -89,3 +95,12 @@ def repaired(projector: Projector, repair_id: str = "r") -> tuple[e.Correction, 
     if corrections:
         projector.apply(RecordedEvent(projector.session_id, projector.version + 1, 0, event))
     return corrections
+
+
+def alike(value: Any) -> Any:
+    """The value with a list of one plain text as the text, which is the same to every API."""
+    if isinstance(value, list):
+        listed = [alike(item) for item in value]
+        only = listed[0] if len(listed) == 1 and isinstance(listed[0], dict) else {}
+        return only["text"] if set(only) == {"type", "text"} else listed
+    return {key: alike(item) for key, item in value.items()} if isinstance(value, dict) else value

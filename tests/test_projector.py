@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.anthropic_rules import check_anthropic_prompt
-from tests.histories import folded, imported, repaired
+from tests.histories import alike, folded, imported, repaired
 from tests.prompt_rules import check_chat_prompt, check_no_neighbours
 from tests.responses_rules import check_responses_prompt
 from tests.strategies import BEGAN, SESSION_ID, histories
@@ -89,15 +89,6 @@ def test_a_prompt_that_is_imported_has_no_fault_and_is_sent_as_it_was(api: Api, 
     assert again.faults == ()
     prompt = build_prompt(again.turns, api)
     assert alike(prompt["messages"] if api == "anthropic" else prompt) == alike(messages)
-
-
-def alike(value: Any) -> Any:
-    """The value with a list of one plain text as the text, which is the same to every API."""
-    if isinstance(value, list):
-        listed = [alike(item) for item in value]
-        only = listed[0] if len(listed) == 1 and isinstance(listed[0], dict) else {}
-        return only["text"] if set(only) == {"type", "text"} else listed
-    return {key: alike(item) for key, item in value.items()} if isinstance(value, dict) else value
 
 
 @given(histories)
