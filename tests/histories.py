@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
@@ -10,6 +11,7 @@ from uuid import UUID
 from turnlog.domain import commands as c
 from turnlog.domain import events as e
 from turnlog.domain.decide import decide
+from turnlog.domain.errors import ToolResultError
 from turnlog.domain.evolve import evolve
 from turnlog.domain.foreign import ForeignFormat
 from turnlog.domain.inputs import checked_foreign
@@ -40,12 +42,13 @@ def imported(messages: list[Json], format: ForeignFormat = "chat") -> list[Recor
 
 
 def replayed(messages: list[Json]) -> list[RecordedEvent]:
-    """The events that a handler would have recorded, delta by delta."""
+    """The events that a handler would have recorded, delta by delta. What is refused is not there."""
     state, events = initial_state(ID), list[e.SessionEvent]()
     for command in _commands(messages):
-        for event in decide(state, command):
-            events.append(event)
-            state = evolve(state, event)
+        with suppress(ToolResultError):
+            for event in decide(state, command):
+                events.append(event)
+                state = evolve(state, event)
     return recorded(events)
 
 
@@ -73,14 +76,19 @@ def _content(content: Any) -> Any:
 
 def _step(step: str, content: str | None, calls: list[Json]) -> Iterable[c.Command]:
     yield c.BeginCompletion(AT, step)
-    for first in range(0, len(content or ""), 40):
-        yield c.AppendText(AT, step, (content or "")[first : first + 40])
+    for text in _cut(content or ""):
+        yield c.AppendText(AT, step, text)
     for index, call in enumerate(calls):
         name, arguments = call["function"]["name"], call["function"]["arguments"]
         yield c.AppendToolCall(AT, step, index, call["id"], name)
-        for first in range(0, len(arguments), 40):
-            yield c.AppendToolCall(AT, step, index, arguments=arguments[first : first + 40])
+        for fragment in _cut(arguments):
+            yield c.AppendToolCall(AT, step, index, arguments=fragment)
     yield c.EndCompletion(e.CompletionFinished(at=AT, step_id=step, finish_reason="stop"))
+
+
+def _cut(text: str) -> list[str]:
+    """The text in a few deltas: its first character, what is in the middle, and its last."""
+    return [part for part in (text[:1], text[1:-1], text[1:][-1:]) if part]
 
 
 def folded(events: Iterable[RecordedEvent]) -> Projector:
