@@ -7,7 +7,6 @@ import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from contextlib import suppress
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Generic, Literal, Self, TypeVar
 
@@ -32,6 +31,7 @@ from turnlog.domain.events import (
 )
 from turnlog.domain.inputs import checked_optional_text, checked_range, checked_text
 from turnlog.infrastructure.aggregate import Aggregate
+from turnlog.infrastructure.clock import Clock, now
 from turnlog.infrastructure.streams import ChunkReader, as_object
 
 if TYPE_CHECKING:
@@ -45,11 +45,6 @@ LEFT_EARLY = "closed early"
 CANCELLED = "cancelled"
 
 
-def now() -> datetime:
-    """The time of a command."""
-    return datetime.now(UTC)
-
-
 @dataclass(frozen=True, slots=True)
 class StepWriter:
     """What writing a step needs. `live` are the steps that are written in this process."""
@@ -58,6 +53,7 @@ class StepWriter:
     authorise: Callable[[], Awaitable[None]]
     spawn: Callable[[Coroutine[Any, Any, None]], None]
     writer: GroupWriter
+    clock: Clock
     live: set[str]
     max_bytes: int
     step_id: str
@@ -124,7 +120,7 @@ class Completion:
     async def text(self, text: str) -> None:
         """Appends text to the answer."""
         step = self._step
-        command = AppendText(datetime.now(UTC), step.step_id, checked_text(text, "text", step.max_bytes))
+        command = AppendText(step.clock.now(), step.step_id, checked_text(text, "text", step.max_bytes))
         if step.writer.is_full:
             await step.writer.room()
         await step.aggregate.submit(command)
@@ -226,7 +222,7 @@ class Recording(Generic[Chunk]):
         self._model = checked_optional_text(model, "model")
         self._stream = stream
         self._chunks = aiter(stream)
-        self._reader = ChunkReader(step.step_id, now)
+        self._reader = ChunkReader(step.step_id, step.clock.now)
         self._situation: Literal["new", "open", "ended"] = "new"
 
     @property

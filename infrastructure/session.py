@@ -40,7 +40,8 @@ from turnlog.domain.recorded import RecordedEvent
 from turnlog.domain.state import Active, SessionState
 from turnlog.infrastructure.aggregate import Aggregate
 from turnlog.infrastructure.background import Background
-from turnlog.infrastructure.completion import Completion, Recording, StepWriter, now
+from turnlog.infrastructure.clock import Clock, now
+from turnlog.infrastructure.completion import Completion, Recording, StepWriter
 from turnlog.infrastructure.ids import new_id
 from turnlog.infrastructure.principal import SYSTEM, Principal
 from turnlog.infrastructure.settings import Settings
@@ -72,6 +73,7 @@ class Context:
         self.views = views
         self.background = background
         self.settings = settings
+        self.clock = Clock()
         self.live: set[str] = set()
         self.aggregate: Callable[[UUID], Aggregate]
         self.closed = False
@@ -322,6 +324,7 @@ class Session:
             self._authorise,
             context.background.spawn,
             context.writer,
+            context.clock,
             context.live,
             context.settings.max_message_bytes,
             new_id(),
