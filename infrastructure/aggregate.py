@@ -17,7 +17,14 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 from uuid import UUID
 
-from turnlog.domain.commands import AddMessage, AddToolResult, Command, ImportMessage
+from turnlog.domain.commands import (
+    AddMessage,
+    AddToolResult,
+    Command,
+    ImportMessage,
+    IncrementCounter,
+    ReportUsage,
+)
 from turnlog.domain.decide import decide
 from turnlog.domain.errors import (
     AppendConflictError,
@@ -26,6 +33,7 @@ from turnlog.domain.errors import (
 )
 from turnlog.domain.events import (
     CompletionStarted,
+    CounterIncremented,
     FunctionCallDelta,
     MessageAdded,
     MessageImported,
@@ -35,10 +43,11 @@ from turnlog.domain.events import (
     TextDelta,
     ToolCallArgumentsDelta,
     ToolResultAdded,
+    UsageReported,
 )
-from turnlog.domain.evolve import evolve, result_fingerprint
+from turnlog.domain.evolve import awaited_call, evolve, result_fingerprint
 from turnlog.domain.state import Active, Deleted, SessionState, initial_state
-from turnlog.infrastructure.keys import message_key, result_key
+from turnlog.infrastructure.keys import increment_key, message_key, result_key, usage_key
 from turnlog.infrastructure.store.batch import Append, KeyRow, Lane, PositionTakenError, SessionRow
 from turnlog.infrastructure.views import Views
 
@@ -215,7 +224,8 @@ class Aggregate:
             return None
         title = known.title.encode("utf-8", "surrogatepass") if known.title is not None else None
         deleted = isinstance(state, Deleted)
-        return SessionRow(self.session_id, known.user_id, title, known.started_at, at, version, deleted)
+        writer = None if deleted else _writer_of(known)
+        return SessionRow(self.session_id, known.user_id, title, known.started_at, at, version, deleted, writer)
 
     async def _recalled(self, command: Command) -> Command:
         """The command with what the store remembers and the state has forgotten."""
@@ -225,13 +235,16 @@ class Aggregate:
         if isinstance(command, AddMessage | ImportMessage) and command.message_id not in memory.message_ids:
             known = await self._store.find_key(self.session_id, message_key(command.message_id))
             return replace(command, known=known is not None)
-        if isinstance(command, AddToolResult) and not self._is_awaited(command.call_id):
-            answered = await self._store.find_key(self.session_id, result_key(command.call_id))
+        if isinstance(command, IncrementCounter | ReportUsage):
+            key = increment_key(command.id) if isinstance(command, IncrementCounter) else usage_key(command.id)
+            return replace(command, known=await self._store.find_key(self.session_id, key) is not None)
+        if isinstance(command, AddToolResult) and not self._is_awaited(command.call_id, command.step_id):
+            answered = await self._store.find_key(self.session_id, result_key(command.call_id, command.step_id))
             return replace(command, answered=answered)
         return command
 
-    def _is_awaited(self, call_id: str) -> bool:
-        return isinstance(self.state, Active) and any(call.call_id == call_id for call in self.state.awaited)
+    def _is_awaited(self, call_id: str, step_id: str | None) -> bool:
+        return isinstance(self.state, Active) and awaited_call(self.state.awaited, call_id, step_id) is not None
 
     # What became of it
 
@@ -303,11 +316,21 @@ def _fail(entry: _Entry, error: Exception) -> None:
         entry.done.set_exception(error)
 
 
+def _writer_of(state: Active) -> str | None:
+    """Who writes the step that is open, if one is; the latest of several."""
+    return next((step.writer or None for step in reversed(state.open_steps.values())), None)
+
+
 def _keys(session_id: UUID, event: SessionEvent) -> tuple[KeyRow, ...]:
     if isinstance(event, MessageAdded | MessageImported):
         return (KeyRow(session_id, message_key(event.message_id), ""),)
     if isinstance(event, CompletionStarted):
         return (KeyRow(session_id, message_key(event.step_id), ""),)
     if isinstance(event, ToolResultAdded) and event.status != "pending":
-        return (KeyRow(session_id, result_key(event.call_id), result_fingerprint(event)),)
+        keys = (result_key(event.call_id), result_key(event.call_id, event.step_id))
+        return tuple(KeyRow(session_id, key, result_fingerprint(event)) for key in keys)
+    if isinstance(event, CounterIncremented):
+        return (KeyRow(session_id, increment_key(event.id), ""),)
+    if isinstance(event, UsageReported):
+        return (KeyRow(session_id, usage_key(event.id), ""),)
     return ()
