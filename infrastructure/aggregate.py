@@ -55,7 +55,9 @@ if TYPE_CHECKING:
     from turnlog.infrastructure.store.store import EventStore
     from turnlog.infrastructure.store.writer import GroupWriter
 
-MAX_ATTEMPTS = 50
+CONFLICT_SECONDS = 30.0
+"""So long an append tries for a position before it is given up. By time and not by attempts: the writer that has just
+won knows the next position first, and wins again for as long as its caller goes on without a pause."""
 LIST_TOUCH = timedelta(seconds=1)
 """While only deltas come, the session's line in the lists is touched this often."""
 
@@ -66,7 +68,7 @@ class _Entry(Append):
     """Commands on their way: decided together, stored together. One attempt; the next one is another object, for
     the writer may still hold this one."""
 
-    __slots__ = ("adopted", "attempts", "commands", "done", "state", "stored", "version")
+    __slots__ = ("adopted", "commands", "conflict_since", "done", "state", "stored", "version")
 
     owner: Aggregate
 
@@ -75,7 +77,7 @@ class _Entry(Append):
         self.adopted: tuple[SessionEvent, ...] = ()
         self.commands = commands
         self.done = done
-        self.attempts = 1
+        self.conflict_since: float | None = None
         self.stored = False
         self.state: SessionState | None = None
         self.version = 0
@@ -83,7 +85,7 @@ class _Entry(Append):
     def again(self) -> _Entry:
         """The same, undecided."""
         next_one = _Entry(self.owner, self.commands, self.done)
-        next_one.attempts, next_one.adopted = self.attempts + 1, self.adopted
+        next_one.conflict_since, next_one.adopted = self.conflict_since, self.adopted
         return next_one
 
 
@@ -261,10 +263,10 @@ class Aggregate:
         lane = entry.lane
         if self._lane is lane:
             self._lane = None
-        if isinstance(error, PositionTakenError) and entry.attempts < MAX_ATTEMPTS:
+        taken = isinstance(error, PositionTakenError)
+        if taken and self._may_try_again(entry):
             self._catch_up()
             return
-        taken = isinstance(error, PositionTakenError)
         failure = AppendConflictError("other writers kept taking the position") if taken else error
         self._entries.remove(entry)
         _fail(entry, failure)
@@ -273,6 +275,12 @@ class Aggregate:
             self._entries.remove(other)
             _fail(other, failure)
         self._resolve()
+
+    def _may_try_again(self, entry: _Entry) -> bool:
+        time = self._loop.time()
+        if entry.conflict_since is None:
+            entry.conflict_since = time
+        return time < entry.conflict_since + CONFLICT_SECONDS
 
     def _resolve(self) -> None:
         while self._entries and self._entries[0].stored:

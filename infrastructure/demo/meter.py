@@ -69,7 +69,7 @@ class Meter:
         measured.events, measured.commits = statistics.events - self._events, statistics.commits - self._commits
 
     async def watch(self, session: Session, stream: AsyncIterator[Chunk]) -> AsyncIterator[StepAppend]:
-        """Records the stream, if need be once a dead writer's lease has run out; yields what is said once it is durable."""
+        """Records the stream, if need be after a dead writer's lease; yields what is said once that is durable."""
         arriving = Arrivals(stream)
         reader = ChunkReader("shown", now)
         async for chunk in session.record(arriving, takeover=True):
