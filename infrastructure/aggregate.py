@@ -17,7 +17,15 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 from uuid import UUID
 
-from turnlog.domain.commands import AddMessage, AddToolResult, AppendText, Command, ImportMessage
+from turnlog.domain.commands import (
+    AddMessage,
+    AddToolResult,
+    AppendText,
+    Command,
+    ImportMessage,
+    IncrementCounter,
+    ReportUsage,
+)
 from turnlog.domain.decide import decide, is_text
 from turnlog.domain.errors import (
     AppendConflictError,
@@ -26,6 +34,7 @@ from turnlog.domain.errors import (
 )
 from turnlog.domain.events import (
     CompletionStarted,
+    CounterIncremented,
     FunctionCallDelta,
     MessageAdded,
     MessageImported,
@@ -35,11 +44,12 @@ from turnlog.domain.events import (
     TextDelta,
     ToolCallArgumentsDelta,
     ToolResultAdded,
+    UsageReported,
     text_delta_json,
 )
-from turnlog.domain.evolve import evolve, result_fingerprint
+from turnlog.domain.evolve import awaited_call, evolve, result_fingerprint
 from turnlog.domain.state import Active, Deleted, SessionState, initial_state
-from turnlog.infrastructure.keys import message_key, result_key
+from turnlog.infrastructure.keys import increment_key, message_key, result_key, usage_key
 from turnlog.infrastructure.store.batch import Append, KeyRow, Lane, PositionTakenError, SessionRow
 from turnlog.infrastructure.views import Views
 
@@ -47,7 +57,9 @@ if TYPE_CHECKING:
     from turnlog.infrastructure.store.store import EventStore
     from turnlog.infrastructure.store.writer import GroupWriter
 
-MAX_ATTEMPTS = 50
+CONFLICT_SECONDS = 30.0
+"""So long an append tries for a position before it is given up. By time and not by attempts: the writer that has just
+won knows the next position first, and wins again for as long as its caller goes on without a pause."""
 LIST_TOUCH = timedelta(seconds=1)
 """While only deltas come, the session's line in the lists is touched this often."""
 
@@ -58,7 +70,7 @@ class _Entry(Append):
     """Commands on their way: decided together, stored together. One attempt; the next one is another object, for
     the writer may still hold this one."""
 
-    __slots__ = ("adopted", "attempts", "commands", "done", "state", "stored", "version")
+    __slots__ = ("adopted", "commands", "conflict_since", "done", "state", "stored", "version")
 
     owner: Aggregate
 
@@ -68,20 +80,20 @@ class _Entry(Append):
         commands: tuple[Command, ...],
         done: asyncio.Future[int],
         adopted: tuple[SessionEvent, ...] = (),
-        attempts: int = 1,
+        conflict_since: float | None = None,
     ) -> None:
         super().__init__(owner)
         self.commands = commands
         self.done = done
         self.adopted = adopted
-        self.attempts = attempts
+        self.conflict_since = conflict_since
         self.stored = False
         self.state: SessionState | None = None
         self.version = 0
 
     def again(self) -> _Entry:
         """The same, undecided."""
-        return _Entry(self.owner, self.commands, self.done, self.adopted, self.attempts + 1)
+        return _Entry(self.owner, self.commands, self.done, self.adopted, self.conflict_since)
 
 
 class Aggregate:
@@ -236,7 +248,8 @@ class Aggregate:
             return None
         title = known.title.encode("utf-8", "surrogatepass") if known.title is not None else None
         deleted = isinstance(state, Deleted)
-        return SessionRow(self.session_id, known.user_id, title, known.started_at, at, version, deleted)
+        writer = None if deleted else _writer_of(known)
+        return SessionRow(self.session_id, known.user_id, title, known.started_at, at, version, deleted, writer)
 
     async def _recalled(self, command: Command) -> Command:
         """The command with what the store remembers and the state has forgotten."""
@@ -246,13 +259,16 @@ class Aggregate:
         if isinstance(command, AddMessage | ImportMessage) and command.message_id not in memory.message_ids:
             known = await self._store.find_key(self.session_id, message_key(command.message_id))
             return replace(command, known=known is not None)
-        if isinstance(command, AddToolResult) and not self._is_awaited(command.call_id):
-            answered = await self._store.find_key(self.session_id, result_key(command.call_id))
+        if isinstance(command, IncrementCounter | ReportUsage):
+            key = increment_key(command.id) if isinstance(command, IncrementCounter) else usage_key(command.id)
+            return replace(command, known=await self._store.find_key(self.session_id, key) is not None)
+        if isinstance(command, AddToolResult) and not self._is_awaited(command.call_id, command.step_id):
+            answered = await self._store.find_key(self.session_id, result_key(command.call_id, command.step_id))
             return replace(command, answered=answered)
         return command
 
-    def _is_awaited(self, call_id: str) -> bool:
-        return isinstance(self.state, Active) and any(call.call_id == call_id for call in self.state.awaited)
+    def _is_awaited(self, call_id: str, step_id: str | None) -> bool:
+        return isinstance(self.state, Active) and awaited_call(self.state.awaited, call_id, step_id) is not None
 
     # What became of it
 
@@ -269,10 +285,10 @@ class Aggregate:
         lane = entry.lane
         if self._lane is lane:
             self._lane = None
-        if isinstance(error, PositionTakenError) and entry.attempts < MAX_ATTEMPTS:
+        taken = isinstance(error, PositionTakenError)
+        if taken and self._may_try_again(entry):
             self._catch_up()
             return
-        taken = isinstance(error, PositionTakenError)
         failure = AppendConflictError("other writers kept taking the position") if taken else error
         self._entries.remove(entry)
         _fail(entry, failure)
@@ -281,6 +297,12 @@ class Aggregate:
             self._entries.remove(other)
             _fail(other, failure)
         self._resolve()
+
+    def _may_try_again(self, entry: _Entry) -> bool:
+        time = self._loop.time()
+        if entry.conflict_since is None:
+            entry.conflict_since = time
+        return time < entry.conflict_since + CONFLICT_SECONDS
 
     def _resolve(self) -> None:
         while self._entries and self._entries[0].stored:
@@ -324,11 +346,21 @@ def _fail(entry: _Entry, error: Exception) -> None:
         entry.done.set_exception(error)
 
 
+def _writer_of(state: Active) -> str | None:
+    """Who writes the step that is open, if one is; the latest of several."""
+    return next((step.writer or None for step in reversed(state.open_steps.values())), None)
+
+
 def _keys(session_id: UUID, event: SessionEvent) -> tuple[KeyRow, ...]:
     if isinstance(event, MessageAdded | MessageImported):
         return (KeyRow(session_id, message_key(event.message_id), ""),)
     if isinstance(event, CompletionStarted):
         return (KeyRow(session_id, message_key(event.step_id), ""),)
     if isinstance(event, ToolResultAdded) and event.status != "pending":
-        return (KeyRow(session_id, result_key(event.call_id), result_fingerprint(event)),)
+        keys = (result_key(event.call_id), result_key(event.call_id, event.step_id))
+        return tuple(KeyRow(session_id, key, result_fingerprint(event)) for key in keys)
+    if isinstance(event, CounterIncremented):
+        return (KeyRow(session_id, increment_key(event.id), ""),)
+    if isinstance(event, UsageReported):
+        return (KeyRow(session_id, usage_key(event.id), ""),)
     return ()

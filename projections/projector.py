@@ -35,7 +35,7 @@ from turnlog.projections.view import (
     UsageEntry,
 )
 
-VIEW_SCHEMA = 2
+VIEW_SCHEMA = 3
 """The version of the kept shapes. A head or page of another version is not read but folded anew."""
 
 

@@ -12,7 +12,7 @@ from turnlog.domain.errors import StoreError
 
 @dataclass(frozen=True, slots=True)
 class SessionRow:
-    """A session's line in the lists, as of `version`."""
+    """A session's line in the lists, as of `version`. `writer` is who writes the step that is open, if one is."""
 
     session_id: UUID
     user_id: str | None
@@ -21,6 +21,7 @@ class SessionRow:
     updated_at: datetime
     version: int
     deleted: bool
+    writer: str | None
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,6 +13,7 @@ Parameters = Sequence[bytes | None]
 _EVENT_TYPES = (arrays.UUID, arrays.INT8, arrays.TEXT, arrays.BYTEA)
 _SESSION_TYPES = (
     arrays.UUID, arrays.TEXT, arrays.BYTEA, arrays.TIMESTAMPTZ, arrays.TIMESTAMPTZ, arrays.INT8, arrays.BOOL,
+    arrays.TEXT,
 )  # fmt: skip
 _KEY_TYPES = (arrays.UUID, arrays.BYTEA, arrays.TEXT)
 _NO_SESSIONS: Parameters = (None,) * len(_SESSION_TYPES)
@@ -67,6 +68,7 @@ def _session_arrays(rows: Sequence[SessionRow]) -> Parameters:
         arrays.timestamps(row.updated_at for row in rows),
         arrays.int8s(row.version for row in rows),
         arrays.bools(row.deleted for row in rows),
+        arrays.texts(None if row.writer is None else row.writer.encode() for row in rows),
     ]
 
 

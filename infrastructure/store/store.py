@@ -19,6 +19,7 @@ from psycopg.errors import UndefinedTable
 from turnlog.domain.errors import LogClosedError, SchemaVersionError, StoreError, StoreUnavailableError
 from turnlog.domain.recorded import RecordedEvent
 from turnlog.infrastructure.store.datastore import UrlDatastore
+from turnlog.infrastructure.store.leases import Leases
 from turnlog.infrastructure.store.mapper import EventMapper
 from turnlog.infrastructure.store.packing import PARAMETER_TYPES
 from turnlog.infrastructure.store.recorder import BatchRecorder
@@ -45,6 +46,7 @@ class EventStore:
         self._threads = ThreadPoolExecutor(READ_THREADS, thread_name_prefix="turnlog-reader")
         self._recorder: BatchRecorder | None = None
         self.mapper = EventMapper()
+        self.leases = Leases(self._fetch)
         self.log_id = ""
         self._closed = False
 
@@ -60,20 +62,22 @@ class EventStore:
         return Wire(self._url, self.recorder.append_statement, PARAMETER_TYPES, self._timeout)
 
     async def prepare(self) -> None:
-        """Creates the schema if there is none. Raises SchemaVersionError for that of a newer turnlog."""
-        if await self.schema_version() is None:
-            await self._run(self._create_table)
+        """Creates the schema, or brings an older one up to date; several processes may do so at once. Raises
+        SchemaVersionError for that of a newer turnlog."""
         version = await self.schema_version()
+        if version is None or version < SCHEMA_VERSION:
+            await self._run(self._create_table)
+            version = await self.schema_version()
         if version != SCHEMA_VERSION:
             raise SchemaVersionError(
                 f"the database has turnlog schema {version}, this version needs {SCHEMA_VERSION}: upgrade turnlog"
             )
 
-    async def create_schema(self) -> bool:
-        """Creates what is missing of the schema, also beside other processes. Returns whether there was none."""
-        was_missing = await self.schema_version() is None
+    async def create_schema(self) -> int | None:
+        """As `prepare`. Returns the version that was there before; None if there was none."""
+        version = await self.schema_version()
         await self.prepare()
-        return was_missing
+        return version
 
     async def schema_version(self) -> int | None:
         """The stored version of the schema; None where there is no schema."""
@@ -200,6 +204,9 @@ class EventStore:
         self._closed = True
         await asyncio.to_thread(self._threads.shutdown)
         await asyncio.to_thread(self._datastore.close)
+
+    async def _fetch(self, name: str, *params: Any) -> list[tuple[Any, ...]]:
+        return await self._run(lambda: self.recorder.fetch(name, *params))
 
     async def _run(self, function: Callable[..., T], *args: Any) -> T:
         if self._closed:
