@@ -167,6 +167,12 @@ class Aggregate:
         """Skips the loading, for a session whose id was made a moment ago."""
         self._stored, self._lane = (self.state, 0), Lane()
 
+    def begin_at(self, state: SessionState, version: int) -> None:
+        """Skips the loading where the state was folded a moment ago. Should it be old, the store will say so."""
+        if self._lane is None and not self._entries:
+            self._stored = self.state, self.version = state, version
+            self._lane = Lane()
+
     def submit(self, *commands: Command) -> asyncio.Future[int]:
         """As `execute`, at once and without waiting: the future is done when the append is stored.
 

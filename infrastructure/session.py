@@ -44,7 +44,7 @@ from turnlog.infrastructure.clock import Clock, now
 from turnlog.infrastructure.completion import Completion, Recording, StepWriter
 from turnlog.infrastructure.ids import new_id
 from turnlog.infrastructure.lease import WriterLease
-from turnlog.infrastructure.principal import SYSTEM, Principal
+from turnlog.infrastructure.principal import Principal, may_use
 from turnlog.infrastructure.settings import Settings
 from turnlog.infrastructure.streams import as_object
 from turnlog.infrastructure.views import Views
@@ -378,7 +378,7 @@ class Session:
             raise SessionNotFoundError(self.id)
 
     def _is_allowed(self, state: SessionState) -> bool:
-        return isinstance(state, Active) and (self._principal is SYSTEM or state.user_id == self._principal)
+        return may_use(state, self._principal)
 
 
 def _id_or_new(given: str | None) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from bisect import bisect_right
+from collections.abc import Iterable
 
 from turnlog.domain.events import Content, Correction, CorrectionAction
 from turnlog.projections.diagnosis import aborted_twin, between, diagnose, neighbours
@@ -73,7 +74,12 @@ _ORDER: tuple[CorrectionAction, ...] = ("none", "leave_out", "leave_out_call", "
 
 def corrections_of(turn: Turn) -> tuple[Correction, ...]:
     """What a repair would do about the faults of a recorded turn that no repair has corrected yet."""
-    return tuple(_correction(turn, fault) for fault in corrected(turn).faults)
+    return corrections_for(turn, corrected(turn).faults)
+
+
+def corrections_for(turn: Turn, faults: Iterable[Fault]) -> tuple[Correction, ...]:
+    """What a repair would do about these faults of a recorded turn."""
+    return tuple(_correction(turn, fault) for fault in faults)
 
 
 def _correction(turn: Turn, fault: Fault) -> Correction:
