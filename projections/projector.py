@@ -56,6 +56,7 @@ class SessionHead(Frozen):
     closed_turns: int
     turns: tuple[Turn, ...]
     pinned: tuple[Message, ...] = ()
+    reached_back: int = 0
     compaction: Compaction | None = None
     state: AnyState
 
@@ -72,6 +73,7 @@ class Projector:
     """A fold in progress. `version` is the position of the last event that it has seen (0: none).
 
     `first_turn` is the index of the first turn that it holds: not 0 where it was resumed without all pages.
+    `reached_back` is the position of the last event that changed a turn which had ended, with another one behind it.
     """
 
     def __init__(self, session_id: UUID) -> None:
@@ -85,6 +87,7 @@ class Projector:
         self._started_at: datetime | None = None
         self._updated_at: datetime | None = None
         self.first_turn = 0
+        self.reached_back = 0
         self._turns: list[Turn | TurnFold] = []
         self._turn_of: dict[str, int] = {}
         self._open: dict[str, tuple[StepFold, TurnFold]] = {}
@@ -103,7 +106,7 @@ class Projector:
         self._counters = {name: dict(keys) for name, keys in head.counters.items()}
         self._started_at, self._updated_at = head.started_at, head.updated_at
         self._compaction = head.compaction
-        self._pinned = head.pinned
+        self._pinned, self.reached_back = head.pinned, head.reached_back
         self._turns = list[Turn | TurnFold](pages)
         self.first_turn = head.closed_turns - len(self._turns)
         self._turns += [TurnFold(turn) for turn in head.turns]
@@ -192,6 +195,7 @@ class Projector:
             closed_turns=self.first_turn + closed,
             turns=tuple(map(_frozen, self._turns[closed:])),
             pinned=self._pinned_upto(closed),
+            reached_back=self.reached_back,
             compaction=self._compaction,
             state=self.state,
         )
@@ -261,6 +265,8 @@ class Projector:
         turn = self._turns[place]
         if isinstance(turn, Turn):
             turn = self._turns[place] = TurnFold(turn)
+        if place < len(self._turns) - 1 and not turn.is_open():
+            self.reached_back = position
         turn.position = position
         return turn
 
