@@ -29,6 +29,7 @@ _DONE: dict[str, tuple[CorrectionAction, str]] = {
     "result_not_adjacent": ("none", "the result is filed under its call"),
     "split_results": ("none", "they are filed under their calls"),
     "orphan_result": ("none", "it is left out, and stays in the log"),
+    "consecutive_roles": ("none", "where the API wants roles to alternate, they are sent as one"),
     "leading_assistant": ("none", "where the API wants a user message first, one is put there"),
 }
 

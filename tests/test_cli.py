@@ -657,3 +657,38 @@ def test_a_conversation_that_grew_goes_on_and_one_that_was_edited_is_refused(run
     assert edited["imported"] == 1
     assert edited["bad"] == [{"line": 1, "reason": "messages[0]: another one was imported in its place before"}]
     assert run("import", str(file), "--user", "u1").exit_code == 1
+
+
+def test_show_says_what_is_wrong_and_what_was_made_up(run: Run, tmp_path: Path) -> None:
+    file = tmp_path / "chats.jsonl"
+    call = {"id": "c1", "type": "function", "function": {"name": "find", "arguments": "{}"}}
+    file.write_text(
+        json.dumps([{"role": "user", "content": "hi"}, {"role": "assistant", "tool_calls": [call]}]), "utf-8"
+    )
+    (session_id,) = json.loads(run("import", str(file), "--json").stdout)["sessions"]
+
+    broken = run("show", session_id).stdout
+    assert "unanswered_call: the call 'c1' of 'find' has no result" in broken
+    assert "a provider answers: An assistant message with 'tool_calls' must be followed" in broken
+    assert "trailing_assistant" not in run("prompt", session_id, "--explain").stdout
+
+    run("repair", session_id)
+    mended = run("show", session_id)
+    assert mended.exit_code == 0, mended.exception
+    assert "synthetic" in mended.stdout
+    assert "repaired: 1 corrections by" in mended.stdout
+    assert "faults" not in mended.stdout
+
+
+def test_explain_says_why_a_prefix_was_lost_and_what_some_providers_refuse(run: Run, tmp_path: Path) -> None:
+    file = tmp_path / "chats.jsonl"
+    parts = [{"role": "assistant", "content": text} for text in ("Hel", "lo")]
+    file.write_text(json.dumps([{"role": "user", "content": "hi"}, *parts]), "utf-8")
+    (session_id,) = json.loads(run("import", str(file), "--json").stdout)["sessions"]
+
+    shown = run("prompt", session_id, "--explain").stdout
+    assert "at 4 (message-imported.v1) the prefix changed from message 1 on: an imported message belongs" in shown
+    assert "message 1, trailing_assistant: the last message is the assistant's" in shown
+    explained = json.loads(run("prompt", session_id, "--explain", "--json").stdout)
+    assert [found["reason"] for found in explained["breaks"]] == ["import"]
+    assert [fault["kind"] for fault in explained["request_faults"]] == ["trailing_assistant"]

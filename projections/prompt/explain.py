@@ -30,6 +30,7 @@ from turnlog.projections.projector import Projector
 from turnlog.projections.prompt import APIS, Api
 from turnlog.projections.prompt.assembly import assemble
 from turnlog.projections.prompt.entries import PromptStep
+from turnlog.projections.prompt.request import RequestFault, request_faults
 
 BREAKS: dict[str, str] = {
     "late_result": "a result replaced the one that was sent for its call",
@@ -62,10 +63,11 @@ class PrefixBreak(Frozen):
 
 
 class Explanation(Frozen):
-    """Of the prompt for one API."""
+    """Of the prompt for one API. `request_faults`: what some providers refuse of it, however sound the history is."""
 
     messages: tuple[ExplainedMessage, ...]
     breaks: tuple[PrefixBreak, ...]
+    request_faults: tuple[RequestFault, ...] = ()
 
 
 def explain(projector: Projector, events: Iterable[RecordedEvent], api: Api) -> Explanation:
@@ -84,7 +86,9 @@ def explain(projector: Projector, events: Iterable[RecordedEvent], api: Api) -> 
             reason = _reason(event.event)
             breaks.append(PrefixBreak(position=event.position, topic=event.topic, reason=reason, message=place))
         before = now
-    return Explanation(messages=_sent(projector, api).messages, breaks=tuple(breaks))
+    messages = _sent(projector, api).messages
+    faults = request_faults([one.message for one in messages], api)
+    return Explanation(messages=messages, breaks=tuple(breaks), request_faults=faults)
 
 
 class _Sent(NamedTuple):
