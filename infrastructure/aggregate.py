@@ -131,9 +131,8 @@ class Aggregate:
         return await self._execute(commands)
 
     async def adopt(self, events: Sequence[SessionEvent], *commands: Command) -> int:
-        """Appends these events as they are, and the commands' behind them, to a session that has none: a fork."""
-        if self.version or self._entries:
-            raise AppendConflictError("only an empty session can take another one's events")
+        """Appends these events as they are, and the commands' behind them, to a session that was begun empty and that
+        nobody else knows yet: a fork."""
         entry = _Entry(self, commands, self._loop.create_future(), tuple(events))
         self._entries.append(entry)
         assert self._lane is not None  # noqa: S101 begin_empty was called
