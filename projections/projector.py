@@ -9,7 +9,7 @@ at its beginning. An event that reaches back further raises PagesNeeded: then al
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime
 from typing import Any, ClassVar
 from uuid import UUID
@@ -147,6 +147,25 @@ class Projector:
         self.state = evolve(self.state, event)
         self._updated_at = event.at
         self._FOLDS[type(event)](self, event, recorded.position)
+
+    def apply_texts(self, first: int, step_id: str, texts: Sequence[str], at: datetime) -> None:
+        """Folds the texts of a step in that stand at the positions from `first` on, the last of which was decided `at`.
+
+        As `apply` would, without their events: nearly all that is folded are text deltas. Raises PagesNeeded.
+        """
+        texts = texts[max(0, self.version + 1 - first) :]
+        if not texts:
+            return
+        if self.first_turn and step_id not in self._turn_of:
+            raise PagesNeeded
+        for position in range(self.version + 1, self.version + 1 + len(texts)) if step_id not in self._open else ():
+            self._open_step(step_id, position)  # each one is a fault
+        self.version += len(texts)
+        self._updated_at = at
+        if step_id in self._open:
+            step, turn = self._open[step_id]
+            step.content.extend(texts)
+            turn.position = self.version
 
     def _reaches_back(self, event: e.SessionEvent) -> bool:
         """Whether the event may change, or depend on, a turn before the first one that is here."""
