@@ -19,6 +19,7 @@ from turnlog.domain.state import Active, AnyState, SessionState, initial_state
 from turnlog.domain.values import Frozen, JsonObject, Text, merge_patch
 from turnlog.projections.fold import StepFold, TurnFold, new_step, with_result
 from turnlog.projections.placeholders import is_placeholder
+from turnlog.projections.queue import mark_queued
 from turnlog.projections.repair import corrected
 from turnlog.projections.usage import total_usage
 from turnlog.projections.view import (
@@ -127,7 +128,7 @@ class Projector:
 
     def view(self) -> SessionView:
         """The session as it is now. The session must have been started."""
-        turns = tuple(corrected(self._frozen(index)) for index in range(len(self._turns)))
+        turns = mark_queued([corrected(self._frozen(index)) for index in range(len(self._turns))])
         return SessionView(
             session_id=self.session_id,
             user_id=self._user_id,
