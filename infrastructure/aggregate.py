@@ -20,12 +20,13 @@ from uuid import UUID
 from turnlog.domain.commands import (
     AddMessage,
     AddToolResult,
+    AppendText,
     Command,
     ImportMessage,
     IncrementCounter,
     ReportUsage,
 )
-from turnlog.domain.decide import decide
+from turnlog.domain.decide import decide, is_text
 from turnlog.domain.errors import (
     AppendConflictError,
     StoreError,
@@ -44,6 +45,7 @@ from turnlog.domain.events import (
     ToolCallArgumentsDelta,
     ToolResultAdded,
     UsageReported,
+    text_delta_json,
 )
 from turnlog.domain.evolve import awaited_call, evolve, result_fingerprint
 from turnlog.domain.state import Active, Deleted, SessionState, initial_state
@@ -72,21 +74,26 @@ class _Entry(Append):
 
     owner: Aggregate
 
-    def __init__(self, owner: Aggregate, commands: tuple[Command, ...], done: asyncio.Future[int]) -> None:
-        super().__init__(owner, owner.id_bytes)
-        self.adopted: tuple[SessionEvent, ...] = ()
+    def __init__(
+        self,
+        owner: Aggregate,
+        commands: tuple[Command, ...],
+        done: asyncio.Future[int],
+        adopted: tuple[SessionEvent, ...] = (),
+        conflict_since: float | None = None,
+    ) -> None:
+        super().__init__(owner)
         self.commands = commands
         self.done = done
-        self.conflict_since: float | None = None
+        self.adopted = adopted
+        self.conflict_since = conflict_since
         self.stored = False
         self.state: SessionState | None = None
         self.version = 0
 
     def again(self) -> _Entry:
         """The same, undecided."""
-        next_one = _Entry(self.owner, self.commands, self.done)
-        next_one.conflict_since, next_one.adopted = self.conflict_since, self.adopted
-        return next_one
+        return _Entry(self.owner, self.commands, self.done, self.adopted, self.conflict_since)
 
 
 class Aggregate:
@@ -127,8 +134,7 @@ class Aggregate:
         """Appends these events as they are, and the commands' behind them, to a session that has none: a fork."""
         if self.version or self._entries:
             raise AppendConflictError("only an empty session can take another one's events")
-        entry = _Entry(self, commands, asyncio.Future(loop=self._loop))
-        entry.adopted = tuple(events)
+        entry = _Entry(self, commands, self._loop.create_future(), tuple(events))
         self._entries.append(entry)
         assert self._lane is not None  # noqa: S101 begin_empty was called
         self._decide(entry, self._lane)
@@ -168,7 +174,7 @@ class Aggregate:
 
         What `decide` refuses is in the future too. Appends are decided and stored in the order of the calls.
         """
-        entry = _Entry(self, commands, asyncio.Future(loop=self._loop))
+        entry = _Entry(self, commands, self._loop.create_future())
         self._entries.append(entry)
         if self._lane is None:
             self._catch_up()
@@ -203,6 +209,11 @@ class Aggregate:
         entry.version = self.version = self.version + entry.count
 
     def _decided(self, entry: _Entry) -> SessionState:
+        """The state after the entry's events, which are put into it as rows."""
+        first = entry.commands[0] if entry.commands else None
+        if first is not None and len(entry.commands) == 1 and is_text(first, self.state):
+            self._add_text(entry, first)
+            return self.state
         state, at, quiet = self.state, None, True
         for command in (entry.adopted, *entry.commands):
             for event in command if isinstance(command, tuple) else decide(state, command):
@@ -219,6 +230,17 @@ class Aggregate:
                 self._next_touch = at + LIST_TOUCH
                 entry.session = self._line(state, at, self.version + entry.count)
         return state
+
+    def _add_text(self, entry: _Entry, command: AppendText) -> None:
+        """What the general way does, for the command that nearly all are: it changes no state and has no keys."""
+        body = text_delta_json(command.at, command.step_id, command.text)
+        entry.rows = (TextDelta.topic, body)
+        entry.size = len(body)
+        entry.count = 1
+        entry.position = self.version + 1
+        if command.at >= self._next_touch:
+            self._next_touch = command.at + LIST_TOUCH
+            entry.session = self._line(self.state, command.at, self.version + 1)
 
     def _line(self, state: SessionState, at: datetime, version: int) -> SessionRow | None:
         known = state if isinstance(state, Active) else self.state

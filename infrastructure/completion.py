@@ -7,7 +7,7 @@ import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from contextlib import suppress
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Generic, Literal, Self, TypeVar
 
@@ -32,6 +32,7 @@ from turnlog.domain.events import (
 from turnlog.domain.inputs import checked_optional_text, checked_range, checked_text
 from turnlog.domain.state import Active
 from turnlog.infrastructure.aggregate import Aggregate
+from turnlog.infrastructure.clock import Clock, now
 from turnlog.infrastructure.lease import WriterLease
 from turnlog.infrastructure.streams import ChunkReader, as_object
 
@@ -48,11 +49,6 @@ LOOK_AGAIN_SECONDS = 1.0
 """So often a takeover looks whether the other writer is alive."""
 
 
-def now() -> datetime:
-    """The time of a command."""
-    return datetime.now(UTC)
-
-
 @dataclass(frozen=True, slots=True)
 class StepWriter:
     """What writing a step needs."""
@@ -61,6 +57,7 @@ class StepWriter:
     authorise: Callable[[], Awaitable[None]]
     spawn: Callable[[Coroutine[Any, Any, None]], None]
     writer: GroupWriter
+    clock: Clock
     lease: WriterLease
     max_bytes: int
     step_id: str
@@ -168,7 +165,7 @@ class Completion:
     async def text(self, text: str) -> None:
         """Appends text to the answer."""
         step = self._step
-        command = AppendText(datetime.now(UTC), step.step_id, checked_text(text, "text", step.max_bytes))
+        command = AppendText(step.clock.now(), step.step_id, checked_text(text, "text", step.max_bytes))
         if step.writer.is_full:
             await step.writer.room()
         await step.aggregate.submit(command)
@@ -273,7 +270,7 @@ class Recording(Generic[Chunk]):
         self._takeover = takeover
         self._stream = stream
         self._chunks = aiter(stream)
-        self._reader = ChunkReader(step.step_id, now)
+        self._reader = ChunkReader(step.step_id, step.clock.now)
         self._situation: Literal["new", "open", "ended"] = "new"
 
     @property

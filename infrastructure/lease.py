@@ -14,7 +14,6 @@ import socket
 import time
 from collections.abc import Iterable
 from contextlib import suppress
-from datetime import UTC, datetime
 from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -22,6 +21,7 @@ from turnlog.domain.commands import EndCompletion
 from turnlog.domain.errors import StoreError, TurnlogError
 from turnlog.domain.events import CompletionAbandoned, CompletionInterrupted, StepEnd
 from turnlog.infrastructure.aggregate import Aggregate
+from turnlog.infrastructure.clock import now
 from turnlog.infrastructure.ids import new_id
 
 if TYPE_CHECKING:
@@ -108,7 +108,7 @@ class WriterLease:
     async def close(self) -> None:
         """Ends what is still open as interrupted, and the lease."""
         for step_id, live in list(self._live.items()):
-            self.end(live.aggregate, CompletionInterrupted(at=_now(), step_id=step_id, reason=LOG_CLOSED))
+            self.end(live.aggregate, CompletionInterrupted(at=now(), step_id=step_id, reason=LOG_CLOSED))
             await live.aggregate.flush()
         if self._keeping is not None:
             self._keeping.cancel()
@@ -146,7 +146,7 @@ class WriterLease:
             logger.warning("the lease ran out before it was renewed: %d steps are given up", len(given_up))
         for step_id, live in given_up.items():
             # Its recording finds it closed, and gets StepClosedError.
-            self.end(live.aggregate, CompletionAbandoned(at=_now(), step_id=step_id, reason=LEASE_LOST))
+            self.end(live.aggregate, CompletionAbandoned(at=now(), step_id=step_id, reason=LEASE_LOST))
 
     def _keep(self) -> None:
         if self._keeping is None or self._keeping.done():
@@ -161,7 +161,3 @@ class WriterLease:
                         await self._renew()
             for aggregate, end in list(self._unended.values()):
                 self.end(aggregate, end)
-
-
-def _now() -> datetime:
-    return datetime.now(UTC)

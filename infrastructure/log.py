@@ -36,7 +36,7 @@ from turnlog.domain.state import Active
 from turnlog.infrastructure.aggregate import Aggregate
 from turnlog.infrastructure.background import Background
 from turnlog.infrastructure.cache import ViewCache
-from turnlog.infrastructure.completion import now
+from turnlog.infrastructure.clock import now
 from turnlog.infrastructure.lease import WriterLease
 from turnlog.infrastructure.principal import SYSTEM, Principal, checked_principal
 from turnlog.infrastructure.reaper import Reaper
@@ -104,6 +104,7 @@ class SessionLog:
             stack.push_async_callback(cache.close)
             writer = GroupWriter(
                 store.recorder,
+                store.wire(),
                 max_queued_events=settings.max_queued_events,
                 max_queued_bytes=settings.max_queued_bytes,
                 retry_seconds=settings.store_timeout_seconds,

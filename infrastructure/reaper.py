@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import AsyncIterator, Callable
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 from uuid import UUID
 
@@ -17,6 +16,7 @@ from turnlog.domain.commands import AbandonSteps
 from turnlog.domain.errors import SessionNotFoundError, TurnlogError
 from turnlog.domain.state import Active
 from turnlog.infrastructure.aggregate import Aggregate
+from turnlog.infrastructure.clock import now
 from turnlog.infrastructure.lease import LEASE_LOST
 from turnlog.projections.report import ReapedStep
 
@@ -69,7 +69,7 @@ class Reaper:
         found = _open_steps(aggregate, lapsed)
         if dry_run:
             return found
-        ended = await aggregate.execute(AbandonSteps(datetime.now(UTC), frozenset({lapsed.writer_id}), LEASE_LOST))
+        ended = await aggregate.execute(AbandonSteps(now(), frozenset({lapsed.writer_id}), LEASE_LOST))
         if not ended:
             await self._leases.clear(lapsed)
         return found if ended else []

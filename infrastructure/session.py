@@ -40,7 +40,8 @@ from turnlog.domain.recorded import RecordedEvent
 from turnlog.domain.state import Active, SessionState
 from turnlog.infrastructure.aggregate import Aggregate
 from turnlog.infrastructure.background import Background
-from turnlog.infrastructure.completion import Completion, Recording, StepWriter, now
+from turnlog.infrastructure.clock import Clock, now
+from turnlog.infrastructure.completion import Completion, Recording, StepWriter
 from turnlog.infrastructure.ids import new_id
 from turnlog.infrastructure.lease import WriterLease
 from turnlog.infrastructure.principal import SYSTEM, Principal
@@ -80,6 +81,7 @@ class Context:
         self.background = background
         self.settings = settings
         self.lease = lease
+        self.clock = Clock()
         self.aggregate: Callable[[UUID], Aggregate]
         self.closed = False
 
@@ -353,6 +355,7 @@ class Session:
             self._authorise,
             context.background.spawn,
             context.writer,
+            context.clock,
             context.lease,
             context.settings.max_message_bytes,
             new_id(),

@@ -16,7 +16,7 @@ from typing import Any, cast
 from turnlog.domain.commands import AppendText
 from turnlog.domain.events import ReasoningDelta, TextDelta
 from turnlog.infrastructure.cli.transcript import print_step
-from turnlog.infrastructure.completion import now
+from turnlog.infrastructure.clock import now
 from turnlog.infrastructure.demo.conversation import Player
 from turnlog.infrastructure.demo.scene import Scene
 from turnlog.infrastructure.demo.stage import Stage

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any, Generic, Self, TypeVar
 
 from turnlog.domain.commands import StepAppend
-from turnlog.infrastructure.completion import now
+from turnlog.infrastructure.clock import now
 from turnlog.infrastructure.log import SessionLog
 from turnlog.infrastructure.session import Session
 from turnlog.infrastructure.streams import ChunkReader

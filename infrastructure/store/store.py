@@ -21,8 +21,10 @@ from turnlog.domain.recorded import RecordedEvent
 from turnlog.infrastructure.store.datastore import UrlDatastore
 from turnlog.infrastructure.store.leases import Leases
 from turnlog.infrastructure.store.mapper import EventMapper
+from turnlog.infrastructure.store.packing import PARAMETER_TYPES
 from turnlog.infrastructure.store.recorder import BatchRecorder
 from turnlog.infrastructure.store.statements import SCHEMA_VERSION
+from turnlog.infrastructure.store.wire import Wire
 from turnlog.projections.projector import VIEW_SCHEMA, Projector, SessionHead
 from turnlog.projections.view import SessionPage, SessionSummary, Turn
 
@@ -39,6 +41,7 @@ class EventStore:
 
     def __init__(self, url: str, *, schema: str = "public", timeout: float = 5.0) -> None:
         self._datastore = UrlDatastore(url, schema=schema, pool_size=READ_THREADS + 2, timeout=timeout)
+        self._url = url
         self._timeout = timeout
         self._threads = ThreadPoolExecutor(READ_THREADS, thread_name_prefix="turnlog-reader")
         self._recorder: BatchRecorder | None = None
@@ -53,6 +56,10 @@ class EventStore:
         if self._recorder is None:
             self._recorder = BatchRecorder(self._datastore)
         return self._recorder
+
+    def wire(self) -> Wire:
+        """A connection of its own for the writer. Opened when first used."""
+        return Wire(self._url, self.recorder.append_statement, PARAMETER_TYPES, self._timeout)
 
     async def prepare(self) -> None:
         """Creates the schema, or brings an older one up to date; several processes may do so at once. Raises
