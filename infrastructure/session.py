@@ -80,8 +80,8 @@ class Context:
         self.views = views
         self.background = background
         self.settings = settings
-        self.lease = lease
         self.clock = Clock()
+        self.lease = lease
         self.aggregate: Callable[[UUID], Aggregate]
         self.closed = False
 
