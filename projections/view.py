@@ -93,6 +93,11 @@ class Message(Frozen):
     origin: ForeignFormat | None = None
     queued: bool = False
 
+    @property
+    def is_pinned(self) -> bool:
+        """Whether it is sent however far back it is: a system or developer message."""
+        return self.role in ("system", "developer")
+
 
 class Fault(Frozen):
     """Something in the history that does not fit; nothing is dropped silently.
