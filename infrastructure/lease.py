@@ -12,7 +12,7 @@ import logging
 import os
 import socket
 import time
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
@@ -54,9 +54,9 @@ class WriterLease:
         self._keeping: asyncio.Task[None] | None = None
 
     @property
-    def live(self) -> frozenset[str]:
-        """The steps that are written through this log."""
-        return frozenset(self._live)
+    def live(self) -> Collection[str]:
+        """The steps that are written through this log, at any time that it is looked at."""
+        return self._live.keys()
 
     # Steps
 
@@ -156,8 +156,10 @@ class WriterLease:
             self._keeping = asyncio.create_task(self._keep_alive())
 
     async def _keep_alive(self) -> None:
-        while self._live or self._unended:
+        while True:
             await asyncio.sleep(self.seconds / 3)
+            if not (self._live or self._unended):
+                return
             with suppress(TurnlogError):  # asked again the next time; whether it ran out is for the database to say
                 async with self._asking:
                     if self._is_held:
