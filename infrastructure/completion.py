@@ -235,7 +235,7 @@ class Completion:
         self._ended = True
         ended = self._step.end(end_for(self.step_id, error))
         try:
-            await asyncio.shield(ended)
+            await ended
         except TurnlogError as failure:
             if error is None and not isinstance(failure, StepClosedError):
                 raise

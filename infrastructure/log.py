@@ -119,8 +119,9 @@ class SessionLog:
             views = Views(store, cache, background)
             prompts = Prompts(store, cache, views, background)
             log = cls(Context(store, writer, views, prompts, background, lease, settings), cache)
-            reaping = asyncio.create_task(log._reaper.keep_reaping(settings.lease_seconds))
-            stack.push_async_callback(_ended, reaping)
+            if settings.reap_seconds:
+                reaping = asyncio.create_task(log._reaper.keep_reaping(settings.reap_seconds))
+                stack.push_async_callback(_ended, reaping)
             stack.callback(log._close)
             yield log
 
@@ -273,7 +274,8 @@ class SessionLog:
     async def reap(self, dry_run: bool = False) -> tuple[ReapedStep, ...]:
         """Ends the steps whose writers' leases have run out, as abandoned, in all sessions; returns them.
 
-        An open log does so by itself, now and then. Nothing is ended on a dry run. Raises StoreError.
+        An open log does so by itself, when it is opened and every `reap_seconds`. Nothing is ended on a dry run.
+        Raises StoreError.
         """
         self._context.check_open()
         return await self._reaper.reap(dry_run)

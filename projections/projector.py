@@ -23,6 +23,7 @@ from turnlog.domain.values import Frozen, JsonObject, Text, merge_patch
 from turnlog.projections.fold import StepFold, TurnFold, new_step, with_result
 from turnlog.projections.imported import calls_meant, foreign_step, is_attempt_again, whole_step
 from turnlog.projections.placeholders import is_placeholder
+from turnlog.projections.queue import mark_queued
 from turnlog.projections.repair import corrected
 from turnlog.projections.usage import total_usage
 from turnlog.projections.view import (
@@ -184,7 +185,7 @@ class Projector:
 
     def view(self) -> SessionView:
         """The session as it is now. The session must have been started, and all its turns be there."""
-        turns = self.turns()
+        turns = mark_queued(self.turns())
         return SessionView(
             session_id=self.session_id,
             user_id=self._user_id,
