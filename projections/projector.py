@@ -16,7 +16,7 @@ from uuid import UUID
 
 from turnlog.domain import events as e
 from turnlog.domain.evolve import evolve
-from turnlog.domain.foreign import ForeignMessage, ForeignResult, read_foreign
+from turnlog.domain.foreign import ForeignMessage, ForeignResult
 from turnlog.domain.recorded import RecordedEvent
 from turnlog.domain.state import Active, AnyState, SessionState, initial_state
 from turnlog.domain.values import Frozen, JsonObject, Text, merge_patch
@@ -358,7 +358,7 @@ class Projector:
     # Imported messages. A result is filed under its call wherever that is; that it was out of place is a fault.
 
     def _message_imported(self, event: e.MessageImported, position: int) -> None:
-        reading = read_foreign(event.format, event.message)
+        reading = event.reading
         for flaw in reading.flaws:
             self._fault(flaw.kind, position, flaw.text)
         for place, item in enumerate(reading.items):

@@ -659,3 +659,83 @@ def test_import_reads_a_table_of_another_system(run: Run, settings: Settings) ->
     finally:
         with psycopg.connect(settings.database_url, autocommit=True) as other:
             other.execute(f"drop schema {name} cascade")
+
+
+def test_a_session_that_cannot_be_repaired_is_named_and_the_rest_goes_on(
+    run: Run, settings: Settings, tmp_path: Path
+) -> None:
+    file = tmp_path / "chats.jsonl"
+    broken = [{"role": "user", "content": "hi"}, {"role": "assistant", "content": "Hel"}]
+    chats = [[{"role": "user", "content": f"{number}"}, *broken, broken[1]] for number in range(40)]
+    file.write_text("\n".join(map(json.dumps, chats)), "utf-8")
+    sessions = json.loads(run("import", str(file), "--user", "u1", "--json").stdout)["sessions"]
+    with psycopg.connect(settings.database_url or "", autocommit=True) as other:
+        unreadable = sql.SQL("insert into {} values (%s, 6, 'no-such-event.v1', '{{}}', 1000000)").format(
+            sql.Identifier(settings.database_schema, "turnlog_events")
+        )
+        other.execute(unreadable, (sessions[7],))
+
+    done = run("repair", "--all", "--json")
+
+    lines = [json.loads(line) for line in done.stdout.splitlines()]
+    assert (done.exit_code, len(sessions)) == (1, 40)
+    assert {line["session_id"] for line in lines if "corrections" in line} == set(sessions) - {sessions[7]}
+    assert next(line for line in lines if "error" in line)["session_id"] == sessions[7]
+    assert f"{sessions[7]}: " in done.stderr
+    assert "0 sessions corrected, 39 had nothing to repair, 1 failed" in run("repair", "--all").stdout
+
+
+def test_a_conversation_that_grew_goes_on_and_one_that_was_edited_is_refused(run: Run, tmp_path: Path) -> None:
+    file = tmp_path / "chats.jsonl"
+
+    def imported(*lines: Json) -> Json:
+        file.write_text("\n".join(map(json.dumps, lines)), "utf-8")
+        found: Json = json.loads(run("import", str(file), "--user", "u1", "--json").stdout)
+        return found
+
+    hi, hello = {"role": "user", "content": "hi"}, {"role": "assistant", "content": "Hello!"}
+    first = imported({"id": "a", "messages": [hi]})
+    grown = imported({"id": "a", "messages": [hi, hello]}, {"id": "a", "messages": [hi, hello, hi]})
+    assert grown["sessions"] == [*first["sessions"] * 2]
+    view = json.loads(run("show", first["sessions"][0], "--json").stdout)
+    assert view["version"] == 4
+
+    edited = imported({"id": "a", "messages": [{**hi, "content": "HI"}, hello]}, {"id": "b", "messages": [hi]})
+    assert edited["imported"] == 1
+    assert edited["bad"] == [{"line": 1, "reason": "messages[0]: another one was imported in its place before"}]
+    assert run("import", str(file), "--user", "u1").exit_code == 1
+
+
+def test_show_says_what_is_wrong_and_what_was_made_up(run: Run, tmp_path: Path) -> None:
+    file = tmp_path / "chats.jsonl"
+    call = {"id": "c1", "type": "function", "function": {"name": "find", "arguments": "{}"}}
+    file.write_text(
+        json.dumps([{"role": "user", "content": "hi"}, {"role": "assistant", "tool_calls": [call]}]), "utf-8"
+    )
+    (session_id,) = json.loads(run("import", str(file), "--json").stdout)["sessions"]
+
+    broken = run("show", session_id).stdout
+    assert "unanswered_call: the call 'c1' of 'find' has no result" in broken
+    assert "a provider answers: An assistant message with 'tool_calls' must be followed" in broken
+    assert "trailing_assistant" not in run("prompt", session_id, "--explain").stdout
+
+    run("repair", session_id)
+    mended = run("show", session_id)
+    assert mended.exit_code == 0, mended.exception
+    assert "synthetic" in mended.stdout
+    assert "repaired: 1 corrections by" in mended.stdout
+    assert "faults" not in mended.stdout
+
+
+def test_explain_says_why_a_prefix_was_lost_and_what_some_providers_refuse(run: Run, tmp_path: Path) -> None:
+    file = tmp_path / "chats.jsonl"
+    parts = [{"role": "assistant", "content": text} for text in ("Hel", "lo")]
+    file.write_text(json.dumps([{"role": "user", "content": "hi"}, *parts]), "utf-8")
+    (session_id,) = json.loads(run("import", str(file), "--json").stdout)["sessions"]
+
+    shown = run("prompt", session_id, "--explain").stdout
+    assert "at 4 (message-imported.v1) the prefix changed from message 1 on: an imported message belongs" in shown
+    assert "message 1, trailing_assistant: the last message is the assistant's" in shown
+    explained = json.loads(run("prompt", session_id, "--explain", "--json").stdout)
+    assert [found["reason"] for found in explained["breaks"]] == ["import"]
+    assert [fault["kind"] for fault in explained["request_faults"]] == ["trailing_assistant"]

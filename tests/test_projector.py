@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from typing import Any
 
 import pytest
 from hypothesis import given
@@ -91,26 +90,6 @@ def test_a_prompt_that_is_imported_has_no_fault_and_is_sent_as_it_was(api: Api, 
     assert again.faults == ()
     prompt = build_prompt(again.turns, api)
     assert alike(prompt["messages"] if api == "anthropic" else prompt) == alike(messages)
-
-
-@given(histories)
-def test_what_was_sent_begins_what_is_sent_next_but_after_the_events_that_are_listed(history: History) -> None:
-    projector, sent = Projector(SESSION_ID), list[Any]()
-    for recorded in history:
-        projector.apply(recorded)
-        view = projector.view()
-        prompt = build_prompt(view.turns, "chat", view.compaction)
-        if not isinstance(recorded.event, BREAKS) and not _goes_on(projector, recorded.event):
-            assert prompt[: len(sent)] == sent
-        sent = prompt
-
-
-BREAKS = (e.ToolResultAdded, e.ContextCompacted, e.MessageImported)
-
-
-def _goes_on(projector: Projector, event: Any) -> bool:
-    """Whether the event goes on with a step that something follows, or puts a step right behind another one."""
-    return getattr(event, "step_id", None) is not None or getattr(event, "role", "") in ("assistant", "function")
 
 
 @given(histories, st.data())
