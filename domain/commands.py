@@ -132,6 +132,14 @@ class EndCompletion:
 
 
 @dataclass(frozen=True, slots=True)
+class CancelSteps:
+    """Interrupts every step that is open, whoever writes it."""
+
+    at: datetime
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
 class AddToolResult:
     """`answered`: the fingerprint of the final result that the store holds for this call id, if any."""
 
@@ -205,6 +213,7 @@ Command = (
     | AddMessage
     | BeginCompletion
     | EndCompletion
+    | CancelSteps
     | AddToolResult
     | ReportUsage
     | ImportMessage

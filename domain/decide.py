@@ -19,6 +19,7 @@ from turnlog.domain.commands import (
     AppendWholeToolCall,
     AssignOwner,
     BeginCompletion,
+    CancelSteps,
     Command,
     CompactContext,
     DeleteSession,
@@ -47,6 +48,7 @@ from turnlog.domain.errors import (
 )
 from turnlog.domain.events import (
     CompletionAbandoned,
+    CompletionInterrupted,
     CompletionStarted,
     ContextCompacted,
     CounterIncremented,
@@ -179,6 +181,7 @@ def _decide_active(
     | AddMessage
     | BeginCompletion
     | EndCompletion
+    | CancelSteps
     | AddToolResult
     | ReportUsage
     | ImportMessage
@@ -197,6 +200,8 @@ def _decide_active(
             if end.step_id not in state.open_steps:
                 raise StepClosedError(end.step_id)
             return (end,)
+        case CancelSteps(at, reason):
+            return tuple(CompletionInterrupted(at=at, step_id=step_id, reason=reason) for step_id in state.open_steps)
         case AddToolResult():
             return _add_result(state, command)
         case SetTitle(at, title, only_if_empty):

@@ -64,7 +64,7 @@ class ViewCache:
     async def get(self, session_id: UUID) -> Projector | None:
         """The projection that is cached, or None: nothing there, unreadable, or no Redis."""
         key = self.key(session_id)
-        fields: dict[bytes, bytes] | None = await self._try(lambda client: client.hgetall(key), key)
+        fields: dict[bytes, bytes] | None = await self.attempt(lambda client: client.hgetall(key), key)
         if not fields:
             return None
         try:
@@ -76,7 +76,7 @@ class ViewCache:
     async def get_head(self, session_id: UUID) -> bytes | None:
         """The cached head alone."""
         key = self.key(session_id)
-        head: bytes | None = await self._try(lambda client: client.hget(key, "head"), key)
+        head: bytes | None = await self.attempt(lambda client: client.hget(key, "head"), key)
         return head
 
     async def put(self, projector: Projector, base: int) -> None:
@@ -93,17 +93,17 @@ class ViewCache:
             fields += [str(page.index), page.to_json()]
         args = [VIEW_SCHEMA, projector.version, base, self._ttl, projector.head().to_json(), *fields]
         script, key = self._script, self.key(projector.session_id)
-        there: int | None = await self._try(lambda _: script(keys=[key], args=args), key)
+        there: int | None = await self.attempt(lambda _: script(keys=[key], args=args), key)
         return there
 
     async def drop(self, session_id: UUID) -> None:
         """Removes the session's entry."""
-        await self._try(lambda client: client.delete(self.key(session_id)))
+        await self.attempt(lambda client: client.delete(self.key(session_id)))
 
     async def ping(self) -> str | None:
         """The server's version, or None when it does not answer. Tries even while it is known to be down."""
         self._down_until = None
-        info = await self._try(lambda client: client.info("server"))
+        info = await self.attempt(lambda client: client.info("server"))
         return f"{info.get('server_name', 'redis')} {info.get('redis_version')}" if info else None
 
     async def close(self) -> None:
@@ -111,7 +111,8 @@ class ViewCache:
         if self._client is not None:
             await self._client.aclose()
 
-    async def _try(self, call: Callable[[Redis], Any], key: str | None = None) -> Any:
+    async def attempt(self, call: Callable[[Redis], Any], key: str | None = None) -> Any:
+        """What the call answers; None when Redis does not, when it is known to be down, or where there is none."""
         from redis.exceptions import RedisError, ResponseError  # noqa: PLC0415 importing redis takes a third of a second
 
         if self._client is None or (self._down_until is not None and time.monotonic() < self._down_until):
@@ -119,14 +120,22 @@ class ViewCache:
         try:
             answer = await _but_for_wrong_types(self._client, call, key, ResponseError)
         except (RedisError, OSError, TimeoutError) as error:
-            if self._down_until is None:
-                logger.warning("Redis: %s; views come from Postgres until it is back", error)
-            self._down_until = time.monotonic() + PROBE_SECONDS
+            self.failed(error)
             return None
+        self.answered()
+        return answer
+
+    def failed(self, error: Exception) -> None:
+        """Redis did not answer: it is left alone for a while. Logged once an outage."""
+        if self._down_until is None:
+            logger.warning("Redis: %s; all comes from Postgres until it is back", error)
+        self._down_until = time.monotonic() + PROBE_SECONDS
+
+    def answered(self) -> None:
+        """Redis answered."""
         if self._down_until is not None:
             logger.warning("Redis is back")
             self._down_until = None
-        return answer
 
 
 async def _but_for_wrong_types(

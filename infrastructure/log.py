@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
+from functools import partial
 from typing import TYPE_CHECKING, Any
 from uuid import UUID, uuid4
 from weakref import WeakValueDictionary
@@ -37,7 +38,10 @@ from turnlog.infrastructure.aggregate import Aggregate
 from turnlog.infrastructure.background import Background
 from turnlog.infrastructure.cache import ViewCache
 from turnlog.infrastructure.completion import now
+from turnlog.infrastructure.hub import Hub
+from turnlog.infrastructure.notices import Notices
 from turnlog.infrastructure.principal import SYSTEM, Principal, checked_principal
+from turnlog.infrastructure.recording import stop_all
 from turnlog.infrastructure.session import Context, Session
 from turnlog.infrastructure.settings import Settings
 from turnlog.infrastructure.views import Views
@@ -99,6 +103,9 @@ class SessionLog:
                 ttl_seconds=settings.cache_ttl_seconds,
             )
             stack.push_async_callback(cache.close)
+            notices = _notices(settings, cache, store.log_id)
+            if notices is not None:
+                stack.push_async_callback(notices.close)
             writer = GroupWriter(
                 store.recorder,
                 max_queued_events=settings.max_queued_events,
@@ -108,7 +115,13 @@ class SessionLog:
             stack.push_async_callback(writer.close)
             background = Background()
             stack.push_async_callback(background.close)
-            log = cls(Context(store, writer, Views(store, cache, background), background, settings), cache)
+            views = Views(store, cache, background)
+            hub = Hub(store, views, notices)
+            stack.push_async_callback(hub.close)
+            writer.on_settled = hub.stored
+            context = Context(store, writer, views, hub, background, settings)
+            stack.push_async_callback(stop_all, context.pumps)
+            log = cls(context, cache)
             stack.callback(log._close)
             yield log
 
@@ -186,6 +199,7 @@ class SessionLog:
             await self._aggregate(session.id).execute(DeleteSession(now()))
         except SessionNotFoundError:
             return False
+        self._context.hub.steps_ended(session.id)
         await self._context.views.forget(session.id)
         return True
 
@@ -309,6 +323,12 @@ async def _with_servers(settings: Settings, stack: AsyncExitStack) -> Settings:
             "data_dir": data_dir,
         }
     )
+
+
+def _notices(settings: Settings, cache: ViewCache, log_id: str) -> Notices | None:
+    if settings.redis_url in (None, "none"):
+        return None
+    return Notices(cache, partial(_redis, settings), f"{settings.cache_prefix}{log_id}:")
 
 
 def _redis(settings: Settings) -> Redis | None:

@@ -10,6 +10,7 @@ from turnlog.domain.commands import (
     AddMessage,
     AddToolResult,
     AssignOwner,
+    CancelSteps,
     Command,
     CompactContext,
     IncrementCounter,
@@ -40,12 +41,17 @@ from turnlog.domain.recorded import RecordedEvent
 from turnlog.domain.state import Active, SessionState
 from turnlog.infrastructure.aggregate import Aggregate
 from turnlog.infrastructure.background import Background
-from turnlog.infrastructure.completion import Completion, Recording, StepWriter, now
+from turnlog.infrastructure.completion import Completion, StepWriter, now
+from turnlog.infrastructure.follow import Following, Source
+from turnlog.infrastructure.hub import Hub
 from turnlog.infrastructure.ids import new_id
+from turnlog.infrastructure.live import Deltas, Live
 from turnlog.infrastructure.principal import SYSTEM, Principal
+from turnlog.infrastructure.recording import Pump, Recording
 from turnlog.infrastructure.settings import Settings
 from turnlog.infrastructure.streams import as_object
 from turnlog.infrastructure.views import Views
+from turnlog.projections.deltas import Offsets
 from turnlog.projections.projector import Projector
 from turnlog.projections.prompt import APIS, CountTokens, PromptPolicy, build_prompt
 from turnlog.projections.prompt.explain import Explanation, explain
@@ -65,14 +71,22 @@ class Context:
     """What all sessions of a log share."""
 
     def __init__(
-        self, store: EventStore, writer: GroupWriter, views: Views, background: Background, settings: Settings
+        self,
+        store: EventStore,
+        writer: GroupWriter,
+        views: Views,
+        hub: Hub,
+        background: Background,
+        settings: Settings,
     ) -> None:
         self.store = store
         self.writer = writer
         self.views = views
+        self.hub = hub
         self.background = background
         self.settings = settings
         self.live: set[str] = set()
+        self.pumps: set[Pump[Any]] = set()
         self.aggregate: Callable[[UUID], Aggregate]
         self.closed = False
 
@@ -151,14 +165,49 @@ class Session:
         """Adds a message of the user: `add_message("user", ...)`."""
         return await self.add_message("user", content, message_id=message_id)
 
-    def record(self, stream: AsyncIterator[Chunk], model: str | None = None) -> Recording[Chunk]:
+    def record(
+        self, stream: AsyncIterator[Chunk], model: str | None = None, *, detached: bool = False
+    ) -> Recording[Chunk]:
         """Records a provider's Chat Completions stream as one step.
 
         `stream` is an openai AsyncStream, or any async iterator of such chunks or dicts. Yields each chunk unchanged
-        once its events are durable. Raises TurnInProgressError at the first chunk while another step is written,
-        StepClosedError when somebody else ended the step, and whatever the stream raises.
+        once its events are durable; see Recording for how it ends. `detached`: the stream is recorded to its end
+        also when the consumer goes away, as when a client disconnects; `cancel` ends it. Raises TurnInProgressError
+        at the first chunk while another step is written, StepClosedError when another writer took the step over, and
+        whatever the stream raises.
         """
-        return Recording(self._step(), stream, model)
+        pump = self._pump(stream, model)
+        pump.is_detached = detached
+        return Recording(pump)
+
+    async def record_in_background(self, stream: AsyncIterator[Any], model: str | None = None) -> str:
+        """Records a stream to its end with no consumer at all: clients follow the session.
+
+        Returns the step's id once the step is open. What the provider raises then is in the log (the step is failed),
+        and logged. Closing the log interrupts the step. Raises TurnInProgressError.
+        """
+        pump = self._pump(stream, model)
+        pump.is_detached, pump.has_consumer = True, False
+        pump.start()
+        await pump.begun()
+        return pump.step.step_id
+
+    def _pump(self, stream: AsyncIterator[Chunk], model: str | None) -> Pump[Chunk]:
+        context = self._context
+        return Pump(self._step(), stream, model, context.settings.read_ahead_chunks, context.pumps)
+
+    async def cancel(self, reason: str = "stopped") -> bool:
+        """Ends the answer that is being written, by whichever process, as interrupted; what was written stays.
+
+        Does not wait for the recording process, which hears of it within about a second at most, closes the
+        provider's stream, and can write no more. False, and nothing is recorded, where no step is open. Raises
+        InvalidInputError.
+        """
+        await self._authorise()
+        ended = await self._aggregate.execute(CancelSteps(now(), checked_text(reason, "reason")))
+        if ended:
+            self._context.hub.steps_ended(self.id)
+        return ended > 0
 
     def completion(self, model: str | None = None) -> Completion:
         """One step for handlers that do not hold an OpenAI stream; see Completion."""
@@ -313,6 +362,39 @@ class Session:
                 yield event
             after = page[-1].position
 
+    def follow(self, after: int = 0, until_turn_ends: bool = False) -> Following:
+        """The events after a position: first those that are stored, then each as it comes, from any process.
+
+        An async iterator, in order, each event exactly once, until the caller leaves it. With `until_turn_ends` it
+        ends when the last turn has ended (`Turn.has_ended`), at once if it has and there is nothing after `after`.
+        See Following for what it raises.
+        """
+        checked_count(after, "after")
+        return Following(self._source, self._context.hub.left, after, until_turn_ends)
+
+    def deltas(self, after: int = 0, until_turn_ends: bool = False) -> Deltas:
+        """As `follow`, with each event as the Delta that a client needs: small, and with its position as a cursor.
+
+        `after` is the position of the last delta that the client has, or the version of the view that it has.
+        """
+        return self._deltas(after, until_turn_ends)
+
+    def live(self, until_turn_ends: bool = False) -> Live:
+        """The view as it is now and the deltas after it, with no gap and no repeat::
+
+        async with session.live() as live:
+            live.view
+            async for delta in live: ...
+        """
+        return Live(self.view, self._deltas, until_turn_ends)
+
+    def _deltas(self, after: int, until_turn_ends: bool, offsets: Offsets | None = None) -> Deltas:
+        return Deltas(self.follow(after, until_turn_ends), self._context.store, self.id, offsets)
+
+    async def _source(self) -> Source:
+        await self._authorise()
+        return await self._context.hub.source(self.id)
+
     # Inside
 
     def _step(self) -> StepWriter:
@@ -320,8 +402,9 @@ class Session:
         return StepWriter(
             self._aggregate,
             self._authorise,
-            context.background.spawn,
+            context.store,
             context.writer,
+            context.hub,
             context.live,
             context.settings.max_message_bytes,
             new_id(),

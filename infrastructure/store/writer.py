@@ -15,7 +15,7 @@ import logging
 import threading
 import time
 from collections import defaultdict, deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from uuid import UUID
 
@@ -71,6 +71,8 @@ class GroupWriter:
         self._closing = False
         self._events = self._bytes = 0  # handed over and not yet settled; only the loop touches them
         self._waiting: deque[asyncio.Future[None]] = deque()
+        self.on_settled: Callable[[Sequence[tuple[Append, StoreError | None]]], None] | None = None
+        """Called on the loop after each commit, with what became of its appends."""
         self.is_full = False
         """Whether producers have to wait for `room`."""
         self.statistics = WriterStatistics()
@@ -120,6 +122,8 @@ class GroupWriter:
         self._bytes -= sum([append.size for append, _ in outcomes])
         for append, error in outcomes:
             append.owner.settled(append, error)
+        if self.on_settled is not None and outcomes:
+            self.on_settled(outcomes)
         self.is_full = self._events >= self._max_events or self._bytes >= self._max_bytes
         while self._waiting and not self.is_full:
             waiter = self._waiting.popleft()
