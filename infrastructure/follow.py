@@ -31,11 +31,17 @@ _DELTA_BYTES = 64
 class Place:
     """Where a follower is: the position of the last event that it has taken."""
 
-    __slots__ = ("position", "waiter")
+    __slots__ = ("has_left", "position", "waiter")
 
     def __init__(self, position: int) -> None:
         self.position = position
+        self.has_left = False
         self.waiter: asyncio.Future[None] | None = None
+
+    def wake(self) -> None:
+        """There may be something new to this follower."""
+        if self.waiter is not None and not self.waiter.done():
+            self.waiter.set_result(None)
 
 
 class Source:
@@ -57,10 +63,15 @@ class Source:
     async def next(self, place: Place) -> list[RecordedEvent]:
         """The next events for this follower; waits until there is one. Raises what reading raised."""
         while self._failure is None:
+            if place.has_left:
+                raise StopAsyncIteration
             if place.position < self.position:
                 return self._recent_after(place.position) or await self._page(place.position)
             place.waiter = asyncio.get_running_loop().create_future()
-            await place.waiter
+            try:
+                await place.waiter
+            finally:
+                place.waiter = None  # it would hold on to whoever was cancelled here
         raise self._failure
 
     def came(self, events: list[RecordedEvent]) -> None:
@@ -81,8 +92,7 @@ class Source:
 
     def _wake(self) -> None:
         for place in self.places:
-            if place.waiter is not None and not place.waiter.done():
-                place.waiter.set_result(None)
+            place.wake()
 
     def _forget_what_all_have(self) -> None:
         recent, least = self._recent, min((place.position for place in self.places), default=self.position)
@@ -185,5 +195,7 @@ class Following:
         self._is_over = True
         source, self._source = self._source, None
         self._ready.clear()
+        self._place.has_left = True
+        self._place.wake()
         if source is not None:
             self._left(source, self._place)

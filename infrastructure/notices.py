@@ -116,9 +116,9 @@ class Listener:
     async def stop(self) -> None:
         """Ends the subscription."""
         task, self._task = self._task, None
-        if task is not None:
-            task.cancel()
-            await asyncio.wait([task])
+        while task is not None and not task.done():
+            task.cancel()  # a driver may swallow one in mid-connect
+            await asyncio.wait([task], timeout=0.5)
 
     async def _run(self) -> None:
         from redis.exceptions import RedisError, ResponseError  # noqa: PLC0415 see ViewCache

@@ -52,7 +52,7 @@ class Pump(Generic[Chunk]):
         self._pumps = pumps
         self._reader = ChunkReader(step.step_id, now)
         self._task: asyncio.Task[None] | None = None
-        self._is_open = self._is_over = self._is_lost = self._is_asked = False
+        self._has_begun = self._is_open = self._is_over = self._is_lost = self._is_asked = False
         self._error: BaseException | None = None
         self._queue: deque[tuple[Chunk, asyncio.Future[int] | None]] = deque()
         self._shown = 0
@@ -74,11 +74,12 @@ class Pump(Generic[Chunk]):
         self._is_asked = True
         _wake(self._wanted)
         try:
-            while not self._queue or not _is_stored(self._queue[0][1]):
-                if self._task is None or self._task.done():
+            while not self._has_next():
+                if not self.has_consumer:
+                    raise StopAsyncIteration
+                if not self._queue and (self._task is None or self._task.done()):
                     raise self._outcome()
-                self._changed = asyncio.get_running_loop().create_future()
-                await self._changed
+                await self._change()
             self._shown += 1
             return self._queue.popleft()[0]
         finally:
@@ -86,11 +87,23 @@ class Pump(Generic[Chunk]):
 
     async def begun(self) -> None:
         """Waits until the step is open. Raises what kept it from being."""
-        while self._task is not None and not self._is_open and not self._task.done():
-            self._changed = asyncio.get_running_loop().create_future()
-            await self._changed
-        if self._error is not None:
+        while not self._has_begun and self._task is not None and not self._task.done():
+            await self._change()
+        if not self._has_begun:
             raise self._outcome()
+
+    def _has_next(self) -> bool:
+        stored = self._queue[0][1] if self._queue else None
+        if stored is not None and stored.done() and (stored.cancelled() or stored.exception()):
+            self._queue.clear()  # and so is all that was decided on top of it
+        return bool(self._queue) and (stored is None or stored.done())
+
+    async def _change(self) -> None:
+        self._changed = asyncio.get_running_loop().create_future()
+        try:
+            await self._changed
+        finally:
+            self._changed = None  # it would hold on to a consumer that was cancelled here
 
     async def over(self) -> None:
         """Waits until the provider's stream is closed."""
@@ -114,6 +127,7 @@ class Pump(Generic[Chunk]):
         """The consumer has gone."""
         self.has_consumer = False
         self._queue.clear()
+        _wake(self._changed)
         if self.is_detached:
             _wake(self._wanted)
         else:
@@ -169,7 +183,7 @@ class Pump(Generic[Chunk]):
 
     async def _record(self) -> None:
         await self.step.begin(self._model)
-        self._is_open = True
+        self._is_open = self._has_begun = True
         self.step.hub.watch(self)
         _wake(self._changed)
         while True:
@@ -215,7 +229,6 @@ class Pump(Generic[Chunk]):
             self._task.cancel()
 
     def _outcome(self) -> BaseException:
-        self._queue.clear()
         error, self._error = self._error, None
         return error or StopAsyncIteration()
 
@@ -315,10 +328,6 @@ async def stop_all(pumps: set[Pump[Any]]) -> None:
         pump.stop(LogClosedError(CLOSED), CLOSED)
     for pump in list(pumps):
         await pump.over()
-
-
-def _is_stored(stored: asyncio.Future[int] | None) -> bool:
-    return stored is None or (stored.done() and not stored.cancelled() and stored.exception() is None)
 
 
 def _wake(waiter: asyncio.Future[None] | None) -> None:
