@@ -6,7 +6,7 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
@@ -19,9 +19,8 @@ from turnlog.domain.commands import (
     AppendToolCall,
     AppendWholeToolCall,
     BeginCompletion,
-    EndCompletion,
 )
-from turnlog.domain.errors import StepClosedError, TurnlogError
+from turnlog.domain.errors import StepClosedError, TurnInProgressError, TurnlogError
 from turnlog.domain.events import (
     CompletionAbandoned,
     CompletionFailed,
@@ -31,8 +30,11 @@ from turnlog.domain.events import (
     ToolCall,
 )
 from turnlog.domain.inputs import checked_optional_text, checked_range, checked_text
+from turnlog.domain.state import Active
 from turnlog.infrastructure.aggregate import Aggregate
+from turnlog.infrastructure.clock import Clock, now
 from turnlog.infrastructure.hub import Hub
+from turnlog.infrastructure.lease import WriterLease
 from turnlog.infrastructure.streams import as_object
 
 if TYPE_CHECKING:
@@ -43,42 +45,54 @@ logger = logging.getLogger("turnlog")
 
 LEFT_EARLY = "closed early"
 CANCELLED = "cancelled"
-
-
-def now() -> datetime:
-    """The time of a command."""
-    return datetime.now(UTC)
+LOOK_AGAIN_SECONDS = 1.0
+"""So often a takeover looks whether the other writer is alive."""
 
 
 @dataclass(frozen=True, slots=True)
 class StepWriter:
-    """What writing a step needs. `live` are the steps that are written in this process."""
+    """What writing a step needs."""
 
     aggregate: Aggregate
     authorise: Callable[[], Awaitable[None]]
     store: EventStore
     writer: GroupWriter
     hub: Hub
-    live: set[str]
+    clock: Clock
+    lease: WriterLease
     max_bytes: int
     step_id: str
 
-    async def begin(self, model: str | None) -> None:
-        """Opens the step. Raises SessionNotFoundError, and TurnInProgressError while another one is open and alive."""
+    async def begin(self, model: str | None, takeover: bool) -> None:
+        """Opens the step. Raises SessionNotFoundError, and TurnInProgressError while another one is open and alive.
+
+        A step whose writer's lease has run out is closed as abandoned. With `takeover` it is waited for until the
+        lease runs out, or until its writer shows that it is alive by renewing it.
+        """
         await self.authorise()
-        begin = BeginCompletion(now(), self.step_id, model, frozenset(self.live))
+        rival = Rival(self.aggregate, self.lease, takeover)
+        while (refusal := await self._open(model, rival.gone)) is not None:
+            await rival.judge(refusal)
+
+    async def _open(self, model: str | None, gone: frozenset[str]) -> TurnInProgressError | None:
+        writer_id = await self.lease.hold()
+        begin = BeginCompletion(now(), self.step_id, model, self.lease.live, writer_id, self.lease.seconds, gone)
         # Alive from here on: another completion may begin before this one is stored.
-        self.live.add(self.step_id)
+        self.lease.began(self.step_id, self.aggregate)
         try:
             if await self.aggregate.execute(begin) > 1:
                 self.hub.steps_ended(self.aggregate.session_id)  # it took over
+        except TurnInProgressError as refusal:
+            self.lease.left(self.step_id)
+            return refusal
         except BaseException as error:
             # It may be stored all the same: a caller that was cancelled here will not come to end the step.
             self.end(end_for(self.step_id, error))
             raise
+        return None
 
     async def append(self, command: AnyStepAppend) -> None:
-        """Appends to the step; returns when that is stored. Raises StepClosedError that says who ended it and why."""
+        """Appends to the step; returns when that is stored. Raises StepClosedError that says why it was ended."""
         if self.writer.is_full:
             await self.writer.room()
         try:
@@ -88,7 +102,7 @@ class StepWriter:
 
     async def closed_error(self) -> StepClosedError:
         """What to raise for a step that has ended, with the reason that its end gives."""
-        self.live.discard(self.step_id)
+        self.lease.left(self.step_id)
         return StepClosedError(self.step_id, reason_of(await self.found_end()))
 
     async def found_end(self) -> StepEnd | None:
@@ -100,11 +114,37 @@ class StepWriter:
 
     def end(self, end: StepEnd) -> asyncio.Future[int]:
         """Closes the step, at once; the future is done when that is stored."""
-        self.live.discard(self.step_id)
-        ended = self.aggregate.submit(EndCompletion(end))
-        # Nobody may be there to look: a loop that closes, a caller that was cancelled.
-        ended.add_done_callback(lambda done: done.cancelled() or done.exception())
-        return ended
+        return self.lease.end(self.aggregate, end)
+
+
+class Rival:
+    """Judges whether the step in the way of a new one is alive. `gone` are the writers that were found not to be."""
+
+    def __init__(self, aggregate: Aggregate, lease: WriterLease, takeover: bool) -> None:
+        self._aggregate = aggregate
+        self._lease = lease
+        self._takeover = takeover
+        self._waited_for: dict[str, datetime] = {}
+        self.gone: frozenset[str] = frozenset()
+
+    async def judge(self, refusal: TurnInProgressError) -> None:
+        """Returns when it is worth another try. Else raises the refusal, with all that is known of the writer."""
+        if refusal.step_id in self._lease.live:
+            raise TurnInProgressError(refusal.step_id, refusal.since, refusal.writer, self._lease.host, self._lease.pid)
+        writers = self._writers() | {refusal.writer}
+        alive = await self._lease.others(writers)
+        self.gone |= writers - set(alive)
+        if (rival := alive.get(refusal.writer)) is not None:
+            until = self._waited_for.setdefault(rival.writer_id, rival.expires_at)
+            if not self._takeover or rival.expires_at > until:
+                raise TurnInProgressError(
+                    refusal.step_id, refusal.since, rival.writer_id, rival.host, rival.pid, rival.expires_at
+                )
+            await asyncio.sleep(min(rival.seconds_left, LOOK_AGAIN_SECONDS))
+
+    def _writers(self) -> set[str]:
+        state = self._aggregate.state
+        return {step.writer for step in state.open_steps.values()} if isinstance(state, Active) else set()
 
 
 class Completion:
@@ -119,9 +159,10 @@ class Completion:
     StepClosedError.
     """
 
-    def __init__(self, step: StepWriter, model: str | None) -> None:
+    def __init__(self, step: StepWriter, model: str | None, takeover: bool = False) -> None:
         self._step = step
         self._model = checked_optional_text(model, "model")
+        self._takeover = takeover
         self._begun = self._ended = False
 
     @property
@@ -133,13 +174,13 @@ class Completion:
         if self._begun:
             raise StepClosedError(self.step_id)
         self._begun = True
-        await self._step.begin(self._model)
+        await self._step.begin(self._model, self._takeover)
         return self
 
     async def text(self, text: str) -> None:
         """Appends text to the answer."""
         step = self._step
-        await step.append(AppendText(datetime.now(UTC), step.step_id, checked_text(text, "text", step.max_bytes)))
+        await step.append(AppendText(step.clock.now(), step.step_id, checked_text(text, "text", step.max_bytes)))
 
     async def reasoning(self, text: str) -> None:
         """Appends text to the reasoning."""

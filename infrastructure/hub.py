@@ -125,14 +125,14 @@ class Hub:
 
     # What this process did
 
-    def stored(self, outcomes: Sequence[tuple[Append, StoreError | None]]) -> None:
-        """Called after each commit of this process with what was settled. It is on every delta's way."""
+    def stored(self, appends: Sequence[Append]) -> None:
+        """Called after each commit of this process with what it stored. It is on every delta's way."""
         if not self._sources and self._notices is None:
             return
-        ids = {append.id_bytes for append, error in outcomes if error is None}
+        ids = {append.id_bytes for append in appends}
         if self._sources:
             self.look(ids)
-        if self._notices is not None and ids:
+        if self._notices is not None:
             self._notices.say(NOTICES, ids)
 
     def steps_ended(self, session_id: UUID) -> None:
@@ -151,7 +151,7 @@ class Hub:
         return await self._opening.run(session_id, lambda: self._open(session_id))
 
     async def _open(self, session_id: UUID) -> Source:
-        projector = await self._views.load(session_id)
+        projector = await self._views.load_end(session_id, 1)
         if self._is_closed:
             raise LogClosedError("the log was closed")
         if not projector.exists:

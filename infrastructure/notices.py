@@ -18,7 +18,7 @@ from functools import cache, partial
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
-from turnlog.infrastructure.cache import ViewCache
+from turnlog.infrastructure.cache import Cache
 
 if TYPE_CHECKING:
     from redis.asyncio import Redis
@@ -35,7 +35,7 @@ ID_BYTES = 16
 class Notices:
     """Publishes what this process has stored. Never raises, and nobody waits for it."""
 
-    def __init__(self, cache: ViewCache, connect: Callable[[], Redis | None], prefix: str) -> None:
+    def __init__(self, cache: Cache, connect: Callable[[], Redis | None], prefix: str) -> None:
         self._cache = cache
         self._connect = connect
         self._prefix = prefix
@@ -77,7 +77,7 @@ class Notices:
             self._saying = None
 
     async def _publish(self, channel: str, message: bytes, client: Redis) -> None:
-        from redis.exceptions import ResponseError  # noqa: PLC0415 see ViewCache
+        from redis.exceptions import ResponseError  # noqa: PLC0415 see Cache
 
         try:
             await client.publish(channel, message)
@@ -93,7 +93,7 @@ class Listener:
 
     def __init__(
         self,
-        cache: ViewCache,
+        cache: Cache,
         connect: Callable[[], Redis | None],
         channel: str,
         heard: Callable[[Any], None],
@@ -121,7 +121,7 @@ class Listener:
             await asyncio.wait([task], timeout=0.5)
 
     async def _run(self) -> None:
-        from redis.exceptions import RedisError, ResponseError  # noqa: PLC0415 see ViewCache
+        from redis.exceptions import RedisError, ResponseError  # noqa: PLC0415 see Cache
 
         client = self._connect()
         if client is None:

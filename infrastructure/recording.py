@@ -19,7 +19,9 @@ from turnlog.domain.errors import LogClosedError, SessionNotFoundError, StepClos
 from turnlog.domain.events import CompletionFailed, CompletionFinished, CompletionInterrupted, StepEnd
 from turnlog.domain.inputs import checked_optional_text
 from turnlog.domain.state import Active
-from turnlog.infrastructure.completion import CANCELLED, LEFT_EARLY, StepWriter, now, said
+from turnlog.infrastructure.clock import now
+from turnlog.infrastructure.completion import CANCELLED, LEFT_EARLY, StepWriter, said
+from turnlog.infrastructure.lease import LOG_CLOSED
 from turnlog.infrastructure.streams import ChunkReader
 
 logger = logging.getLogger("turnlog")
@@ -27,7 +29,6 @@ logger = logging.getLogger("turnlog")
 Chunk = TypeVar("Chunk")
 
 SHARE = 16
-CLOSED = "the log was closed"
 
 
 class Pump(Generic[Chunk]):
@@ -44,13 +45,13 @@ class Pump(Generic[Chunk]):
         self.step = step
         self.session_id: UUID = step.aggregate.session_id
         self.has_consumer = True
-        self.is_detached = False
+        self.is_detached = self.takeover = False
         self._model = checked_optional_text(model, "model")
         self._stream = stream
         self._chunks = aiter(stream)
         self._limit = limit
         self._pumps = pumps
-        self._reader = ChunkReader(step.step_id, now)
+        self._reader = ChunkReader(step.step_id, step.clock.now)
         self._task: asyncio.Task[None] | None = None
         self._has_begun = self._is_open = self._is_over = self._is_lost = self._is_asked = False
         self._error: BaseException | None = None
@@ -182,7 +183,7 @@ class Pump(Generic[Chunk]):
             _wake(self._changed)
 
     async def _record(self) -> None:
-        await self.step.begin(self._model)
+        await self.step.begin(self._model, self.takeover)
         self._is_open = self._has_begun = True
         self.step.hub.watch(self)
         _wake(self._changed)
@@ -241,7 +242,7 @@ class Pump(Generic[Chunk]):
     def _forget(self) -> None:
         self._is_open = False
         self.step.hub.unwatch(self)
-        self.step.live.discard(self.step.step_id)
+        self.step.lease.left(self.step.step_id)
 
     def _finished(self) -> StepEnd:
         if self._reader.error is not None:
@@ -325,7 +326,7 @@ class Recording(Generic[Chunk]):
 async def stop_all(pumps: set[Pump[Any]]) -> None:
     """Interrupts what is still being recorded when a log is closed."""
     for pump in list(pumps):
-        pump.stop(LogClosedError(CLOSED), CLOSED)
+        pump.stop(LogClosedError(LOG_CLOSED), LOG_CLOSED)
     for pump in list(pumps):
         await pump.over()
 

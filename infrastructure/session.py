@@ -41,10 +41,12 @@ from turnlog.domain.recorded import RecordedEvent
 from turnlog.domain.state import Active, SessionState
 from turnlog.infrastructure.aggregate import Aggregate
 from turnlog.infrastructure.background import Background
-from turnlog.infrastructure.completion import Completion, StepWriter, now
+from turnlog.infrastructure.clock import Clock, now
+from turnlog.infrastructure.completion import Completion, StepWriter
 from turnlog.infrastructure.follow import Following, Source
 from turnlog.infrastructure.hub import Hub
 from turnlog.infrastructure.ids import new_id
+from turnlog.infrastructure.lease import WriterLease
 from turnlog.infrastructure.live import Deltas, Live
 from turnlog.infrastructure.principal import SYSTEM, Principal
 from turnlog.infrastructure.recording import Pump, Recording
@@ -77,6 +79,7 @@ class Context:
         views: Views,
         hub: Hub,
         background: Background,
+        lease: WriterLease,
         settings: Settings,
     ) -> None:
         self.store = store
@@ -85,7 +88,8 @@ class Context:
         self.hub = hub
         self.background = background
         self.settings = settings
-        self.live: set[str] = set()
+        self.clock = Clock()
+        self.lease = lease
         self.pumps: set[Pump[Any]] = set()
         self.aggregate: Callable[[UUID], Aggregate]
         self.closed = False
@@ -166,7 +170,7 @@ class Session:
         return await self.add_message("user", content, message_id=message_id)
 
     def record(
-        self, stream: AsyncIterator[Chunk], model: str | None = None, *, detached: bool = False
+        self, stream: AsyncIterator[Chunk], model: str | None = None, *, takeover: bool = False, detached: bool = False
     ) -> Recording[Chunk]:
         """Records a provider's Chat Completions stream as one step.
 
@@ -175,26 +179,34 @@ class Session:
         also when the consumer goes away, as when a client disconnects; `cancel` ends it. Raises TurnInProgressError
         at the first chunk while another step is written, StepClosedError when another writer took the step over, and
         whatever the stream raises.
+
+        A step that a dead process left open is closed as abandoned once its writer's lease has run out. With
+        `takeover` the first chunk waits for that, at most for the rest of the lease, instead of being refused; while
+        the other writer is alive it is refused all the same, once that has renewed its lease.
         """
-        pump = self._pump(stream, model)
+        pump = self._pump(stream, model, takeover)
         pump.is_detached = detached
         return Recording(pump)
 
-    async def record_in_background(self, stream: AsyncIterator[Any], model: str | None = None) -> str:
+    async def record_in_background(
+        self, stream: AsyncIterator[Any], model: str | None = None, *, takeover: bool = False
+    ) -> str:
         """Records a stream to its end with no consumer at all: clients follow the session.
 
         Returns the step's id once the step is open. What the provider raises then is in the log (the step is failed),
-        and logged. Closing the log interrupts the step. Raises TurnInProgressError.
+        and logged. Closing the log interrupts the step. Raises TurnInProgressError; `takeover` as in `record`.
         """
-        pump = self._pump(stream, model)
+        pump = self._pump(stream, model, takeover)
         pump.is_detached, pump.has_consumer = True, False
         pump.start()
         await pump.begun()
         return pump.step.step_id
 
-    def _pump(self, stream: AsyncIterator[Chunk], model: str | None) -> Pump[Chunk]:
+    def _pump(self, stream: AsyncIterator[Chunk], model: str | None, takeover: bool) -> Pump[Chunk]:
         context = self._context
-        return Pump(self._step(), stream, model, context.settings.read_ahead_chunks, context.pumps)
+        pump = Pump(self._step(), stream, model, context.settings.read_ahead_chunks, context.pumps)
+        pump.takeover = takeover
+        return pump
 
     async def cancel(self, reason: str = "stopped") -> bool:
         """Ends the answer that is being written, by whichever process, as interrupted; what was written stays.
@@ -209,17 +221,20 @@ class Session:
             self._context.hub.steps_ended(self.id)
         return ended > 0
 
-    def completion(self, model: str | None = None) -> Completion:
-        """One step for handlers that do not hold an OpenAI stream; see Completion."""
-        return Completion(self._step(), model)
+    def completion(self, model: str | None = None, *, takeover: bool = False) -> Completion:
+        """One step for handlers that do not hold an OpenAI stream; see Completion. `takeover` as in `record`."""
+        return Completion(self._step(), model, takeover)
 
     async def add_tool_result(
         self,
         call_id: str,
         content: str | Sequence[Mapping[str, Any]],
         status: Literal["pending", "final", "error"] = "final",
+        *,
+        step_id: str | None = None,
     ) -> None:
-        """Answers the call of this id in the latest step that has an unanswered or pending one.
+        """Answers the call of this id in the latest step that has an unanswered or pending one, or in the step
+        `step_id`: where ids come back in later steps, a late result must say which call it answers.
 
         A pending result is replaced by the next one; a final or error result stands. The same result again changes
         nothing. Raises UnknownToolCallError, ToolResultConflictError for a second, different final result, and
@@ -230,6 +245,7 @@ class Session:
             call_id=checked_text(call_id, "call_id"),
             status=checked_status(status),
             content=checked_content(content, self._context.settings.max_message_bytes),
+            step_id=None if step_id is None else checked_id(step_id, "step_id"),
         )
         await self._execute(command)
 
@@ -241,23 +257,37 @@ class Session:
         """Merges a JSON Merge Patch (RFC 7386) into the metadata: None removes a key. Raises InvalidInputError."""
         await self._execute(SetMetadata(now(), checked_object(patch, "patch")))
 
-    async def increment(self, counter: str, key: str, by: int = 1) -> None:
-        """Adds `by` to `counters[counter][key]`. Raises InvalidInputError."""
+    async def increment(
+        self,
+        counter: str,
+        key: str,
+        by: int = 1,
+        *,
+        id: str | None = None,  # noqa: A002 the field's name
+    ) -> None:
+        """Adds `by` to `counters[counter][key]`. The same `id` again changes nothing. Raises InvalidInputError."""
         command = IncrementCounter(
-            now(), new_id(), checked_id(counter, "counter"), checked_id(key, "key"), checked_count(by, "by")
+            now(), _id_or_new(id), checked_id(counter, "counter"), checked_id(key, "key"), checked_count(by, "by")
         )
         await self._execute(command)
 
-    async def add_usage(self, usage: Any = None, *, model: str | None = None, **tokens: int) -> None:
+    async def add_usage(
+        self,
+        usage: Any = None,
+        *,
+        model: str | None = None,
+        id: str | None = None,  # noqa: A002 the field's name
+        **tokens: int,
+    ) -> None:
         """Reports usage outside a recorded step: a provider's usage object, or token counts by name
-        (`prompt_tokens=...`). Kept verbatim. Raises InvalidInputError."""
+        (`prompt_tokens=...`). Kept verbatim. The same `id` again changes nothing. Raises InvalidInputError."""
         reported = as_object(usage) if usage is not None else {}
         if reported is None:
             raise InvalidInputError("usage", "must be a JSON object")
         reported |= {name: checked_count(count, name) for name, count in tokens.items()}
         if not reported:
             raise InvalidInputError("usage", "must not be empty")
-        await self._execute(ReportUsage(now(), new_id(), reported, checked_optional_text(model, "model")))
+        await self._execute(ReportUsage(now(), _id_or_new(id), reported, checked_optional_text(model, "model")))
 
     async def compact(self, summary: str, upto: int) -> None:
         """From here on prompts have `summary`, as a user's message, in place of what began at or before the position
@@ -324,7 +354,7 @@ class Session:
     async def fork(self, version: int | None = None) -> Session:
         """A new session with copies of the events up to this position (None: all), owned by who owns this one.
 
-        A step that was open there is open in the fork, and is sent as far as it got once something follows it.
+        A step that was open there is abandoned in the fork, for nobody writes it there.
         Raises InvalidInputError for a position that is not there.
         """
         await self._aggregate.flush()
@@ -405,7 +435,8 @@ class Session:
             context.store,
             context.writer,
             context.hub,
-            context.live,
+            context.clock,
+            context.lease,
             context.settings.max_message_bytes,
             new_id(),
         )
@@ -428,6 +459,10 @@ class Session:
 
     def _is_allowed(self, state: SessionState) -> bool:
         return isinstance(state, Active) and (self._principal is SYSTEM or state.user_id == self._principal)
+
+
+def _id_or_new(given: str | None) -> str:
+    return new_id() if given is None else checked_id(given, "id")
 
 
 def _is_owned(events: Sequence[SessionEvent]) -> bool:

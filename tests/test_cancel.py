@@ -232,7 +232,7 @@ async def test_a_recording_that_is_stopped_ends_as_at_the_end_of_the_stream(sess
     with pytest.raises(StopAsyncIteration):
         await anext(recording)
     assert log._context.pumps == set()
-    assert log._context.live == set()
+    assert log._context.lease.live == set()
 
 
 async def test_a_completion_that_is_stopped_gets_a_typed_error_with_the_reason_at_its_next_append(
@@ -253,12 +253,14 @@ async def test_a_completion_that_is_stopped_gets_a_typed_error_with_the_reason_a
 
 @pytest.mark.parametrize("waits", [True, False])
 async def test_a_takeover_is_an_error_to_the_writer_also_while_it_waits_for_its_provider(
-    session: Session, other_log: SessionLog, waits: bool
+    session: Session, log: SessionLog, other_log: SessionLog, waits: bool
 ) -> None:
     words, said = Words("Hel"), list[str]()
     recording = asyncio.create_task(show(session.record(words.stream()), said))
     await shown(said, 1)
-    async with other_log.session(session.id, "u1").completion() as completion:
+    # As if it had been paused for longer than its lease.
+    await log._context.store.leases.drop(log._context.lease.writer_id)
+    async with other_log.session(session.id, "u1").completion(takeover=True) as completion:
         await completion.text("I take over.")
         if not waits:
             words.goes_on.set()
