@@ -19,7 +19,7 @@ from itertools import groupby
 from typing import TYPE_CHECKING, Protocol
 from uuid import UUID
 
-from turnlog.domain.errors import LogClosedError, SessionNotFoundError, StoreError, UnreadableEventError
+from turnlog.domain.errors import LogClosedError, SessionNotFoundError, UnreadableEventError
 from turnlog.domain.recorded import RecordedEvent
 from turnlog.infrastructure.background import Shared
 from turnlog.infrastructure.follow import EVENTS_AT_ONCE, Place, Source
@@ -237,9 +237,9 @@ class Hub:
             task.add_done_callback(self._tasks.discard)
 
     async def _look_at_steps(self, ids: Sequence[bytes]) -> None:
-        try:
-            versions = await self._store.versions([UUID(bytes=session_id) for session_id in ids])
-        except StoreError:
-            return  # its writer hears of that, too
-        steps = [step for session_id in ids for step in self._steps.get(session_id, ())]
-        await asyncio.gather(*(step.look(versions.get(step.session_id, 0)) for step in steps))
+        asked = [self._store.ask_position(UUID(bytes=session_id)) for session_id in ids]
+        for session_id, position in zip(ids, asked, strict=True):
+            version = await position
+            for step in list(self._steps.get(session_id, ())):
+                if version is not None:  # Postgres is away: the step's own appends hear of that
+                    await step.look(version)

@@ -42,6 +42,7 @@ from turnlog.infrastructure.hub import Hub
 from turnlog.infrastructure.lease import WriterLease
 from turnlog.infrastructure.notices import Notices
 from turnlog.infrastructure.principal import SYSTEM, Principal, checked_principal
+from turnlog.infrastructure.prompts import Prompts
 from turnlog.infrastructure.reaper import Reaper
 from turnlog.infrastructure.recording import stop_all
 from turnlog.infrastructure.session import Context, Session
@@ -123,10 +124,11 @@ class SessionLog:
             lease = WriterLease(store.leases, settings.lease_seconds)
             stack.push_async_callback(lease.close)
             views = Views(store, cache, background)
+            prompts = Prompts(store, cache, views, background)
             hub = Hub(store, views, notices)
             stack.push_async_callback(hub.close)
             writer.on_stored = hub.stored
-            context = Context(store, writer, views, hub, background, lease, settings)
+            context = Context(store, writer, views, prompts, hub, background, lease, settings)
             stack.push_async_callback(stop_all, context.pumps)
             log = cls(context, cache)
             reaping = asyncio.create_task(log._reaper.keep_reaping(settings.lease_seconds))

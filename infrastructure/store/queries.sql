@@ -26,13 +26,18 @@ from unnest(%b::uuid[], %b::bigint[]) as wanted (id, after) cross join lateral (
 ) as e
 order by e.originator_id, e.originator_version
 
--- name: versions
-select id, (select max(originator_version) from {schema}.{events} where originator_id = id)
-from unnest(%b::uuid[]) as wanted (id)
-
 -- name: last_of_topics
 select originator_version, topic, state from {schema}.{events}
 where originator_id = %b and topic = any(%b::text[]) order by originator_version desc limit %b
+
+-- name: positions
+select array(
+    select coalesce((
+        select originator_version from {schema}.{events} where originator_id = asked.id
+        order by originator_version desc limit 1
+    ), 0)
+    from unnest($1::uuid[]) with ordinality as asked (id, place) order by place
+)
 
 -- name: list_sessions
 with mine as materialized (
