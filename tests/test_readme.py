@@ -141,6 +141,7 @@ async def spoken_session() -> Session:
     async with SessionLog.open() as log:
         session = await log.start_session(user_id="u1")
         await session.say("Hello")
+        await session.add_message("assistant", "Hello!")
         return session
 
 
