@@ -35,7 +35,7 @@ ROOT = Path(__file__).parents[1]
 README = ROOT / "README.md"
 PAGES = [README, ROOT / "CONTRIBUTING.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").glob("*.md"))]
 
-PLAYED = {"gpt-4o-mini": "demo-two-calls", "gpt-4o": "text-and-long-running-call"}
+PLAYED = {"gpt-4o-mini": "demo-two-calls", "gpt-4o": "text-and-long-running-call", "gpt-4.1-mini": "plain-text"}
 """By model: the stream that answers."""
 
 LONG = ("demo", "bench")
