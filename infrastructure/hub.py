@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Collection, Iterable, Sequence
+from dataclasses import dataclass
 from itertools import groupby
 from typing import TYPE_CHECKING, Protocol
 from uuid import UUID
@@ -31,12 +32,22 @@ if TYPE_CHECKING:
     from turnlog.infrastructure.store.batch import Append
     from turnlog.infrastructure.store.store import EventStore
 
+
 SAFETY_SECONDS = 1.0
 """So often everything is looked at while notices come."""
 FIRST_PAUSE, LAST_PAUSE = 0.1, 0.5
 """So often while they do not; longer each time that nothing was found."""
 SESSIONS_AT_ONCE = 200
 NOTICES, STOPS = "notices", "stops"
+
+
+@dataclass(slots=True)
+class FollowStatistics:
+    """What following costs this log: sessions and followers now, and the statements so far that read for them."""
+
+    sessions: int = 0
+    followers: int = 0
+    reads: int = 0
 
 
 class StepWatch(Protocol):
@@ -100,6 +111,7 @@ class Hub:
         self._reading: asyncio.Task[None] | None = None
         self._tasks: set[asyncio.Task[None]] = set()
         self._is_closed = False
+        self._reads = 0
         self._lookouts = {NOTICES: Lookout(self._sources, self.look), STOPS: Lookout(self._steps, self.look_at_steps)}
         if notices is not None:
             for channel, lookout in self._lookouts.items():
@@ -122,6 +134,11 @@ class Hub:
         left = [task for task in (*self._tasks, self._reading) if task is not None]
         if left:
             await asyncio.wait(left)
+
+    def statistics(self) -> FollowStatistics:
+        """As of now."""
+        followers = sum(len(source.places) for source in self._sources.values())
+        return FollowStatistics(len(self._sources), followers, self._reads)
 
     # What this process did
 
@@ -190,6 +207,7 @@ class Hub:
             return
         by_id = {source.session_id: source for source in sources}
         positions = {source.session_id: source.position for source in sources}
+        self._reads += 1
         try:
             events = await self._store.read_after(positions, EVENTS_AT_ONCE)
             for session_id, group in groupby(events, key=lambda event: event.session_id):

@@ -38,7 +38,7 @@ from turnlog.infrastructure.aggregate import Aggregate
 from turnlog.infrastructure.background import Background
 from turnlog.infrastructure.cache import Cache
 from turnlog.infrastructure.clock import now
-from turnlog.infrastructure.hub import Hub
+from turnlog.infrastructure.hub import FollowStatistics, Hub
 from turnlog.infrastructure.lease import WriterLease
 from turnlog.infrastructure.notices import Notices
 from turnlog.infrastructure.principal import SYSTEM, Principal, checked_principal
@@ -145,6 +145,11 @@ class SessionLog:
     def writer_statistics(self) -> WriterStatistics:
         """How many events this process has stored, in how many commits."""
         return self._context.writer.statistics
+
+    @property
+    def follow_statistics(self) -> FollowStatistics:
+        """How many sessions are followed through this log, by how many, and what it cost."""
+        return self._context.hub.statistics()
 
     async def start_session(
         self,
