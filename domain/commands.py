@@ -144,6 +144,14 @@ class EndCompletion:
 
 
 @dataclass(frozen=True, slots=True)
+class CancelSteps:
+    """Interrupts every step that is open, whoever writes it."""
+
+    at: datetime
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
 class AbandonSteps:
     """Ends the open steps of these writers, whose leases have run out."""
 
@@ -231,6 +239,7 @@ Command = (
     | AddMessage
     | BeginCompletion
     | EndCompletion
+    | CancelSteps
     | AbandonSteps
     | AddToolResult
     | ReportUsage

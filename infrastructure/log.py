@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
+from functools import partial
 from typing import TYPE_CHECKING, Any
 from uuid import UUID, uuid4
 from weakref import WeakValueDictionary
@@ -32,11 +33,14 @@ from turnlog.infrastructure.aggregate import Aggregate
 from turnlog.infrastructure.background import Background
 from turnlog.infrastructure.cache import Cache
 from turnlog.infrastructure.clock import now
+from turnlog.infrastructure.hub import FollowStatistics, Hub
 from turnlog.infrastructure.importing import import_messages
 from turnlog.infrastructure.lease import WriterLease
+from turnlog.infrastructure.notices import Notices
 from turnlog.infrastructure.principal import SYSTEM, Principal, checked_principal
 from turnlog.infrastructure.prompts import Prompts
 from turnlog.infrastructure.reaper import Reaper
+from turnlog.infrastructure.recording import stop_all
 from turnlog.infrastructure.repairing import repair
 from turnlog.infrastructure.session import Context, Session
 from turnlog.infrastructure.settings import Settings
@@ -97,6 +101,9 @@ class SessionLog:
                 ttl_seconds=settings.cache_ttl_seconds,
             )
             stack.push_async_callback(cache.close)
+            notices = _notices(settings, cache, store.log_id)
+            if notices is not None:
+                stack.push_async_callback(notices.close)
             writer = GroupWriter(
                 store.recorder,
                 store.wire(),
@@ -111,7 +118,12 @@ class SessionLog:
             stack.push_async_callback(lease.close)
             views = Views(store, cache, background)
             prompts = Prompts(store, cache, views, background)
-            log = cls(Context(store, writer, views, prompts, background, lease, settings), cache)
+            hub = Hub(store, views, notices)
+            stack.push_async_callback(hub.close)
+            writer.on_stored = hub.stored
+            context = Context(store, writer, views, prompts, hub, background, lease, settings)
+            stack.push_async_callback(stop_all, context.pumps)
+            log = cls(context, cache)
             if settings.reap_seconds:
                 reaping = asyncio.create_task(log._reaper.keep_reaping(settings.reap_seconds))
                 stack.push_async_callback(_ended, reaping)
@@ -127,6 +139,11 @@ class SessionLog:
     def writer_statistics(self) -> WriterStatistics:
         """How many events this process has stored, in how many commits."""
         return self._context.writer.statistics
+
+    @property
+    def follow_statistics(self) -> FollowStatistics:
+        """How many sessions are followed through this log, by how many, and what it cost."""
+        return self._context.hub.statistics()
 
     async def start_session(
         self,
@@ -187,6 +204,7 @@ class SessionLog:
             await self._aggregate(session.id).execute(DeleteSession(now()))
         except SessionNotFoundError:
             return False
+        self._context.hub.steps_ended(session.id)
         await self._context.views.forget(session.id)
         return True
 
@@ -306,6 +324,12 @@ async def _with_servers(settings: Settings, stack: AsyncExitStack) -> Settings:
 async def _ended(task: asyncio.Task[None]) -> None:
     task.cancel()
     await asyncio.wait([task])
+
+
+def _notices(settings: Settings, cache: Cache, log_id: str) -> Notices | None:
+    if settings.redis_url in (None, "none"):
+        return None
+    return Notices(cache, partial(_redis, settings), f"{settings.cache_prefix}{log_id}:")
 
 
 def _redis(settings: Settings) -> Redis | None:

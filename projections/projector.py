@@ -126,6 +126,11 @@ class Projector:
         return bool(self._open)
 
     @property
+    def has_turn_ended(self) -> bool:
+        """Whether the last turn, as the view has it, has ended (see Turn)."""
+        return bool(self._turns) and corrected(_frozen(self._turns[-1])).has_ended
+
+    @property
     def closed_turns(self) -> int:
         """How many turns, from the first on, change no more but for a late tool result."""
         return self.first_turn + self._closed

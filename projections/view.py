@@ -173,6 +173,18 @@ class Turn(Frozen):
         last = self.steps[-1]
         return "open" if last.status == "finished" and last.unanswered_calls() else last.status
 
+    @property
+    def has_ended(self) -> bool:
+        """Whether no more is to come: the last step has ended, and it called no tools.
+
+        One that did, and finished, is not the end of a turn, also when all calls are answered: the model is asked
+        again.
+        """
+        if self.status == "open":
+            return False
+        message = self.steps[-1].message
+        return self.steps[-1].status != "finished" or not (message.tool_calls or message.function_call)
+
 
 class SessionView(Frozen):
     """The whole session as it is at `version`, the position of the last event."""

@@ -68,6 +68,17 @@ def test_repair_leaves_nothing_to_repair(settings: Settings) -> None:
     assert (report["verified"], report["conversations"]) == (True, 20)
 
 
+def test_follow_counts_what_every_follower_got(settings: Settings) -> None:
+    options = ["--followers", "20", "--deltas", "20", "--pace", "100", "--redis-url", str(settings.redis_url)]
+    report = json.loads(run(settings, "follow", *options, "--json"))
+    assert report["verified"] is True
+    named = [(case["woken_by"], case["followers"]) for case in report["cases"]]
+    assert named == [("redis", 1), ("redis", 20), ("postgres", 1), ("postgres", 20)]
+    for case in report["cases"]:
+        assert 0 <= case["p50_ms"] <= case["p99_ms"]
+        assert 0 < case["reads"] < 40
+
+
 def test_nothing_is_left_on_the_server(settings: Settings) -> None:
     before = databases(settings)
     run(settings, *MEMORY, "--json")

@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from turnlog.infrastructure.bench.append import AppendOptions, measure_append
+from turnlog.infrastructure.bench.follow import FollowOptions, measure_follow
 from turnlog.infrastructure.bench.memory import MemoryOptions, measure_memory
 from turnlog.infrastructure.bench.repair import RepairOptions, measure_repair
 from turnlog.infrastructure.bench.report import (
@@ -70,6 +71,34 @@ def repair(as_json: bool, **options: Any) -> None:
     """Import, diagnose and repair many faulty conversations, and watch the memory of this process."""
     report = asyncio.run(measure_repair(RepairOptions(**options), progress()))
     print_json(report) if as_json else _print_repair(report)
+
+
+@bench.command()
+@click.option("--followers", type=_COUNT, default=1_000, show_default=True, help="Followers of one session.")
+@click.option("--deltas", type=_COUNT, default=300, show_default=True, help="Deltas of the answer they follow.")
+@click.option("--pace", type=_DURATION, default=60.0, show_default=True, help="Deltas a second.")
+@click.option("--redis-url", help="The Redis that wakes. Default: a throw-away embedded one.")
+@_database_url
+@_as_json
+def follow(as_json: bool, **options: Any) -> None:
+    """Follow an answer that another process writes, and measure how long each delta takes."""
+    report = asyncio.run(measure_follow(FollowOptions(**options), progress()))
+    print_json(report) if as_json else _print_follow(report)
+
+
+def _print_follow(report: dict[str, Any]) -> None:
+    rows = [
+        (
+            f"{case['followers']:,}, woken by {case['woken_by']}",
+            *(format(case[name], ".1f") for name in ("p50_ms", "p99_ms")),
+            format(case["reads_per_delta"], ".2f"),
+        )
+        for case in report["cases"]
+    ]
+    print_table("From durable to follower", ("followers", "p50, ms", "p99, ms", "reads a delta"), rows)
+    print_note(f"{report['deltas']} deltas at {report['pace']:g}/s; {machine_line(report['machine'])}")
+    good = "verified: every follower got every event once, in order"
+    print_verdict(report["verified"], good, "NOT VERIFIED: a follower missed or repeated an event")
 
 
 def _print_repair(report: dict[str, Any]) -> None:

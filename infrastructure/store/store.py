@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeVar
 from uuid import UUID
@@ -17,6 +17,7 @@ from eventsourcing.persistence import InterfaceError, OperationalError, Persiste
 from psycopg.errors import UndefinedTable
 
 from turnlog.domain.errors import LogClosedError, SchemaVersionError, StoreError, StoreUnavailableError
+from turnlog.domain.events import StepEnd
 from turnlog.domain.recorded import RecordedEvent
 from turnlog.infrastructure.store import positions
 from turnlog.infrastructure.store.datastore import UrlDatastore
@@ -37,6 +38,9 @@ READ_THREADS = 4
 MAX_POSITION = 2**62
 PAGE_OF_EVENTS = 10_000
 """So many events are read at once, so that no one query of a long session takes longer than a connection may."""
+
+RECENT_ENDS = 50
+_ENDS: tuple[type[StepEnd], ...] = StepEnd.__args__
 
 
 class EventStore:
@@ -149,6 +153,25 @@ class EventStore:
         rows = self._rows(projector.session_id, after, MAX_POSITION, limit)
         fold_rows(projector, rows, self.mapper)
         return len(rows)
+
+    async def read_after(self, positions: Mapping[UUID, int], limit: int) -> list[RecordedEvent]:
+        """Of each session the events after its position, in order, at most `limit` of each: one statement for all."""
+        return await self._run(self._read_after, list(positions), list(positions.values()), limit)
+
+    def _read_after(self, ids: list[UUID], positions: list[int], limit: int) -> list[RecordedEvent]:
+        event = self.mapper.event
+        rows = self.recorder.fetch("read_sessions", ids, positions, limit)
+        return [
+            RecordedEvent(session_id, position, log_position, event(topic, state))
+            for session_id, position, log_position, topic, state in rows
+        ]
+
+    async def find_end(self, session_id: UUID, step_id: str) -> StepEnd | None:
+        """The event that ended a step, if it is one of the session's last ends."""
+        topics = [end.topic for end in _ENDS]
+        rows = await self._run(lambda: self.recorder.fetch("last_of_topics", session_id, topics, RECENT_ENDS))
+        ends = (self.mapper.event(topic, state) for _, topic, state in rows)
+        return next((end for end in ends if isinstance(end, _ENDS) and end.step_id == step_id), None)
 
     async def find_key(self, session_id: UUID, key: bytes) -> str | None:
         """What was accepted under this key in the session, if anything was."""
