@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
+from datetime import date
 from typing import TYPE_CHECKING, Any
 from uuid import UUID, uuid4
 from weakref import WeakValueDictionary
@@ -23,6 +24,7 @@ from turnlog.domain.events import SessionRepaired
 from turnlog.domain.foreign import ForeignFormat
 from turnlog.domain.inputs import (
     checked_count,
+    checked_day,
     checked_foreign,
     checked_format,
     checked_id,
@@ -38,6 +40,7 @@ from turnlog.infrastructure.background import Background
 from turnlog.infrastructure.cache import ViewCache
 from turnlog.infrastructure.completion import now
 from turnlog.infrastructure.principal import SYSTEM, Principal, checked_principal
+from turnlog.infrastructure.projecting.projection import Progress, Projection
 from turnlog.infrastructure.session import Context, Session
 from turnlog.infrastructure.settings import Settings
 from turnlog.infrastructure.views import Views
@@ -46,6 +49,7 @@ from turnlog.projections.projector import Projector
 from turnlog.projections.prompt import chat_prompt
 from turnlog.projections.repair import corrections_of
 from turnlog.projections.report import RepairReport, prompt_diff
+from turnlog.projections.usage_report import DIMENSIONS, Dimension, UsageReport, checked_dimensions
 from turnlog.projections.view import SessionPage, SessionView
 
 if TYPE_CHECKING:
@@ -257,6 +261,65 @@ class SessionLog:
             state = self._aggregate(session.id).state
             repair_id = state.repairs[-1] if isinstance(state, Active) and state.repairs else "none"
         return await self._aggregate(session.id).execute(WithdrawRepair(now(), checked_id(repair_id, "repair_id"))) > 0
+
+    async def usage(
+        self,
+        principal: Principal,
+        *,
+        model: str | None = None,
+        since: date | str | None = None,
+        until: date | str | None = None,
+        by: Sequence[Dimension] = DIMENSIONS,
+        catch_up: bool = True,
+        progress: Progress | None = None,
+    ) -> UsageReport:
+        """What the principal's sessions have used (SYSTEM: all), the deleted ones included, told apart by user, model
+        and day; days are UTC and `since` and `until` are among them.
+
+        Brings the projection to the head of the log first, which takes a while when it never was; without `catch_up`
+        the report says how many events it does not know. Raises InvalidInputError, ProjectionError, StoreError.
+        """
+        from turnlog.infrastructure.projecting.usage import UsageFilter, UsageProjection, report_usage  # noqa: PLC0415
+
+        principal = checked_principal(principal)
+        user_id = None if principal is SYSTEM else principal
+        wanted = UsageFilter(user_id, model, checked_day(since, "since"), checked_day(until, "until"))
+        dimensions = checked_dimensions(by)
+        if catch_up:
+            await self.project(UsageProjection(), progress)
+        return await report_usage(self._context.store, wanted, dimensions)
+
+    async def project(self, projection: Projection, progress: Progress | None = None) -> int:
+        """Brings a projection to where the log ends now. Returns its log position.
+
+        Safe beside `turnlog project` and others that do the same: each event is applied once. Raises ProjectionError,
+        which names the event that cannot be applied, InvalidInputError for names that cannot be, and StoreError.
+        """
+        from turnlog.infrastructure.projecting.catching_up import catch_up  # noqa: PLC0415 the drivers
+
+        self._context.check_open()
+        return await catch_up(self._context.store, projection, progress)
+
+    async def rebuild(self, projection: Projection, progress: Progress | None = None) -> int:
+        """Builds a projection's tables anew beside the old ones, which are read until the new ones take their place.
+        Returns the log position up to which they have come. Raises as `project`, and ProjectionError while another
+        process rebuilds it."""
+        from turnlog.infrastructure.projecting.rebuild import rebuild  # noqa: PLC0415 the drivers
+
+        self._context.check_open()
+        return await rebuild(self._context.store, projection, progress)
+
+    async def rebuild_views(self, progress: Progress | None = None) -> int:
+        """Drops what is cached and kept of every session's view, and folds each anew from its events. Returns how
+        many. Meanwhile readers fold what they need themselves. Raises StoreError."""
+        self._context.check_open()
+        total, done = (await self.list_sessions(SYSTEM, 1)).total, 0
+        async for session_id in self.session_ids(SYSTEM):
+            await self._context.views.rebuild(session_id)
+            done += 1
+            if progress is not None:
+                progress(done, max(done, total))
+        return done
 
     async def inspect(self) -> dict[str, Any]:
         """Versions, counts and settings of the servers, for `turnlog doctor`."""

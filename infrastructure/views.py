@@ -73,6 +73,13 @@ class Views:
         await self._cache.drop(session_id)
         await self._store.forget_kept(session_id)
 
+    async def rebuild(self, session_id: UUID) -> None:
+        """Folds the view anew from the events, and keeps it."""
+        await self.forget(session_id)
+        projector = await self.load(session_id)
+        if projector.exists:
+            await self._store.keep(projector)
+
     async def _kept(self, session_id: UUID) -> Projector | None:
         kept = await self._store.load_kept(session_id)
         if kept is None:

@@ -19,7 +19,8 @@ USAGE = {"prompt_tokens": 7, "completion_tokens": 3}
 
 async def write(sessions: int, steps: int, deltas: int) -> int:
     async with SessionLog.open() as log:
-        print("ready", flush=True)
+        sys.stdout.write("ready\n")
+        sys.stdout.flush()
         await asyncio.to_thread(sys.stdin.readline)
         await asyncio.gather(*(converse(log, steps, deltas) for _ in range(sessions)))
         return log.writer_statistics.events
@@ -76,4 +77,4 @@ def environment(settings: Settings) -> dict[str, str]:
 
 
 if __name__ == "__main__":
-    print(asyncio.run(write(*map(int, sys.argv[1:]))))
+    sys.stdout.write(f"{asyncio.run(write(*map(int, sys.argv[1:])))}\n")
