@@ -55,6 +55,7 @@ from turnlog.projections.view import SessionPage, SessionView
 if TYPE_CHECKING:
     from redis.asyncio import Redis
 
+    from turnlog.infrastructure.projecting.worker import Worker
     from turnlog.infrastructure.store.writer import WriterStatistics
 
 MAX_PAGE = 100
@@ -299,6 +300,13 @@ class SessionLog:
 
         self._context.check_open()
         return await catch_up(self._context.store, projection, progress)
+
+    def worker(self, projection: Projection) -> Worker:
+        """What keeps a projection up to the log: `await worker.run()` until `worker.stop()`."""
+        from turnlog.infrastructure.projecting.worker import Worker  # noqa: PLC0415 the drivers
+
+        self._context.check_open()
+        return Worker(self._context.store, self._context.settings, projection)
 
     async def rebuild(self, projection: Projection, progress: Progress | None = None) -> int:
         """Builds a projection's tables anew beside the old ones, which are read until the new ones take their place.

@@ -25,6 +25,9 @@ COMMANDS = {
     "record": Lazy(f"{_HERE}.record:record", "Record a stream from a file into a session."),
     "import": Lazy(f"{_HERE}.importing:import_", "Import conversations of another system from a file."),
     "repair": Lazy(f"{_HERE}.repair:repair", "Correct what is wrong with a session's history."),
+    "usage": Lazy(f"{_HERE}.usage:usage", "Tokens by user, model and day."),
+    "project": Lazy(f"{_HERE}.project:project", "Keep projections up to the log."),
+    "rebuild": Lazy(f"{_HERE}.rebuild:rebuild", "Build a projection, or all kept views, anew."),
     "doctor": Lazy(f"{_HERE}.doctor:doctor", "Say what is connected, and what is wrong."),
     "bench": Lazy("turnlog.infrastructure.bench.command:bench", "Measure it on this machine."),
 }

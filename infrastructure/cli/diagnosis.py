@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import platform
 from dataclasses import asdict, dataclass, field
+from datetime import UTC, datetime
 from importlib.metadata import version
 from typing import Any
 
@@ -12,6 +13,7 @@ from turnlog.domain.errors import EmbeddedServersError
 from turnlog.infrastructure.cli.failures import masked
 from turnlog.infrastructure.cli.probes import PostgresProbe, RedisProbe, probe_postgres, probe_redis
 from turnlog.infrastructure.cli.servers import Running, running
+from turnlog.infrastructure.projecting.catching_up import Lag
 from turnlog.infrastructure.settings import Settings
 from turnlog.infrastructure.store.statements import SCHEMA_VERSION
 
@@ -82,6 +84,8 @@ async def _examine_servers(found: Diagnosis, servers: Running) -> None:
         probe = await probe_postgres(settings)
         found.facts["postgres"] = _postgres_facts(probe, settings, servers.embedded_postgres)
         _judge_postgres(found, probe)
+        if probe.lags:
+            found.facts["projections"] = _lag_facts(probe.lags)
     if settings.redis_url is not None and "redis" not in found.facts:
         await _examine_redis(found, settings, servers.embedded_redis)
 
@@ -113,6 +117,17 @@ def _postgres_facts(probe: PostgresProbe, settings: Settings, embedded: bool) ->
     if probe.error is None:
         facts |= {"schema": settings.database_schema, "schema_version": probe.schema_version}
         facts |= {"schema_needed": SCHEMA_VERSION, **probe.counts}
+    return facts
+
+
+def _lag_facts(lags: list[Lag]) -> dict[str, Any]:
+    """How far each projection is behind: in events, and since how many seconds its next one waits."""
+    now = datetime.now(UTC)
+    facts: dict[str, Any] = {}
+    for lag in lags:
+        facts[f"{lag.name}_events_behind"] = lag.events_behind
+        if lag.waiting_since is not None:
+            facts[f"{lag.name}_seconds_behind"] = round(max(0.0, (now - lag.waiting_since).total_seconds()), 1)
     return facts
 
 

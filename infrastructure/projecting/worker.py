@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 from uuid import UUID
 
@@ -44,7 +45,12 @@ class Worker:
     async def run(self) -> int:
         """Runs until `stop`, over outages of Postgres as well. Returns the log position. Raises ProjectionError."""
         tables = await open_tables(self._store, self._projection)
-        await asyncio.to_thread(self._keep_running, tables)
+        thread = ThreadPoolExecutor(1, "turnlog-projection")
+        try:
+            await asyncio.get_running_loop().run_in_executor(thread, self._keep_running, tables)
+        finally:
+            self.stop()
+            await asyncio.to_thread(thread.shutdown)
         return await self._store.run(lambda: tables.position)
 
     def stop(self) -> None:

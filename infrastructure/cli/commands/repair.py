@@ -6,11 +6,11 @@ import json
 from collections import Counter
 
 import click
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
 from turnlog.domain.errors import SessionNotFoundError
-from turnlog.infrastructure.cli.output import Screen, emit_json, printable, stderr, stdout
+from turnlog.infrastructure.cli.output import Screen, emit_json, printable, stdout
+from turnlog.infrastructure.cli.progress import progress_bar
 from turnlog.infrastructure.cli.shared import Globals, json_option, pass_globals
 from turnlog.infrastructure.log import SessionLog
 from turnlog.infrastructure.principal import SYSTEM, Principal
@@ -59,12 +59,10 @@ def _undo(options: Globals, session_id: str, as_json: bool) -> None:
 
 
 async def _repair_many(log: SessionLog, principal: Principal, dry_run: bool, as_json: bool) -> None:
-    screen = stderr()
     kinds: Counter[str] = Counter()
     sessions: Counter[str] = Counter()
-    columns = (TextColumn("repairing"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    with Progress(*columns, console=screen, disable=not screen.is_terminal, transient=True) as progress:
-        task = progress.add_task("", total=(await log.list_sessions(principal, 1)).total)
+    total = (await log.list_sessions(principal, 1)).total
+    with progress_bar("repairing") as progress:
         async for session_id in log.session_ids(principal):
             try:
                 report = await log.repair(session_id, principal, dry_run)
@@ -74,7 +72,8 @@ async def _repair_many(log: SessionLog, principal: Principal, dry_run: bool, as_
             sessions["corrected" if report.corrections else "healthy"] += 1
             if as_json and report.corrections:
                 emit_json(report.model_dump_json())
-            progress.advance(task)
+            done = sessions.total()
+            progress(done, max(done, total))
     if not as_json:
         _print_summary(stdout(), kinds, sessions, dry_run)
 
