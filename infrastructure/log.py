@@ -38,9 +38,11 @@ from turnlog.domain.state import Active
 from turnlog.infrastructure.aggregate import Aggregate
 from turnlog.infrastructure.background import Background
 from turnlog.infrastructure.cache import ViewCache
-from turnlog.infrastructure.completion import now
+from turnlog.infrastructure.clock import now
+from turnlog.infrastructure.lease import WriterLease
 from turnlog.infrastructure.principal import SYSTEM, Principal, checked_principal
 from turnlog.infrastructure.projecting.projection import Progress, Projection
+from turnlog.infrastructure.reaper import Reaper
 from turnlog.infrastructure.session import Context, Session
 from turnlog.infrastructure.settings import Settings
 from turnlog.infrastructure.views import Views
@@ -48,7 +50,7 @@ from turnlog.projections.messages import as_recorded
 from turnlog.projections.projector import Projector
 from turnlog.projections.prompt import chat_prompt
 from turnlog.projections.repair import corrections_of
-from turnlog.projections.report import RepairReport, prompt_diff
+from turnlog.projections.report import ReapedStep, RepairReport, prompt_diff
 from turnlog.projections.usage_report import DIMENSIONS, Dimension, UsageReport, checked_dimensions
 from turnlog.projections.view import SessionPage, SessionView
 
@@ -75,6 +77,7 @@ class SessionLog:
         self._cache = cache
         self._aggregates: WeakValueDictionary[UUID, Aggregate] = WeakValueDictionary()
         context.aggregate = self._aggregate
+        self._reaper = Reaper(context.store.leases, self._aggregate)
 
     @classmethod
     @asynccontextmanager
@@ -106,6 +109,7 @@ class SessionLog:
             stack.push_async_callback(cache.close)
             writer = GroupWriter(
                 store.recorder,
+                store.wire(),
                 max_queued_events=settings.max_queued_events,
                 max_queued_bytes=settings.max_queued_bytes,
                 retry_seconds=settings.store_timeout_seconds,
@@ -113,7 +117,11 @@ class SessionLog:
             stack.push_async_callback(writer.close)
             background = Background()
             stack.push_async_callback(background.close)
-            log = cls(Context(store, writer, Views(store, cache, background), background, settings), cache)
+            lease = WriterLease(store.leases, settings.lease_seconds)
+            stack.push_async_callback(lease.close)
+            log = cls(Context(store, writer, Views(store, cache, background), background, lease, settings), cache)
+            reaping = asyncio.create_task(log._reaper.keep_reaping(settings.lease_seconds))
+            stack.push_async_callback(_ended, reaping)
             stack.callback(log._close)
             yield log
 
@@ -329,6 +337,14 @@ class SessionLog:
                 progress(done, max(done, total))
         return done
 
+    async def reap(self, dry_run: bool = False) -> tuple[ReapedStep, ...]:
+        """Ends the steps whose writers' leases have run out, as abandoned, in all sessions; returns them.
+
+        An open log does so by itself, now and then. Nothing is ended on a dry run. Raises StoreError.
+        """
+        self._context.check_open()
+        return await self._reaper.reap(dry_run)
+
     async def inspect(self) -> dict[str, Any]:
         """Versions, counts and settings of the servers, for `turnlog doctor`."""
         store = await self._context.store.statistics()
@@ -380,6 +396,11 @@ async def _with_servers(settings: Settings, stack: AsyncExitStack) -> Settings:
             "data_dir": data_dir,
         }
     )
+
+
+async def _ended(task: asyncio.Task[None]) -> None:
+    task.cancel()
+    await asyncio.wait([task])
 
 
 def _redis(settings: Settings) -> Redis | None:

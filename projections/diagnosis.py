@@ -88,7 +88,7 @@ def _faulty_call(step: Step, call: StepToolCall) -> Iterator[Fault]:
     if not call.name:
         yield _of_call("call_without_name", step, call, "a tool call has no name and cannot be sent")
     elif not call.id:
-        yield _of_call("call_without_id", step, call, f"the call of {call.name} has no id")
+        yield _of_call("call_without_id", step, call, f"the call of {call.name!r} has no id")
     if call.arguments and not is_object(call.arguments):
         yield _of_call("invalid_arguments", step, call, f"the arguments of {call.name!r} are not a JSON object")
     elif not call.arguments:
@@ -181,7 +181,7 @@ def repeated_attempts(turn: Turn) -> Iterator[Step]:
 def _unanswered(step: Step) -> Iterator[Fault]:
     for call in step.unanswered_calls():
         if call.name:
-            yield _of_call("unanswered_call", step, call, f"the call {call.id!r} of {call.name} has no result")
+            yield _of_call("unanswered_call", step, call, f"the call {call.id!r} of {call.name!r} has no result")
 
 
 def _twins(step: Step) -> Iterator[Fault]:

@@ -18,6 +18,7 @@ from turnlog.domain.recorded import RecordedEvent
 from turnlog.domain.state import Active, AnyState, SessionState, initial_state
 from turnlog.domain.values import Frozen, JsonObject, Text, merge_patch
 from turnlog.projections.fold import StepFold, TurnFold, new_step, with_result
+from turnlog.projections.imported import calls_meant, foreign_step, is_attempt_again, whole_step
 from turnlog.projections.placeholders import is_placeholder
 from turnlog.projections.repair import corrected
 from turnlog.projections.usage import total_usage
@@ -28,14 +29,13 @@ from turnlog.projections.view import (
     Repair,
     SessionView,
     Step,
-    StepMessage,
     StepToolCall,
     ToolResult,
     Turn,
     UsageEntry,
 )
 
-VIEW_SCHEMA = 2
+VIEW_SCHEMA = 3
 """The version of the kept shapes. A head or page of another version is not read but folded anew."""
 
 
@@ -249,7 +249,7 @@ class Projector:
 
     def _message_added(self, event: e.MessageAdded, position: int) -> None:
         if event.role == "assistant":
-            self._add_step(event.message_id, _whole_step(event, position), position)
+            self._add_step(event.message_id, whole_step(event, position), position)
             return
         message = Message(
             message_id=event.message_id,
@@ -293,7 +293,7 @@ class Projector:
                 self._add_message(message)
 
     def _imported_step(self, item: ForeignMessage, step_id: str, event: e.MessageImported, position: int) -> None:
-        step = _foreign_step(item, step_id, event, position)
+        step = foreign_step(item, step_id, event, position)
         reused = [call for call in step.message.tool_calls if call.id in self._imported_ids]
         turn = self._turn(position)
         for call in step.message.tool_calls:
@@ -303,17 +303,9 @@ class Projector:
                 turn.orphans.remove(early)
                 step = with_result(step, early.model_copy(update={"index": call.index}))
         self._add_step(step_id, step, position)
-        if not self._is_attempt_again(turn, step):
+        if not is_attempt_again(list(turn.steps.values()), step):
             for call in reused:
                 self._fault("reused_call_id", position, f"the call id {call.id!r} was used before", call.index)
-
-    @staticmethod
-    def _is_attempt_again(turn: TurnFold, step: Step) -> bool:
-        steps = list(turn.steps.values())
-        before = steps[-2] if len(steps) > 1 else None
-        if not isinstance(before, Step) or before.tool_results:
-            return False
-        return {call.id for call in before.message.tool_calls} <= {call.id for call in step.message.tool_calls}
 
     def _imported_result(self, item: ForeignResult, event: e.MessageImported, position: int) -> None:
         result = ToolResult(
@@ -355,7 +347,7 @@ class Projector:
             for step in reversed(tuple(steps)):
                 if not isinstance(step, Step):
                     continue
-                for call in _calls_meant(step, item):
+                for call in calls_meant(step, item):
                     known = step.result_of(call.index)
                     if known is None:
                         return step, call
@@ -489,59 +481,3 @@ class Projector:
         e.SessionForked: _forked,
         e.SessionDeleted: _deleted,
     }
-
-
-def _whole_step(event: e.MessageAdded, position: int) -> Step:
-    calls = tuple(
-        StepToolCall(index=index, id=call.id, name=call.name, arguments=call.arguments)
-        for index, call in enumerate(event.tool_calls)
-    )
-    message = StepMessage(
-        content=event.content,
-        refusal=event.refusal,
-        tool_calls=calls,
-        function_call=event.function_call,
-        name=event.name,
-    )
-    return Step(
-        step_id=event.message_id,
-        position=position,
-        message=message,
-        status="finished",
-        started_at=event.at,
-        ended_at=event.at,
-    )
-
-
-def _foreign_step(item: ForeignMessage, step_id: str, event: e.MessageImported, position: int) -> Step:
-    calls = tuple(
-        StepToolCall(index=index, id=call.id, name=call.name, arguments=call.arguments)
-        for index, call in enumerate(item.calls)
-    )
-    function = item.function_call
-    message = StepMessage(
-        content=item.content,
-        refusal=item.refusal,
-        reasoning=item.reasoning,
-        reasoning_details=item.details,
-        tool_calls=calls,
-        function_call=e.FunctionCall(name=function[0], arguments=function[1]) if function else None,
-        name=item.name,
-    )
-    return Step(
-        step_id=step_id,
-        position=position,
-        message=message,
-        status="finished",
-        started_at=event.at,
-        ended_at=event.at,
-        origin=event.format,
-    )
-
-
-def _calls_meant(step: Step, item: ForeignResult) -> list[StepToolCall]:
-    """The step's calls that a result may answer. Without an id: those without one, or the first of its name."""
-    calls = [call for call in step.message.tool_calls if call.id == item.call_id]
-    if calls or item.call_id or item.name is None:
-        return calls
-    return [call for call in step.unanswered_calls() if call.name == item.name][:1]

@@ -17,7 +17,7 @@ _HERE = "turnlog.infrastructure.cli.commands"
 
 COMMANDS = {
     "demo": Lazy("turnlog.infrastructure.demo.command:demo", "See it work: a conversation, a crash, a crowd."),
-    "init": Lazy(f"{_HERE}.initialise:initialise", "Create the schema where there is none."),
+    "init": Lazy(f"{_HERE}.initialise:initialise", "Create the schema, or bring it up to date."),
     "list": Lazy(f"{_HERE}.listing:listing", "List sessions, newest activity first."),
     "show": Lazy(f"{_HERE}.show:show", "Show a session as a transcript."),
     "events": Lazy(f"{_HERE}.events:events", "Print the events of a session."),
@@ -28,6 +28,7 @@ COMMANDS = {
     "usage": Lazy(f"{_HERE}.usage:usage", "Tokens by user, model and day."),
     "project": Lazy(f"{_HERE}.project:project", "Keep projections up to the log."),
     "rebuild": Lazy(f"{_HERE}.rebuild:rebuild", "Build a projection, or all kept views, anew."),
+    "reap": Lazy(f"{_HERE}.reap:reap", "End the steps whose writers are gone."),
     "doctor": Lazy(f"{_HERE}.doctor:doctor", "Say what is connected, and what is wrong."),
     "bench": Lazy("turnlog.infrastructure.bench.command:bench", "Measure it on this machine."),
 }

@@ -22,9 +22,12 @@ from psycopg.rows import DictRow
 from turnlog.domain.errors import LogClosedError, SchemaVersionError, StoreError, StoreUnavailableError
 from turnlog.domain.recorded import RecordedEvent
 from turnlog.infrastructure.store.datastore import UrlDatastore
+from turnlog.infrastructure.store.leases import Leases
 from turnlog.infrastructure.store.mapper import EventMapper
+from turnlog.infrastructure.store.packing import PARAMETER_TYPES
 from turnlog.infrastructure.store.recorder import BatchRecorder
 from turnlog.infrastructure.store.statements import SCHEMA_VERSION
+from turnlog.infrastructure.store.wire import Wire
 from turnlog.projections.projector import VIEW_SCHEMA, Projector, SessionHead
 from turnlog.projections.view import SessionPage, SessionSummary, Turn
 
@@ -41,10 +44,12 @@ class EventStore:
 
     def __init__(self, url: str, *, schema: str = "public", timeout: float = 5.0) -> None:
         self._datastore = UrlDatastore(url, schema=schema, pool_size=READ_THREADS + 2, timeout=timeout)
+        self._url = url
         self._timeout = timeout
         self._threads = ThreadPoolExecutor(READ_THREADS, thread_name_prefix="turnlog-reader")
         self._recorder: BatchRecorder | None = None
         self.mapper = EventMapper()
+        self.leases = Leases(self._fetch)
         self.log_id = ""
         self._closed = False
 
@@ -55,21 +60,27 @@ class EventStore:
             self._recorder = BatchRecorder(self._datastore)
         return self._recorder
 
+    def wire(self) -> Wire:
+        """A connection of its own for the writer. Opened when first used."""
+        return Wire(self._url, self.recorder.append_statement, PARAMETER_TYPES, self._timeout)
+
     async def prepare(self) -> None:
-        """Creates the schema if there is none. Raises SchemaVersionError for that of a newer turnlog."""
-        if await self.schema_version() is None:
-            await self._run(self._create_table)
+        """Creates the schema, or brings an older one up to date; several processes may do so at once. Raises
+        SchemaVersionError for that of a newer turnlog."""
         version = await self.schema_version()
+        if version is None or version < SCHEMA_VERSION:
+            await self._run(self._create_table)
+            version = await self.schema_version()
         if version != SCHEMA_VERSION:
             raise SchemaVersionError(
                 f"the database has turnlog schema {version}, this version needs {SCHEMA_VERSION}: upgrade turnlog"
             )
 
-    async def create_schema(self) -> bool:
-        """Creates what is missing of the schema, also beside other processes. Returns whether there was none."""
-        was_missing = await self.schema_version() is None
+    async def create_schema(self) -> int | None:
+        """As `prepare`. Returns the version that was there before; None if there was none."""
+        version = await self.schema_version()
         await self.prepare()
-        return was_missing
+        return version
 
     async def schema_version(self) -> int | None:
         """The stored version of the schema; None where there is no schema."""
@@ -208,6 +219,9 @@ class EventStore:
             return await asyncio.to_thread(self._datastore.connect)
         except psycopg.Error as error:
             raise StoreUnavailableError(f"Postgres: {error}") from error
+
+    async def _fetch(self, name: str, *params: Any) -> list[tuple[Any, ...]]:
+        return await self._run(lambda: self.recorder.fetch(name, *params))
 
     async def _run(self, function: Callable[..., T], *args: Any) -> T:
         if self._closed:
