@@ -41,7 +41,8 @@ from turnlog.infrastructure.cache import ViewCache
 from turnlog.infrastructure.clock import now
 from turnlog.infrastructure.lease import WriterLease
 from turnlog.infrastructure.principal import SYSTEM, Principal, checked_principal
-from turnlog.infrastructure.projecting.projection import Progress, Projection
+from turnlog.infrastructure.projecting.projection import Progress
+from turnlog.infrastructure.projecting.projections import Projections
 from turnlog.infrastructure.reaper import Reaper
 from turnlog.infrastructure.session import Context, Session
 from turnlog.infrastructure.settings import Settings
@@ -57,7 +58,6 @@ from turnlog.projections.view import SessionPage, SessionView
 if TYPE_CHECKING:
     from redis.asyncio import Redis
 
-    from turnlog.infrastructure.projecting.worker import Worker
     from turnlog.infrastructure.store.writer import WriterStatistics
 
 MAX_PAGE = 100
@@ -129,6 +129,11 @@ class SessionLog:
     def settings(self) -> Settings:
         """What the log was opened with, the embedded servers' URLs included."""
         return self._context.settings
+
+    @property
+    def projections(self) -> Projections:
+        """Projections over the whole log: catching up, keeping up, rebuilding."""
+        return Projections(self._context.store, self._context.settings, self._context.check_open)
 
     @property
     def writer_statistics(self) -> WriterStatistics:
@@ -292,38 +297,12 @@ class SessionLog:
 
         principal = checked_principal(principal)
         user_id = None if principal is SYSTEM else principal
+        self._context.check_open()
         wanted = UsageFilter(user_id, model, checked_day(since, "since"), checked_day(until, "until"))
         dimensions = checked_dimensions(by)
         if catch_up:
-            await self.project(UsageProjection(), progress)
+            await self.projections.catch_up(UsageProjection(), progress)
         return await report_usage(self._context.store, wanted, dimensions)
-
-    async def project(self, projection: Projection, progress: Progress | None = None) -> int:
-        """Brings a projection to where the log ends now. Returns its log position.
-
-        Safe beside `turnlog project` and others that do the same: each event is applied once. Raises ProjectionError,
-        which names the event that cannot be applied, InvalidInputError for names that cannot be, and StoreError.
-        """
-        from turnlog.infrastructure.projecting.catching_up import catch_up  # noqa: PLC0415 the drivers
-
-        self._context.check_open()
-        return await catch_up(self._context.store, projection, progress)
-
-    def worker(self, projection: Projection) -> Worker:
-        """What keeps a projection up to the log: `await worker.run()` until `worker.stop()`."""
-        from turnlog.infrastructure.projecting.worker import Worker  # noqa: PLC0415 the drivers
-
-        self._context.check_open()
-        return Worker(self._context.store, self._context.settings, projection)
-
-    async def rebuild(self, projection: Projection, progress: Progress | None = None) -> int:
-        """Builds a projection's tables anew beside the old ones, which are read until the new ones take their place.
-        Returns the log position up to which they have come. Raises as `project`, and ProjectionError while another
-        process rebuilds it."""
-        from turnlog.infrastructure.projecting.rebuild import rebuild  # noqa: PLC0415 the drivers
-
-        self._context.check_open()
-        return await rebuild(self._context.store, projection, progress)
 
     async def rebuild_views(self, progress: Progress | None = None) -> int:
         """Drops what is cached and kept of every session's view, and folds each anew from its events. Returns how

@@ -51,7 +51,7 @@ class UrlDatastore(PostgresDatastore):
         """A connection beside the pool, which nobody watches: for what is held long, such as LISTEN and locks.
         Raises psycopg's errors."""
         return Connection[DictRow].connect(
-            self._url, autocommit=True, row_factory=dict_row, connect_timeout=5, **_KEEPALIVE
+            self._url, autocommit=True, row_factory=dict_row, connect_timeout=5, **KEEPALIVE
         )
 
     def why(self, error: Exception) -> str:

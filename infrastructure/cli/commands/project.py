@@ -42,7 +42,7 @@ async def _catch_up(log: SessionLog, projections: list[Projection], as_json: boo
     for projection in projections:
         try:
             with progress_bar(projection.name) as progress:
-                position = await log.project(projection, progress)
+                position = await log.projections.catch_up(projection, progress)
         except TurnlogError as error:
             report(error)
             outcomes.append(False)
@@ -53,7 +53,7 @@ async def _catch_up(log: SessionLog, projections: list[Projection], as_json: boo
 
 
 async def _keep_up(log: SessionLog, projections: list[Projection], as_json: bool) -> list[bool]:
-    workers = [log.worker(projection) for projection in projections]
+    workers = [log.projections.worker(projection) for projection in projections]
 
     def stop() -> None:
         for worker in workers:

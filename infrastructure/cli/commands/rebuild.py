@@ -48,6 +48,6 @@ def _rebuild_projection(name: str) -> Callable[[SessionLog], Awaitable[tuple[int
 
     async def work(log: SessionLog) -> tuple[int, str]:
         with progress_bar(f"rebuilding {projection.name}") as progress:
-            return await log.rebuild(projection, progress), "log_positions"
+            return await log.projections.rebuild(projection, progress), "log_positions"
 
     return work
