@@ -39,7 +39,7 @@ class Projections:
         from turnlog.infrastructure.projecting.worker import Worker  # noqa: PLC0415
 
         self._check_open()
-        return Worker(self._store, self._settings, projection)
+        return Worker(self._store, self._settings, projection, self._check_open)
 
     async def rebuild(self, projection: Projection, progress: Progress | None = None) -> int:
         """Builds a projection's tables anew beside the old ones, which are read until the new ones take their place.

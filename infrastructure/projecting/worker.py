@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import threading
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 from uuid import UUID
@@ -35,15 +36,19 @@ class Worker:
     """Keeps one projection up to the log. Several at once, in any processes, do no harm: one applies a batch, and the
     others find it applied."""
 
-    def __init__(self, store: EventStore, settings: Settings, projection: Projection) -> None:
+    def __init__(
+        self, store: EventStore, settings: Settings, projection: Projection, check_open: Callable[[], None]
+    ) -> None:
         self._store = store
         self._settings = settings
         self._projection = projection
+        self._check_open = check_open
         self._stopped = threading.Event()
         self._runner: _Runner | None = None
 
     async def run(self) -> int:
-        """Runs until `stop`, over outages of Postgres as well. Returns the log position. Raises ProjectionError."""
+        """Runs until `stop`, over outages of Postgres as well. Returns the log position. Raises ProjectionError,
+        and LogClosedError once the log was closed."""
         tables = await open_tables(self._store, self._projection)
         thread = ThreadPoolExecutor(1, "turnlog-projection")
         try:
@@ -61,6 +66,7 @@ class Worker:
 
     def _keep_running(self, tables: ProjectionTables) -> None:
         while not self._stopped.is_set():
+            self._check_open()
             try:
                 self._run_once(tables)
             except (OperationalError, InterfaceError) as error:
