@@ -11,8 +11,7 @@ if TYPE_CHECKING:
 
 
 _MEDIA = frozenset({"image_url", "input_image", "input_audio", "file", "input_file", "image", "document"})
-_TEXT_ONLY = frozenset({"system", "developer", "assistant", "function"})
-"""Chat Completions takes images of a user only, Anthropic also in results."""
+"""No API takes them of an assistant, and Chat Completions takes them of a user only."""
 
 
 class Blocks:
@@ -73,7 +72,7 @@ class Blocks:
         elif kind in ("thinking", "redacted_thinking"):
             self._thinking(kind, block)
         elif kind in _MEDIA and (part := _media(kind, block)) is not None:
-            if self.role in _TEXT_ONLY or (self.role == "tool" and not self._converted):
+            if self.role == "assistant" or (self.role != "user" and not self._converted):
                 self.reader.flaw("bad_content_block", f"{kind} stands in a {self.role} message, which holds text only")
             self.parts.append(part)
         elif kind == "refusal" and _is_text(block.get("refusal")):
@@ -139,7 +138,9 @@ def _media(kind: str, block: dict[str, Any]) -> dict[str, Any] | None:
     """A part that is not text, in the Chat Completions shape; None where it cannot be read."""
     if kind in ("image_url", "input_image"):
         image = block.get("image_url")
-        return _image(image) if isinstance(image, str) else block if is_readable_part(block) else None
+        if isinstance(image, str):
+            return _image(image, block.get("detail"))
+        return block if is_readable_part(block) else None
     if kind == "input_file":
         block = {"type": "file", "file": {key: value for key, value in block.items() if key != "type"}}
     if kind in ("input_audio", "file", "input_file"):
@@ -153,7 +154,7 @@ def _sourced(kind: str, source: dict[str, Any], title: Any) -> dict[str, Any] | 
     url, data = source.get("url"), source.get("data")
     if kind == "document" and source.get("type") == "text" and _is_text(data):
         return {"type": "text", "text": data}
-    name = {"filename": title} if _is_text(title) and title else {"filename": "document"}
+    name = {"filename": title} if _is_text(title) and title else {}
     if source.get("type") == "url" and isinstance(url, str) and url:
         return _image(url) if kind == "image" else {"type": "file", "file": {"file_url": url, **name}}
     if source.get("type") != "base64" or not (_is_text(source.get("media_type")) and _is_text(data)):
@@ -162,8 +163,9 @@ def _sourced(kind: str, source: dict[str, Any], title: Any) -> dict[str, Any] | 
     return _image(embedded) if kind == "image" else {"type": "file", "file": {"file_data": embedded, **name}}
 
 
-def _image(url: str) -> dict[str, Any] | None:
-    return {"type": "image_url", "image_url": {"url": url}} if url else None
+def _image(url: str, detail: Any = None) -> dict[str, Any] | None:
+    image = {"url": url, "detail": detail} if _is_filled(detail) and detail != "auto" else {"url": url}
+    return {"type": "image_url", "image_url": image} if url else None
 
 
 def is_readable_part(part: dict[str, Any]) -> bool:

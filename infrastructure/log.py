@@ -37,7 +37,7 @@ from turnlog.domain.recorded import RecordedEvent
 from turnlog.domain.state import Active
 from turnlog.infrastructure.aggregate import Aggregate
 from turnlog.infrastructure.background import Background
-from turnlog.infrastructure.cache import ViewCache
+from turnlog.infrastructure.cache import Cache
 from turnlog.infrastructure.clock import now
 from turnlog.infrastructure.lease import WriterLease
 from turnlog.infrastructure.principal import SYSTEM, Principal, checked_principal
@@ -48,7 +48,7 @@ from turnlog.infrastructure.session import Context, Session
 from turnlog.infrastructure.settings import Settings
 from turnlog.infrastructure.views import Views
 from turnlog.projections.messages import as_recorded
-from turnlog.projections.projector import Projector
+from turnlog.projections.projector import VIEW_SCHEMA, Projector
 from turnlog.projections.prompt import chat_prompt
 from turnlog.projections.repair import corrections_of
 from turnlog.projections.report import ReapedStep, RepairReport, prompt_diff
@@ -72,7 +72,7 @@ class SessionLog:
         session = await log.start_session(user_id="u1")
     """
 
-    def __init__(self, context: Context, cache: ViewCache) -> None:
+    def __init__(self, context: Context, cache: Cache) -> None:
         self._context = context
         self._cache = cache
         self._aggregates: WeakValueDictionary[UUID, Aggregate] = WeakValueDictionary()
@@ -100,10 +100,11 @@ class SessionLog:
             )
             stack.push_async_callback(store.close)
             await store.prepare()
-            cache = ViewCache(
+            cache = Cache(
                 _redis(settings),
                 prefix=settings.cache_prefix,
                 log_id=store.log_id,
+                schema=VIEW_SCHEMA,
                 ttl_seconds=settings.cache_ttl_seconds,
             )
             stack.push_async_callback(cache.close)

@@ -110,7 +110,7 @@ def _check_part(part: Mapping[str, Any], kind: str, where: str) -> None:
     needed, known = _HELD[kind]
     held = part[kind]
     assert needed <= set(held) <= known, f"{where}.{kind} has the fields {sorted(held)}"
-    assert held, f"{where}.{kind} is empty"
+    assert set(held) - {"filename"}, f"{where}.{kind} is empty"
     for field, value in held.items():
         _check_filled(value, f"{where}.{kind}.{field}") if field != "filename" else None
     assert held.get("detail", "auto") in ("auto", "low", "high", "original"), f"{where}: detail {held['detail']!r}"

@@ -70,18 +70,20 @@ and not exists (select from {schema}.turnlog_sessions s where s.writer = w.write
 returning true
 
 -- name: load_head
-select body from {schema}.turnlog_heads where session_id = %b and view_schema = %b
+select body, closed_turns from {schema}.turnlog_heads where session_id = %b and view_schema = %b
 
 -- name: load_pages
-select body from {schema}.turnlog_pages where session_id = %b order by turn
+select body from {schema}.turnlog_pages where session_id = %b and turn >= %b order by turn
 
 -- name: lock_head
-select view_schema, position from {schema}.turnlog_heads where session_id = %b for update
+select view_schema, position, closed_turns from {schema}.turnlog_heads where session_id = %b for update
 
 -- name: save_head
-insert into {schema}.turnlog_heads as t (session_id, view_schema, position, body) values (%b, %b, %b, %b)
+insert into {schema}.turnlog_heads as t (session_id, view_schema, position, closed_turns, body)
+values (%b, %b, %b, %b, %b)
 on conflict (session_id) do update set
-    view_schema = excluded.view_schema, position = excluded.position, body = excluded.body
+    view_schema = excluded.view_schema, position = excluded.position, closed_turns = excluded.closed_turns,
+    body = excluded.body
 where (t.view_schema, t.position) < (excluded.view_schema, excluded.position)
 
 -- name: save_pages

@@ -115,6 +115,9 @@ create table if not exists {schema}.turnlog_heads (
     body bytea not null
 ) with (fillfactor = 50);
 
+-- Since version 2: how many pages belong to the head.
+alter table {schema}.turnlog_heads add column if not exists closed_turns integer not null default 0;
+
 create table if not exists {schema}.turnlog_pages (
     session_id uuid not null,
     turn integer not null,

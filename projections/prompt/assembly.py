@@ -57,10 +57,18 @@ def assemble(
     dialect: Dialect,
     compaction: Compaction | None = None,
     policy: PromptPolicy = DEFAULT_POLICY,
+    *,
+    taken: frozenset[str] = frozenset(),
+    is_end: bool = True,
 ) -> list[PromptEntry]:
-    """What is sent next, in order. No two steps stand side by side but where results are between them."""
-    assembly = _Assembly(dialect, policy)
-    placed = _without_tail(list(_sent(turns, compaction, policy)))
+    """What is sent next, in order. No two steps stand side by side but where results are between them.
+
+    `taken`: the call ids of what is sent before it. `is_end`: whether nothing is sent after it.
+    """
+    assembly = _Assembly(dialect, policy, taken)
+    placed = list(_sent(turns, compaction, policy))
+    if is_end:
+        placed = _without_tail(placed)
     if compaction is not None:
         placed = assembly.begin_compacted(placed, compaction)
     for turn, entry in placed:
@@ -76,14 +84,10 @@ def _sent(turns: Sequence[Turn], compaction: Compaction | None, policy: PromptPo
     for turn in turns:
         for entry in entries_in_order(turn):
             if isinstance(entry, Message):
-                if entry.position > upto or _is_pinned(entry):
+                if entry.position > upto or entry.is_pinned:
                     yield _Placed(turn.index, entry)
             elif entry.position > upto and not is_replaced(entry, turn) and _is_sent(entry, policy):
                 yield _Placed(turn.index, entry)
-
-
-def _is_pinned(message: Message) -> bool:
-    return message.role in ("system", "developer")
 
 
 def _is_sent(step: Step, policy: PromptPolicy) -> bool:
@@ -101,12 +105,21 @@ def _without_tail(placed: list[_Placed]) -> list[_Placed]:
     return placed
 
 
+def is_sendable(message: Message) -> bool:
+    """Whether the message has anything that can be sent."""
+    return bool(_sendable_content(message))
+
+
+def _sendable_content(message: Message) -> Any:
+    return sendable(readable(message.content, message.role))
+
+
 class _Assembly:
-    def __init__(self, dialect: Dialect, policy: PromptPolicy) -> None:
+    def __init__(self, dialect: Dialect, policy: PromptPolicy, taken: frozenset[str]) -> None:
         self._dialect = dialect
         self._policy = policy
         self._sends_reasoning = dialect.has_thinking or policy.reasoning == "send"
-        self._taken: set[str] = set()
+        self._taken = set(taken)
         self._entries: list[PromptEntry] = []
         self._called: PromptStep | None = None  # whose function_call waits for its function message
 
@@ -122,11 +135,11 @@ class _Assembly:
 
     def add_message(self, turn: int, message: Message) -> None:
         """Adds a message that is not a step."""
-        content, name = sendable(readable(message.content, message.role)), _name(message.name)
+        content, name = _sendable_content(message), _name(message.name)
         if message.role == "function":
             self._add_function(turn, message)
         elif content:
-            pinned = _is_pinned(message)
+            pinned = message.is_pinned
             entry = PromptMessage(turn, (message.position,), message.role, content, name, pinned)
             self._entries.append(entry)
 

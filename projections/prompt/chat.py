@@ -13,7 +13,7 @@ from typing import Any
 from turnlog.domain.events import Content
 from turnlog.projections.messages import tool_call
 from turnlog.projections.prompt.entries import PromptEntry, PromptMessage, PromptStep, Rendered
-from turnlog.projections.prompt.parts import IMAGE_DETAILS, left_out
+from turnlog.projections.prompt.parts import IMAGE_DETAILS, known_fields, left_out
 
 
 def render_chat(entries: Iterable[PromptEntry]) -> list[Rendered]:
@@ -65,13 +65,13 @@ def _part(part: dict[str, Any], role: str) -> dict[str, Any]:
     if kind in _FIELDS:
         # 'Image URLs are only allowed for messages with role "user"'
         held = {"url": held} if isinstance(held, str) else _known(held, _FIELDS[kind])
-        if role != "user" or not held:
+        if role != "user" or held.keys() <= {"filename", "detail"}:
             return left_out(part)
     return {"type": kind, kind: held, **{mark: part[mark] for mark in _MARKS if isinstance(part.get(mark), dict)}}
 
 
 def _known(held: dict[str, Any], fields: tuple[str, ...]) -> dict[str, str]:
-    known = {field: held[field] for field in fields if isinstance(held.get(field), str)}
+    known = known_fields(held, fields)
     if known.get("detail", "auto") not in IMAGE_DETAILS:
         del known["detail"]
     return known

@@ -41,3 +41,9 @@ def left_out(part: dict[str, Any]) -> dict[str, Any]:
     """A text in place of what the API does not take, so that a user's message is not cut silently."""
     what = _WORDS.get(str(part.get("type")), "part")
     return {"type": "text", "text": f"({what} left out: this API does not take it)"}
+
+
+def known_fields(held: dict[str, Any], fields: tuple[str, ...]) -> dict[str, str]:
+    """These fields of what a part holds; OpenAI wants a name beside the data of a file."""
+    known = {field: held[field] for field in fields if isinstance(held.get(field), str)}
+    return {**known, "filename": known.get("filename") or "document"} if "file_data" in known else known

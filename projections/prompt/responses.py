@@ -12,7 +12,7 @@ from typing import Any
 
 from turnlog.domain.events import Content
 from turnlog.projections.prompt.entries import PromptEntry, PromptMessage, PromptStep, Rendered
-from turnlog.projections.prompt.parts import IMAGE_DETAILS, left_out
+from turnlog.projections.prompt.parts import IMAGE_DETAILS, known_fields, left_out
 
 Item = dict[str, Any]
 
@@ -91,7 +91,7 @@ def _part(part: Item) -> Item:
         url = held if isinstance(held, str) else held["url"]
         return {"type": "input_image", "image_url": url, "detail": _detail(held)}
     if kind == "file":
-        return {"type": "input_file", **{key: held[key] for key in _FILE if isinstance(held.get(key), str)}}
+        return {"type": "input_file", **known_fields(held, _FILE)}
     return {**left_out(part), "type": "input_text"}
 
 
