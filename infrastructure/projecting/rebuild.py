@@ -18,7 +18,7 @@ from turnlog.domain.errors import ProjectionError
 from turnlog.infrastructure.projecting.catching_up import advance, log_head, open_tables
 from turnlog.infrastructure.projecting.projection import REBUILT, TABLE_PREFIX, Progress, Projection
 from turnlog.infrastructure.projecting.tables import ProjectionTables
-from turnlog.infrastructure.store.feed import MAX_FOUND, read_batch
+from turnlog.infrastructure.store.feed import read_batch
 from turnlog.infrastructure.store.recorder import BatchRecorder
 from turnlog.infrastructure.store.store import EventStore
 
@@ -26,6 +26,7 @@ LOCK_MS = 300
 """How long the switch waits for readers: less than `deadlock_timeout`, so that no reader is ever the victim."""
 SWITCH_SECONDS = 60.0
 """How long it goes on trying."""
+SHORT_SECONDS = 0.3
 
 
 async def rebuild(store: EventStore, projection: Projection, progress: Progress | None = None) -> int:
@@ -65,10 +66,12 @@ def _begin(new: ProjectionTables) -> None:
 
 
 async def _fill(store: EventStore, new: ProjectionTables, progress: Progress | None) -> None:
-    """Goes on until so little is left that it fits into the switch."""
-    position = await store.run(lambda: new.position)
-    while (head := await store.run(log_head, store.recorder)) - position > MAX_FOUND:
-        position = await advance(store, new, head, progress)
+    """Goes on until what is left fits into the switch: what came while the last round took less than SHORT_SECONDS."""
+    took = SHORT_SECONDS
+    while took >= SHORT_SECONDS:
+        began = time.monotonic()
+        await advance(store, new, await store.run(log_head, store.recorder), progress)
+        took = time.monotonic() - began
 
 
 async def _switch(store: EventStore, old: ProjectionTables, new: ProjectionTables, progress: Progress | None) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable
 from typing import Any, LiteralString
 
@@ -20,6 +21,10 @@ from turnlog.infrastructure.store.mapper import UPCASTERS, EventMapper
 
 TRACKING_TABLE = "turnlog_tracking"
 """The library's tracking table, with a line a projection: its name and the log position up to which it has come."""
+
+SLICE_SECONDS = 0.2
+"""A transaction ends after about so long, however slow the statements are: well below the time after which a
+connection is taken for a frozen one."""
 
 
 class ProjectionTables(PostgresTrackingRecorder):
@@ -108,10 +113,11 @@ class ProjectionTables(PostgresTrackingRecorder):
     # Processing
 
     def process(self, batch: Batch) -> int:
-        """Applies a batch and moves the position, in one transaction. Returns the position.
+        """Applies a batch, or as much of it as SLICE_SECONDS allow, and moves the position, in one transaction.
+        Returns the position; the same batch again goes on behind it.
 
         What another process has applied meanwhile is left out. Raises ProjectionError that names the event which
-        cannot be applied; then nothing of the batch is.
+        cannot be applied; then nothing is.
         """
         with self.datastore.transaction(commit=True) as cursor:
             return self.process_within(cursor, batch)
@@ -124,11 +130,18 @@ class ProjectionTables(PostgresTrackingRecorder):
             raise OperationalError(f"projection {self.name} was set back")
         if position >= batch.id:
             return position
-        for row in batch.rows:
-            if row.log_position > position:
-                self._apply(cursor, row)
-        self._insert_tracking(cursor, Tracking(self.name, batch.id))
-        return batch.id
+        position = self._apply_slice(cursor, [row for row in batch.rows if row.log_position > position], batch.id)
+        self._insert_tracking(cursor, Tracking(self.name, position))
+        return position
+
+    def _apply_slice(self, cursor: Cursor[DictRow], rows: list[Row], end: int) -> int:
+        """Applies rows until time is up. Returns the position then: `end` where all were applied."""
+        deadline = time.monotonic() + SLICE_SECONDS
+        for row in rows:
+            self._apply(cursor, row)
+            if time.monotonic() > deadline:
+                return row.log_position
+        return end
 
     def _apply(self, cursor: Cursor[DictRow], row: Row) -> None:
         try:

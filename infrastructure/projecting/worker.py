@@ -101,7 +101,8 @@ class _Projecting(RunnersProjection[ProjectionTables]):
     """What the runner calls with each batch."""
 
     def process_event(self, domain_event: Batch, tracking: Tracking) -> None:  # noqa: ARG002 the position is the batch's
-        self.view.process(domain_event)
+        while self.view.process(domain_event) < domain_event.id:
+            pass
 
 
 class _Log(Application[UUID]):

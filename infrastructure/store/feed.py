@@ -23,6 +23,8 @@ from turnlog.infrastructure.store.recorder import BatchRecorder
 MAX_SCANNED = 50_000
 """So many log positions are looked through at once, so that no query takes longer than a connection may."""
 MAX_FOUND = 1_000
+MAX_BYTES = 8 * 1024 * 1024
+"""Of the bodies in a batch, but for the last one."""
 PAUSE_SECONDS = 0.1
 """Between two looks of a subscription: commits come by the hundred a second, and each look is a transaction of its
 subscriber's."""
@@ -53,8 +55,10 @@ def read_batch(recorder: BatchRecorder, after: int, topics: Sequence[str], upto:
     end = max(after, min(head, after + MAX_SCANNED, head if upto is None else upto))
     if end == after:
         return Batch(after, after, [])
-    found = [Row(*row) for row in recorder.fetch("read_log", after, end, list(topics), MAX_FOUND)]
-    return Batch(after, found[-1].log_position if len(found) == MAX_FOUND else end, found)
+    found = recorder.fetch("read_log", after, end, list(topics), MAX_FOUND, MAX_BYTES)
+    rows = [Row(*columns) for *columns, _ in found]
+    is_cut = len(rows) == MAX_FOUND or bool(found and len(rows) < found[0][-1])
+    return Batch(after, rows[-1].log_position if is_cut else end, rows)
 
 
 class FeedRecorder(BatchRecorder):

@@ -112,9 +112,18 @@ select
 select coalesce(max(notification_id), 0) from {schema}.{events}
 
 -- name: read_log
-select notification_id, originator_id, originator_version, topic, state from {schema}.{events}
-where notification_id > %b and notification_id <= %b and topic = any(%b::text[])
-order by notification_id limit %b
+select notification_id, originator_id, originator_version, topic, state, found
+from (
+    select *, sum(octet_length(state)) over (order by notification_id) - octet_length(state) as bytes_before,
+        count(*) over () as found
+    from (
+        select notification_id, originator_id, originator_version, topic, state from {schema}.{events}
+        where notification_id > %b and notification_id <= %b and topic = any(%b::text[])
+        order by notification_id limit %b
+    ) page
+) measured
+where bytes_before < %b
+order by notification_id
 
 -- name: lags
 select t.application_name, t.notification_id, head.position, next.topic, next.state
