@@ -12,6 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import psycopg
 import pytest
 from click.testing import CliRunner, Result
 
@@ -95,6 +96,16 @@ def test_the_doctor_says_how_far_projections_are_behind(run: Run) -> None:
     assert 0 <= facts["usage_seconds_behind"] < 60
     run("usage")
     assert said(run("doctor", "--json"))["projections"] == {"usage_events_behind": 0}
+
+
+def test_the_doctor_notes_a_rebuild_that_was_interrupted(run: Run, settings: Settings) -> None:
+    run("usage")
+    with psycopg.connect(settings.database_url or "", autocommit=True) as admin:
+        admin.execute(f"insert into {settings.database_schema}.turnlog_tracking values ('usage_new', 3)")
+    diagnosis = said(run("doctor", "--json"))
+
+    assert diagnosis["projections"]["usage_new_events_behind"] == 5
+    assert [note for note in diagnosis["notes"] if note.startswith("usage is being rebuilt, or a rebuild of it was")]
 
 
 def test_projections_are_brought_up_once(run: Run) -> None:

@@ -14,6 +14,7 @@ from turnlog.infrastructure.cli.failures import masked
 from turnlog.infrastructure.cli.probes import PostgresProbe, RedisProbe, probe_postgres, probe_redis
 from turnlog.infrastructure.cli.servers import Running, running
 from turnlog.infrastructure.projecting.catching_up import Lag
+from turnlog.infrastructure.projecting.projection import REBUILT
 from turnlog.infrastructure.settings import Settings
 from turnlog.infrastructure.store.statements import SCHEMA_VERSION
 
@@ -25,6 +26,7 @@ _SET_DATABASE_URL = (
     "Start it, or correct DATABASE_URL (or --database-url). To have turnlog start a Postgres of its own, unset "
     'DATABASE_URL and run: pip install "turnlog[embedded]"'
 )
+_REBUILDING = "{} is being rebuilt, or a rebuild of it was interrupted: `turnlog rebuild` begins it again."
 _SET_FSYNC = "What was shown as durable can be lost, and the database damaged, in a power cut. Set fsync = on."
 _SET_COMMIT = "What was shown as durable can be lost when the server crashes. Set synchronous_commit = on."
 _SET_PAGES = "A power cut can damage the database. Set full_page_writes = on."
@@ -86,6 +88,9 @@ async def _examine_servers(found: Diagnosis, servers: Running) -> None:
         _judge_postgres(found, probe)
         if probe.lags:
             found.facts["projections"] = _lag_facts(probe.lags)
+            found.notes += [
+                _REBUILDING.format(lag.name.removesuffix(REBUILT)) for lag in probe.lags if lag.name.endswith(REBUILT)
+            ]
     if settings.redis_url is not None and "redis" not in found.facts:
         await _examine_redis(found, settings, servers.embedded_redis)
 

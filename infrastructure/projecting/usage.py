@@ -111,6 +111,8 @@ def _read(
 ) -> UsageReport:
     with tables.datastore.transaction(commit=True) as cursor:
         cursor.execute("set transaction isolation level repeatable read, read only")
+        # Before the snapshot is taken: else a rebuild could put new tables in their place that it knows in part only.
+        cursor.execute(tables.sql("lock table {usage_owners}, {usage} in access share mode"))
         position = tables.position_within(cursor)
         cursor.execute(tables.sql(_query(wanted, by)), wanted._asdict())
         rows = tuple(UsageRow(**{**row, **_whole(row)}) for row in cursor.fetchall())
