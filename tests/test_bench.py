@@ -17,12 +17,16 @@ from turnlog.infrastructure.bench.workload import Workload
 from turnlog.infrastructure.settings import Settings
 
 APPEND = ["append", "--sessions", "20", "--deltas", "10", "--seconds", "5", "--repeat", "1", "--plain-seconds", "0.2"]
+TURN = ["turn", "--streams", "1,3", "--deltas", "20", "--repeat", "1", "--peers", "eventsourcing,replaced"]
 MEMORY = ["memory", "--sessions", "10", "--deltas", "400", "--every", "100"]
 
 
+FLOORS = ["bare INSERT", "bare group commit"]
+
+
 def run(settings: Settings, *arguments: str) -> str:
-    assert settings.database_url is not None
-    result = CliRunner().invoke(bench, [*arguments, "--database-url", settings.database_url], catch_exceptions=False)
+    servers = ["--database-url", settings.database_url or "", "--redis-url", settings.redis_url or ""]
+    result = CliRunner().invoke(bench, [*arguments, *servers], catch_exceptions=False)
     assert result.exit_code == 0, result.output
     return result.stdout
 
@@ -45,7 +49,7 @@ def test_append_reports_one_object_with_verified_numbers(settings: Settings) -> 
 
 def test_append_prints_a_table_without_colours_where_there_is_no_terminal(settings: Settings) -> None:
     printed = run(settings, *APPEND)
-    assert "turnlog / COPY" in printed
+    assert "turnlog against COPY of the same rows" in printed
     assert "verified" in printed
     assert "\x1b" not in printed
 
@@ -66,6 +70,16 @@ def test_memory_prints_its_verdict(settings: Settings) -> None:
 def test_repair_leaves_nothing_to_repair(settings: Settings) -> None:
     report = json.loads(run(settings, "repair", "--conversations", "20", "--json"))
     assert (report["verified"], report["conversations"]) == (True, 20)
+
+
+def test_turn_measures_every_system_in_every_case(settings: Settings) -> None:
+    report = json.loads(run(settings, *TURN, "--json"))
+    assert (report["verified"], report["notes"]) == (True, [])
+    rates = {(each["case"], each["system"]): each for each in report["series"] if each["quantity"] == "deltas/s"}
+    systems = ["turnlog, record()", "turnlog", *FLOORS, "eventsourcing", "replaced pattern"]
+    assert list(rates) == [(case, system) for case in ("1 stream at once", "3 streams at once") for system in systems]
+    assert all(0 < each["min"] <= each["median"] <= each["max"] for each in rates.values())
+    assert {ratio.get("target") for ratio in report["ratios"]} == {None, "turn-single"}
 
 
 def test_nothing_is_left_on_the_server(settings: Settings) -> None:
