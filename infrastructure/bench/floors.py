@@ -24,6 +24,7 @@ _INSERT = "insert into events (originator_id, originator_version, topic, state) 
 _COPY = "copy events (originator_id, originator_version, topic, state) from stdin (format binary)"
 _TYPES = ("uuid", "int8", "text", "bytea")
 _SELECT = "select state from events where originator_id = %b order by originator_version"
+_LAST = "select coalesce(max(originator_version), 0) from events where originator_id = %b"
 _STEP = "5f2b0f8f0c6c4b4db6a2d8c3f1b7a9e0"
 _AT = "2026-01-01T00:00:00.000000Z"
 
@@ -33,10 +34,10 @@ Row = tuple[UUID, int, str, bytes]
 class _Rows(Conversation):
     """A row a delta, a row a message."""
 
-    def __init__(self, system: BareInsert, session_id: UUID) -> None:
+    def __init__(self, system: BareInsert, session_id: UUID, version: int = 0) -> None:
         super().__init__(session_id)
         self._system = system
-        self._version = 0
+        self._version = version
 
     async def load(self) -> list[Message]:
         async with self._system.pool.connection() as connection:
@@ -85,6 +86,12 @@ class BareInsert(System):
 
     def conversation(self, session_id: UUID) -> Conversation:
         return _Rows(self, session_id)
+
+    async def conversation_at_its_end(self, session_id: UUID) -> Conversation:
+        """A handle that can append, for which next to nothing is read."""
+        async with self.pool.connection() as connection:
+            row = await (await connection.execute(_LAST, (session_id,))).fetchone()
+        return _Rows(self, session_id, row[0] if row else 0)
 
     async def append(self, row: Row) -> None:
         """Returns when the row is durable."""

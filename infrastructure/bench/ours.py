@@ -83,6 +83,16 @@ class Turnlog(System):
         await super().fill(session_id, messages)
         await self.log.session(session_id, USER).view()  # as it was kept all along by those who read it
 
+    async def fill_by_deltas(self, session_id: UUID, turns: Sequence[tuple[str, Sequence[str]]]) -> None:
+        """Sets a session up delta by delta: of each turn the question, and the deltas of the answer."""
+        session = await self.log.start_session(USER, session_id=session_id)
+        for question, deltas in turns:
+            await session.say(question)
+            async with session.completion("bench") as answer:
+                await asyncio.gather(*map(answer.text, deltas))
+                await answer.finish()
+        await session.view()
+
 
 class _Recorded(_Ours):
     async def stream(self, texts: AsyncIterator[str]) -> AsyncIterator[str]:

@@ -58,9 +58,10 @@ class Ground:
         with psycopg.connect(self.database(system), autocommit=True) as connection:
             return _number(connection, _TABLE_BYTES)
 
-    def redis_bytes(self) -> int:
-        """Bytes that Redis was sent since it was started."""
-        return int(self._redis.info("stats")["total_net_input_bytes"]) if self._redis else 0
+    def redis_traffic(self) -> tuple[int, int]:
+        """Bytes that Redis was sent, and that it gave, since it was started."""
+        found: dict[str, Any] = self._redis.info("stats") if self._redis else {}
+        return int(found.get("total_net_input_bytes", 0)), int(found.get("total_net_output_bytes", 0))
 
     def settings(self) -> dict[str, Any]:
         """What of Postgres' settings belongs beside a number."""

@@ -3,8 +3,13 @@
 from __future__ import annotations
 
 from turnlog.infrastructure.bench.append import APPEND
+from turnlog.infrastructure.bench.growth import GROWTH
+from turnlog.infrastructure.bench.latency import LATENCY
 from turnlog.infrastructure.bench.memory import MEMORY
+from turnlog.infrastructure.bench.read import READ
 from turnlog.infrastructure.bench.repair import REPAIR
+from turnlog.infrastructure.bench.replay import REPLAY
+from turnlog.infrastructure.bench.storage import STORAGE
 from turnlog.infrastructure.bench.turn import TURN
 
-SUITE = [APPEND, TURN, MEMORY, REPAIR]
+SUITE = [APPEND, LATENCY, REPLAY, READ, TURN, GROWTH, STORAGE, MEMORY, REPAIR]

@@ -67,9 +67,10 @@ class System(ABC):
     """Whether Postgres holds each delta before the next one."""
     is_peer: ClassVar[bool] = True
 
-    def __init__(self, ground: Ground) -> None:
+    def __init__(self, ground: Ground, url: str | None = None) -> None:
+        """`url` leads to the same database another way."""
         self.ground = ground
-        self.url = ground.database(self.name)
+        self.url = url or ground.database(self.name)
 
     @abstractmethod
     async def start(self) -> None:
@@ -91,9 +92,9 @@ class System(ABC):
 
 
 @asynccontextmanager
-async def running(kind: type[System], ground: Ground) -> AsyncIterator[System]:
+async def running(kind: type[System], ground: Ground, url: str | None = None) -> AsyncIterator[System]:
     """A started system."""
-    system = kind(ground)
+    system = kind(ground, url)
     await system.start()
     try:
         yield system

@@ -2,8 +2,8 @@
 the n-th message on.
 
 Each save touches the session's row, counts the stored messages, inserts those behind them, and puts the whole session
-as JSON into Redis, with a time to live. A row is not written again, so while an answer grows, Postgres has its first delta only: the
-partial answer is in Redis.
+as JSON into Redis, with a time to live. A row is not written again, so while an answer grows, Postgres has its first
+delta only: the partial answer is in Redis.
 """
 
 from __future__ import annotations
