@@ -194,8 +194,9 @@ def _flat(options: AppendOptions, samples: Samples, events: int) -> dict[str, An
 
 APPEND = Benchmark(
     "append",
-    "Append delta by delta in many sessions, each durable before the next, beside COPY and plain eventsourcing.",
+    "Many sessions append delta by delta, beside COPY.",
     AppendOptions,
     {"sessions": 200, "deltas": 50, "repeat": 2, "plain_seconds": 0.5},
     measure,
+    plots=(_RATE,),
 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
@@ -9,6 +10,7 @@ from typing import Any, NamedTuple
 from turnlog.infrastructure.bench.contest import Ratio, Samples, Say
 from turnlog.infrastructure.bench.measuring import machine
 from turnlog.infrastructure.bench.server import Ground
+from turnlog.infrastructure.bench.systems import System
 
 STORED = "all that was acknowledged is stored, as it was sent"
 
@@ -73,6 +75,13 @@ class Benchmark:
     options: type[Any]
     quick: Mapping[str, Any]
     measure: Measure
+    plots: Sequence[str] = ()
+    """Quantities that a report draws."""
+
+    def about(self) -> str:
+        """What it measures and how: the head of its module, without its name."""
+        text = sys.modules[self.measure.__module__].__doc__ or ""
+        return text.strip().partition(": ")[2]
 
 
 def option(default: Any, text: str, *, zero: bool = False) -> Any:
@@ -83,3 +92,18 @@ def option(default: Any, text: str, *, zero: bool = False) -> Any:
 def machine_of(ground: Ground) -> dict[str, Any]:
     """What the numbers were measured on."""
     return machine(ground.settings())
+
+
+def described(kinds: Sequence[type[System]]) -> dict[str, Any]:
+    """For a report: what each system makes durable, and whether it is a peer."""
+    return {
+        "systems": {
+            kind.name: {
+                "per_delta": kind.per_delta,
+                "per_message": kind.per_message,
+                "saves_deltas": kind.saves_deltas,
+                "is_peer": kind.is_peer,
+            }
+            for kind in kinds
+        }
+    }

@@ -8,6 +8,7 @@ from typing import Any
 
 import click
 
+from turnlog.infrastructure.bench.all import rewrite_page, run_all
 from turnlog.infrastructure.bench.benchmark import Benchmark, Report
 from turnlog.infrastructure.bench.report import print_json, print_report, progress
 from turnlog.infrastructure.bench.server import fresh_ground
@@ -91,3 +92,5 @@ def _option(field: Field[Any]) -> click.Option:
 
 for _benchmark in SUITE:
     bench.add_command(command_of(_benchmark))
+bench.add_command(run_all)
+bench.add_command(rewrite_page)

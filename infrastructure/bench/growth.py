@@ -14,7 +14,7 @@ from functools import partial
 from time import perf_counter
 from uuid import UUID, uuid4
 
-from turnlog.infrastructure.bench.benchmark import Benchmark, Report, machine_of, option
+from turnlog.infrastructure.bench.benchmark import Benchmark, Report, described, machine_of, option
 from turnlog.infrastructure.bench.contest import Entry, Key, Numbers, Ratio, Samples, Say, interleaved
 from turnlog.infrastructure.bench.contestants import PEERS_HELP, chosen_peers
 from turnlog.infrastructure.bench.conversation import same
@@ -70,6 +70,7 @@ async def measure(options: GrowthOptions, ground: Ground, say: Say) -> Report:
         machine=machine_of(ground),
         ratios=_ratios(samples, options.turns),
         notes=notes,
+        more=described([kind for kind, _, _ in kinds]),
     )
 
 
@@ -187,8 +188,9 @@ def _ratios(samples: Samples, turns: tuple[int, ...]) -> list[Ratio]:
 
 GROWTH = Benchmark(
     "growth",
-    "Count what the n-th turn costs: statements, rows read, bytes to Redis and of write-ahead log, beside peers.",
+    "Count what the n-th turn costs, beside peers.",
     GrowthOptions,
     {"turns": (10, 100), "peer_turns": (10, 100), "repeat": 2},
     measure,
+    plots=(_TIME, "rows read", "WAL bytes"),
 )

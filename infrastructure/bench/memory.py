@@ -159,7 +159,7 @@ def verdict(samples: Sequence[Sample]) -> dict[str, Any]:
 
 MEMORY = Benchmark(
     "memory",
-    "Append a million deltas and watch the memory of this process.",
+    "Append a million deltas, and weigh this process.",
     MemoryOptions,
     {"deltas": 100_000, "every": 20_000},
     measure,

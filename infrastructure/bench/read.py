@@ -18,7 +18,7 @@ from uuid import UUID, uuid4
 import pydantic_core
 from redis import Redis
 
-from turnlog.infrastructure.bench.benchmark import Benchmark, Report, machine_of, option
+from turnlog.infrastructure.bench.benchmark import Benchmark, Report, described, machine_of, option
 from turnlog.infrastructure.bench.cached import CachedView, State
 from turnlog.infrastructure.bench.contest import Entry, Key, Numbers, Ratio, Samples, Say, interleaved
 from turnlog.infrastructure.bench.contestants import PEERS_HELP, chosen_peers
@@ -68,6 +68,7 @@ async def measure(options: ReadOptions, ground: Ground, say: Say) -> Report:
         checked="every system gives back what was put in, from whichever state",
         machine=machine_of(ground),
         ratios=[ratio for count in options.messages for ratio in _ratios(samples, count, peers)],
+        more=described([Turnlog, *peers]),
         notes=[*notes, f"the limit parses with {_parser().__module__}"],
     )
 
@@ -210,8 +211,9 @@ def _ratios(samples: Samples, count: int, peers: list[type[System]]) -> list[Rat
 
 READ = Benchmark(
     "read",
-    "Read the view and the prompt of long sessions: cache hot, stale and cold, beside peers.",
+    "Read long sessions: cache hot, stale, cold; peers.",
     ReadOptions,
     {"messages": (10, 100, 1_000), "seconds": 0.05, "repeat": 2},
     measure,
+    plots=(_TIME,),
 )

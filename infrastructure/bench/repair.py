@@ -98,7 +98,7 @@ def faulty(number: int) -> list[dict[str, Any]]:
 
 REPAIR = Benchmark(
     "repair",
-    "Import, diagnose and repair many faulty conversations, and watch the memory of this process.",
+    "Import and repair many faulty conversations.",
     RepairOptions,
     {"conversations": 500},
     measure,

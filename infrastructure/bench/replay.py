@@ -121,8 +121,9 @@ class _Replay:
 
 REPLAY = Benchmark(
     "replay",
-    "Fold a session of 10,000 deltas from its rows, beside SELECT of those rows.",
+    "Fold 10,000 deltas from their rows, beside SELECT.",
     ReplayOptions,
     {"repeat": 3},
     measure,
+    plots=(_RATE,),
 )

@@ -12,7 +12,7 @@ from functools import partial
 from time import perf_counter
 from uuid import uuid4
 
-from turnlog.infrastructure.bench.benchmark import STORED, Benchmark, Report, machine_of, option
+from turnlog.infrastructure.bench.benchmark import STORED, Benchmark, Report, described, machine_of, option
 from turnlog.infrastructure.bench.contest import Entry, Key, Numbers, Say, interleaved
 from turnlog.infrastructure.bench.contestants import PEERS_HELP, chosen_peers
 from turnlog.infrastructure.bench.floors import BareInsert
@@ -61,6 +61,7 @@ async def measure(options: StorageOptions, ground: Ground, say: Say) -> Report:
             for quantity in (_DISK, _WAL)
         ],
         notes=notes,
+        more=described(kinds),
     )
 
 
@@ -100,8 +101,9 @@ class _Storage:
 
 STORAGE = Benchmark(
     "storage",
-    "Weigh what a delta takes on disk and in the write-ahead log, beside peers.",
+    "Weigh what a delta takes on disk, beside peers.",
     StorageOptions,
     {"answers": 1, "seconds": 1.0, "repeat": 2},
     measure,
+    plots=(_DISK,),
 )

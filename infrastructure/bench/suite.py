@@ -11,5 +11,6 @@ from turnlog.infrastructure.bench.repair import REPAIR
 from turnlog.infrastructure.bench.replay import REPLAY
 from turnlog.infrastructure.bench.storage import STORAGE
 from turnlog.infrastructure.bench.turn import TURN
+from turnlog.infrastructure.bench.writers import WRITERS
 
-SUITE = [APPEND, LATENCY, REPLAY, READ, TURN, GROWTH, STORAGE, MEMORY, REPAIR]
+SUITE = [APPEND, LATENCY, WRITERS, REPLAY, READ, TURN, GROWTH, STORAGE, MEMORY, REPAIR]

@@ -13,6 +13,8 @@ class Target:
     what: str
     bound: Literal["at least", "at most"]
     limit: float
+    tried: str = ""
+    """What was tried where it is not reached, for the report. Written by hand."""
 
     def is_reached(self, ratio: float) -> bool:
         """Whether this median is good enough."""

@@ -9,7 +9,7 @@ from functools import partial
 from time import perf_counter
 from uuid import uuid4
 
-from turnlog.infrastructure.bench.benchmark import STORED, Benchmark, Report, machine_of, option
+from turnlog.infrastructure.bench.benchmark import STORED, Benchmark, Report, described, machine_of, option
 from turnlog.infrastructure.bench.contest import Entry, Key, Numbers, Ratio, Samples, Say, interleaved
 from turnlog.infrastructure.bench.contestants import PEERS_HELP, chosen_peers
 from turnlog.infrastructure.bench.floors import BareGroup, BareInsert
@@ -56,7 +56,7 @@ async def measure(options: TurnOptions, ground: Ground, say: Say) -> Report:
         machine=machine_of(ground),
         ratios=[ratio for streams in options.streams for ratio in _ratios(samples, streams, peers)],
         notes=notes,
-        more={"per_delta": {kind.name: kind.per_delta for kind in kinds}},
+        more=described(kinds),
     )
 
 
@@ -138,8 +138,9 @@ def _ratios(samples: Samples, streams: int, peers: list[type[System]]) -> list[R
 
 TURN = Benchmark(
     "turn",
-    "Stream answers at full speed, each delta durable before the next one is shown, beside peers.",
+    "Stream answers at full speed, beside peers.",
     TurnOptions,
     {"seconds": 0.3, "repeat": 2},
     measure,
+    plots=(_RATE,),
 )
