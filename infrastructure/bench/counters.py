@@ -66,8 +66,9 @@ class Counters:
 
 
 def counted(nothing: Counts, some: Counts, times: int) -> Counts:
-    """What the work cost, each time."""
-    return {name: (some[name] - nothing[name]) / times for name in some}
+    """What the work cost, each time. Fractions of a byte are the digits of the counters themselves."""
+    cost = {name: (some[name] - nothing[name]) / times for name in some}
+    return {name: round(each) if "bytes" in name else each for name, each in cost.items()}
 
 
 async def _number(connection: psycopg.AsyncConnection[Any], query: str) -> int:

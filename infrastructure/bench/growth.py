@@ -2,13 +2,14 @@
 write-ahead log; and timed beside it.
 
 A turn is what a handler does: it takes the session up, adds the question, builds the prompt, and records the answer.
-turnlog records it delta by delta, and asks for a prompt of so many tokens. The peers record it as a whole message,
-their usual way, and load everything, as they must. The bare INSERTs read nothing at all.
+turnlog records it delta by delta, and asks for a prompt of so many tokens; whole answers are there for comparison. The
+peers record it as a whole message, their usual way, and load everything, as they must. The bare INSERTs are one a
+delta, and read nothing at all.
 """
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
 from time import perf_counter
@@ -20,7 +21,7 @@ from turnlog.infrastructure.bench.contestants import PEERS_HELP, chosen_peers
 from turnlog.infrastructure.bench.conversation import same
 from turnlog.infrastructure.bench.counters import Counters, counted
 from turnlog.infrastructure.bench.floors import BareInsert
-from turnlog.infrastructure.bench.ours import USER, Turnlog
+from turnlog.infrastructure.bench.ours import USER, Turnlog, TurnlogWhole
 from turnlog.infrastructure.bench.server import Ground
 from turnlog.infrastructure.bench.systems import Message, System, running
 from turnlog.infrastructure.bench.workload import Workload
@@ -41,7 +42,7 @@ class GrowthOptions:
     peer_turns: tuple[int, ...] = option((10, 100, 1_000), "Which turns of the peers.")
     deltas: int = option(20, "Deltas an answer.")
     max_tokens: int = option(2_000, "Of turnlog's prompt.")
-    repeat: int = option(3, "Visits to each.")
+    repeat: int = option(5, "Visits to each.")
     peers: str = option("all", PEERS_HELP)
 
 
@@ -51,6 +52,7 @@ async def measure(options: GrowthOptions, ground: Ground, say: Say) -> Report:
     growth = _Growth(options, ground, say)
     kinds: list[tuple[type[System], Turn, tuple[int, ...]]] = [
         (Turnlog, growth.our_turn, options.turns),
+        (TurnlogWhole, growth.our_whole_turn, options.peer_turns),
         (BareInsert, growth.bare_turn, options.turns),
         *((kind, growth.peer_turn, options.peer_turns) for kind in peers),
     ]
@@ -120,9 +122,16 @@ class _Growth:
             await turn(system, session_id, number)
 
     async def our_turn(self, system: System, session_id: UUID, number: int) -> None:
-        """As a handler does it."""
-        assert isinstance(system, Turnlog)  # noqa: S101 for the type checker
+        """As a handler does it, delta by delta."""
+        await self._handled(system, session_id, *self._turn(number))
+
+    async def our_whole_turn(self, system: System, session_id: UUID, number: int) -> None:
+        """The same with an answer that comes whole."""
         question, deltas = self._turn(number)
+        await self._handled(system, session_id, question, ["".join(deltas)])
+
+    async def _handled(self, system: System, session_id: UUID, question: str, deltas: Sequence[str]) -> None:
+        assert isinstance(system, Turnlog)  # noqa: S101 for the type checker
         session = system.log.session(session_id, USER)
         await session.say(question)
         await session.prompt(max_tokens=self._options.max_tokens)

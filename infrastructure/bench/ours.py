@@ -111,6 +111,12 @@ class TurnlogRecord(Turnlog):
         return _Recorded(self.log, session_id)
 
 
+class TurnlogWhole(Turnlog):
+    """For a comparison with those that save an answer when it is complete."""
+
+    name = "turnlog, whole answers"
+
+
 async def _chunks(texts: AsyncIterator[str]) -> AsyncIterator[dict[str, Any]]:
     """What a provider would send, as fast as it is asked."""
     async for text in texts:

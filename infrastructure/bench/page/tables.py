@@ -12,9 +12,11 @@ Data = Mapping[str, Any]
 """A report as JSON."""
 
 
-def spread(found: Data, unit: str = "") -> str:
-    """A median and its range."""
-    return f"{number(found['median'])}{unit} ({number(found['min'])} to {number(found['max'])})"
+def spread(found: Data) -> str:
+    """A median and its range, where there is one."""
+    if found["min"] == found["max"]:
+        return number(found["median"])
+    return f"{number(found['median'])} ({number(found['min'])} to {number(found['max'])})"
 
 
 def measured_tables(data: Data) -> Iterator[str]:

@@ -12,8 +12,8 @@ from typing import Any
 from turnlog.infrastructure.bench.benchmark import Benchmark
 from turnlog.infrastructure.bench.page.svg import Found, bars, lines
 from turnlog.infrastructure.bench.page.tables import Data, measured_tables, ratio_table, target_rows
-from turnlog.infrastructure.bench.page.why import WHY
-from turnlog.infrastructure.bench.report import by_quantity, machine_line, number
+from turnlog.infrastructure.bench.page.wins import wins
+from turnlog.infrastructure.bench.report import by_quantity, machine_line
 from turnlog.infrastructure.bench.targets import TARGETS
 
 FIGURES = "figures.json"
@@ -43,7 +43,7 @@ def _filled(run: Mapping[str, Any], reports: Sequence[Data], sections: Sequence[
         "tried": "\n".join(_tried(reports)),
         "peers": "\n".join(_peers(reports)),
         "left_out": "\n".join([*_left_out(reports), *(f"* {each}" for each in run["failed"])]),
-        "wins": "\n".join(_wins(reports)) or "Nowhere in this run.",
+        "wins": "\n".join(wins(reports)) or "Nowhere in this run.",
         "sections": "\n\n".join(sections),
     }
     text = files(__package__).joinpath("performance.md").read_text("utf-8")
@@ -77,29 +77,6 @@ def _left_out(reports: Sequence[Data]) -> Iterator[str]:
         note for data in reports for note in data["notes"] if "measured" in note or "left out" in note
     )
     return (f"* {note}" for note in notes)
-
-
-def _wins(reports: Sequence[Data]) -> Iterator[str]:
-    """Where a peer's median is better than the best of turnlog's in the same case."""
-    for data in reports:
-        for quantity, rows in by_quantity(data).items():
-            for case in dict.fromkeys(row["case"] for row in rows):
-                found = {row["system"]: row["median"] for row in rows if row["case"] == case}
-                yield from _wins_of(data, quantity, case, found)
-
-
-def _wins_of(data: Data, quantity: str, case: str, found: Mapping[str, float]) -> Iterator[str]:
-    more_is_better = quantity.endswith("/s")
-    ours = [value for system, value in found.items() if system.startswith("turnlog")]
-    peers = {name for name, system in data.get("systems", {}).items() if system["is_peer"]} & set(found)
-    if not ours:
-        return
-    best = max(ours) if more_is_better else min(ours)
-    for peer in sorted(peers):
-        if found[peer] != best and (found[peer] > best) == more_is_better:
-            why = WHY.get((data["benchmark"], peer), "")
-            numbers = f"{number(found[peer])} against {number(best)}"
-            yield f"* {data['benchmark']}, {case}, {quantity}: **{peer}**, {numbers}{f': {why}' if why else ''}."
 
 
 def _section(benchmark: Benchmark, data: Data, folder: Path) -> str:
