@@ -5,11 +5,12 @@ VENV ?= .venv
 BIN = $(VENV)/bin
 TESTS ?=
 WORKERS ?= 2
+KILLS ?= 1000
 
-.PHONY: help setup demo test lint check bench clean
+.PHONY: help setup demo test test-long lint check bench clean
 
 help: ## Say what there is
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 setup: $(VENV)/.ready ## Make the virtual environment and install turnlog with its servers and tools
 
@@ -23,6 +24,9 @@ demo: setup ## Record conversations over HTTP, kill a recording process, and loo
 
 test: setup ## Run the tests against a real Postgres and a real Valkey
 	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal $(TESTS)
+
+test-long: setup ## Kill many more recording processes than `make test` does
+	$(BIN)/python -m pytest tests/test_kills.py --kills $(KILLS)
 
 lint: setup ## Style, types, and the import contract
 	$(BIN)/ruff check .

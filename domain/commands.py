@@ -44,11 +44,14 @@ class SetMetadata:
 
 @dataclass(frozen=True, slots=True)
 class IncrementCounter:
+    """`known` as in AddMessage, of the id."""
+
     at: datetime
     id: str
     counter: str
     key: str
     by: int
+    known: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,12 +71,19 @@ class AddMessage:
 
 @dataclass(frozen=True, slots=True)
 class BeginCompletion:
-    """`live` are the open steps whose writers are known to be alive; the other open ones are abandoned."""
+    """Refused while another open step is alive; open steps that are not are abandoned.
+
+    `live` are the steps that `writer` writes now. Another writer's step is alive unless it is in `gone`, the writers
+    whose leases have run out (for good: a lease that has run out is not renewed). One without a writer is not alive.
+    """
 
     at: datetime
     step_id: str
     model: str | None = None
     live: frozenset[str] = frozenset()
+    writer: str = ""
+    lease_seconds: float | None = None
+    gone: frozenset[str] = frozenset()
 
 
 @dataclass(slots=True)
@@ -132,22 +142,36 @@ class EndCompletion:
 
 
 @dataclass(frozen=True, slots=True)
+class AbandonSteps:
+    """Ends the open steps of these writers, whose leases have run out."""
+
+    at: datetime
+    writers: frozenset[str]
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
 class AddToolResult:
-    """`answered`: the fingerprint of the final result that the store holds for this call id, if any."""
+    """`answered`: the fingerprint of the final result that the store holds for this call, if any. `step_id`: the step
+    that made the call; None means the latest one that waits for a result under this call id."""
 
     at: datetime
     call_id: str
     status: ResultStatus
     content: Content
     answered: str | None = None
+    step_id: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class ReportUsage:
+    """`known` as in AddMessage, of the id."""
+
     at: datetime
     id: str
     usage: JsonObject
     model: str | None = None
+    known: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -205,6 +229,7 @@ Command = (
     | AddMessage
     | BeginCompletion
     | EndCompletion
+    | AbandonSteps
     | AddToolResult
     | ReportUsage
     | ImportMessage

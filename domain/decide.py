@@ -5,9 +5,12 @@ An empty tuple means that the command changes nothing: it was accepted before. E
 
 from __future__ import annotations
 
-from typing import assert_never
+from collections.abc import Iterable
+from datetime import datetime
+from typing import TypeGuard, assert_never
 
 from turnlog.domain.commands import (
+    AbandonSteps,
     AddMessage,
     AddToolResult,
     AnyStepAppend,
@@ -71,12 +74,13 @@ from turnlog.domain.events import (
     ToolResultAdded,
     UsageReported,
 )
-from turnlog.domain.evolve import awaited_call
+from turnlog.domain.evolve import answer_key, awaited_call, report_key
 from turnlog.domain.state import Active, CallHead, OpenStep, SessionState, Unborn
 from turnlog.domain.values import fingerprint
 
 Events = tuple[SessionEvent, ...]
 ABANDONED = "another completion was started"
+FORKED = "the session was forked in the middle of it"
 
 
 def decide(state: SessionState, command: Command) -> Events:
@@ -94,6 +98,16 @@ def decide(state: SessionState, command: Command) -> Events:
     if isinstance(command, StartSession):
         return _start(state, command)
     return _decide_active(state, command)
+
+
+def is_text(command: Command, state: SessionState) -> TypeGuard[AppendText]:
+    """Whether `decide` gives one TextDelta for the command: a caller may then write it without making the model."""
+    return (
+        isinstance(command, AppendText)
+        and isinstance(state, Active)
+        and command.step_id in state.open_steps
+        and command.text != ""
+    )
 
 
 def _start(state: SessionState, command: StartSession) -> Events:
@@ -179,6 +193,7 @@ def _decide_active(
     | AddMessage
     | BeginCompletion
     | EndCompletion
+    | AbandonSteps
     | AddToolResult
     | ReportUsage
     | ImportMessage
@@ -197,6 +212,8 @@ def _decide_active(
             if end.step_id not in state.open_steps:
                 raise StepClosedError(end.step_id)
             return (end,)
+        case AbandonSteps(at, writers, reason):
+            return _abandoned((step for step in state.open_steps.values() if step.writer in writers), at, reason)
         case AddToolResult():
             return _add_result(state, command)
         case SetTitle(at, title, only_if_empty):
@@ -204,10 +221,12 @@ def _decide_active(
             return () if unchanged else (SessionTitled(at=at, title=title),)
         case SetMetadata(at, patch):
             return (MetadataSet(at=at, patch=patch),) if patch else ()
-        case IncrementCounter(at, id_, counter, key, by):
-            return (CounterIncremented(at=at, id=id_, counter=counter, key=key, by=by),)
-        case ReportUsage(at, id_, usage, model):
-            return (UsageReported(at=at, id=id_, usage=usage, model=model),)
+        case IncrementCounter(at, id_, counter, key, by, known):
+            incremented = CounterIncremented(at=at, id=id_, counter=counter, key=key, by=by)
+            return () if known or report_key(incremented) in state.memory.reports else (incremented,)
+        case ReportUsage(at, id_, usage, model, known):
+            reported = UsageReported(at=at, id=id_, usage=usage, model=model)
+            return () if known or report_key(reported) in state.memory.reports else (reported,)
         case AssignOwner(at, user_id):
             if state.user_id is not None:
                 raise SessionOwnedError(f"session {state.session_id} has an owner")
@@ -224,7 +243,9 @@ def _decide_active(
         case CompactContext():
             return _compact(state, command)
         case MarkFork(at, source, upto):
-            return (SessionForked(at=at, source=source, upto=upto),)
+            # Whoever writes them writes them there.
+            abandoned = _abandoned(state.open_steps.values(), at, FORKED)
+            return (SessionForked(at=at, source=source, upto=upto), *abandoned)
         case DeleteSession(at):
             return (SessionDeleted(at=at),)
         case _:
@@ -258,14 +279,30 @@ def _add_message(state: Active, command: AddMessage) -> Events:
 
 def _begin(state: Active, command: BeginCompletion) -> Events:
     for step in state.open_steps.values():
-        if step.step_id in command.live:
-            raise TurnInProgressError(step.step_id, step.since)
-    abandoned = [CompletionAbandoned(at=command.at, step_id=step_id, reason=ABANDONED) for step_id in state.open_steps]
-    return (*abandoned, CompletionStarted(at=command.at, step_id=command.step_id, model=command.model))
+        if _is_alive(step, command):
+            raise TurnInProgressError(step.step_id, step.since, step.writer)
+    started = CompletionStarted(
+        at=command.at,
+        step_id=command.step_id,
+        model=command.model,
+        writer=command.writer,
+        lease_seconds=command.lease_seconds,
+    )
+    return (*_abandoned(state.open_steps.values(), command.at, ABANDONED), started)
+
+
+def _is_alive(step: OpenStep, command: BeginCompletion) -> bool:
+    if step.writer in ("", command.writer):
+        return step.step_id in command.live
+    return step.writer not in command.gone
+
+
+def _abandoned(steps: Iterable[OpenStep], at: datetime, reason: str) -> Events:
+    return tuple(CompletionAbandoned(at=at, step_id=step.step_id, reason=reason) for step in steps)
 
 
 def _add_result(state: Active, command: AddToolResult) -> Events:
-    call = awaited_call(state.awaited, command.call_id)
+    call = awaited_call(state.awaited, command.call_id, command.step_id)
     if call is None:
         return _repeated_result(state, command)
     if command.status == "pending" and call.pending == fingerprint(command.content):
@@ -282,7 +319,7 @@ def _add_result(state: Active, command: AddToolResult) -> Events:
 
 
 def _repeated_result(state: Active, command: AddToolResult) -> Events:
-    answered = state.memory.answered.get(command.call_id, command.answered)
+    answered = state.memory.answered.get(answer_key(command.call_id, command.step_id), command.answered)
     if answered is None:
         raise UnknownToolCallError(command.call_id)
     # A pending result that arrives after the final one was only late: the final one stands.

@@ -66,12 +66,30 @@ class StepError(TurnlogError):
 
 
 class TurnInProgressError(StepError):
-    """A second completion was started while one is open and its writer is alive."""
+    """A second completion was started while one is open and its writer is alive.
 
-    def __init__(self, step_id: str, since: datetime) -> None:
-        super().__init__(f"step {step_id} has been open since {since.isoformat()}")
+    `writer` is the id of who writes it, and `host` and `pid` name the process; `until` is when its lease runs out if
+    it is not heard of again, None for a step of this very log.
+    """
+
+    def __init__(
+        self,
+        step_id: str,
+        since: datetime,
+        writer: str = "",
+        host: str = "",
+        pid: int | None = None,
+        until: datetime | None = None,
+    ) -> None:
+        where = f", by process {pid} on {host}" if pid is not None else ""
+        lease = f"; its lease runs until {until.isoformat()}" if until else ""
+        super().__init__(f"step {step_id} has been written since {since.isoformat()}{where}{lease}")
         self.step_id = step_id
         self.since = since
+        self.writer = writer
+        self.host = host
+        self.pid = pid
+        self.until = until
 
 
 class StepClosedError(StepError):

@@ -67,7 +67,7 @@ def _evolve_active(state: Active, event: SessionEvent) -> SessionState:
         case ToolCallNamed():
             return _call_named(state, event)
         case CompletionStarted():
-            step = OpenStep(step_id=event.step_id, since=event.at)
+            step = OpenStep(step_id=event.step_id, since=event.at, writer=event.writer)
             # Message ids and step ids are one namespace: an answer that is stored again under its step's id is known.
             memory = state.memory.with_message(event.step_id)
             return state.model_copy(update={"open_steps": {**state.open_steps, event.step_id: step}, "memory": memory})
@@ -93,7 +93,9 @@ def _evolve_active(state: Active, event: SessionEvent) -> SessionState:
         case RepairWithdrawn():
             repairs = tuple(repair for repair in state.repairs if repair != event.repair_id)
             return state.model_copy(update={"repairs": repairs})
-        case SessionStarted() | MetadataSet() | CounterIncremented() | UsageReported() | SessionForked():
+        case CounterIncremented() | UsageReported():
+            return state.model_copy(update={"memory": state.memory.with_report(report_key(event))})
+        case SessionStarted() | MetadataSet() | SessionForked():
             return state
         case _:
             assert_never(event)
@@ -158,9 +160,9 @@ def _message_imported(state: Active, event: MessageImported) -> Active:
     return state.model_copy(update={"awaited": awaited, "memory": state.memory.with_message(event.message_id)})
 
 
-def awaited_call(awaited: tuple[AwaitedCall, ...], call_id: str) -> AwaitedCall | None:
-    """The call of that id in the latest step that has one: an unanswered one, else the pending one."""
-    calls = [call for call in awaited if call.call_id == call_id]
+def awaited_call(awaited: tuple[AwaitedCall, ...], call_id: str, step_id: str | None = None) -> AwaitedCall | None:
+    """The call of that id in this step, or in the latest one that has one: an unanswered one, else the pending one."""
+    calls = [call for call in awaited if call.call_id == call_id and step_id in (None, call.step_id)]
     if not calls:
         return None
     latest = [call for call in calls if call.step_id == calls[-1].step_id]
@@ -176,8 +178,20 @@ def _result_added(state: Active, event: ToolResultAdded) -> Active:
         )
         return state.model_copy(update={"awaited": awaited})
     awaited = tuple(call for call in state.awaited if not _is(call, event.step_id, event.index))
-    memory = state.memory.with_answer(event.call_id, result_fingerprint(event))
+    memory, digest = state.memory, result_fingerprint(event)
+    for step_id in (None, event.step_id):
+        memory = memory.with_answer(answer_key(event.call_id, step_id), digest)
     return state.model_copy(update={"awaited": awaited, "memory": memory})
+
+
+def answer_key(call_id: str, step_id: str | None) -> str:
+    """What the final result of a call is remembered under: of the step's call, or of the latest one of the id."""
+    return call_id if step_id is None else fingerprint(step_id, call_id)
+
+
+def report_key(event: CounterIncremented | UsageReported) -> str:
+    """What an increment or a usage report is remembered under."""
+    return f"{event.topic}:{event.id}"
 
 
 def _is(call: AwaitedCall, step_id: str, index: int) -> bool:

@@ -28,10 +28,11 @@ class CallHead(Frozen):
 
 
 class OpenStep(Frozen):
-    """A step whose response is still coming."""
+    """A step whose response is still coming. `writer` as in CompletionStarted."""
 
     step_id: str
     since: datetime
+    writer: str = ""
     calls: dict[int, CallHead] = {}
 
 
@@ -49,19 +50,26 @@ class Memory(Frozen):
 
     message_ids: frozenset[str] = frozenset()
     answered: dict[str, str] = {}
+    reports: frozenset[str] = frozenset()
     complete: bool = False
 
     def with_message(self, message_id: str) -> Memory:
         """Also remembers this message id; starts over when full."""
         full = len(self.message_ids) >= MEMORY_LIMIT
         ids = frozenset((message_id,)) if full else self.message_ids | {message_id}
-        return Memory(message_ids=ids, answered=self.answered, complete=self.complete and not full)
+        return self.model_copy(update={"message_ids": ids, "complete": self.complete and not full})
 
     def with_answer(self, call_id: str, digest: str) -> Memory:
         """Also remembers the fingerprint of a final result; starts over when full."""
         full = len(self.answered) >= MEMORY_LIMIT
         answered = {call_id: digest} if full else {**self.answered, call_id: digest}
-        return Memory(message_ids=self.message_ids, answered=answered, complete=self.complete and not full)
+        return self.model_copy(update={"answered": answered, "complete": self.complete and not full})
+
+    def with_report(self, key: str) -> Memory:
+        """Also remembers this increment or usage report; starts over when full."""
+        full = len(self.reports) >= MEMORY_LIMIT
+        reports = frozenset((key,)) if full else self.reports | {key}
+        return self.model_copy(update={"reports": reports, "complete": self.complete and not full})
 
 
 class Unborn(Frozen):

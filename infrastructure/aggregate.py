@@ -17,8 +17,16 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 from uuid import UUID
 
-from turnlog.domain.commands import AddMessage, AddToolResult, Command, ImportMessage
-from turnlog.domain.decide import decide
+from turnlog.domain.commands import (
+    AddMessage,
+    AddToolResult,
+    AppendText,
+    Command,
+    ImportMessage,
+    IncrementCounter,
+    ReportUsage,
+)
+from turnlog.domain.decide import decide, is_text
 from turnlog.domain.errors import (
     AppendConflictError,
     StoreError,
@@ -26,6 +34,7 @@ from turnlog.domain.errors import (
 )
 from turnlog.domain.events import (
     CompletionStarted,
+    CounterIncremented,
     FunctionCallDelta,
     MessageAdded,
     MessageImported,
@@ -35,10 +44,12 @@ from turnlog.domain.events import (
     TextDelta,
     ToolCallArgumentsDelta,
     ToolResultAdded,
+    UsageReported,
+    text_delta_json,
 )
-from turnlog.domain.evolve import evolve, result_fingerprint
+from turnlog.domain.evolve import awaited_call, evolve, result_fingerprint
 from turnlog.domain.state import Active, Deleted, SessionState, initial_state
-from turnlog.infrastructure.keys import message_key, result_key
+from turnlog.infrastructure.keys import increment_key, message_key, result_key, usage_key
 from turnlog.infrastructure.store.batch import Append, KeyRow, Lane, PositionTakenError, SessionRow
 from turnlog.infrastructure.views import Views
 
@@ -46,7 +57,9 @@ if TYPE_CHECKING:
     from turnlog.infrastructure.store.store import EventStore
     from turnlog.infrastructure.store.writer import GroupWriter
 
-MAX_ATTEMPTS = 50
+CONFLICT_SECONDS = 30.0
+"""So long an append tries for a position before it is given up. By time and not by attempts: the writer that has just
+won knows the next position first, and wins again for as long as its caller goes on without a pause."""
 LIST_TOUCH = timedelta(seconds=1)
 """While only deltas come, the session's line in the lists is touched this often."""
 
@@ -57,25 +70,30 @@ class _Entry(Append):
     """Commands on their way: decided together, stored together. One attempt; the next one is another object, for
     the writer may still hold this one."""
 
-    __slots__ = ("adopted", "attempts", "commands", "done", "state", "stored", "version")
+    __slots__ = ("adopted", "commands", "conflict_since", "done", "state", "stored", "version")
 
     owner: Aggregate
 
-    def __init__(self, owner: Aggregate, commands: tuple[Command, ...], done: asyncio.Future[int]) -> None:
-        super().__init__(owner, owner.id_bytes)
-        self.adopted: tuple[SessionEvent, ...] = ()
+    def __init__(
+        self,
+        owner: Aggregate,
+        commands: tuple[Command, ...],
+        done: asyncio.Future[int],
+        adopted: tuple[SessionEvent, ...] = (),
+        conflict_since: float | None = None,
+    ) -> None:
+        super().__init__(owner)
         self.commands = commands
         self.done = done
-        self.attempts = 1
+        self.adopted = adopted
+        self.conflict_since = conflict_since
         self.stored = False
         self.state: SessionState | None = None
         self.version = 0
 
     def again(self) -> _Entry:
         """The same, undecided."""
-        next_one = _Entry(self.owner, self.commands, self.done)
-        next_one.attempts, next_one.adopted = self.attempts + 1, self.adopted
-        return next_one
+        return _Entry(self.owner, self.commands, self.done, self.adopted, self.conflict_since)
 
 
 class Aggregate:
@@ -116,8 +134,7 @@ class Aggregate:
         """Appends these events as they are, and the commands' behind them, to a session that has none: a fork."""
         if self.version or self._entries:
             raise AppendConflictError("only an empty session can take another one's events")
-        entry = _Entry(self, commands, asyncio.Future(loop=self._loop))
-        entry.adopted = tuple(events)
+        entry = _Entry(self, commands, self._loop.create_future(), tuple(events))
         self._entries.append(entry)
         assert self._lane is not None  # noqa: S101 begin_empty was called
         self._decide(entry, self._lane)
@@ -157,7 +174,7 @@ class Aggregate:
 
         What `decide` refuses is in the future too. Appends are decided and stored in the order of the calls.
         """
-        entry = _Entry(self, commands, asyncio.Future(loop=self._loop))
+        entry = _Entry(self, commands, self._loop.create_future())
         self._entries.append(entry)
         if self._lane is None:
             self._catch_up()
@@ -192,6 +209,11 @@ class Aggregate:
         entry.version = self.version = self.version + entry.count
 
     def _decided(self, entry: _Entry) -> SessionState:
+        """The state after the entry's events, which are put into it as rows."""
+        first = entry.commands[0] if entry.commands else None
+        if first is not None and len(entry.commands) == 1 and is_text(first, self.state):
+            self._add_text(entry, first)
+            return self.state
         state, at, quiet = self.state, None, True
         for command in (entry.adopted, *entry.commands):
             for event in command if isinstance(command, tuple) else decide(state, command):
@@ -209,13 +231,25 @@ class Aggregate:
                 entry.session = self._line(state, at, self.version + entry.count)
         return state
 
+    def _add_text(self, entry: _Entry, command: AppendText) -> None:
+        """What the general way does, for the command that nearly all are: it changes no state and has no keys."""
+        body = text_delta_json(command.at, command.step_id, command.text)
+        entry.rows = (TextDelta.topic, body)
+        entry.size = len(body)
+        entry.count = 1
+        entry.position = self.version + 1
+        if command.at >= self._next_touch:
+            self._next_touch = command.at + LIST_TOUCH
+            entry.session = self._line(self.state, command.at, self.version + 1)
+
     def _line(self, state: SessionState, at: datetime, version: int) -> SessionRow | None:
         known = state if isinstance(state, Active) else self.state
         if not isinstance(known, Active):
             return None
         title = known.title.encode("utf-8", "surrogatepass") if known.title is not None else None
         deleted = isinstance(state, Deleted)
-        return SessionRow(self.session_id, known.user_id, title, known.started_at, at, version, deleted)
+        writer = None if deleted else _writer_of(known)
+        return SessionRow(self.session_id, known.user_id, title, known.started_at, at, version, deleted, writer)
 
     async def _recalled(self, command: Command) -> Command:
         """The command with what the store remembers and the state has forgotten."""
@@ -225,13 +259,16 @@ class Aggregate:
         if isinstance(command, AddMessage | ImportMessage) and command.message_id not in memory.message_ids:
             known = await self._store.find_key(self.session_id, message_key(command.message_id))
             return replace(command, known=known is not None)
-        if isinstance(command, AddToolResult) and not self._is_awaited(command.call_id):
-            answered = await self._store.find_key(self.session_id, result_key(command.call_id))
+        if isinstance(command, IncrementCounter | ReportUsage):
+            key = increment_key(command.id) if isinstance(command, IncrementCounter) else usage_key(command.id)
+            return replace(command, known=await self._store.find_key(self.session_id, key) is not None)
+        if isinstance(command, AddToolResult) and not self._is_awaited(command.call_id, command.step_id):
+            answered = await self._store.find_key(self.session_id, result_key(command.call_id, command.step_id))
             return replace(command, answered=answered)
         return command
 
-    def _is_awaited(self, call_id: str) -> bool:
-        return isinstance(self.state, Active) and any(call.call_id == call_id for call in self.state.awaited)
+    def _is_awaited(self, call_id: str, step_id: str | None) -> bool:
+        return isinstance(self.state, Active) and awaited_call(self.state.awaited, call_id, step_id) is not None
 
     # What became of it
 
@@ -248,10 +285,10 @@ class Aggregate:
         lane = entry.lane
         if self._lane is lane:
             self._lane = None
-        if isinstance(error, PositionTakenError) and entry.attempts < MAX_ATTEMPTS:
+        taken = isinstance(error, PositionTakenError)
+        if taken and self._may_try_again(entry):
             self._catch_up()
             return
-        taken = isinstance(error, PositionTakenError)
         failure = AppendConflictError("other writers kept taking the position") if taken else error
         self._entries.remove(entry)
         _fail(entry, failure)
@@ -260,6 +297,12 @@ class Aggregate:
             self._entries.remove(other)
             _fail(other, failure)
         self._resolve()
+
+    def _may_try_again(self, entry: _Entry) -> bool:
+        time = self._loop.time()
+        if entry.conflict_since is None:
+            entry.conflict_since = time
+        return time < entry.conflict_since + CONFLICT_SECONDS
 
     def _resolve(self) -> None:
         while self._entries and self._entries[0].stored:
@@ -303,11 +346,21 @@ def _fail(entry: _Entry, error: Exception) -> None:
         entry.done.set_exception(error)
 
 
+def _writer_of(state: Active) -> str | None:
+    """Who writes the step that is open, if one is; the latest of several."""
+    return next((step.writer or None for step in reversed(state.open_steps.values())), None)
+
+
 def _keys(session_id: UUID, event: SessionEvent) -> tuple[KeyRow, ...]:
     if isinstance(event, MessageAdded | MessageImported):
         return (KeyRow(session_id, message_key(event.message_id), ""),)
     if isinstance(event, CompletionStarted):
         return (KeyRow(session_id, message_key(event.step_id), ""),)
     if isinstance(event, ToolResultAdded) and event.status != "pending":
-        return (KeyRow(session_id, result_key(event.call_id), result_fingerprint(event)),)
+        keys = (result_key(event.call_id), result_key(event.call_id, event.step_id))
+        return tuple(KeyRow(session_id, key, result_fingerprint(event)) for key in keys)
+    if isinstance(event, CounterIncremented):
+        return (KeyRow(session_id, increment_key(event.id), ""),)
+    if isinstance(event, UsageReported):
+        return (KeyRow(session_id, usage_key(event.id), ""),)
     return ()

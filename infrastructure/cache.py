@@ -1,8 +1,13 @@
-"""The view cache in Redis: one hash a session, one field a closed turn, and a head.
+"""The cache in Redis: entries that grow at their end, so that what is added to a long session costs what is added.
 
-It holds nothing that Postgres does not: an entry may vanish, be old, or be garbage at any time. Entries carry the
-schema version and the position they stand for, and one Lua script sets them, only over older ones. Trouble is
-logged once an outage; while it lasts, one read in a while tries whether it is over.
+It holds nothing that Postgres does not: an entry may vanish, be old, or be garbage at any time. Each is one string::
+
+    position and start of the last line, in fixed width
+    lines that change no more, each with its line break
+    the last line, which every write replaces, and blanks behind it
+
+One Lua script writes an entry, only over an older one, and adds lines only to the very entry that they were made for.
+Trouble is logged once an outage; while it lasts, one read in a while tries whether it is over.
 """
 
 from __future__ import annotations
@@ -10,11 +15,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
-from uuid import UUID
-
-from turnlog.projections.projector import VIEW_SCHEMA, Projector, SessionHead
-from turnlog.projections.view import Turn
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
     from redis.asyncio import Redis
@@ -22,34 +23,57 @@ if TYPE_CHECKING:
 logger = logging.getLogger("turnlog")
 
 PROBE_SECONDS = 1.0
+_HEADER = 42
 
-# KEYS[1]: the hash. ARGV: schema, position, the position that the fields were computed against, TTL in
-# milliseconds, head, then pairs of field and value. Answers -1 when set, else the position that is there: equal or
-# newer ones win, and a part of the pages cannot be laid over an entry other than the one it was computed against.
-_SET_SCRIPT = """
-local there = redis.call('HMGET', KEYS[1], 'schema', 'position')
-local position = -1
-if there[1] == ARGV[1] and tonumber(there[2]) then position = tonumber(there[2]) end
-if position >= tonumber(ARGV[2]) then return position end
-local base = tonumber(ARGV[3])
-if base > 0 and position ~= base then return math.max(position, 0) end
-if base == 0 then redis.call('DEL', KEYS[1]) end
-redis.call('HSET', KEYS[1], 'schema', ARGV[1], 'position', ARGV[2], 'head', ARGV[5])
-for i = 6, #ARGV, 2 do redis.call('HSET', KEYS[1], ARGV[i], ARGV[i + 1]) end
-redis.call('PEXPIRE', KEYS[1], ARGV[4])
+# KEYS[1]: the entry. ARGV: its position, the position of the entry that the lines go behind (0: they are all of it),
+# TTL in milliseconds, lines, last line. Answers -1 when written, else the position that is there.
+_WRITE = """
+local position, base = tonumber(ARGV[1]), tonumber(ARGV[2])
+local there = tonumber(redis.call('GETRANGE', KEYS[1], 0, 19)) or 0
+if there >= position then return there end
+local at = 42
+if base > 0 then
+  at = tonumber(redis.call('GETRANGE', KEYS[1], 21, 40))
+  if there ~= base or not at then return there end
+else
+  redis.call('DEL', KEYS[1])
+end
+local last = at + #ARGV[4]
+redis.call('SETRANGE', KEYS[1], 0, string.format('%020d %020d\\n', position, last))
+redis.call('SETRANGE', KEYS[1], at, ARGV[4] .. ARGV[5])
+local size = last + #ARGV[5]
+local old = redis.call('STRLEN', KEYS[1]) - size
+if old > 0 then redis.call('SETRANGE', KEYS[1], size, string.rep(' ', old)) end
+redis.call('PEXPIRE', KEYS[1], ARGV[3])
 return -1
 """
 
 
-class ViewCache:
+class Entry(NamedTuple):
+    """An entry as it was read. `lines` have a line break each."""
+
+    position: int
+    lines: bytes
+    last: bytes
+
+
+class Ending(NamedTuple):
+    """The last line of an entry and as many of the lines before it as were read; all of them if `is_whole`."""
+
+    lines: list[bytes]
+    last: bytes
+    is_whole: bool
+
+
+class Cache:
     """Never raises for anything that Redis does: a read answers None, a write does nothing."""
 
-    def __init__(self, client: Redis | None, *, prefix: str, log_id: str, ttl_seconds: float) -> None:
+    def __init__(self, client: Redis | None, *, prefix: str, log_id: str, schema: int, ttl_seconds: float) -> None:
         self._client = client
         # The log's id keeps a Redis that two databases share, or that outlived one, from mixing them up.
-        self._prefix = f"{prefix}{log_id}:v{VIEW_SCHEMA}:"
+        self.prefix = f"{prefix}{log_id}:v{schema}:"
         self._ttl = max(1, round(ttl_seconds * 1000))
-        self._script = client.register_script(_SET_SCRIPT) if client else None
+        self._script = client.register_script(_WRITE) if client else None
         self._down_until: float | None = None
 
     @property
@@ -57,48 +81,43 @@ class ViewCache:
         """Whether the last thing that was tried failed."""
         return self._down_until is not None
 
-    def key(self, session_id: UUID) -> str:
-        """The key of the session's hash."""
-        return f"{self._prefix}{session_id}"
-
-    async def get(self, session_id: UUID) -> Projector | None:
-        """The projection that is cached, or None: nothing there, unreadable, or no Redis."""
-        key = self.key(session_id)
-        fields: dict[bytes, bytes] | None = await self._try(lambda client: client.hgetall(key), key)
-        if not fields:
+    async def get(self, key: str) -> Entry | None:
+        """The entry, or None: nothing there, unreadable, or no Redis."""
+        value: bytes | None = await self._try(lambda client: client.get(key), key)
+        if value is None:
             return None
         try:
-            return restore(fields[b"head"], [fields[b"%d" % i] for i in range(_pages(fields))], session_id)
-        except (ValueError, KeyError):
-            await self.drop(session_id)
+            position, last = int(value[:20]), int(value[21:41])
+        except ValueError:
+            position = last = 0
+        if position < 1 or not _HEADER <= last <= len(value):
+            await self.drop(key)
             return None
+        return Entry(position, value[_HEADER:last], value[last:])
 
-    async def get_head(self, session_id: UUID) -> bytes | None:
-        """The cached head alone."""
-        key = self.key(session_id)
-        head: bytes | None = await self._try(lambda client: client.hget(key, "head"), key)
-        return head
-
-    async def put(self, projector: Projector, base: int) -> None:
-        """Caches the projection. `base` is the position of the entry that was read before, 0 if there was none."""
-        there = await self._set(projector, base)
-        if there is not None and 0 <= there < projector.version:
-            await self._set(projector, 0)
-
-    async def _set(self, projector: Projector, base: int) -> int | None:
-        if self._script is None:
+    async def get_end(self, key: str, size: int) -> Ending | None:
+        """What the last `size` bytes of the entry hold, or None: nothing there, no Redis, or not even the last line."""
+        value: bytes | None = await self._try(lambda client: client.getrange(key, -size, -1), key)
+        if not value:
             return None
-        fields: list[Any] = []
-        for page in projector.pages(after=base):
-            fields += [str(page.index), page.to_json()]
-        args = [VIEW_SCHEMA, projector.version, base, self._ttl, projector.head().to_json(), *fields]
-        script, key = self._script, self.key(projector.session_id)
+        before, found, last = value.rpartition(b"\n")
+        if not found:
+            return None
+        # The first line that was read is the header, or was cut.
+        return Ending(before.split(b"\n")[1:], last, is_whole=len(value) < size)
+
+    async def put(self, key: str, position: int, base: int, lines: bytes, last: bytes) -> bool:
+        """Writes an entry: `lines` behind those of the entry at the position `base`, or all of them (0). False if an
+        older one is there that is not the one at `base`."""
+        script, args = self._script, (position, base, self._ttl, lines, last)
+        if script is None:
+            return True
         there: int | None = await self._try(lambda _: script(keys=[key], args=args), key)
-        return there
+        return there is None or there < 0 or there >= position
 
-    async def drop(self, session_id: UUID) -> None:
-        """Removes the session's entry."""
-        await self._try(lambda client: client.delete(self.key(session_id)))
+    async def drop(self, *keys: str) -> None:
+        """Removes entries."""
+        await self._try(lambda client: client.delete(*keys))
 
     async def ping(self) -> str | None:
         """The server's version, or None when it does not answer. Tries even while it is known to be down."""
@@ -132,26 +151,11 @@ class ViewCache:
 async def _but_for_wrong_types(
     client: Redis, call: Callable[[Redis], Any], key: str | None, response_error: type[Exception]
 ) -> Any:
-    """The answer; a key that holds no hash is dropped like any other corrupt entry."""
+    """The answer; a key that holds no string is dropped like any other corrupt entry."""
     try:
         return await call(client)
     except response_error as error:
-        if key is None or not str(error).startswith("WRONGTYPE"):
+        if key is None or "WRONGTYPE" not in str(error):
             raise
         await client.delete(key)
         return None
-
-
-def restore(head: bytes, pages: list[bytes], session_id: UUID) -> Projector:
-    """The projector of a kept head and its pages. Raises ValueError when they do not belong together."""
-    kept = SessionHead.from_json(head)
-    turns = [Turn.from_json(page) for page in pages]
-    if kept.session_id != session_id or kept.closed_turns != len(turns):
-        raise ValueError("a kept view is incomplete or another session's")
-    if any(turn.index != index or turn.position > kept.version for index, turn in enumerate(turns)):
-        raise ValueError("a kept page is out of place")
-    return Projector.resume(kept, turns)
-
-
-def _pages(fields: dict[bytes, bytes]) -> int:
-    return sum(1 for name in fields if name.isdigit())

@@ -7,7 +7,7 @@ import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from contextlib import suppress
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Generic, Literal, Self, TypeVar
 
@@ -20,9 +20,8 @@ from turnlog.domain.commands import (
     AppendToolCall,
     AppendWholeToolCall,
     BeginCompletion,
-    EndCompletion,
 )
-from turnlog.domain.errors import StepClosedError, TurnlogError
+from turnlog.domain.errors import StepClosedError, TurnInProgressError, TurnlogError
 from turnlog.domain.events import (
     CompletionFailed,
     CompletionFinished,
@@ -31,7 +30,10 @@ from turnlog.domain.events import (
     ToolCall,
 )
 from turnlog.domain.inputs import checked_optional_text, checked_range, checked_text
+from turnlog.domain.state import Active
 from turnlog.infrastructure.aggregate import Aggregate
+from turnlog.infrastructure.clock import Clock, now
+from turnlog.infrastructure.lease import WriterLease
 from turnlog.infrastructure.streams import ChunkReader, as_object
 
 if TYPE_CHECKING:
@@ -43,37 +45,49 @@ Chunk = TypeVar("Chunk")
 
 LEFT_EARLY = "closed early"
 CANCELLED = "cancelled"
-
-
-def now() -> datetime:
-    """The time of a command."""
-    return datetime.now(UTC)
+LOOK_AGAIN_SECONDS = 1.0
+"""So often a takeover looks whether the other writer is alive."""
 
 
 @dataclass(frozen=True, slots=True)
 class StepWriter:
-    """What writing a step needs. `live` are the steps that are written in this process."""
+    """What writing a step needs."""
 
     aggregate: Aggregate
     authorise: Callable[[], Awaitable[None]]
     spawn: Callable[[Coroutine[Any, Any, None]], None]
     writer: GroupWriter
-    live: set[str]
+    clock: Clock
+    lease: WriterLease
     max_bytes: int
     step_id: str
 
-    async def begin(self, model: str | None) -> None:
-        """Opens the step. Raises SessionNotFoundError, and TurnInProgressError while another one is open and alive."""
+    async def begin(self, model: str | None, takeover: bool) -> None:
+        """Opens the step. Raises SessionNotFoundError, and TurnInProgressError while another one is open and alive.
+
+        A step whose writer's lease has run out is closed as abandoned. With `takeover` it is waited for until the
+        lease runs out, or until its writer shows that it is alive by renewing it.
+        """
         await self.authorise()
-        begin = BeginCompletion(now(), self.step_id, model, frozenset(self.live))
+        rival = Rival(self.aggregate, self.lease, takeover)
+        while (refusal := await self._open(model, rival.gone)) is not None:
+            await rival.judge(refusal)
+
+    async def _open(self, model: str | None, gone: frozenset[str]) -> TurnInProgressError | None:
+        writer_id = await self.lease.hold()
+        begin = BeginCompletion(now(), self.step_id, model, self.lease.live, writer_id, self.lease.seconds, gone)
         # Alive from here on: another completion may begin before this one is stored.
-        self.live.add(self.step_id)
+        self.lease.began(self.step_id, self.aggregate)
         try:
             await self.aggregate.execute(begin)
+        except TurnInProgressError as refusal:
+            self.lease.left(self.step_id)
+            return refusal
         except BaseException as error:
             # It may be stored all the same: a caller that was cancelled here will not come to end the step.
             self.end(end_for(self.step_id, error))
             raise
+        return None
 
     async def append(self, *commands: AnyStepAppend) -> None:
         """Appends to the step; returns when that is stored."""
@@ -85,11 +99,37 @@ class StepWriter:
 
     def end(self, end: StepEnd) -> asyncio.Future[int]:
         """Closes the step, at once; the future is done when that is stored."""
-        self.live.discard(self.step_id)
-        ended = self.aggregate.submit(EndCompletion(end))
-        # Nobody may be there to look: a loop that closes, a caller that was cancelled.
-        ended.add_done_callback(lambda done: done.cancelled() or done.exception())
-        return ended
+        return self.lease.end(self.aggregate, end)
+
+
+class Rival:
+    """Judges whether the step in the way of a new one is alive. `gone` are the writers that were found not to be."""
+
+    def __init__(self, aggregate: Aggregate, lease: WriterLease, takeover: bool) -> None:
+        self._aggregate = aggregate
+        self._lease = lease
+        self._takeover = takeover
+        self._waited_for: dict[str, datetime] = {}
+        self.gone: frozenset[str] = frozenset()
+
+    async def judge(self, refusal: TurnInProgressError) -> None:
+        """Returns when it is worth another try. Else raises the refusal, with all that is known of the writer."""
+        if refusal.step_id in self._lease.live:
+            raise TurnInProgressError(refusal.step_id, refusal.since, refusal.writer, self._lease.host, self._lease.pid)
+        writers = self._writers() | {refusal.writer}
+        alive = await self._lease.others(writers)
+        self.gone |= writers - set(alive)
+        if (rival := alive.get(refusal.writer)) is not None:
+            until = self._waited_for.setdefault(rival.writer_id, rival.expires_at)
+            if not self._takeover or rival.expires_at > until:
+                raise TurnInProgressError(
+                    refusal.step_id, refusal.since, rival.writer_id, rival.host, rival.pid, rival.expires_at
+                )
+            await asyncio.sleep(min(rival.seconds_left, LOOK_AGAIN_SECONDS))
+
+    def _writers(self) -> set[str]:
+        state = self._aggregate.state
+        return {step.writer for step in state.open_steps.values()} if isinstance(state, Active) else set()
 
 
 class Completion:
@@ -104,9 +144,10 @@ class Completion:
     StepClosedError.
     """
 
-    def __init__(self, step: StepWriter, model: str | None) -> None:
+    def __init__(self, step: StepWriter, model: str | None, takeover: bool = False) -> None:
         self._step = step
         self._model = checked_optional_text(model, "model")
+        self._takeover = takeover
         self._begun = self._ended = False
 
     @property
@@ -118,13 +159,13 @@ class Completion:
         if self._begun:
             raise StepClosedError(self.step_id)
         self._begun = True
-        await self._step.begin(self._model)
+        await self._step.begin(self._model, self._takeover)
         return self
 
     async def text(self, text: str) -> None:
         """Appends text to the answer."""
         step = self._step
-        command = AppendText(datetime.now(UTC), step.step_id, checked_text(text, "text", step.max_bytes))
+        command = AppendText(step.clock.now(), step.step_id, checked_text(text, "text", step.max_bytes))
         if step.writer.is_full:
             await step.writer.room()
         await step.aggregate.submit(command)
@@ -221,12 +262,15 @@ class Recording(Generic[Chunk]):
     chunk is recorded before the consumer asks for it. (What the provider sends meanwhile waits in the socket.)
     """
 
-    def __init__(self, step: StepWriter, stream: AsyncIterator[Chunk], model: str | None) -> None:
+    def __init__(
+        self, step: StepWriter, stream: AsyncIterator[Chunk], model: str | None, takeover: bool = False
+    ) -> None:
         self._step = step
         self._model = checked_optional_text(model, "model")
+        self._takeover = takeover
         self._stream = stream
         self._chunks = aiter(stream)
-        self._reader = ChunkReader(step.step_id, now)
+        self._reader = ChunkReader(step.step_id, step.clock.now)
         self._situation: Literal["new", "open", "ended"] = "new"
 
     @property
@@ -242,7 +286,7 @@ class Recording(Generic[Chunk]):
             raise StopAsyncIteration
         try:
             if self._situation == "new":
-                await self._step.begin(self._model)
+                await self._step.begin(self._model, self._takeover)
                 self._situation = "open"
             chunk = await anext(self._chunks)
             await self._step.append(*self._reader.read(chunk))

@@ -35,17 +35,19 @@ from turnlog.domain.recorded import RecordedEvent
 from turnlog.domain.state import Active
 from turnlog.infrastructure.aggregate import Aggregate
 from turnlog.infrastructure.background import Background
-from turnlog.infrastructure.cache import ViewCache
-from turnlog.infrastructure.completion import now
+from turnlog.infrastructure.cache import Cache
+from turnlog.infrastructure.clock import now
+from turnlog.infrastructure.lease import WriterLease
 from turnlog.infrastructure.principal import SYSTEM, Principal, checked_principal
+from turnlog.infrastructure.reaper import Reaper
 from turnlog.infrastructure.session import Context, Session
 from turnlog.infrastructure.settings import Settings
 from turnlog.infrastructure.views import Views
 from turnlog.projections.messages import as_recorded
-from turnlog.projections.projector import Projector
+from turnlog.projections.projector import VIEW_SCHEMA, Projector
 from turnlog.projections.prompt import chat_prompt
 from turnlog.projections.repair import corrections_of
-from turnlog.projections.report import RepairReport, prompt_diff
+from turnlog.projections.report import ReapedStep, RepairReport, prompt_diff
 from turnlog.projections.view import SessionPage, SessionView
 
 if TYPE_CHECKING:
@@ -65,11 +67,12 @@ class SessionLog:
         session = await log.start_session(user_id="u1")
     """
 
-    def __init__(self, context: Context, cache: ViewCache) -> None:
+    def __init__(self, context: Context, cache: Cache) -> None:
         self._context = context
         self._cache = cache
         self._aggregates: WeakValueDictionary[UUID, Aggregate] = WeakValueDictionary()
         context.aggregate = self._aggregate
+        self._reaper = Reaper(context.store.leases, self._aggregate)
 
     @classmethod
     @asynccontextmanager
@@ -92,15 +95,17 @@ class SessionLog:
             )
             stack.push_async_callback(store.close)
             await store.prepare()
-            cache = ViewCache(
+            cache = Cache(
                 _redis(settings),
                 prefix=settings.cache_prefix,
                 log_id=store.log_id,
+                schema=VIEW_SCHEMA,
                 ttl_seconds=settings.cache_ttl_seconds,
             )
             stack.push_async_callback(cache.close)
             writer = GroupWriter(
                 store.recorder,
+                store.wire(),
                 max_queued_events=settings.max_queued_events,
                 max_queued_bytes=settings.max_queued_bytes,
                 retry_seconds=settings.store_timeout_seconds,
@@ -108,7 +113,11 @@ class SessionLog:
             stack.push_async_callback(writer.close)
             background = Background()
             stack.push_async_callback(background.close)
-            log = cls(Context(store, writer, Views(store, cache, background), background, settings), cache)
+            lease = WriterLease(store.leases, settings.lease_seconds)
+            stack.push_async_callback(lease.close)
+            log = cls(Context(store, writer, Views(store, cache, background), background, lease, settings), cache)
+            reaping = asyncio.create_task(log._reaper.keep_reaping(settings.lease_seconds))
+            stack.push_async_callback(_ended, reaping)
             stack.callback(log._close)
             yield log
 
@@ -258,6 +267,14 @@ class SessionLog:
             repair_id = state.repairs[-1] if isinstance(state, Active) and state.repairs else "none"
         return await self._aggregate(session.id).execute(WithdrawRepair(now(), checked_id(repair_id, "repair_id"))) > 0
 
+    async def reap(self, dry_run: bool = False) -> tuple[ReapedStep, ...]:
+        """Ends the steps whose writers' leases have run out, as abandoned, in all sessions; returns them.
+
+        An open log does so by itself, now and then. Nothing is ended on a dry run. Raises StoreError.
+        """
+        self._context.check_open()
+        return await self._reaper.reap(dry_run)
+
     async def inspect(self) -> dict[str, Any]:
         """Versions, counts and settings of the servers, for `turnlog doctor`."""
         store = await self._context.store.statistics()
@@ -309,6 +326,11 @@ async def _with_servers(settings: Settings, stack: AsyncExitStack) -> Settings:
             "data_dir": data_dir,
         }
     )
+
+
+async def _ended(task: asyncio.Task[None]) -> None:
+    task.cancel()
+    await asyncio.wait([task])
 
 
 def _redis(settings: Settings) -> Redis | None:

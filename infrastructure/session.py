@@ -40,8 +40,10 @@ from turnlog.domain.recorded import RecordedEvent
 from turnlog.domain.state import Active, SessionState
 from turnlog.infrastructure.aggregate import Aggregate
 from turnlog.infrastructure.background import Background
-from turnlog.infrastructure.completion import Completion, Recording, StepWriter, now
+from turnlog.infrastructure.clock import Clock, now
+from turnlog.infrastructure.completion import Completion, Recording, StepWriter
 from turnlog.infrastructure.ids import new_id
+from turnlog.infrastructure.lease import WriterLease
 from turnlog.infrastructure.principal import SYSTEM, Principal
 from turnlog.infrastructure.settings import Settings
 from turnlog.infrastructure.streams import as_object
@@ -65,14 +67,21 @@ class Context:
     """What all sessions of a log share."""
 
     def __init__(
-        self, store: EventStore, writer: GroupWriter, views: Views, background: Background, settings: Settings
+        self,
+        store: EventStore,
+        writer: GroupWriter,
+        views: Views,
+        background: Background,
+        lease: WriterLease,
+        settings: Settings,
     ) -> None:
         self.store = store
         self.writer = writer
         self.views = views
         self.background = background
         self.settings = settings
-        self.live: set[str] = set()
+        self.clock = Clock()
+        self.lease = lease
         self.aggregate: Callable[[UUID], Aggregate]
         self.closed = False
 
@@ -151,26 +160,35 @@ class Session:
         """Adds a message of the user: `add_message("user", ...)`."""
         return await self.add_message("user", content, message_id=message_id)
 
-    def record(self, stream: AsyncIterator[Chunk], model: str | None = None) -> Recording[Chunk]:
+    def record(
+        self, stream: AsyncIterator[Chunk], model: str | None = None, *, takeover: bool = False
+    ) -> Recording[Chunk]:
         """Records a provider's Chat Completions stream as one step.
 
         `stream` is an openai AsyncStream, or any async iterator of such chunks or dicts. Yields each chunk unchanged
         once its events are durable. Raises TurnInProgressError at the first chunk while another step is written,
         StepClosedError when somebody else ended the step, and whatever the stream raises.
-        """
-        return Recording(self._step(), stream, model)
 
-    def completion(self, model: str | None = None) -> Completion:
-        """One step for handlers that do not hold an OpenAI stream; see Completion."""
-        return Completion(self._step(), model)
+        A step that a dead process left open is closed as abandoned once its writer's lease has run out. With
+        `takeover` the first chunk waits for that, at most for the rest of the lease, instead of being refused; while
+        the other writer is alive it is refused all the same, once that has renewed its lease.
+        """
+        return Recording(self._step(), stream, model, takeover)
+
+    def completion(self, model: str | None = None, *, takeover: bool = False) -> Completion:
+        """One step for handlers that do not hold an OpenAI stream; see Completion. `takeover` as in `record`."""
+        return Completion(self._step(), model, takeover)
 
     async def add_tool_result(
         self,
         call_id: str,
         content: str | Sequence[Mapping[str, Any]],
         status: Literal["pending", "final", "error"] = "final",
+        *,
+        step_id: str | None = None,
     ) -> None:
-        """Answers the call of this id in the latest step that has an unanswered or pending one.
+        """Answers the call of this id in the latest step that has an unanswered or pending one, or in the step
+        `step_id`: where ids come back in later steps, a late result must say which call it answers.
 
         A pending result is replaced by the next one; a final or error result stands. The same result again changes
         nothing. Raises UnknownToolCallError, ToolResultConflictError for a second, different final result, and
@@ -181,6 +199,7 @@ class Session:
             call_id=checked_text(call_id, "call_id"),
             status=checked_status(status),
             content=checked_content(content, self._context.settings.max_message_bytes),
+            step_id=None if step_id is None else checked_id(step_id, "step_id"),
         )
         await self._execute(command)
 
@@ -192,23 +211,37 @@ class Session:
         """Merges a JSON Merge Patch (RFC 7386) into the metadata: None removes a key. Raises InvalidInputError."""
         await self._execute(SetMetadata(now(), checked_object(patch, "patch")))
 
-    async def increment(self, counter: str, key: str, by: int = 1) -> None:
-        """Adds `by` to `counters[counter][key]`. Raises InvalidInputError."""
+    async def increment(
+        self,
+        counter: str,
+        key: str,
+        by: int = 1,
+        *,
+        id: str | None = None,  # noqa: A002 the field's name
+    ) -> None:
+        """Adds `by` to `counters[counter][key]`. The same `id` again changes nothing. Raises InvalidInputError."""
         command = IncrementCounter(
-            now(), new_id(), checked_id(counter, "counter"), checked_id(key, "key"), checked_count(by, "by")
+            now(), _id_or_new(id), checked_id(counter, "counter"), checked_id(key, "key"), checked_count(by, "by")
         )
         await self._execute(command)
 
-    async def add_usage(self, usage: Any = None, *, model: str | None = None, **tokens: int) -> None:
+    async def add_usage(
+        self,
+        usage: Any = None,
+        *,
+        model: str | None = None,
+        id: str | None = None,  # noqa: A002 the field's name
+        **tokens: int,
+    ) -> None:
         """Reports usage outside a recorded step: a provider's usage object, or token counts by name
-        (`prompt_tokens=...`). Kept verbatim. Raises InvalidInputError."""
+        (`prompt_tokens=...`). Kept verbatim. The same `id` again changes nothing. Raises InvalidInputError."""
         reported = as_object(usage) if usage is not None else {}
         if reported is None:
             raise InvalidInputError("usage", "must be a JSON object")
         reported |= {name: checked_count(count, name) for name, count in tokens.items()}
         if not reported:
             raise InvalidInputError("usage", "must not be empty")
-        await self._execute(ReportUsage(now(), new_id(), reported, checked_optional_text(model, "model")))
+        await self._execute(ReportUsage(now(), _id_or_new(id), reported, checked_optional_text(model, "model")))
 
     async def compact(self, summary: str, upto: int) -> None:
         """From here on prompts have `summary`, as a user's message, in place of what began at or before the position
@@ -275,7 +308,7 @@ class Session:
     async def fork(self, version: int | None = None) -> Session:
         """A new session with copies of the events up to this position (None: all), owned by who owns this one.
 
-        A step that was open there is open in the fork, and is sent as far as it got once something follows it.
+        A step that was open there is abandoned in the fork, for nobody writes it there.
         Raises InvalidInputError for a position that is not there.
         """
         await self._aggregate.flush()
@@ -322,7 +355,8 @@ class Session:
             self._authorise,
             context.background.spawn,
             context.writer,
-            context.live,
+            context.clock,
+            context.lease,
             context.settings.max_message_bytes,
             new_id(),
         )
@@ -345,6 +379,10 @@ class Session:
 
     def _is_allowed(self, state: SessionState) -> bool:
         return isinstance(state, Active) and (self._principal is SYSTEM or state.user_id == self._principal)
+
+
+def _id_or_new(given: str | None) -> str:
+    return new_id() if given is None else checked_id(given, "id")
 
 
 def _is_owned(events: Sequence[SessionEvent]) -> bool:

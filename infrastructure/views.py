@@ -1,17 +1,25 @@
-"""Reading: what is cached or kept, and the tail of the log after it. Right whether or not a cache is there."""
+"""Reading: what is cached or kept, and the tail of the log after it. Right whether or not a cache is there.
+
+A view is kept twice: in Redis and, since that may be empty, in Postgres. Both hold a line or row a closed turn, and a
+head with all the rest.
+"""
 
 from __future__ import annotations
 
 import logging
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, NamedTuple
 from uuid import UUID
+
+from pydantic import TypeAdapter
 
 from turnlog.domain.evolve import evolve
 from turnlog.domain.recorded import RecordedEvent
 from turnlog.domain.state import SessionState, initial_state
 from turnlog.infrastructure.background import Background
-from turnlog.infrastructure.cache import ViewCache, restore
-from turnlog.projections.projector import Projector, SessionHead
+from turnlog.infrastructure.cache import Cache
+from turnlog.projections.projector import PagesNeeded, Projector, SessionHead
+from turnlog.projections.view import Turn
 
 if TYPE_CHECKING:
     from turnlog.infrastructure.store.store import EventStore
@@ -20,28 +28,58 @@ logger = logging.getLogger("turnlog")
 
 TAIL_TO_KEEP = 256
 """So many events after what is kept make it worth keeping again, even in the middle of a step."""
+END_BYTES = 16 * 1024
+"""Of a cached view so much is read for its head, and so much more for each turn that is wanted, at first."""
+
+_TURNS = TypeAdapter(list[Turn])
+
+
+class Origin(NamedTuple):
+    """What a projection was resumed from: the position and the closed turns of the kept head; `cached` if in Redis."""
+
+    position: int = 0
+    closed: int = 0
+    cached: bool = False
 
 
 class Views:
     """Loads projections, and keeps them where the next reader finds them."""
 
-    def __init__(self, store: EventStore, cache: ViewCache, background: Background) -> None:
+    def __init__(self, store: EventStore, cache: Cache, background: Background) -> None:
         self._store = store
         self._cache = cache
         self._background = background
 
+    def key(self, session_id: UUID) -> str:
+        """The key of the session's view in Redis."""
+        return f"{self._cache.prefix}{session_id}"
+
     async def load(self, session_id: UUID) -> Projector:
-        """The projection as of now. For an unknown session it has version 0."""
-        cached = await self._cache.get(session_id)
+        """The projection as of now, with all its turns. For an unknown session it has version 0."""
+        cached = await self._cached(session_id)
         projector = cached or await self._kept(session_id) or Projector(session_id)
-        base, closed = projector.version, projector.closed_turns
-        tail = await self._tail(session_id, base)
+        return await self._brought_up(projector, cached is not None)
+
+    async def load_end(self, session_id: UUID, turns: int) -> Projector:
+        """The projection as of now, with at least the last `turns` turns, if there are so many."""
+        cached = await self._cached_end(session_id, turns)
+        projector = cached or await self._kept(session_id, turns) or Projector(session_id)
+        try:
+            return await self._brought_up(projector, cached is not None)
+        except PagesNeeded:
+            return await self.load(session_id)
+
+    async def _brought_up(self, projector: Projector, cached: bool) -> Projector:
+        """The projector with the tail folded in, and kept if that is worth it. Raises PagesNeeded."""
+        session_id = projector.session_id
+        origin = Origin(projector.version, projector.closed_turns, cached)
+        tail = await self._tail(session_id, origin.position)
         if tail is None:
             await self.forget(session_id)
             return Projector(session_id).apply_all(await self._store.read(session_id))
         projector.apply_all(tail)
         if projector.exists:
-            self._keep(projector, base, cached_at=base if cached else 0, closed=closed)
+            self._keep(projector, origin)
         return projector
 
     async def load_state(self, session_id: UUID) -> tuple[SessionState, int]:
@@ -58,10 +96,6 @@ class Views:
         """The state and position after what others have appended since `version`."""
         return self._evolved(state, version, await self._store.read(state.session_id, after=version))
 
-    async def _head(self, session_id: UUID) -> SessionHead | None:
-        cached = _parsed_head(await self._cache.get_head(session_id), session_id)
-        return cached or _parsed_head(await self._store.load_head(session_id), session_id)
-
     @staticmethod
     def _evolved(state: SessionState, version: int, tail: list[RecordedEvent]) -> tuple[SessionState, int]:
         for recorded in tail:
@@ -70,15 +104,45 @@ class Views:
 
     async def forget(self, session_id: UUID) -> None:
         """Drops what is cached and kept of the session."""
-        await self._cache.drop(session_id)
+        await self._cache.drop(self.key(session_id))
         await self._store.forget_kept(session_id)
 
-    async def _kept(self, session_id: UUID) -> Projector | None:
-        kept = await self._store.load_kept(session_id)
+    # What is cached, and what is kept
+
+    async def _cached(self, session_id: UUID) -> Projector | None:
+        entry = await self._cache.get(self.key(session_id))
+        if entry is None:
+            return None
+        try:
+            return _resumed(_parsed_head(entry.last, session_id), entry.lines.split(b"\n")[:-1], None)
+        except ValueError:
+            await self._cache.drop(self.key(session_id))
+            return None
+
+    async def _cached_end(self, session_id: UUID, turns: int) -> Projector | None:
+        size = END_BYTES * (1 + turns)
+        while (end := await self._cache.get_end(self.key(session_id), size)) is not None:
+            head = _parsed_head(end.last, session_id)
+            wanted = min(turns, head.closed_turns) if head else 0
+            if len(end.lines) >= wanted or end.is_whole:
+                try:
+                    return _resumed(head, end.lines[len(end.lines) - wanted :], turns)
+                except ValueError:
+                    return None
+            size *= 4
+        return None
+
+    async def _head(self, session_id: UUID) -> SessionHead | None:
+        end = await self._cache.get_end(self.key(session_id), END_BYTES)
+        cached = _parsed_head(end.last, session_id) if end else None
+        return cached or _parsed_head(await self._store.load_head(session_id), session_id)
+
+    async def _kept(self, session_id: UUID, turns: int | None = None) -> Projector | None:
+        kept = await self._store.load_kept(session_id, turns)
         if kept is None:
             return None
         try:
-            return restore(*kept, session_id)
+            return _resumed(_parsed_head(kept[0], session_id), kept[1], turns)
         except ValueError:
             logger.warning("the kept view of session %s does not parse and is folded anew", session_id)
             await self._store.forget_kept(session_id)
@@ -91,13 +155,55 @@ class Views:
         events = await self._store.read(session_id, after=after - 1)
         return events[1:] if events and events[0].position == after else None
 
-    def _keep(self, projector: Projector, base: int, cached_at: int, closed: int) -> None:
-        fresh = projector.version - base
-        worth = fresh >= TAIL_TO_KEEP or (not projector.is_streaming and (fresh or not cached_at))
-        if worth and (not self._cache.is_down):
-            self._background.spawn(self._cache.put(projector, cached_at))
-        if fresh >= TAIL_TO_KEEP or projector.closed_turns > closed:
-            self._background.spawn(self._store.keep(projector))
+    def _keep(self, projector: Projector, origin: Origin) -> None:
+        fresh = projector.version - origin.position
+        whole = projector.first_turn == 0
+        missing = whole and not origin.cached
+        worth = fresh >= TAIL_TO_KEEP or (not projector.is_streaming and (fresh or missing))
+        if worth and not self._cache.is_down:
+            self._background.spawn(self._cache_view(projector, origin))
+        if fresh >= TAIL_TO_KEEP or projector.closed_turns > origin.closed:
+            self._background.spawn(self._store_view(projector))
+
+    async def _store_view(self, projector: Projector) -> None:
+        if not await self._store.keep(projector):
+            await self._store.keep(await self.load(projector.session_id))
+
+    async def _cache_view(self, projector: Projector, origin: Origin) -> None:
+        key, version, head = self.key(projector.session_id), projector.version, projector.head().to_json()
+        old = any(page.index < origin.closed for page in projector.pages(after=origin.position))
+        if origin.cached and not old:
+            added = _lines(projector.pages_from(origin.closed))
+            if await self._cache.put(key, version, origin.position, added, head):
+                return
+        if projector.first_turn == 0:
+            await self._cache.put(key, version, 0, _lines(projector.pages_from(0)), head)
+
+
+def _lines(pages: Sequence[Turn]) -> bytes:
+    return b"".join(page.to_json() + b"\n" for page in pages)
+
+
+def _turns(lines: Sequence[bytes]) -> list[Turn]:
+    """The turns of these lines. Raises ValueError."""
+    try:
+        return _TURNS.validate_json(b"[" + b",".join(lines) + b"]")
+    except ValueError:
+        return [Turn.from_json(line) for line in lines]  # they may hold lone surrogates
+
+
+def _resumed(head: SessionHead | None, lines: Sequence[bytes], turns: int | None) -> Projector:
+    """The projection of a kept head and its last turns, as many as are wanted (None: all). Raises ValueError when they
+    do not belong together."""
+    if head is None:
+        raise ValueError("a kept head does not parse or is another session's")
+    pages = _turns(lines)
+    first = 0 if turns is None else max(0, head.closed_turns - turns)
+    if [page.index for page in pages] != list(range(first, head.closed_turns)):
+        raise ValueError("a kept page is missing or out of place")
+    if any(page.position > head.version for page in pages):
+        raise ValueError("a kept page is ahead of its head")
+    return Projector.resume(head, pages)
 
 
 def _parsed_head(head: bytes | None, session_id: UUID) -> SessionHead | None:

@@ -88,7 +88,7 @@ def _faulty_call(step: Step, call: StepToolCall) -> Iterator[Fault]:
     if not call.name:
         yield _of_call("call_without_name", step, call, "a tool call has no name and cannot be sent")
     elif not call.id:
-        yield _of_call("call_without_id", step, call, f"the call of {call.name} has no id")
+        yield _of_call("call_without_id", step, call, f"the call of {call.name!r} has no id")
     if call.arguments and not is_object(call.arguments):
         yield _of_call("invalid_arguments", step, call, f"the arguments of {call.name!r} are not a JSON object")
     elif not call.arguments:
@@ -108,7 +108,7 @@ def _imported(turn: Turn) -> Iterator[Fault]:
     steps = [step for step in turn.steps if step.origin and step.step_id not in attempts]
     yield from _neighbours(turn, steps)
     yield from _leading(turn)
-    joined = {fault.position for fault in _neighbours(turn, steps)}
+    joined = {second.position for _, second in neighbours(turn, steps)}
     for step in steps:
         yield from _unanswered(step)
         yield from _twins(step)
@@ -124,7 +124,7 @@ def _empty(turn: Turn) -> Iterator[Fault]:
         if step.origin not in (None, "responses") and not says_something(step):
             yield Fault(kind="empty_message", position=step.position, message="an assistant message says nothing")
     for message in turn.messages:
-        if message.origin and not message.content:
+        if message.origin and not message.content and message.role != "function":
             text = f"a {message.role} message is empty"
             yield Fault(kind="empty_message", position=message.position, message=text)
 
@@ -139,18 +139,22 @@ def _leading(turn: Turn) -> Iterator[Fault]:
 
 def neighbours(turn: Turn, steps: list[Step]) -> Iterator[tuple[Step, Step]]:
     """The pairs of these steps with nothing between them that a prompt could hold."""
-    between = sorted(
-        [m.position for m in turn.messages]
-        + [r.position for step in turn.steps for r in step.tool_results if r.status != "synthetic"]
-        + [orphan.position for orphan in turn.orphans]
-    )
+    places = between(turn)
     spoken = [step for step in steps if says_something(step)]
     for first, second in pairwise(spoken):
         if any(result.position < first.position for result in first.tool_results):
             continue  # its result was stored before it
-        place = bisect_right(between, first.position)
-        if place == len(between) or between[place] > second.position:
+        if bisect_right(places, first.position) == bisect_right(places, second.position):
             yield first, second
+
+
+def between(turn: Turn) -> list[int]:
+    """The positions of all that can stand between two steps."""
+    return sorted(
+        [m.position for m in turn.messages]
+        + [r.position for step in turn.steps for r in step.tool_results if r.status != "synthetic"]
+        + [orphan.position for orphan in turn.orphans]
+    )
 
 
 def _neighbours(turn: Turn, steps: list[Step]) -> Iterator[Fault]:
@@ -181,7 +185,7 @@ def repeated_attempts(turn: Turn) -> Iterator[Step]:
 def _unanswered(step: Step) -> Iterator[Fault]:
     for call in step.unanswered_calls():
         if call.name:
-            yield _of_call("unanswered_call", step, call, f"the call {call.id!r} of {call.name} has no result")
+            yield _of_call("unanswered_call", step, call, f"the call {call.id!r} of {call.name!r} has no result")
 
 
 def _twins(step: Step) -> Iterator[Fault]:

@@ -2,6 +2,9 @@
 
 It can stop after any event, be kept as a head and pages, and go on from there with the same outcome. The
 pages are the closed turns, which change no more but for a late tool result; the head is all the rest.
+
+It can go on from the head and the last few pages too, so that what comes at the end of a long session costs the same as
+at its beginning. An event that reaches back further raises PagesNeeded: then all pages have to be there.
 """
 
 from __future__ import annotations
@@ -18,6 +21,7 @@ from turnlog.domain.recorded import RecordedEvent
 from turnlog.domain.state import Active, AnyState, SessionState, initial_state
 from turnlog.domain.values import Frozen, JsonObject, Text, merge_patch
 from turnlog.projections.fold import StepFold, TurnFold, new_step, with_result
+from turnlog.projections.imported import calls_meant, foreign_step, is_attempt_again, whole_step
 from turnlog.projections.placeholders import is_placeholder
 from turnlog.projections.repair import corrected
 from turnlog.projections.usage import total_usage
@@ -28,14 +32,13 @@ from turnlog.projections.view import (
     Repair,
     SessionView,
     Step,
-    StepMessage,
     StepToolCall,
     ToolResult,
     Turn,
     UsageEntry,
 )
 
-VIEW_SCHEMA = 2
+VIEW_SCHEMA = 4
 """The version of the kept shapes. A head or page of another version is not read but folded anew."""
 
 
@@ -52,12 +55,26 @@ class SessionHead(Frozen):
     updated_at: datetime
     closed_turns: int
     turns: tuple[Turn, ...]
+    pinned: tuple[Message, ...] = ()
+    reached_back: int = 0
     compaction: Compaction | None = None
     state: AnyState
 
 
+class PagesNeeded(Exception):  # noqa: N818 nobody's error: it says what to read
+    """An event changes, or may change, a turn that was not read. The projector must not be used any more."""
+
+
+def _frozen(turn: Turn | TurnFold) -> Turn:
+    return turn.freeze() if isinstance(turn, TurnFold) else turn
+
+
 class Projector:
-    """A fold in progress. `version` is the position of the last event that it has seen (0: none)."""
+    """A fold in progress. `version` is the position of the last event that it has seen (0: none).
+
+    `first_turn` is the index of the first turn that it holds: not 0 where it was resumed without all pages.
+    `reached_back` is the position of the last event that changed a turn which had ended, with another one behind it.
+    """
 
     def __init__(self, session_id: UUID) -> None:
         self.session_id = session_id
@@ -69,15 +86,19 @@ class Projector:
         self._counters: dict[str, dict[str, int]] = {}
         self._started_at: datetime | None = None
         self._updated_at: datetime | None = None
+        self.first_turn = 0
+        self.reached_back = 0
         self._turns: list[Turn | TurnFold] = []
         self._turn_of: dict[str, int] = {}
         self._open: dict[str, tuple[StepFold, TurnFold]] = {}
         self._compaction: Compaction | None = None
         self._imported_ids: set[str] = set()
+        self._pinned: tuple[Message, ...] = ()
 
     @classmethod
     def resume(cls, head: SessionHead, pages: Iterable[Turn]) -> Projector:
-        """The projector that `head` and `pages` (all closed turns, in order) were taken from."""
+        """The projector that `head` was taken from. `pages` are the last closed turns, in order: all of them, or as
+        many as are wanted."""
         self = cls(head.session_id)
         self.version, self.state = head.version, head.state
         self._user_id, self._title = head.user_id, head.title
@@ -85,7 +106,9 @@ class Projector:
         self._counters = {name: dict(keys) for name, keys in head.counters.items()}
         self._started_at, self._updated_at = head.started_at, head.updated_at
         self._compaction = head.compaction
+        self._pinned, self.reached_back = head.pinned, head.reached_back
         self._turns = list[Turn | TurnFold](pages)
+        self.first_turn = head.closed_turns - len(self._turns)
         self._turns += [TurnFold(turn) for turn in head.turns]
         for turn in self._turns:
             self._index(turn)
@@ -104,30 +127,45 @@ class Projector:
     @property
     def closed_turns(self) -> int:
         """How many turns, from the first on, change no more but for a late tool result."""
-        for index, turn in enumerate(self._turns):
-            if index == len(self._turns) - 1 or (isinstance(turn, TurnFold) and turn.is_open()):
-                return index
+        return self.first_turn + self._closed
+
+    @property
+    def _closed(self) -> int:
+        for place, turn in enumerate(self._turns):
+            if place == len(self._turns) - 1 or (isinstance(turn, TurnFold) and turn.is_open()):
+                return place
         return 0
 
     def apply(self, recorded: RecordedEvent) -> None:
-        """Folds one event in. An event that was seen already changes nothing."""
+        """Folds one event in. An event that was seen already changes nothing. Raises PagesNeeded."""
         if recorded.position <= self.version:
             return
         event = recorded.event
+        if self.first_turn and self._reaches_back(event):
+            raise PagesNeeded
         self.version = recorded.position
         self.state = evolve(self.state, event)
         self._updated_at = event.at
         self._FOLDS[type(event)](self, event, recorded.position)
 
+    def _reaches_back(self, event: e.SessionEvent) -> bool:
+        """Whether the event may change, or depend on, a turn before the first one that is here."""
+        if isinstance(event, e.MessageImported | e.SessionRepaired | e.RepairWithdrawn):
+            return True
+        if isinstance(event, e.CompletionStarted):
+            return False  # decide opens a step under an id of its own
+        step_id = getattr(event, "step_id", None)
+        return step_id is not None and step_id not in self._turn_of
+
     def apply_all(self, events: Iterable[RecordedEvent]) -> Projector:
-        """Folds the events in, in order."""
+        """Folds the events in, in order. Raises PagesNeeded."""
         for event in events:
             self.apply(event)
         return self
 
     def view(self) -> SessionView:
-        """The session as it is now. The session must have been started."""
-        turns = tuple(corrected(self._frozen(index)) for index in range(len(self._turns)))
+        """The session as it is now. The session must have been started, and all its turns be there."""
+        turns = self.turns()
         return SessionView(
             session_id=self.session_id,
             user_id=self._user_id,
@@ -144,7 +182,7 @@ class Projector:
 
     def head(self) -> SessionHead:
         """All but the closed turns, for keeping."""
-        closed = self.closed_turns
+        closed = self._closed
         return SessionHead(
             session_id=self.session_id,
             user_id=self._user_id,
@@ -154,26 +192,52 @@ class Projector:
             version=self.version,
             started_at=self._time(self._started_at),
             updated_at=self._time(self._updated_at),
-            closed_turns=closed,
-            turns=tuple(self._frozen(index) for index in range(closed, len(self._turns))),
+            closed_turns=self.first_turn + closed,
+            turns=tuple(map(_frozen, self._turns[closed:])),
+            pinned=self._pinned_upto(closed),
+            reached_back=self.reached_back,
             compaction=self._compaction,
             state=self.state,
         )
 
     def pages(self, after: int = 0) -> tuple[Turn, ...]:
         """The closed turns that an event after the position `after` has changed, for keeping."""
-        closed = range(self.closed_turns)
-        return tuple(self._frozen(index) for index in closed if self._turns[index].position > after)
+        return tuple(_frozen(turn) for turn in self._turns[: self._closed] if turn.position > after)
+
+    def pages_from(self, index: int) -> tuple[Turn, ...]:
+        """The closed turns from this one on, for keeping. They must be there."""
+        return tuple(_frozen(turn) for turn in self._turns[index - self.first_turn : self._closed])
 
     def raw_turns(self) -> tuple[Turn, ...]:
         """The turns as they were recorded: no repair is applied, and `faults` is empty."""
-        return tuple(self._frozen(index) for index in range(len(self._turns)))
+        return tuple(map(_frozen, self._turns))
+
+    def turns(self) -> tuple[Turn, ...]:
+        """The turns that are there, repairs applied."""
+        return tuple(corrected(_frozen(turn)) for turn in self._turns)
+
+    @property
+    def pinned(self) -> tuple[Message, ...]:
+        """The system and developer messages of the turns before the first that is there."""
+        loaded = {message.position for turn in self._turns for message in turn.messages}
+        return tuple(message for message in self._pinned if message.position not in loaded)
+
+    @property
+    def compaction(self) -> Compaction | None:
+        """The latest compaction."""
+        return self._compaction
+
+    @property
+    def user_id(self) -> str | None:
+        """Who owns the session."""
+        return self._user_id
 
     # The turns
 
-    def _frozen(self, index: int) -> Turn:
-        turn = self._turns[index]
-        return turn.freeze() if isinstance(turn, TurnFold) else turn
+    def _pinned_upto(self, closed: int) -> tuple[Message, ...]:
+        known = {message.position for message in self._pinned}
+        fresh = (m for turn in self._turns[:closed] for m in turn.messages if m.is_pinned and m.position not in known)
+        return (*self._pinned, *fresh)
 
     def _index(self, turn: Turn | TurnFold) -> None:
         if isinstance(turn, Turn):
@@ -194,12 +258,15 @@ class Projector:
         """The latest turn, which the event at `position` changes."""
         if not self._turns:
             self._turns.append(TurnFold(Turn(index=0, position=position)))
-        return self._thawed(len(self._turns) - 1, position)
+        return self._thawed(self.first_turn + len(self._turns) - 1, position)
 
     def _thawed(self, index: int, position: int) -> TurnFold:
-        turn = self._turns[index]
+        place = index - self.first_turn
+        turn = self._turns[place]
         if isinstance(turn, Turn):
-            turn = self._turns[index] = TurnFold(turn)
+            turn = self._turns[place] = TurnFold(turn)
+        if place < len(self._turns) - 1 and not turn.is_open():
+            self.reached_back = position
         turn.position = position
         return turn
 
@@ -249,7 +316,7 @@ class Projector:
 
     def _message_added(self, event: e.MessageAdded, position: int) -> None:
         if event.role == "assistant":
-            self._add_step(event.message_id, _whole_step(event, position), position)
+            self._add_step(event.message_id, whole_step(event, position), position)
             return
         message = Message(
             message_id=event.message_id,
@@ -293,7 +360,7 @@ class Projector:
                 self._add_message(message)
 
     def _imported_step(self, item: ForeignMessage, step_id: str, event: e.MessageImported, position: int) -> None:
-        step = _foreign_step(item, step_id, event, position)
+        step = foreign_step(item, step_id, event, position)
         reused = [call for call in step.message.tool_calls if call.id in self._imported_ids]
         turn = self._turn(position)
         for call in step.message.tool_calls:
@@ -303,17 +370,9 @@ class Projector:
                 turn.orphans.remove(early)
                 step = with_result(step, early.model_copy(update={"index": call.index}))
         self._add_step(step_id, step, position)
-        if not self._is_attempt_again(turn, step):
+        if not is_attempt_again(list(turn.steps.values()), step):
             for call in reused:
                 self._fault("reused_call_id", position, f"the call id {call.id!r} was used before", call.index)
-
-    @staticmethod
-    def _is_attempt_again(turn: TurnFold, step: Step) -> bool:
-        steps = list(turn.steps.values())
-        before = steps[-2] if len(steps) > 1 else None
-        if not isinstance(before, Step) or before.tool_results:
-            return False
-        return {call.id for call in before.message.tool_calls} <= {call.id for call in step.message.tool_calls}
 
     def _imported_result(self, item: ForeignResult, event: e.MessageImported, position: int) -> None:
         result = ToolResult(
@@ -355,7 +414,7 @@ class Projector:
             for step in reversed(tuple(steps)):
                 if not isinstance(step, Step):
                     continue
-                for call in _calls_meant(step, item):
+                for call in calls_meant(step, item):
                     known = step.result_of(call.index)
                     if known is None:
                         return step, call
@@ -489,59 +548,3 @@ class Projector:
         e.SessionForked: _forked,
         e.SessionDeleted: _deleted,
     }
-
-
-def _whole_step(event: e.MessageAdded, position: int) -> Step:
-    calls = tuple(
-        StepToolCall(index=index, id=call.id, name=call.name, arguments=call.arguments)
-        for index, call in enumerate(event.tool_calls)
-    )
-    message = StepMessage(
-        content=event.content,
-        refusal=event.refusal,
-        tool_calls=calls,
-        function_call=event.function_call,
-        name=event.name,
-    )
-    return Step(
-        step_id=event.message_id,
-        position=position,
-        message=message,
-        status="finished",
-        started_at=event.at,
-        ended_at=event.at,
-    )
-
-
-def _foreign_step(item: ForeignMessage, step_id: str, event: e.MessageImported, position: int) -> Step:
-    calls = tuple(
-        StepToolCall(index=index, id=call.id, name=call.name, arguments=call.arguments)
-        for index, call in enumerate(item.calls)
-    )
-    function = item.function_call
-    message = StepMessage(
-        content=item.content,
-        refusal=item.refusal,
-        reasoning=item.reasoning,
-        reasoning_details=item.details,
-        tool_calls=calls,
-        function_call=e.FunctionCall(name=function[0], arguments=function[1]) if function else None,
-        name=item.name,
-    )
-    return Step(
-        step_id=step_id,
-        position=position,
-        message=message,
-        status="finished",
-        started_at=event.at,
-        ended_at=event.at,
-        origin=event.format,
-    )
-
-
-def _calls_meant(step: Step, item: ForeignResult) -> list[StepToolCall]:
-    """The step's calls that a result may answer. Without an id: those without one, or the first of its name."""
-    calls = [call for call in step.message.tool_calls if call.id == item.call_id]
-    if calls or item.call_id or item.name is None:
-        return calls
-    return [call for call in step.unanswered_calls() if call.name == item.name][:1]

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import re
+from bisect import bisect_right
 
 from turnlog.domain.events import Content, Correction, CorrectionAction
-from turnlog.projections.diagnosis import aborted_twin, diagnose, neighbours
+from turnlog.projections.diagnosis import aborted_twin, between, diagnose, neighbours
 from turnlog.projections.placeholders import NO_RESULT
 from turnlog.projections.view import Fault, Step, StepToolCall, ToolResult, Turn
 
@@ -35,7 +36,7 @@ def corrected(turn: Turn) -> Turn:
     """The turn with its repairs applied, and the faults that are left."""
     faults = diagnose(turn)
     if not faults and not turn.repairs:
-        return turn
+        return _with_whole_responses(turn)
     corrections = [correction for repair in turn.repairs for correction in repair.corrections]
     known = {(c.fault, c.position, c.index) for c in corrections}
     left = tuple(fault for fault in faults if (fault.kind, fault.position, fault.index) not in known)
@@ -46,7 +47,25 @@ def corrected(turn: Turn) -> Turn:
             messages = tuple(m for m in messages if m.position != correction.position)
         else:
             steps = _applied(steps, correction)
-    return turn.model_copy(update={"steps": tuple(steps), "messages": messages, "faults": left})
+    mended = turn.model_copy(update={"steps": tuple(steps), "messages": messages, "faults": left})
+    return _with_whole_responses(mended)
+
+
+def _with_whole_responses(turn: Turn) -> Turn:
+    """The turn with the items of one response of the Responses API as the one step that they are."""
+    if all(step.origin != "responses" for step in turn.steps):
+        return turn
+    places = between(turn)
+    steps, end = list[Step](), 0
+    for step in turn.steps:
+        is_next = bisect_right(places, end) == bisect_right(places, step.position)
+        if steps and step.origin == steps[-1].origin == "responses" and is_next:
+            # By nothing: as the openai package's `output_text` joins the texts of a response.
+            steps[-1] = _joined(steps[-1], step, "")
+        else:
+            steps.append(step)
+        end = step.position
+    return turn.model_copy(update={"steps": tuple(steps)})
 
 
 _ORDER: tuple[CorrectionAction, ...] = ("none", "leave_out", "leave_out_call", "empty_arguments", "answer", "join")

@@ -1,9 +1,10 @@
-"""What a repair does, for whoever reviews it."""
+"""What a repair or the reaper does, for whoever reviews it."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Iterable
+from datetime import datetime
 from difflib import unified_diff
 from typing import Any
 from uuid import UUID
@@ -11,6 +12,19 @@ from uuid import UUID
 from turnlog.domain.events import Correction
 from turnlog.domain.values import Frozen, JsonObject, Text
 from turnlog.projections.view import Fault
+
+
+class ReapedStep(Frozen):
+    """A step that was open though its writer was gone. `host` and `pid` name the writer's process, as far as its
+    lease is still on record; `expired_at` is when the lease ran out."""
+
+    session_id: UUID
+    step_id: str
+    since: datetime
+    writer: str
+    host: str | None = None
+    pid: int | None = None
+    expired_at: datetime | None = None
 
 
 class RepairReport(Frozen):

@@ -88,6 +88,11 @@ class Message(Frozen):
     at: datetime
     origin: ForeignFormat | None = None
 
+    @property
+    def is_pinned(self) -> bool:
+        """Whether it is sent however far back it is: a system or developer message."""
+        return self.role in ("system", "developer")
+
 
 class Fault(Frozen):
     """Something in the history that does not fit; nothing is dropped silently.

@@ -55,7 +55,20 @@ def _rank(kind: str) -> int:
     return {"thinking": 0, "redacted_thinking": 0, "tool_result": 0, "tool_use": 2}.get(kind, 1)
 
 
+_FIELDS = {
+    "text": {"text", "cache_control", "citations"},
+    "image": {"source", "cache_control"},
+    "document": {"source", "title", "cache_control"},
+    "tool_use": {"id", "name", "input", "cache_control"},
+    "tool_result": {"tool_use_id", "content", "is_error", "cache_control"},
+    "thinking": {"thinking", "signature"},
+    "redacted_thinking": {"data"},
+}
+
+
 def _check_block(block: Mapping[str, Any], where: str) -> None:
+    # The API says 'messages.0.content.0.text.foo: Extra inputs are not permitted'
+    assert set(block) <= {"type"} | _FIELDS[block["type"]], f"{where}: a block with the fields {sorted(block)}"
     match block["type"]:
         case "text":  # 'text content blocks must be non-empty', '... must contain non-whitespace text'
             assert isinstance(block["text"], str), f"{where}: a text is no string"
@@ -72,6 +85,21 @@ def _check_block(block: Mapping[str, Any], where: str) -> None:
         case "thinking":  # 'each thinking block must contain thinking', 'Invalid `signature` in `thinking` block'
             assert block["thinking"], f"{where}: empty thinking"
             assert block["signature"], f"{where}: no signature"
+        case "redacted_thinking":
+            assert block["data"], f"{where}: no data"
+        case "image":  # 'source.media_type: Input should be 'image/jpeg', 'image/png', 'image/gif' or 'image/webp''
+            _check_source(block["source"], {"image/jpeg", "image/png", "image/gif", "image/webp"}, where)
+        case "document":
+            _check_source(block["source"], {"application/pdf"}, where)
+
+
+def _check_source(source: Mapping[str, Any], media: set[str], where: str) -> None:
+    if source["type"] == "url":
+        assert source["url"].startswith(("http://", "https://")), f"{where}: url {source['url']!r}"
+    else:
+        assert source["type"] == "base64", f"{where}: a source of the type {source['type']!r}"
+        assert source["media_type"] in media, f"{where}: {source['media_type']!r}"
+        assert source["data"], f"{where}: no data"
 
 
 def _check_pairs(messages: list[Mapping[str, Any]]) -> None:

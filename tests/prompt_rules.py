@@ -7,6 +7,7 @@ Sources: the API reference of "Create chat completion" (the shape of each role),
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from typing import Any, NoReturn
@@ -21,7 +22,20 @@ _FIELDS = {
     "tool": {"role", "content", "tool_call_id"},
     "function": {"role", "content", "name"},
 }
-_PARTS = {"text", "image_url", "input_audio", "file", "refusal"}
+_PARTS = {
+    # 'Invalid 'messages[2]'. Image URLs are only allowed for messages with role 'user', but this message with role
+    # 'tool' contains an image URL.'
+    "user": {"text", "image_url", "input_audio", "file"},
+    "assistant": {"text", "refusal"},
+}
+_HELD = {
+    "image_url": ({"url"}, {"url", "detail"}),
+    "input_audio": ({"data", "format"}, {"data", "format"}),
+    "file": (set(), {"file_data", "file_id", "filename"}),
+}
+# The API says 'string does not match pattern. Expected a string that matches the pattern '^[a-zA-Z0-9_-]+$''
+_FUNCTION = re.compile(r"[a-zA-Z0-9_-]{1,64}")
+_SPEAKER = re.compile(r"[^\s<|\\/>]{1,64}")
 _SAYS_SOMETHING = ("content", "refusal", "tool_calls", "function_call")
 
 
@@ -52,15 +66,15 @@ def _check_message(message: Message, where: str) -> None:
     assert role in _FIELDS, f"{where}: unknown role {role!r}"
     assert set(message) <= _FIELDS[role], f"{where}: fields that a {role} message has not: {sorted(message)}"
     if "name" in message:
-        _check_filled(message["name"], f"{where}.name")
+        _check_matches(_SPEAKER, message["name"], f"{where}.name")
     if role == "assistant":
         _check_assistant(message, where)
     elif role == "function":
-        _check_filled(message.get("name"), f"{where}.name")
+        _check_matches(_FUNCTION, message.get("name"), f"{where}.name")
     else:
         assert message.get("content") is not None, f"{where}: a {role} message without content"
     if message.get("content") is not None:
-        _check_content(message["content"], f"{where}.content")
+        _check_content(message["content"], _PARTS.get(role, {"text"}), f"{where}.content")
 
 
 def _check_assistant(message: Message, where: str) -> None:
@@ -72,7 +86,7 @@ def _check_assistant(message: Message, where: str) -> None:
         _check_function(message["function_call"], f"{where}.function_call")
 
 
-def _check_content(content: Any, where: str) -> None:
+def _check_content(content: Any, kinds: set[str], where: str) -> None:
     if isinstance(content, str):
         return
     assert isinstance(content, list), f"{where} is neither a string nor a list"
@@ -80,7 +94,26 @@ def _check_content(content: Any, where: str) -> None:
     for place, part in enumerate(content):
         assert isinstance(part, Mapping), f"{where}[{place}] is not an object"
         # "Missing required parameter: 'messages[1].content[0].type'"; blocks of another API are refused by their type
-        assert part.get("type") in _PARTS, f"{where}[{place}].type is {part.get('type')!r}"
+        assert part.get("type") in kinds, f"{where}[{place}].type is {part.get('type')!r}"
+        _check_part(part, part["type"], f"{where}[{place}]")
+
+
+def _check_part(part: Mapping[str, Any], kind: str, where: str) -> None:
+    # The API says "Unknown parameter: 'messages[0].content[0].annotations'"
+    # (cache_control is in real traffic to relays, and taken)
+    assert set(part) <= {"type", kind, "prompt_cache_breakpoint", "cache_control"}, (
+        f"{where} has the fields {sorted(part)}"
+    )
+    if kind in ("text", "refusal"):
+        _check_filled(part.get(kind), f"{where}.{kind}")
+        return
+    needed, known = _HELD[kind]
+    held = part[kind]
+    assert needed <= set(held) <= known, f"{where}.{kind} has the fields {sorted(held)}"
+    assert set(held) - {"filename"}, f"{where}.{kind} is empty"
+    for field, value in held.items():
+        _check_filled(value, f"{where}.{kind}.{field}") if field != "filename" else None
+    assert held.get("detail", "auto") in ("auto", "low", "high", "original"), f"{where}: detail {held['detail']!r}"
 
 
 def _check_calls(calls: Any, where: str) -> None:
@@ -97,7 +130,7 @@ def _check_calls(calls: Any, where: str) -> None:
 
 def _check_function(function: Any, where: str) -> None:
     assert set(function) == {"name", "arguments"}, f"{where} has the fields {sorted(function)}"
-    _check_filled(function["name"], f"{where}.name")
+    _check_matches(_FUNCTION, function["name"], f"{where}.name")
     assert isinstance(function["arguments"], str), f"{where}.arguments is not a string"
     try:
         # Numbers stay text: Python refuses to read a very long one, JSON does not.
@@ -111,6 +144,11 @@ def _check_function(function: Any, where: str) -> None:
 def _refuse_constant(name: str) -> NoReturn:
     # Python reads NaN and Infinity, JSON has neither.
     raise ValueError(name)
+
+
+def _check_matches(pattern: re.Pattern[str], value: Any, where: str) -> None:
+    _check_filled(value, where)
+    assert pattern.fullmatch(value), f"{where} is {value!r}"
 
 
 def _check_filled(value: Any, where: str) -> None:

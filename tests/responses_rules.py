@@ -7,11 +7,16 @@ found for function call output'.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from itertools import pairwise
 from typing import Any
 
-_PARTS = {"input_text", "input_image", "input_file"}
+_PARTS = {
+    "input_text": ({"type", "text"}, {"type", "text"}),
+    "input_image": ({"type", "image_url", "detail"}, {"type", "image_url", "detail"}),
+    "input_file": ({"type"}, {"type", "file_id", "file_data", "file_url", "filename"}),
+}
 
 
 def check_responses_prompt(items: list[Mapping[str, Any]]) -> None:
@@ -27,19 +32,25 @@ def check_responses_prompt(items: list[Mapping[str, Any]]) -> None:
             case "function_call":
                 assert 0 < len(item["call_id"]) <= 64, item
                 assert item["call_id"] not in seen, f"the call id {item['call_id']!r} comes twice"
-                assert item["name"], item
+                assert re.fullmatch(r"[a-zA-Z0-9_-]{1,64}", item["name"]), item
                 assert isinstance(json.loads(item["arguments"], parse_int=str, parse_float=str), dict), item
                 seen.add(item["call_id"])
                 waiting.append(item["call_id"])
             case "function_call_output":
                 assert item["call_id"] in waiting, f"an output of no call: {item['call_id']!r}"
                 waiting.remove(item["call_id"])
-                assert isinstance(item["output"], str) or all(part["type"] in _PARTS for part in item["output"]), item
+                _check_content(item["output"])
             case "reasoning":
                 assert item["encrypted_content"], item
+                assert item["id"], item
+                assert all(part["type"] == "summary_text" for part in item["summary"]), item
             case other:
                 raise AssertionError(f"an item of the type {other!r}")
     assert not waiting, f"no output of {waiting}"
+    for item, following in pairwise([*items, {}]):
+        # "Item 'rs_...' of type 'reasoning' was provided without its required following item."
+        goes_on = following.get("role") == "assistant" or following.get("type") in ("function_call", "reasoning")
+        assert item["type"] != "reasoning" or goes_on, f"reasoning before {following}"
     roles = [item.get("role") for item in items]
     assert ("assistant", "assistant") not in pairwise(roles), roles
 
@@ -49,4 +60,14 @@ def _check_message(item: Mapping[str, Any]) -> None:
     assert item["content"], "an empty message"
     if not isinstance(item["content"], str):
         assert item["role"] != "assistant", item
-        assert all(part["type"] in _PARTS for part in item["content"]), item
+        _check_content(item["content"])
+
+
+def _check_content(content: Any) -> None:
+    if isinstance(content, str):
+        return
+    for part in content:
+        needed, known = _PARTS[part["type"]]
+        assert needed <= set(part) <= known, f"a part with the fields {sorted(part)}"
+        assert all(isinstance(value, str) for value in part.values()), part
+        assert len(part) > 1, part

@@ -22,7 +22,20 @@ call_ids = st.sampled_from(["", "c1", "c2"])
 names = st.sampled_from(["", "find", "create"])
 fragments = st.sampled_from(["", "{", "}", "{}", '{"a":1}', '{"a":', "1}", "NaN", '"\ud83d"'])
 indexes = st.integers(0, 2)
-contents = any_text | st.just(({"type": "text", "text": "part"},))
+PARTS: list[dict[str, Any]] = [
+    {"type": "text", "text": "part", "annotations": [], "cache_control": {"type": "ephemeral"}},
+    {"type": "text", "text": ""},
+    {"type": "text", "text": 1},
+    {"type": "refusal", "refusal": "no"},
+    {"type": "image_url", "image_url": {"url": "https://x/y.png", "detail": "much"}},
+    {"type": "image_url", "image_url": {"url": "data:image/svg+xml;base64,AA"}},
+    {"type": "image_url", "image_url": {}},
+    {"type": "input_audio", "input_audio": {"data": "AA", "format": "wav"}},
+    {"type": "file", "file": {"file_id": "f", "type": "x"}},
+    {"type": "file", "file": {"file_url": "https://x/y.pdf"}},
+    {"type": "thinking", "thinking": "hm", "signature": "s"},
+]
+contents = any_text | st.lists(st.sampled_from(PARTS), min_size=1, max_size=3).map(tuple)
 usages = st.none() | st.fixed_dictionaries({"prompt_tokens": st.integers(0, 9), "completion_tokens": st.integers(0, 9)})
 
 
@@ -44,7 +57,7 @@ function_messages = _event(
     e.MessageAdded,
     message_id=st.sampled_from(["m1", "m2"]),
     role=st.just("function"),
-    content=any_text,
+    content=contents,
     name=st.just("find"),
 )
 assistant_messages = _event(
@@ -78,7 +91,7 @@ results = _event(
     index=indexes,
     call_id=call_ids,
     status=st.sampled_from(["pending", "final", "error"]),
-    content=any_text,
+    content=contents,
 )
 others = st.one_of(
     _event(e.SessionTitled, title=any_text),

@@ -138,7 +138,7 @@ def test_wrong_usage_exits_with_2(args: list[str]) -> None:
 def test_init_creates_the_schema_once(run: Run) -> None:
     first, second, third = run("init", "--json"), run("init", "--json"), run("init")
     assert [json.loads(done.stdout)["created"] for done in (first, second)] == [True, False]
-    assert third.stdout.startswith("there already: schema 1 in ")
+    assert third.stdout.startswith("there already: schema 2 in ")
 
 
 def test_list_shows_sessions_by_activity_with_their_total(run: Run, started: Callable[[Work], str]) -> None:

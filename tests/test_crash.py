@@ -3,16 +3,18 @@ next. And the prompt of later begins as the prompt of before."""
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from itertools import product
 from typing import Any
 
 import pytest
 
 from tests.anthropic_rules import check_anthropic_prompt
+from tests.histories import AT, imported, replayed
 from tests.prompt_rules import check_chat_prompt
 from tests.real_data import needs_real_data
 from tests.responses_rules import check_responses_prompt
-from tests.test_conversations import FOLDERS, conversations, replay
+from tests.test_conversations import FOLDERS, conversations
+from tests.test_import import FAULTY, FAULTY_BLOCKS
 from tests.test_streams import REAL, _played
 from turnlog import Session, SessionLog
 from turnlog.domain.events import MessageAdded
@@ -35,18 +37,16 @@ def check_all(view: SessionView) -> None:
         check(build_prompt(view.turns, api, view.compaction))
 
 
-async def check_every_cut(session: Session) -> list[RecordedEvent]:
-    events = [event async for event in session.events()]
-    projector = Projector(session.id)
+def check_every_cut(events: list[RecordedEvent]) -> None:
+    """Checks the prompts after each event, and after what the user says next."""
+    projector = Projector(events[0].session_id)
     for event in events:
         projector.apply(event)
-        view = projector.view()
-        check_all(view)
+        check_all(projector.view())
         resumed = Projector.resume(projector.head(), projector.pages())
-        said = MessageAdded(at=datetime.now(UTC), message_id="next", role="user", content="Go on.")
-        resumed.apply(RecordedEvent(session.id, event.position + 1, 0, said))
+        said = MessageAdded(at=AT, message_id="next", role="user", content="Go on.")
+        resumed.apply(RecordedEvent(event.session_id, event.position + 1, 0, said))
         check_all(resumed.view())
-    return events
 
 
 @pytest.mark.parametrize("corpus", ["own", pytest.param("real", marks=needs_real_data)])
@@ -56,17 +56,35 @@ async def test_a_stream_that_is_cut_after_any_event_gives_valid_prompts(log: Ses
         await session.say("Hello")
         async for _ in session.record(_played(stream.parsed())):
             pass
-        events = await check_every_cut(session)
+        events = [event async for event in session.events()]
+        check_every_cut(events)
         assert len(events) > 3, f"nothing of {stream.name} was recorded"
         assert explain(Projector(session.id), events, "chat").breaks == ()
 
 
-@pytest.mark.parametrize("folder", FOLDERS)
-async def test_a_conversation_that_is_cut_after_any_event_gives_valid_prompts(log: SessionLog, folder: Any) -> None:
-    for messages in conversations(folder, "valid_reused_ids")[:10]:
-        session = await log.start_session(user_id="u1")
-        await replay(session, messages)
-        await check_every_cut(session)
+CORPORA = ["valid", "valid_reused_ids", "pending_call_at_end", "invalid_as_recorded"]
+RECORDED = [param for param in product(FOLDERS, CORPORA) if (param[0].values[0] / f"{param[1]}.jsonl").exists()]
+each_corpus = pytest.mark.parametrize(
+    ("folder", "name"),
+    [pytest.param(folder.values[0], name, id=f"{folder.id}-{name}") for folder, name in RECORDED],
+)
+
+
+@each_corpus
+@pytest.mark.parametrize("history", [imported, replayed])
+def test_a_conversation_that_is_cut_after_any_event_gives_valid_prompts(folder: Any, name: str, history: Any) -> None:
+    for messages in conversations(folder, name):
+        check_every_cut(history(messages))
+
+
+@pytest.mark.parametrize("kind", FAULTY)
+def test_a_faulty_history_that_is_cut_after_any_message_gives_valid_prompts(kind: str) -> None:
+    check_every_cut(imported(FAULTY[kind]))
+
+
+@pytest.mark.parametrize("kind", FAULTY_BLOCKS)
+def test_faulty_blocks_that_are_cut_after_any_message_give_valid_prompts(kind: str) -> None:
+    check_every_cut(imported(FAULTY_BLOCKS[kind], "anthropic"))
 
 
 async def test_an_explanation_names_the_events_of_a_message_and_a_late_result(session: Session) -> None:

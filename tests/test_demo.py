@@ -17,7 +17,7 @@ from turnlog import SYSTEM, SessionLog, SessionView, Settings
 from turnlog.domain.commands import AppendText, AppendToolCall
 from turnlog.infrastructure.cli.app import cli
 from turnlog.infrastructure.cli.output import Screen
-from turnlog.infrastructure.completion import now
+from turnlog.infrastructure.clock import now
 from turnlog.infrastructure.demo.meter import Measured
 from turnlog.infrastructure.demo.scene import load_scene
 from turnlog.infrastructure.demo.stage import Stage

@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.anthropic_rules import check_anthropic_prompt
+from tests.histories import alike, folded, imported, repaired
 from tests.prompt_rules import check_chat_prompt, check_no_neighbours
 from tests.responses_rules import check_responses_prompt
 from tests.strategies import BEGAN, SESSION_ID, histories
@@ -17,7 +18,6 @@ from turnlog.domain import events as e
 from turnlog.domain.recorded import RecordedEvent
 from turnlog.projections.projector import Projector, SessionHead
 from turnlog.projections.prompt import Api, build_prompt, chat_prompt
-from turnlog.projections.repair import corrections_of
 from turnlog.projections.view import SessionView, Turn
 
 History = list[RecordedEvent]
@@ -49,20 +49,14 @@ def test_the_prompt_is_valid_after_any_events(api: Api, history: History) -> Non
     CHECKS[api](build_prompt(view.turns, api, view.compaction))
 
 
-def repaired(projector: Projector) -> Projector:
-    corrections = tuple(correction for turn in projector.raw_turns() for correction in corrections_of(turn))
-    event = e.SessionRepaired(at=BEGAN, repair_id="r", upto=projector.version, corrections=corrections)
-    projector.apply(RecordedEvent(SESSION_ID, projector.version + 1, 0, event))
-    return projector
-
-
 @given(histories)
 def test_a_repair_leaves_no_fault_and_a_valid_prompt_and_has_nothing_to_do_again(history: History) -> None:
-    projector = repaired(fold(history))
+    projector = fold(history)
+    repaired(projector)
     view = projector.view()
 
     assert view.faults == ()
-    assert not [correction for turn in projector.raw_turns() for correction in corrections_of(turn)]
+    assert repaired(projector) == ()
     for api, check in CHECKS.items():
         check(build_prompt(view.turns, api, view.compaction))
     assert kept_and_resumed(projector).view() == view
@@ -71,7 +65,8 @@ def test_a_repair_leaves_no_fault_and_a_valid_prompt_and_has_nothing_to_do_again
 @given(histories)
 def test_a_withdrawn_repair_leaves_the_view_as_it_was(history: History) -> None:
     before = fold(history).view()
-    projector = repaired(fold(history))
+    projector = fold(history)
+    repaired(projector)
 
     withdrawn = e.RepairWithdrawn(at=BEGAN, repair_id="r")
     projector.apply(RecordedEvent(SESSION_ID, projector.version + 1, 0, withdrawn))
@@ -80,6 +75,20 @@ def test_a_withdrawn_repair_leaves_the_view_as_it_was(history: History) -> None:
     assert [turn.steps for turn in after.turns] == [turn.steps for turn in before.turns]
     assert after.faults == before.faults
     assert chat_prompt(after.turns) == chat_prompt(before.turns)
+
+
+@pytest.mark.parametrize("api", CHECKS)
+@given(histories)
+def test_a_prompt_that_is_imported_has_no_fault_and_is_sent_as_it_was(api: Api, history: History) -> None:
+    view = fold(history).view()
+    prompt = build_prompt(view.turns, api, view.compaction)
+    messages = prompt["messages"] if api == "anthropic" else prompt
+
+    again = folded(imported(messages, api)).view()
+
+    assert again.faults == ()
+    prompt = build_prompt(again.turns, api)
+    assert alike(prompt["messages"] if api == "anthropic" else prompt) == alike(messages)
 
 
 @given(histories)

@@ -10,7 +10,7 @@ from tests.prompt_rules import check_chat_prompt
 from turnlog.domain import events as e
 from turnlog.domain.recorded import RecordedEvent
 from turnlog.projections.projector import Projector
-from turnlog.projections.prompt import NO_RESULT, chat_prompt
+from turnlog.projections.prompt import NO_RESULT, PromptPolicy, build_prompt, chat_prompt
 from turnlog.projections.view import SessionView
 
 ID = UUID(int=3)
@@ -214,3 +214,11 @@ def test_the_transcript_shows_what_was_recorded() -> None:
 
     assert messages[1]["tool_calls"][0]["function"]["arguments"] == "{"
     assert [message["role"] for message in messages] == ["user", "assistant", "user"]
+
+
+def test_reasoning_is_sent_only_where_a_policy_says_so() -> None:
+    thought = e.ReasoningDelta(at=AT, step_id="s1", text="hm")
+    turns = view_of(user("hi"), begun("s1"), thought, text("s1", "Yes."), finished("s1")).turns
+
+    assert "reasoning_content" not in build_prompt(turns)[1]
+    assert build_prompt(turns, policy=PromptPolicy(reasoning="send"))[1]["reasoning_content"] == "hm"

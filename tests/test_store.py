@@ -107,9 +107,9 @@ async def test_several_processes_may_create_the_schema_at_once(settings: Setting
     stores = [EventStore(settings.database_url, schema=settings.database_schema) for _ in range(8)]
     try:
         await asyncio.gather(*(store.prepare() for store in stores))
-        assert [await store.schema_version() for store in stores] == [1] * 8
+        assert [await store.schema_version() for store in stores] == [2] * 8
         assert len({store.log_id for store in stores}) == 1
-        assert not await stores[0].create_schema()
+        assert await stores[0].create_schema() == 2
     finally:
         await asyncio.gather(*(store.close() for store in stores))
 
@@ -121,6 +121,6 @@ async def test_the_schema_of_a_newer_version_is_refused(settings: Settings) -> N
     with psycopg.connect(settings.database_url, autocommit=True) as admin:
         admin.execute(f"update {settings.database_schema}.turnlog_schema set version = 99")
 
-    with pytest.raises(SchemaVersionError, match="has turnlog schema 99, this version needs 1: upgrade turnlog"):
+    with pytest.raises(SchemaVersionError, match="has turnlog schema 99, this version needs 2: upgrade turnlog"):
         async with SessionLog.open(settings):
             pass

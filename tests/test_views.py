@@ -13,6 +13,7 @@ from redis import Redis
 from turnlog.infrastructure.log import SessionLog
 from turnlog.infrastructure.session import Session
 from turnlog.infrastructure.settings import Settings
+from turnlog.infrastructure.views import Origin
 from turnlog.projections.projector import Projector
 from turnlog.projections.view import SessionView
 
@@ -43,7 +44,11 @@ async def settled(log: SessionLog) -> None:
 
 
 def key(log: SessionLog, session: Session) -> str:
-    return log._cache.key(session.id)
+    return log._context.views.key(session.id)
+
+
+async def cache(log: SessionLog, projector: Projector, origin: Origin) -> None:
+    await log._context.views._cache_view(projector, origin)
 
 
 async def folded(session: Session) -> SessionView:
@@ -103,17 +108,32 @@ async def test_a_late_result_changes_the_page_of_its_old_turn(log: SessionLog, t
     assert result.content == "late"
 
 
-async def test_only_what_changed_is_sent_to_redis(log: SessionLog, talk: Session, redis: Redis) -> None:
-    await settled(log)
-    redis.config_resetstat()
-    before = len(redis.hgetall(key(log, talk)))
-    await turn(talk, 4)
-    await settled(log)
-    sent = [redis.info("commandstats").get("cmdstat_hset", {}).get("calls", 0)]
+async def test_what_is_sent_to_redis_for_a_turn_does_not_grow_with_the_session(
+    log: SessionLog, session: Session, redis: Redis
+) -> None:
+    sent = []
+    for number in range(60):
+        before = redis.info("stats")["total_net_input_bytes"]
+        await turn(session, 100 + number)
+        await session.add_tool_result(f"c{100 + number}", "found")  # what still waits for a result stays in the head
+        await session.prompt()
+        await settled(log)
+        sent.append(redis.info("stats")["total_net_input_bytes"] - before)
 
-    assert len(redis.hgetall(key(log, talk))) == before + 1
-    # The entry's own fields in one call, and one closed turn: once while the turn was read, once when it closed.
-    assert sent[0] <= 4
+    assert max(sent[40:]) < 1.1 * max(sent[5:10])
+    assert redis.strlen(key(log, session)) > 5 * max(sent)
+
+
+async def test_the_end_of_a_session_is_read_without_the_turns_before_it(log: SessionLog, session: Session) -> None:
+    for number in range(30):
+        await turn(session, number)
+    await settled(log)
+    whole = await session.view()
+
+    for turns in (0, 1, 5, 100):
+        end = await log._context.views.load_end(session.id, turns)
+        assert end.turns() == whole.turns[end.first_turn :]
+        assert end.first_turn == max(0, 29 - turns)
 
 
 async def test_entries_have_the_configured_prefix_and_live_as_long_as_configured(
@@ -138,44 +158,47 @@ async def test_the_default_life_of_an_entry_is_twelve_hours(log: SessionLog, tal
 async def test_an_older_view_is_never_laid_over_a_newer_one(log: SessionLog, talk: Session, redis: Redis) -> None:
     events = [event async for event in talk.events()]
     await settled(log)
-    newer = redis.hgetall(key(log, talk))
+    newer = redis.get(key(log, talk))
     older = Projector(talk.id).apply_all(events[:20])
 
-    for base in (0, 5, older.version):
-        await log._cache.put(older, base)
+    for origin in (Origin(), Origin(5, 0, True), Origin(older.version, 0, True)):
+        await cache(log, older, origin)
 
-    assert redis.hgetall(key(log, talk)) == newer
+    assert redis.get(key(log, talk)) == newer
 
 
-async def test_changed_pages_are_not_laid_over_another_base(log: SessionLog, talk: Session, redis: Redis) -> None:
+async def test_new_lines_are_not_laid_behind_another_entry(log: SessionLog, talk: Session, redis: Redis) -> None:
     events = [event async for event in talk.events()]
     whole = Projector(talk.id).apply_all(events)
     redis.delete(key(log, talk))
-    await log._cache.put(Projector(talk.id).apply_all(events[:20]), 0)
+    await cache(log, Projector(talk.id).apply_all(events[:20]), Origin())
 
-    await log._cache.put(whole, 35)
+    await cache(log, whole, Origin(35, 2, True))
 
-    cached = await log._cache.get(talk.id)
+    cached = await log._context.views._cached(talk.id)
     assert cached is not None
     assert cached.view() == whole.view()
 
 
-@pytest.mark.parametrize(
-    "spoil",
-    [
-        {"head": b"\xff\xfe"},
-        {"head": b"{}"},
-        {"0": b"garbage"},
-        {"0": b""},
-        {"position": b"not a number"},
-        {"7": b"{}"},
-    ],
-)
+SPOIL = {
+    "no header": lambda value: value[42:],
+    "no last line": lambda value: value[: value.rindex(b"\n") + 1],
+    "half of the last line": lambda value: value[:-10],
+    "a line less": lambda value: value[:42] + value[value.index(b"\n", 42) + 1 :],
+    "a broken line": lambda value: value.replace(b'{"index":0', b'{"index":', 1),
+    "another order": lambda value: value.replace(b'{"index":0', b'{"index":1', 1),
+    "another session": lambda value: value.replace(b'"session_id":"', b'"session_id":"0', 1),
+}
+
+
+@pytest.mark.parametrize("spoil", SPOIL)
 async def test_a_corrupt_entry_is_replaced_by_what_the_log_says(
-    log: SessionLog, talk: Session, redis: Redis, spoil: dict[str, bytes]
+    log: SessionLog, talk: Session, redis: Redis, spoil: str
 ) -> None:
     await settled(log)
-    redis.hset(key(log, talk), mapping=spoil)  # type: ignore[arg-type]
+    intact: Any = redis.get(key(log, talk))
+    assert SPOIL[spoil](intact) != intact
+    redis.set(key(log, talk), SPOIL[spoil](intact))
 
     assert await talk.view() == await folded(talk)
     await settled(log)
@@ -185,7 +208,7 @@ async def test_a_corrupt_entry_is_replaced_by_what_the_log_says(
 async def test_a_value_of_the_wrong_type_does_no_harm(log: SessionLog, talk: Session, redis: Redis) -> None:
     await settled(log)
     redis.delete(key(log, talk))
-    redis.set(key(log, talk), "a string")
+    redis.hset(key(log, talk), "not", "a string")
 
     assert await talk.view() == await folded(talk)
 
@@ -196,7 +219,7 @@ async def test_an_entry_that_is_ahead_of_the_log_is_not_believed(log: SessionLog
     last = [event async for event in talk.events()][-1]
     for extra in range(5):
         ahead.apply(last._replace(position=last.position + extra + 1))
-    await log._cache.put(ahead, 0)
+    await cache(log, ahead, Origin())
 
     assert await talk.view() == await folded(talk)
 

@@ -43,6 +43,7 @@ if TYPE_CHECKING:
     from turnlog.infrastructure.session import Session as Session
     from turnlog.infrastructure.settings import Settings as Settings
     from turnlog.projections.prompt.policy import PromptPolicy as PromptPolicy
+    from turnlog.projections.report import ReapedStep as ReapedStep
     from turnlog.projections.report import RepairReport as RepairReport
     from turnlog.projections.view import Fault as Fault
     from turnlog.projections.view import SessionPage as SessionPage
@@ -57,6 +58,7 @@ _HOMES = {
     "Fault": "projections.view",
     "PromptPolicy": "projections.prompt.policy",
     "PromptTooLongError": "domain.errors",
+    "ReapedStep": "projections.report",
     "RepairReport": "projections.report",
     "AppendConflictError": "domain.errors",
     "AppendRefusedError": "domain.errors",

@@ -17,7 +17,7 @@ _HERE = "turnlog.infrastructure.cli.commands"
 
 COMMANDS = {
     "demo": Lazy("turnlog.infrastructure.demo.command:demo", "See it work: a conversation, a crash, a crowd."),
-    "init": Lazy(f"{_HERE}.initialise:initialise", "Create the schema where there is none."),
+    "init": Lazy(f"{_HERE}.initialise:initialise", "Create the schema, or bring it up to date."),
     "list": Lazy(f"{_HERE}.listing:listing", "List sessions, newest activity first."),
     "show": Lazy(f"{_HERE}.show:show", "Show a session as a transcript."),
     "events": Lazy(f"{_HERE}.events:events", "Print the events of a session."),
@@ -25,6 +25,7 @@ COMMANDS = {
     "record": Lazy(f"{_HERE}.record:record", "Record a stream from a file into a session."),
     "import": Lazy(f"{_HERE}.importing:import_", "Import conversations of another system from a file."),
     "repair": Lazy(f"{_HERE}.repair:repair", "Correct what is wrong with a session's history."),
+    "reap": Lazy(f"{_HERE}.reap:reap", "End the steps whose writers are gone."),
     "doctor": Lazy(f"{_HERE}.doctor:doctor", "Say what is connected, and what is wrong."),
     "bench": Lazy("turnlog.infrastructure.bench.command:bench", "Measure it on this machine."),
 }

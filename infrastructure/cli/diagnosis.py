@@ -146,5 +146,7 @@ def _judge_schema(found: Diagnosis, probe: PostgresProbe) -> None:
         what = f"the database has schema {probe.schema_version}, and this turnlog knows {SCHEMA_VERSION}."
         found.blame(what, "Upgrade turnlog: pip install --upgrade turnlog")
     elif probe.schema_version < SCHEMA_VERSION:
-        what = f"the database has schema {probe.schema_version}, and this turnlog needs {SCHEMA_VERSION}."
-        found.blame(what, "It was made by an older turnlog: see the changelog for how to bring it up to date.")
+        found.notes.append(
+            f"The database has schema {probe.schema_version}, made by an older turnlog: `turnlog init` brings it to "
+            f"{SCHEMA_VERSION}, and so does the first use."
+        )

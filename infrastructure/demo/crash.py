@@ -16,7 +16,7 @@ from typing import Any, cast
 from turnlog.domain.commands import AppendText
 from turnlog.domain.events import ReasoningDelta, TextDelta
 from turnlog.infrastructure.cli.transcript import print_step
-from turnlog.infrastructure.completion import now
+from turnlog.infrastructure.clock import now
 from turnlog.infrastructure.demo.conversation import Player
 from turnlog.infrastructure.demo.scene import Scene
 from turnlog.infrastructure.demo.stage import Stage
@@ -28,6 +28,8 @@ from turnlog.infrastructure.settings import Settings
 from turnlog.projections.view import Step
 
 SHOWN_BEFORE_KILL = 60
+LEASE_SECONDS = 1.0
+"""Of the handler that is killed: so long the next answer has to wait."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +62,8 @@ async def crash(session: Session, settings: Settings, scene: Scene, player: Play
     stage.user(scene.long_answer.user)
     player.answerer.script(scene.long_answer.streams)
     answerer = player.answerer
-    job = Job(settings=settings, session_id=str(session.id), model=answerer.model, base_url=answerer.base_url)
+    brief = settings.model_copy(update={"lease_seconds": LEASE_SECONDS})
+    job = Job(settings=brief, session_id=str(session.id), model=answerer.model, base_url=answerer.base_url)
     shown, ended_by = await _killed(job, stage)
     logged = await _logged(session)
     missing = sum(1 for number, text in enumerate(shown) if logged[number : number + 1] != [text])
@@ -70,6 +73,7 @@ async def crash(session: Session, settings: Settings, scene: Scene, player: Play
         f"{len(shown) - missing} of the {len(shown)} deltas that were seen are in the log; the step is {status}",
     )
     is_valid = await _check_prompt(session, stage)
+    stage.note(f"(its lease runs out {LEASE_SECONDS:.0f} s after it was last heard of; the next answer waits for that)")
     await player.turn(session, scene.afterwards)
     afterwards = await _first_step(session)
     stage.check(afterwards.status != "open", f"the cut step is {afterwards.status}: {afterwards.note}")

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any, Generic, Self, TypeVar
 
 from turnlog.domain.commands import StepAppend
-from turnlog.infrastructure.completion import now
+from turnlog.infrastructure.clock import now
 from turnlog.infrastructure.log import SessionLog
 from turnlog.infrastructure.session import Session
 from turnlog.infrastructure.streams import ChunkReader
@@ -69,10 +69,10 @@ class Meter:
         measured.events, measured.commits = statistics.events - self._events, statistics.commits - self._commits
 
     async def watch(self, session: Session, stream: AsyncIterator[Chunk]) -> AsyncIterator[StepAppend]:
-        """Records the stream; yields what each chunk says once that is durable."""
+        """Records the stream, if need be after a dead writer's lease; yields what is said once that is durable."""
         arriving = Arrivals(stream)
         reader = ChunkReader("shown", now)
-        async for chunk in session.record(arriving):
+        async for chunk in session.record(arriving, takeover=True):
             waited = time.perf_counter() - arriving.arrived
             said = reader.read(chunk)
             if said:

@@ -12,7 +12,7 @@ from turnlog.domain.errors import StoreError
 
 @dataclass(frozen=True, slots=True)
 class SessionRow:
-    """A session's line in the lists, as of `version`."""
+    """A session's line in the lists, as of `version`. `writer` is who writes the step that is open, if one is."""
 
     session_id: UUID
     user_id: str | None
@@ -21,6 +21,7 @@ class SessionRow:
     updated_at: datetime
     version: int
     deleted: bool
+    writer: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +47,9 @@ class Lane:
 
 
 class Owner(Protocol):
-    """Who handed an append over."""
+    """Who handed an append over. `id_bytes` is the session's id."""
+
+    id_bytes: bytes
 
     def settled(self, append: Any, error: StoreError | None) -> None:
         """Called on the loop, once for each append: stored, or failed with this error."""
@@ -63,9 +66,9 @@ class Append:
 
     __slots__ = ("count", "id_bytes", "keys", "lane", "owner", "position", "rows", "session", "size")
 
-    def __init__(self, owner: Owner, id_bytes: bytes) -> None:
+    def __init__(self, owner: Owner) -> None:
         self.owner = owner
-        self.id_bytes = id_bytes  # of the session
+        self.id_bytes = owner.id_bytes
         self.position = 0
         self.count = 0
         self.rows: tuple[Any, ...] = ()

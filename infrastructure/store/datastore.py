@@ -28,7 +28,7 @@ class UrlDatastore(PostgresDatastore):
         self.pool: ConnectionPool[Connection[DictRow]] = ConnectionPool(
             url,
             connection_class=Connection[DictRow],
-            kwargs={"row_factory": dict_row, "connect_timeout": max(2, round(timeout)), **_KEEPALIVE},
+            kwargs={"row_factory": dict_row, "connect_timeout": max(2, round(timeout)), **KEEPALIVE},
             min_size=1,
             max_size=pool_size,
             open=False,
@@ -117,4 +117,4 @@ def check_url(url: str) -> None:
 
 
 # A database host that vanished is noticed in seconds, not in the hours of the kernel's default.
-_KEEPALIVE: dict[str, Any] = {"keepalives_idle": 10, "keepalives_interval": 5, "keepalives_count": 3}
+KEEPALIVE: dict[str, Any] = {"keepalives_idle": 10, "keepalives_interval": 5, "keepalives_count": 3}

@@ -2,7 +2,7 @@
 select version, log_id from {schema}.turnlog_schema
 
 -- name: append
-select {schema}.{append}($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)
+select {schema}.{append}($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15)
 
 -- name: find_key
 select value from {schema}.turnlog_keys where session_id = %b and key = %b
@@ -34,19 +34,56 @@ select session_id from {schema}.turnlog_sessions
 where not deleted and (%b::boolean or user_id = %b::text) and session_id > %b
 order by session_id limit %b
 
+-- name: begin_lease
+insert into {schema}.turnlog_writers (writer_id, expires_at, host, pid)
+values (%b, clock_timestamp() + make_interval(secs => %b::float8), %b, %b)
+on conflict (writer_id) do update set expires_at = excluded.expires_at
+returning true
+
+-- name: renew_lease
+update {schema}.turnlog_writers set expires_at = clock_timestamp() + make_interval(secs => %b::float8)
+where writer_id = %b and expires_at > clock_timestamp()
+returning true
+
+-- name: drop_lease
+delete from {schema}.turnlog_writers where writer_id = %b returning true
+
+-- name: leases
+with held as materialized (
+    -- The lock waits for a renewal that is under way: a writer is gone only once no renewal can come any more.
+    select writer_id, host, pid, expires_at from {schema}.turnlog_writers where writer_id = any(%b::text[]) for share
+)
+select writer_id, host, pid, expires_at, extract(epoch from expires_at - clock_timestamp())::float8 from held
+
+-- name: lapsed
+select s.session_id, s.writer, w.host, w.pid, w.expires_at
+from {schema}.turnlog_sessions s left join {schema}.turnlog_writers w on w.writer_id = s.writer
+where s.writer is not null and s.session_id > %b and (w.writer_id is null or w.expires_at <= clock_timestamp())
+order by s.session_id limit %b
+
+-- name: clear_writer
+update {schema}.turnlog_sessions set writer = null where session_id = %b and writer = %b returning true
+
+-- name: forget_leases
+delete from {schema}.turnlog_writers w where w.expires_at < clock_timestamp() - interval '1 day'
+and not exists (select from {schema}.turnlog_sessions s where s.writer = w.writer_id)
+returning true
+
 -- name: load_head
-select body from {schema}.turnlog_heads where session_id = %b and view_schema = %b
+select body, closed_turns from {schema}.turnlog_heads where session_id = %b and view_schema = %b
 
 -- name: load_pages
-select body from {schema}.turnlog_pages where session_id = %b order by turn
+select body from {schema}.turnlog_pages where session_id = %b and turn >= %b order by turn
 
 -- name: lock_head
-select view_schema, position from {schema}.turnlog_heads where session_id = %b for update
+select view_schema, position, closed_turns from {schema}.turnlog_heads where session_id = %b for update
 
 -- name: save_head
-insert into {schema}.turnlog_heads as t (session_id, view_schema, position, body) values (%b, %b, %b, %b)
+insert into {schema}.turnlog_heads as t (session_id, view_schema, position, closed_turns, body)
+values (%b, %b, %b, %b, %b)
 on conflict (session_id) do update set
-    view_schema = excluded.view_schema, position = excluded.position, body = excluded.body
+    view_schema = excluded.view_schema, position = excluded.position, closed_turns = excluded.closed_turns,
+    body = excluded.body
 where (t.view_schema, t.position) < (excluded.view_schema, excluded.position)
 
 -- name: save_pages

@@ -1,4 +1,5 @@
--- The schema of turnlog, version 1. Every statement can run again without harm.
+-- The schema of turnlog. Every statement can run again without harm: running them all is the upgrade from any older
+-- version, whose processes can go on beside it.
 
 create schema if not exists {schema};
 
@@ -39,6 +40,21 @@ create table if not exists {schema}.turnlog_sessions (
     deleted boolean not null
 ) with (fillfactor = 70);
 
+-- Since version 2: who writes the step that is open; null where none is.
+alter table {schema}.turnlog_sessions add column if not exists writer text;
+
+create index if not exists turnlog_sessions_writer on {schema}.turnlog_sessions (writer) where writer is not null;
+
+-- Since version 2: the writers that may have steps open, and until when they count as alive. One row a writer, for
+-- a step is renewed by renewing its writer.
+create table if not exists {schema}.turnlog_writers (
+    writer_id text primary key,
+    expires_at timestamptz not null,
+    host text not null,
+    pid integer not null,
+    started_at timestamptz not null default now()
+) with (fillfactor = 50);
+
 create index if not exists turnlog_sessions_user on {schema}.turnlog_sessions (user_id, updated_at desc, session_id)
     where not deleted;
 
@@ -54,11 +70,12 @@ create table if not exists {schema}.turnlog_keys (
 );
 
 -- Appends a batch: events with the lines of the lists and the keys that go with them. Returns the last notification
--- id. One call, so that a commit is one round trip.
+-- id. One call, so that a commit is one round trip. (Version 1 had one without `writers`; where it is, it stays for the
+-- processes that still run it.)
 create or replace function {schema}.{append}(
     ids uuid[], positions bigint[], topics text[], states bytea[],
     session_ids uuid[], user_ids text[], titles bytea[], starts timestamptz[], updates timestamptz[],
-    versions bigint[], deletes boolean[],
+    versions bigint[], deletes boolean[], writers text[],
     key_session_ids uuid[], keys bytea[], key_values text[]
 ) returns bigint language plpgsql as $body$
 declare
@@ -73,11 +90,11 @@ begin
     from unnest(ids, positions, topics, states) with ordinality as row (id, position, topic, state, number);
     if session_ids is not null then
         insert into {schema}.turnlog_sessions as t
-            (session_id, user_id, title, started_at, updated_at, version, deleted)
-        select * from unnest(session_ids, user_ids, titles, starts, updates, versions, deletes)
+            (session_id, user_id, title, started_at, updated_at, version, deleted, writer)
+        select * from unnest(session_ids, user_ids, titles, starts, updates, versions, deletes, writers)
         on conflict (session_id) do update set
             user_id = excluded.user_id, title = excluded.title, updated_at = excluded.updated_at,
-            version = excluded.version, deleted = excluded.deleted
+            version = excluded.version, deleted = excluded.deleted, writer = excluded.writer
         where t.version < excluded.version;
     end if;
     if key_session_ids is not null then
@@ -98,6 +115,9 @@ create table if not exists {schema}.turnlog_heads (
     body bytea not null
 ) with (fillfactor = 50);
 
+-- Since version 2: how many pages belong to the head.
+alter table {schema}.turnlog_heads add column if not exists closed_turns integer not null default 0;
+
 create table if not exists {schema}.turnlog_pages (
     session_id uuid not null,
     turn integer not null,
@@ -116,4 +136,5 @@ create table if not exists {schema}.turnlog_schema (
     created_at timestamptz not null default now()
 );
 
-insert into {schema}.turnlog_schema (version) values ({version}) on conflict do nothing;
+insert into {schema}.turnlog_schema as t (version) values ({version})
+on conflict (only_row) do update set version = greatest(t.version, excluded.version);

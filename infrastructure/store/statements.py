@@ -9,7 +9,7 @@ from importlib.resources import files
 from psycopg.sql import SQL, Composed, Identifier, Literal
 
 EVENTS_TABLE = "turnlog_events"
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 LOCK_TIMEOUT_MS = 4_000
 """Below the default time that a connection may take for an answer: Postgres says why, the watchdog cannot."""
 

@@ -19,10 +19,13 @@ from psycopg.errors import UndefinedTable
 from turnlog.domain.errors import LogClosedError, SchemaVersionError, StoreError, StoreUnavailableError
 from turnlog.domain.recorded import RecordedEvent
 from turnlog.infrastructure.store.datastore import UrlDatastore
+from turnlog.infrastructure.store.leases import Leases
 from turnlog.infrastructure.store.mapper import EventMapper
+from turnlog.infrastructure.store.packing import PARAMETER_TYPES
 from turnlog.infrastructure.store.recorder import BatchRecorder
 from turnlog.infrastructure.store.statements import SCHEMA_VERSION
-from turnlog.projections.projector import VIEW_SCHEMA, Projector, SessionHead
+from turnlog.infrastructure.store.wire import Wire
+from turnlog.projections.projector import VIEW_SCHEMA, Projector
 from turnlog.projections.view import SessionPage, SessionSummary, Turn
 
 T = TypeVar("T")
@@ -38,10 +41,12 @@ class EventStore:
 
     def __init__(self, url: str, *, schema: str = "public", timeout: float = 5.0) -> None:
         self._datastore = UrlDatastore(url, schema=schema, pool_size=READ_THREADS + 2, timeout=timeout)
+        self._url = url
         self._timeout = timeout
         self._threads = ThreadPoolExecutor(READ_THREADS, thread_name_prefix="turnlog-reader")
         self._recorder: BatchRecorder | None = None
         self.mapper = EventMapper()
+        self.leases = Leases(self._fetch)
         self.log_id = ""
         self._closed = False
 
@@ -52,21 +57,27 @@ class EventStore:
             self._recorder = BatchRecorder(self._datastore)
         return self._recorder
 
+    def wire(self) -> Wire:
+        """A connection of its own for the writer. Opened when first used."""
+        return Wire(self._url, self.recorder.append_statement, PARAMETER_TYPES, self._timeout)
+
     async def prepare(self) -> None:
-        """Creates the schema if there is none. Raises SchemaVersionError for that of a newer turnlog."""
-        if await self.schema_version() is None:
-            await self._run(self._create_table)
+        """Creates the schema, or brings an older one up to date; several processes may do so at once. Raises
+        SchemaVersionError for that of a newer turnlog."""
         version = await self.schema_version()
+        if version is None or version < SCHEMA_VERSION:
+            await self._run(self._create_table)
+            version = await self.schema_version()
         if version != SCHEMA_VERSION:
             raise SchemaVersionError(
                 f"the database has turnlog schema {version}, this version needs {SCHEMA_VERSION}: upgrade turnlog"
             )
 
-    async def create_schema(self) -> bool:
-        """Creates what is missing of the schema, also beside other processes. Returns whether there was none."""
-        was_missing = await self.schema_version() is None
+    async def create_schema(self) -> int | None:
+        """As `prepare`. Returns the version that was there before; None if there was none."""
+        version = await self.schema_version()
         await self.prepare()
-        return was_missing
+        return version
 
     async def schema_version(self) -> int | None:
         """The stored version of the schema; None where there is no schema."""
@@ -142,11 +153,11 @@ class EventStore:
 
     # The kept view
 
-    async def load_kept(self, session_id: UUID) -> tuple[bytes, list[bytes]] | None:
-        """The kept head and pages of the session's view, if there are any of this version."""
-        return await self._run(self._load_kept, session_id)
+    async def load_kept(self, session_id: UUID, turns: int | None = None) -> tuple[bytes, list[bytes]] | None:
+        """The kept head of the session's view and its last pages (None: all), if there are any of this version."""
+        return await self._run(self._load_kept, session_id, turns)
 
-    def _load_kept(self, session_id: UUID) -> tuple[bytes, list[bytes]] | None:
+    def _load_kept(self, session_id: UUID, turns: int | None) -> tuple[bytes, list[bytes]] | None:
         with self._datastore.transaction(commit=True) as cursor:
             # Head and pages of one moment: a page saved in between would hold events that the head does not know.
             cursor.execute("set transaction isolation level repeatable read, read only")
@@ -154,7 +165,8 @@ class EventStore:
             head = cursor.fetchone()
             if head is None:
                 return None
-            cursor.execute(self.recorder.statements["load_pages"], (session_id,), binary=True)
+            first = 0 if turns is None else max(0, head["closed_turns"] - turns)
+            cursor.execute(self.recorder.statements["load_pages"], (session_id, first), binary=True)
             return head["body"], [row["body"] for row in cursor.fetchall()]
 
     async def load_head(self, session_id: UUID) -> bytes | None:
@@ -162,22 +174,28 @@ class EventStore:
         rows = await self._run(lambda: self.recorder.fetch("load_head", session_id, VIEW_SCHEMA))
         return rows[0][0] if rows else None
 
-    async def keep(self, projector: Projector) -> None:
-        """Keeps the head and the pages that changed since they were last kept, unless what is there is newer."""
-        await self._run(self._keep, projector)
+    async def keep(self, projector: Projector) -> bool:
+        """Keeps the head and the pages that changed since they were last kept, unless what is there is newer. False if
+        a page is missing for that: one that was closed since, and that the projector does not hold."""
+        return await self._run(self._keep, projector)
 
-    def _keep(self, projector: Projector) -> None:
+    def _keep(self, projector: Projector) -> bool:
         statements, session_id = self.recorder.statements, projector.session_id
         with self._datastore.transaction(commit=True) as cursor:
             cursor.execute(statements["lock_head"], (session_id,))
-            kept = cursor.fetchone() or {"view_schema": VIEW_SCHEMA, "position": 0}
-            if (kept["view_schema"], kept["position"]) >= (VIEW_SCHEMA, projector.version):
-                return
-            since = kept["position"] if kept["view_schema"] == VIEW_SCHEMA else 0
-            head: SessionHead = projector.head()
-            cursor.execute(statements["save_head"], (session_id, VIEW_SCHEMA, head.version, head.to_json()))
-            if cursor.rowcount and (pages := projector.pages(since)):
+            kept = cursor.fetchone()
+            if kept is None or kept["view_schema"] != VIEW_SCHEMA:
+                kept = {"view_schema": VIEW_SCHEMA, "position": 0, "closed_turns": 0}
+            if kept["position"] >= projector.version:
+                return True
+            if kept["closed_turns"] < projector.first_turn:
+                return False
+            head = projector.head()
+            values = (session_id, VIEW_SCHEMA, head.version, head.closed_turns, head.to_json())
+            cursor.execute(statements["save_head"], values)
+            if cursor.rowcount and (pages := projector.pages(kept["position"])):
                 cursor.execute(statements["save_pages"], (session_id, *_columns(pages)))
+            return True
 
     async def forget_kept(self, session_id: UUID) -> None:
         """Drops the kept view; the next read folds it anew from the events."""
@@ -193,6 +211,9 @@ class EventStore:
         self._closed = True
         await asyncio.to_thread(self._threads.shutdown)
         await asyncio.to_thread(self._datastore.close)
+
+    async def _fetch(self, name: str, *params: Any) -> list[tuple[Any, ...]]:
+        return await self._run(lambda: self.recorder.fetch(name, *params))
 
     async def _run(self, function: Callable[..., T], *args: Any) -> T:
         if self._closed:

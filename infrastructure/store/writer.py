@@ -1,7 +1,8 @@
 """Group commit: the one writer of a process, which commits whatever all sessions have waiting in one transaction.
 
-A thread, for the recorder is synchronous and COPY is quickest without an event loop around it. Handlers on the loop
-hand it `Append`s and get them settled, in order, back on the loop: one wake-up a batch.
+It lives on the event loop. Handlers hand it `Append`s and get them settled, in order; while Postgres commits one batch
+the next one queues up. Nothing waits in the normal case: a batch is sent when the wire is free, and the answer settles
+it and sends the next.
 
 A *lane* is a session's run of appends that were decided one on top of the other. Once one of them fails, those
 behind it were decided on something that never happened: the lane is broken and they fail too, while the batch's
@@ -12,33 +13,32 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import threading
-import time
 from collections import defaultdict, deque
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from uuid import UUID
 
-from eventsourcing.persistence import (
-    IntegrityError,
-    InterfaceError,
-    OperationalError,
-    PersistenceError,
-)
+import psycopg
+from eventsourcing.persistence import InterfaceError, OperationalError
 
 from turnlog.domain.errors import AppendRefusedError, LogClosedError, StoreError, StoreUnavailableError
 from turnlog.infrastructure.store.batch import Append, PositionTakenError
+from turnlog.infrastructure.store.packing import pack_appends
 from turnlog.infrastructure.store.recorder import BatchRecorder
+from turnlog.infrastructure.store.wire import Wire
 
 logger = logging.getLogger("turnlog")
 
 HAND_OVER = 250
-"""So many appends are handed over at once, in the middle of a turn of the loop: Postgres commits them while the loop
-goes on with the next ones."""
+"""So many appends are sent at once, in the middle of a turn of the loop: Postgres commits them while the loop goes on
+with the next ones."""
 MAX_BATCH_EVENTS = 5_000
 MAX_BATCH_BYTES = 8 * 1024 * 1024
 FIRST_BACKOFF = 0.05
 LAST_BACKOFF = 1.0
+
+UNREACHED = (psycopg.OperationalError, psycopg.InterfaceError, OperationalError, InterfaceError, OSError)
+"""What the driver and the library raise when the outcome is not known."""
 
 
 @dataclass(slots=True)
@@ -50,34 +50,35 @@ class WriterStatistics:
 
 
 class GroupWriter:
-    """The writer thread and the bounded queue in front of it."""
+    """The bounded queue in front of the wire, and what becomes of each batch."""
 
     def __init__(
         self,
         recorder: BatchRecorder,
+        wire: Wire,
         *,
         max_queued_events: int = 20_000,
         max_queued_bytes: int = 64 * 1024 * 1024,
         retry_seconds: float = 5.0,
     ) -> None:
         self._recorder = recorder
+        self._wire = wire
         self._max_events = max_queued_events
         self._max_bytes = max_queued_bytes
         self._retry_seconds = retry_seconds
         self._loop = asyncio.get_running_loop()
-        self._ready = threading.Condition()
-        self._gathered: list[Append] = []
         self._queue: deque[Append] = deque()
+        self._is_due = False
+        self._under_way: list[Append] = []
+        self._last_taken = 0
+        self._mending: asyncio.Task[None] | None = None
         self._closing = False
-        self._events = self._bytes = 0  # handed over and not yet settled; only the loop touches them
+        self._drained: asyncio.Future[None] | None = None
+        self._events = self._bytes = 0  # queued or under way
         self._waiting: deque[asyncio.Future[None]] = deque()
         self.is_full = False
         """Whether producers have to wait for `room`."""
         self.statistics = WriterStatistics()
-        self._thread = threading.Thread(target=self._run, name="turnlog-writer", daemon=True)
-        self._thread.start()
-
-    # On the loop
 
     async def room(self) -> None:
         """Waits until the queue takes more: this is how a slow database slows the producers."""
@@ -90,36 +91,83 @@ class GroupWriter:
         """Queues an append. Raises LogClosedError after `close`."""
         if self._closing:
             raise LogClosedError("the log was closed")
-        # Handed over once a turn of the loop: handlers that were woken together get into one commit, where the
-        # first one alone would otherwise start a commit that the others have to wait for.
-        if not self._gathered:
-            self._loop.call_soon(self._hand_over)
-        self._gathered.append(append)
-        if len(self._gathered) >= HAND_OVER:
-            self._hand_over()
+        self._queue.append(append)
         self._events += append.count
         self._bytes += append.size
-        self.is_full = self._events >= self._max_events or self._bytes >= self._max_bytes
-
-    def _hand_over(self) -> None:
-        with self._ready:
-            self._queue.extend(self._gathered)
-            self._ready.notify()
-        self._gathered.clear()
+        if self._events >= self._max_events or self._bytes >= self._max_bytes:
+            self.is_full = True
+        # Sent once the loop has come round: handlers that were woken together get into one commit, where the first
+        # one alone would otherwise start a commit that the others have to wait for.
+        if not self._is_due:
+            self._is_due = True
+            self._loop.call_soon(self._come_round)
+        elif len(self._queue) >= HAND_OVER and not self._under_way:
+            self._send_next()
 
     async def close(self) -> None:
-        """Commits what is queued and ends the thread."""
-        self._hand_over()
-        with self._ready:
-            self._closing = True
-            self._ready.notify()
-        await asyncio.to_thread(self._thread.join)
+        """Commits what is queued, and ends the connection."""
+        self._closing = True
+        self._send_next()
+        if self._under_way:
+            self._drained = self._loop.create_future()
+            await self._drained
+        self._wire.close()
 
-    def _settle(self, outcomes: Sequence[tuple[Append, StoreError | None]]) -> None:
-        self._events -= sum([append.count for append, _ in outcomes])
-        self._bytes -= sum([append.size for append, _ in outcomes])
-        for append, error in outcomes:
-            append.owner.settled(append, error)
+    # The normal way of a batch
+
+    def _come_round(self) -> None:
+        self._is_due = False
+        self._send_next()
+
+    def _send_next(self) -> None:
+        if self._under_way or not self._queue:
+            return
+        self._under_way = self._take()
+        if self._wire.is_open:
+            self._send(self._under_way)
+        else:
+            self._mending = self._loop.create_task(self._mend(self._under_way, None))
+
+    def _take(self) -> list[Append]:
+        batch: list[Append] = []
+        events = size = 0
+        # Of many streams one half is committed while the other one makes its next deltas: when all are in one batch,
+        # either Postgres or the loop has nothing to do.
+        most = max(HAND_OVER, (len(self._queue) + self._last_taken + 1) // 2)
+        while self._queue and len(batch) < most and events < MAX_BATCH_EVENTS and size < MAX_BATCH_BYTES:
+            append = self._queue.popleft()
+            batch.append(append)
+            events += append.count
+            size += append.size
+        self._last_taken = len(batch)
+        return batch
+
+    def _send(self, batch: list[Append]) -> None:
+        if any(append.lane.broken for append in batch):
+            self._mending = self._loop.create_task(self._mend(batch, None))
+        else:
+            self._wire.send(pack_appends(batch), self._answered)
+
+    def _answered(self, _last: bytes | None, error: psycopg.Error | None) -> None:
+        if error is not None:
+            self._mending = self._loop.create_task(self._mend(self._under_way, error))
+            return
+        self._stored(self._under_way)
+        self.statistics.commits += 1
+        self._done()
+
+    def _stored(self, batch: Sequence[Append]) -> None:
+        events = size = 0
+        for append in batch:
+            events += append.count
+            size += append.size
+            append.owner.settled(append, None)
+        self.statistics.events += events
+        self._release(events, size)
+
+    def _release(self, events: int, size: int) -> None:
+        self._events -= events
+        self._bytes -= size
         self.is_full = self._events >= self._max_events or self._bytes >= self._max_bytes
         while self._waiting and not self.is_full:
             waiter = self._waiting.popleft()
@@ -127,106 +175,89 @@ class GroupWriter:
                 waiter.set_result(None)
                 break
         if self._waiting and not self.is_full:
-            self._loop.call_soon(self._settle, ())
+            self._loop.call_soon(self._release, 0, 0)
 
-    # On the writer's thread
+    def _done(self) -> None:
+        self._under_way = []
+        self._send_next()
+        if self._drained is not None and not self._under_way:
+            self._drained.set_result(None)
 
-    def _run(self) -> None:
-        while batch := self._take():
-            outcomes: list[tuple[Append, StoreError | None]] = []
-            try:
-                self._commit(batch, outcomes)
-            except Exception as error:
-                logger.exception("the writer failed")
-                settled = {id(append) for append, _ in outcomes}
-                left = (append for append in batch if id(append) not in settled)
-                self._fail(left, AppendRefusedError(str(error)), outcomes)
-            self._loop.call_soon_threadsafe(self._settle, outcomes)
+    # When something is wrong with a batch
 
-    def _take(self) -> list[Append]:
-        """The next batch; empty once closed and drained."""
-        batch: list[Append] = []
-        events = size = 0
-        with self._ready:
-            while not self._queue and not self._closing:
-                self._ready.wait()
-            while self._queue and events < MAX_BATCH_EVENTS and size < MAX_BATCH_BYTES:
-                append = self._queue.popleft()
-                batch.append(append)
-                events += append.count
-                size += append.size
-        return batch
+    async def _mend(self, batch: list[Append], error: BaseException | None) -> None:
+        """Brings the batch to an end, one way or the other. `error` is what it met when it was sent."""
+        try:
+            await self._commit(batch, error)
+        except Exception as failure:
+            logger.exception("the writer failed")
+            self._fail(batch, AppendRefusedError(str(failure)))
+        self._done()
 
-    def _commit(self, batch: list[Append], outcomes: list[tuple[Append, StoreError | None]]) -> None:
-        deadline = time.monotonic() + self._retry_seconds
+    async def _commit(self, batch: list[Append], error: BaseException | None = None) -> None:
+        deadline = self._loop.time() + self._retry_seconds
         backoff = FIRST_BACKOFF
-        while batch := self._unbroken(batch, outcomes):
-            try:
-                self._insert(batch)
-            except IntegrityError:
-                batch = self._without_taken(batch, outcomes, deadline)
-            except (OperationalError, InterfaceError) as error:
-                if time.monotonic() >= deadline:
-                    self._fail(batch, StoreUnavailableError(f"Postgres: {error}"), outcomes)
+        while batch := self._unbroken(batch):
+            if error is None:
+                error = await self._inserted(batch)
+            if error is None:
+                self._stored(batch)
+                return
+            if isinstance(error, psycopg.IntegrityError):
+                batch, error = await self._without_taken(batch)
+            elif not isinstance(error, UNREACHED):
+                await self._commit_alone(batch, AppendRefusedError(f"Postgres: {error}"))
+                return
+            if isinstance(error, UNREACHED):
+                if self._loop.time() >= deadline:
+                    self._fail(batch, StoreUnavailableError(f"Postgres: {error}"))
                     return
-                time.sleep(backoff)
+                await asyncio.sleep(backoff)
                 backoff = min(2 * backoff, LAST_BACKOFF)
-            except PersistenceError as error:
-                self._commit_alone(batch, AppendRefusedError(f"Postgres: {error}"), outcomes)
-                return
-            else:
-                self._stored(batch, outcomes)
-                return
+                error = None
 
-    def _insert(self, batch: list[Append]) -> None:
-        sessions = {append.session.session_id: append.session for append in batch if append.session}
-        keys = {(row.session_id, row.key): row for append in batch for row in append.keys}
-        self._recorder.append(
-            batch,
-            # In one order everywhere, so that two processes never wait for each other's rows.
-            sessions=[sessions[session_id] for session_id in sorted(sessions)],
-            keys=[keys[key] for key in sorted(keys)],
-        )
+    async def _inserted(self, batch: list[Append]) -> BaseException | None:
+        try:
+            await self._wire.call(pack_appends(batch))
+        except (psycopg.Error, OSError) as error:
+            return error
         self.statistics.commits += 1
+        return None
 
-    def _stored(self, batch: list[Append], outcomes: list[tuple[Append, StoreError | None]]) -> None:
-        self.statistics.events += sum(append.count for append in batch)
-        outcomes.extend((append, None) for append in batch)
-
-    def _fail(
-        self, batch: Iterable[Append], error: StoreError, outcomes: list[tuple[Append, StoreError | None]]
-    ) -> None:
+    def _fail(self, batch: Iterable[Append], error: StoreError) -> None:
         for append in batch:
             append.lane.broken = append.lane.broken or error
-            outcomes.append((append, append.lane.broken))
+            self._settle_failed(append)
 
-    def _unbroken(self, batch: list[Append], outcomes: list[tuple[Append, StoreError | None]]) -> list[Append]:
-        outcomes.extend((append, append.lane.broken) for append in batch if append.lane.broken)
+    def _settle_failed(self, append: Append) -> None:
+        append.owner.settled(append, append.lane.broken)
+        self._release(append.count, append.size)
+
+    def _unbroken(self, batch: list[Append]) -> list[Append]:
+        for append in batch:
+            if append.lane.broken:
+                self._settle_failed(append)
         return [append for append in batch if not append.lane.broken]
 
-    def _without_taken(
-        self, batch: list[Append], outcomes: list[tuple[Append, StoreError | None]], deadline: float
-    ) -> list[Append]:
-        """Settles what is stored already and what lost its position; returns the rest."""
+    async def _without_taken(self, batch: list[Append]) -> tuple[list[Append], BaseException | None]:
+        """Settles what is stored already and what lost its position; returns the rest. The error is what was met when
+        the positions were read."""
         try:
-            stored = self._stored_at(batch)
-        except (OperationalError, InterfaceError) as error:
-            if time.monotonic() >= deadline:
-                self._fail(batch, StoreUnavailableError(f"Postgres: {error}"), outcomes)
-                return []
-            return batch
+            stored = await asyncio.to_thread(self._stored_at, batch)
+        except UNREACHED as error:
+            return batch, error
         rest: list[Append] = []
         for append in batch:
             found = stored.get(append.id_bytes, {})
             there = [found.get(append.position + offset) for offset in range(append.count)]
             if there == list(zip(append.rows[::2], append.rows[1::2], strict=True)):
                 # The commit had gone through and only its answer was lost.
-                self._stored([append], outcomes)
+                self._stored([append])
             elif any(there):
-                self._fail([append], PositionTakenError("position taken"), outcomes)
+                self._fail([append], PositionTakenError("position taken"))
             else:
                 rest.append(append)
-        return rest
+        return rest, None
 
     def _stored_at(self, batch: list[Append]) -> dict[bytes, dict[int, tuple[str, bytes]]]:
         ids = [UUID(bytes=append.id_bytes) for append in batch]
@@ -237,13 +268,11 @@ class GroupWriter:
             stored[session_id.bytes][version] = (topic, state)
         return stored
 
-    def _commit_alone(
-        self, batch: list[Append], error: StoreError, outcomes: list[tuple[Append, StoreError | None]]
-    ) -> None:
+    async def _commit_alone(self, batch: list[Append], error: StoreError) -> None:
         """Postgres refused something in the batch: each append on its own, so that only the bad one fails."""
         if len(batch) == 1:
-            self._fail(batch, error, outcomes)
+            self._fail(batch, error)
             return
         logger.warning("Postgres refused a batch of %d appends, each is now tried alone: %s", len(batch), error)
         for append in batch:
-            self._commit([append], outcomes)
+            await self._commit([append])

@@ -50,10 +50,30 @@ def build_prompt(
     Raises PromptTooLongError when the last turn alone has more than `max_tokens`.
     """
     dialect, render, whole = APIS[api]
-    entries = assemble(turns, dialect, compaction, policy)
-    if max_tokens is not None:
-        entries = fit(entries, render, max_tokens, count_tokens)
-    return whole(render(entries))
+    if max_tokens is None:
+        return whole(render(assemble(turns, dialect, compaction, policy)))
+    return windowed_prompt(turns, api, compaction, policy, max_tokens, count_tokens).prompt
+
+
+class WindowedPrompt(NamedTuple):
+    """A prompt that fits, and the place of the first turn that is whole in it."""
+
+    prompt: Any
+    first: int
+
+
+def windowed_prompt(
+    turns: Sequence[Turn],
+    api: Api,
+    compaction: Compaction | None,
+    policy: PromptPolicy,
+    max_tokens: int,
+    count_tokens: CountTokens,
+) -> WindowedPrompt:
+    """As `build_prompt`, and where it begins."""
+    dialect, render, whole = APIS[api]
+    window = fit(turns, lambda some: assemble(some, dialect, compaction, policy), render, max_tokens, count_tokens)
+    return WindowedPrompt(whole(render(window.entries)), window.first)
 
 
 def chat_prompt(turns: Iterable[Turn]) -> list[dict[str, Any]]:

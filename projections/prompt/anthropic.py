@@ -8,9 +8,10 @@ in its message and goes back with its signature, unchanged; system text is not a
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from math import isfinite
 from typing import Any
 
-from pydantic_core import from_json, to_json
+from pydantic_core import from_json
 
 from turnlog.domain.events import Content
 from turnlog.projections.prompt.entries import Positions, PromptEntry, PromptStep, Rendered
@@ -94,13 +95,16 @@ def _thinking_block(detail: Block, reasoning: str) -> Block | None:
 
 def _object(arguments: str) -> Any:
     value = from_json(arguments)
-    try:
-        # A number such as 1e999 is JSON and no float.
-        to_json(value, inf_nan_mode="constants")
-        finite = b"Infinity" not in to_json(value, inf_nan_mode="constants")
-    except ValueError:
-        return {}
-    return value if finite or "Infinity" in arguments else {}
+    return value if _is_finite(value) else {}
+
+
+def _is_finite(value: Any) -> bool:
+    """A number such as 1e999 is JSON, and no float that could be written again."""
+    if isinstance(value, dict):
+        return all(map(_is_finite, value.values()))
+    if isinstance(value, list):
+        return all(map(_is_finite, value))
+    return not isinstance(value, float) or isfinite(value)
 
 
 def _result(content: Content) -> Any:
@@ -118,34 +122,42 @@ def _blocks(content: Content | None) -> list[Block]:
 def _block(part: Block) -> Block | None:
     kind = part.get("type")
     if kind in ("text", "refusal"):
-        text = part.get(str(kind))
-        if not isinstance(text, str) or not text.strip():
-            return None
-        return {**part, "type": "text", "text": text} if kind == "text" else {"type": "text", "text": text}
+        text = part[str(kind)]
+        return {"type": "text", "text": text, **_marks(part)} if text.strip() else None
     if kind == "image_url":
-        return _image(part.get("image_url"))
-    if kind == "file":
-        return _document(part.get("file"))
-    return left_out("audio" if kind == "input_audio" else "part")
+        return _image(part)
+    return _document(part) if kind == "file" else left_out(part)
 
 
-def _image(image: Any) -> Block:
+def _marks(part: Block) -> Block:
+    """What a text block may have beside its text; 'Extra inputs are not permitted'."""
+    return {key: part[key] for key, kind in (("cache_control", dict), ("citations", list)) if _is(part.get(key), kind)}
+
+
+def _is(value: Any, kind: type) -> bool:
+    return isinstance(value, kind) and bool(value)
+
+
+def _image(part: Block) -> Block:
+    image = part["image_url"]
     url = image.get("url") if isinstance(image, dict) else image
     found = data_url(url)
     if found is not None and found[0] in _IMAGES:
         return {"type": "image", "source": {"type": "base64", "media_type": found[0], "data": found[1]}}
     if isinstance(url, str) and url.startswith(("https://", "http://")):
         return {"type": "image", "source": {"type": "url", "url": url}}
-    return left_out("image")
+    return left_out(part)
 
 
-def _document(file: Any) -> Block:
-    found = data_url(file.get("file_data")) if isinstance(file, dict) else None
-    if found is None or found[0] != "application/pdf":
-        return left_out("file")
-    block: Block = {
-        "type": "document",
-        "source": {"type": "base64", "media_type": "application/pdf", "data": found[1]},
-    }
+def _document(part: Block) -> Block:
+    file = part["file"]
+    found, url = data_url(file.get("file_data")), file.get("file_url")
+    if found is not None and found[0] == "application/pdf":
+        source = {"type": "base64", "media_type": "application/pdf", "data": found[1]}
+    elif isinstance(url, str) and url.startswith(("https://", "http://")):
+        source = {"type": "url", "url": url}
+    else:
+        return left_out(part)
     title = file.get("filename")
+    block: Block = {"type": "document", "source": source}
     return {**block, "title": title} if isinstance(title, str) and title else block

@@ -16,12 +16,13 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from typing import Any, NamedTuple
 
-from turnlog.domain.events import FunctionCall
+from turnlog.domain.events import Content, FunctionCall
 from turnlog.domain.values import fingerprint
 from turnlog.projections.diagnosis import entries_in_order, is_object
 from turnlog.projections.messages import is_replaced
 from turnlog.projections.placeholders import NO_RESULT
 from turnlog.projections.prompt.entries import PromptCall, PromptEntry, PromptMessage, PromptStep
+from turnlog.projections.prompt.parts import readable
 from turnlog.projections.prompt.policy import DEFAULT_POLICY, PromptPolicy
 from turnlog.projections.repair import joined_content
 from turnlog.projections.view import Compaction, Message, Step, StepToolCall, ToolResult, Turn
@@ -31,13 +32,15 @@ _NAME = re.compile(r"[^a-zA-Z0-9_-]")
 
 
 class Dialect(NamedTuple):
-    """What an API allows in a call id, and whether it still has function_call and function messages."""
+    """What an API allows in a call id, whether it still has function_call and function messages, and whether thinking
+    goes back to it in a form of its own."""
 
     call_id: re.Pattern[str]
     has_functions: bool = False
+    has_thinking: bool = True
 
 
-CHAT = Dialect(re.compile(r"(?s).{1,64}"), has_functions=True)
+CHAT = Dialect(re.compile(r"(?s).{1,64}"), has_functions=True, has_thinking=False)
 """OpenAI once refused more than 40 characters; its own relays make ids of 54, and they are taken."""
 ANTHROPIC = Dialect(re.compile(r"[a-zA-Z0-9_-]{1,64}"))
 """'tool_use.id: String should match pattern ^[a-zA-Z0-9_-]+$'"""
@@ -54,10 +57,18 @@ def assemble(
     dialect: Dialect,
     compaction: Compaction | None = None,
     policy: PromptPolicy = DEFAULT_POLICY,
+    *,
+    taken: frozenset[str] = frozenset(),
+    is_end: bool = True,
 ) -> list[PromptEntry]:
-    """What is sent next, in order. No two steps stand side by side but where results are between them."""
-    assembly = _Assembly(dialect, policy)
-    placed = _without_tail(list(_sent(turns, compaction, policy)))
+    """What is sent next, in order. No two steps stand side by side but where results are between them.
+
+    `taken`: the call ids of what is sent before it. `is_end`: whether nothing is sent after it.
+    """
+    assembly = _Assembly(dialect, policy, taken)
+    placed = list(_sent(turns, compaction, policy))
+    if is_end:
+        placed = _without_tail(placed)
     if compaction is not None:
         placed = assembly.begin_compacted(placed, compaction)
     for turn, entry in placed:
@@ -73,14 +84,10 @@ def _sent(turns: Sequence[Turn], compaction: Compaction | None, policy: PromptPo
     for turn in turns:
         for entry in entries_in_order(turn):
             if isinstance(entry, Message):
-                if entry.position > upto or _is_pinned(entry):
+                if entry.position > upto or entry.is_pinned:
                     yield _Placed(turn.index, entry)
             elif entry.position > upto and not is_replaced(entry, turn) and _is_sent(entry, policy):
                 yield _Placed(turn.index, entry)
-
-
-def _is_pinned(message: Message) -> bool:
-    return message.role in ("system", "developer")
 
 
 def _is_sent(step: Step, policy: PromptPolicy) -> bool:
@@ -98,11 +105,21 @@ def _without_tail(placed: list[_Placed]) -> list[_Placed]:
     return placed
 
 
+def is_sendable(message: Message) -> bool:
+    """Whether the message has anything that can be sent."""
+    return bool(_sendable_content(message))
+
+
+def _sendable_content(message: Message) -> Any:
+    return sendable(readable(message.content, message.role))
+
+
 class _Assembly:
-    def __init__(self, dialect: Dialect, policy: PromptPolicy) -> None:
+    def __init__(self, dialect: Dialect, policy: PromptPolicy, taken: frozenset[str]) -> None:
         self._dialect = dialect
         self._policy = policy
-        self._taken: set[str] = set()
+        self._sends_reasoning = dialect.has_thinking or policy.reasoning == "send"
+        self._taken = set(taken)
         self._entries: list[PromptEntry] = []
         self._called: PromptStep | None = None  # whose function_call waits for its function message
 
@@ -118,12 +135,12 @@ class _Assembly:
 
     def add_message(self, turn: int, message: Message) -> None:
         """Adds a message that is not a step."""
-        content, name = sendable(message.content), message.name and re.sub(r"[\s<|\\/>]", "_", utf8(message.name))
+        content, name = _sendable_content(message), _name(message.name)
         if message.role == "function":
             self._add_function(turn, message)
         elif content:
-            pinned = _is_pinned(message)
-            entry = PromptMessage(turn, (message.position,), message.role, content, name or None, pinned)
+            pinned = message.is_pinned
+            entry = PromptMessage(turn, (message.position,), message.role, content, name, pinned)
             self._entries.append(entry)
 
     def _add_function(self, turn: int, message: Message) -> None:
@@ -131,7 +148,7 @@ class _Assembly:
         name = _NAME.sub("_", message.name or "")[:64]
         if called is None or called.function_call is None or called.function_call.name != name:
             return  # the result of no call
-        content, last = sendable(message.content) or "", self._entries[-1]
+        content, last = _plain(message.content), self._entries[-1]
         if self._dialect.has_functions:
             self._entries.append(PromptMessage(turn, (message.position,), "function", content, name))
         elif isinstance(last, PromptStep):
@@ -165,14 +182,14 @@ class _Assembly:
         return PromptStep(
             turn=turn,
             positions=(step.position,),
-            content=sendable(message.content) or None,
+            content=sendable(readable(message.content, "assistant")) or None,
             refusal=sendable(message.refusal) or None,
-            reasoning=sendable(message.reasoning),
+            reasoning=sendable(message.reasoning) if self._sends_reasoning else None,
             details=tuple(sendable(detail) for detail in message.reasoning_details),
             function_call=function,
             calls=tuple(prompt_calls),
             answers=tuple(answers),
-            name=message.name and re.sub(r"[\s<|\\/>]", "_", utf8(message.name)),
+            name=_name(message.name),
         )
 
     def _can_be_sent(self, step: Step, call: StepToolCall) -> bool:
@@ -205,7 +222,19 @@ class _Assembly:
 
 
 def _content(result: ToolResult | None) -> Any:
-    return NO_RESULT if result is None else sendable(result.content)
+    return NO_RESULT if result is None else sendable(readable(result.content, "tool")) or ""
+
+
+def _plain(content: Content | None) -> str:
+    """The content of a function message, which has text only."""
+    if content is None or isinstance(content, str):
+        return utf8(content or "")
+    return utf8("".join(part["text"] for part in content if isinstance(part.get("text"), str)))
+
+
+def _name(name: str | None) -> str | None:
+    """The name of a message: OpenAI takes 64 characters, and none of ``<|\\/>`` and spaces."""
+    return re.sub(r"[\s<|\\/>]", "_", utf8(name))[:64] if name else None
 
 
 def _function(step: Step) -> FunctionCall | None:

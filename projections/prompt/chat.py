@@ -10,8 +10,10 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from turnlog.projections.messages import as_json, tool_call
+from turnlog.domain.events import Content
+from turnlog.projections.messages import tool_call
 from turnlog.projections.prompt.entries import PromptEntry, PromptMessage, PromptStep, Rendered
+from turnlog.projections.prompt.parts import IMAGE_DETAILS, known_fields, left_out
 
 
 def render_chat(entries: Iterable[PromptEntry]) -> list[Rendered]:
@@ -26,23 +28,59 @@ def render_chat(entries: Iterable[PromptEntry]) -> list[Rendered]:
 
 
 def _plain(entry: PromptMessage) -> dict[str, Any]:
-    plain: dict[str, Any] = {"role": entry.role, "content": as_json(entry.content)}
+    plain: dict[str, Any] = {"role": entry.role, "content": _content(entry.content, entry.role)}
     return plain if entry.name is None else {**plain, "name": entry.name}
 
 
 def _step(step: PromptStep) -> list[Rendered]:
     # An empty text beside calls is what some providers stream and others refuse.
-    assistant: dict[str, Any] = {"role": "assistant", "content": as_json(step.content)}
+    assistant: dict[str, Any] = {"role": "assistant", "content": _content(step.content, "assistant")}
     if step.name is not None:
         assistant["name"] = step.name
     if step.refusal is not None:
         assistant["refusal"] = step.refusal
+    if step.reasoning is not None:
+        assistant["reasoning_content"] = step.reasoning
     if step.function_call is not None:
         assistant["function_call"] = {"name": step.function_call.name, "arguments": step.function_call.arguments}
     if step.calls:
         assistant["tool_calls"] = [tool_call(call.id, call.name, call.arguments) for call in step.calls]
     rendered = [Rendered(assistant, step.turn, step.positions)]
     for call in (step.calls[place] for place in step.answers):
-        message = {"role": "tool", "tool_call_id": call.id, "content": as_json(call.result)}
+        message = {"role": "tool", "tool_call_id": call.id, "content": _content(call.result, "tool")}
         rendered.append(Rendered(message, step.turn, call.positions))
     return rendered
+
+
+def _content(content: Content | None, role: str) -> Any:
+    if content is None or isinstance(content, str):
+        return content
+    return [_part(part, role) for part in content]
+
+
+def _part(part: dict[str, Any], role: str) -> dict[str, Any]:
+    """The part with the fields that the API has: it answers others with 'Unknown parameter'."""
+    kind = str(part["type"])
+    held = part[kind]
+    if kind in _FIELDS:
+        # 'Image URLs are only allowed for messages with role "user"'
+        held = {"url": held} if isinstance(held, str) else _known(held, _FIELDS[kind])
+        if role != "user" or held.keys() <= {"filename", "detail"}:
+            return left_out(part)
+    return {"type": kind, kind: held, **{mark: part[mark] for mark in _MARKS if isinstance(part.get(mark), dict)}}
+
+
+def _known(held: dict[str, Any], fields: tuple[str, ...]) -> dict[str, str]:
+    known = known_fields(held, fields)
+    if known.get("detail", "auto") not in IMAGE_DETAILS:
+        del known["detail"]
+    return known
+
+
+_MARKS = ("prompt_cache_breakpoint", "cache_control")
+"""Where a cached prefix ends: OpenAI's, and Anthropic's, which relays take in chat messages too."""
+_FIELDS = {
+    "image_url": ("url", "detail"),
+    "input_audio": ("data", "format"),
+    "file": ("file_data", "file_id", "filename"),
+}

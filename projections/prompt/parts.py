@@ -1,11 +1,34 @@
-"""Content parts that are not text."""
+"""Content parts: what of them can be sent, and what stands in place of what an API does not take."""
 
 from __future__ import annotations
 
 import re
 from typing import Any
 
+from turnlog.domain.events import Content
+from turnlog.domain.foreign_blocks import is_readable_part
+
 _DATA_URL = re.compile(r"data:([\w.+-]+/[\w.+-]+);base64,(.+)", re.DOTALL)
+IMAGE_DETAILS = ("auto", "low", "high", "original")
+_WORDS = {"image_url": "image", "input_audio": "audio", "file": "file"}
+
+
+def readable(content: Content | None, role: str) -> Content | None:
+    """The content without parts that no API could read. An assistant's has text and refusals only: a note in its
+    place would be imitated."""
+    if content is None or isinstance(content, str):
+        return content
+    if role == "assistant":
+        return tuple(part for part in content if part.get("type") in ("text", "refusal") and is_readable_part(part))
+    return tuple(_or_note(part) for part in content if not _is_empty_text(part))
+
+
+def _or_note(part: dict[str, Any]) -> dict[str, Any]:
+    return part if is_readable_part(part) and part["type"] != "refusal" else left_out(part)
+
+
+def _is_empty_text(part: dict[str, Any]) -> bool:
+    return part.get("type") == "text" and not is_readable_part(part)
 
 
 def data_url(value: Any) -> tuple[str, str] | None:
@@ -14,6 +37,13 @@ def data_url(value: Any) -> tuple[str, str] | None:
     return (match[1], match[2]) if match else None
 
 
-def left_out(what: str) -> dict[str, Any]:
+def left_out(part: dict[str, Any]) -> dict[str, Any]:
     """A text in place of what the API does not take, so that a user's message is not cut silently."""
+    what = _WORDS.get(str(part.get("type")), "part")
     return {"type": "text", "text": f"({what} left out: this API does not take it)"}
+
+
+def known_fields(held: dict[str, Any], fields: tuple[str, ...]) -> dict[str, str]:
+    """These fields of what a part holds; OpenAI wants a name beside the data of a file."""
+    known = {field: held[field] for field in fields if isinstance(held.get(field), str)}
+    return {**known, "filename": known.get("filename") or "document"} if "file_data" in known else known

@@ -12,11 +12,9 @@ from typing import Any
 
 from turnlog.domain.events import Content
 from turnlog.projections.prompt.entries import PromptEntry, PromptMessage, PromptStep, Rendered
-from turnlog.projections.prompt.parts import left_out
+from turnlog.projections.prompt.parts import IMAGE_DETAILS, known_fields, left_out
 
 Item = dict[str, Any]
-
-_REASONING = ("type", "id", "summary", "encrypted_content")
 
 
 def render_responses(entries: Iterable[PromptEntry]) -> list[Rendered]:
@@ -34,10 +32,8 @@ def render_responses(entries: Iterable[PromptEntry]) -> list[Rendered]:
 
 def _add_step(rendered: list[Rendered], step: PromptStep) -> None:
     text = _text(step.content) + (step.refusal or "")
-    for detail in step.details if text or step.calls else ():
-        if detail.get("type") == "reasoning" and detail.get("encrypted_content"):
-            item = {key: detail[key] for key in _REASONING if key in detail}
-            rendered.append(Rendered(item, step.turn, step.positions))
+    thoughts = [_reasoning(detail) for detail in step.details if text or step.calls]
+    rendered += [Rendered(item, step.turn, step.positions) for item in thoughts if item is not None]
     if text:
         _add_text(rendered, step, text)
     for call in step.calls:
@@ -46,6 +42,23 @@ def _add_step(rendered: list[Rendered], step: PromptStep) -> None:
     for call in (step.calls[place] for place in step.answers):
         item = {"type": "function_call_output", "call_id": call.id, "output": _content(call.result) or ""}
         rendered.append(Rendered(item, step.turn, call.positions))
+
+
+def _reasoning(detail: Item) -> Item | None:
+    """A reasoning item that can go back: one with an id and its encrypted content."""
+    proofs = detail.get("id"), detail.get("encrypted_content")
+    if detail.get("type") != "reasoning" or not all(isinstance(proof, str) and proof for proof in proofs):
+        return None
+    summary = [part for part in _listed(detail.get("summary")) if _is_summary(part)]
+    return {"type": "reasoning", "id": proofs[0], "summary": summary, "encrypted_content": proofs[1]}
+
+
+def _listed(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else []
+
+
+def _is_summary(part: Any) -> bool:
+    return isinstance(part, dict) and part.get("type") == "summary_text" and isinstance(part.get("text"), str)
 
 
 def _add_text(rendered: list[Rendered], step: PromptStep, text: str) -> None:
@@ -67,24 +80,24 @@ def _text(content: Content | None) -> str:
 def _content(content: Content) -> Any:
     if isinstance(content, str):
         return content
-    return [item for part in content if (item := _part(part)) is not None]
+    return [_part(part) for part in content]
 
 
-def _part(part: Item) -> Item | None:
-    kind = part.get("type")
+def _part(part: Item) -> Item:
+    kind, held = part["type"], part[part["type"]]
     if kind == "text":
-        text = part.get("text")
-        return {"type": "input_text", "text": text} if isinstance(text, str) and text else None
+        return {"type": "input_text", "text": held}
     if kind == "image_url":
-        image = part.get("image_url")
-        url = image.get("url") if isinstance(image, dict) else image
-        if isinstance(url, str) and url:
-            return {"type": "input_image", "image_url": url, "detail": _detail(image)}
-    if kind == "file" and isinstance(part.get("file"), dict):
-        return {"type": "input_file", **part["file"]}
-    return {**left_out("audio" if kind == "input_audio" else str(kind)), "type": "input_text"}
+        url = held if isinstance(held, str) else held["url"]
+        return {"type": "input_image", "image_url": url, "detail": _detail(held)}
+    if kind == "file":
+        return {"type": "input_file", **known_fields(held, _FILE)}
+    return {**left_out(part), "type": "input_text"}
+
+
+_FILE = ("file_id", "file_data", "file_url", "filename")
 
 
 def _detail(image: Any) -> str:
     detail = image.get("detail") if isinstance(image, dict) else None
-    return detail if detail in ("low", "high", "auto") else "auto"
+    return detail if detail in IMAGE_DETAILS else "auto"

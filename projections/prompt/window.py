@@ -5,14 +5,16 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, NamedTuple
 
 from turnlog.domain.errors import PromptTooLongError
 from turnlog.projections.prompt.entries import PromptEntry, PromptMessage, PromptStep, Rendered
+from turnlog.projections.view import Message, Turn
 
 CountTokens = Callable[[list[dict[str, Any]]], int]
 """The tokens of a list of messages in the shape of the API that the prompt is for."""
 
+Assemble = Callable[[Sequence[Turn]], list[PromptEntry]]
 Render = Callable[[Iterable[PromptEntry]], list[Rendered]]
 
 SHORTENED_TO = 200
@@ -27,37 +29,47 @@ def estimated_tokens(messages: list[dict[str, Any]]) -> int:
     return size // CHARACTERS_A_TOKEN + TOKENS_A_MESSAGE * len(messages)
 
 
-def fit(entries: Sequence[PromptEntry], render: Render, max_tokens: int, count: CountTokens) -> list[PromptEntry]:
-    """The pinned entries and the latest whole turns that fit. Raises PromptTooLongError."""
-    turns = sorted({entry.turn for entry in entries if not _is_pinned(entry)})
-    first = _first_turn(entries, turns, lambda kept: _tokens(kept, render, count), max_tokens)
-    kept = _from_turn(entries, first)
-    tokens = _tokens(kept, render, count)
-    if tokens <= max_tokens:
-        return kept
-    return _shortened(kept, render, max_tokens, count)
+class Window(NamedTuple):
+    """What fits, and the place of the first turn that is whole in it."""
+
+    entries: list[PromptEntry]
+    first: int
 
 
-def _first_turn(
-    entries: Sequence[PromptEntry], turns: list[int], tokens: Callable[[list[PromptEntry]], int], max_tokens: int
-) -> int:
-    """The first turn of the longest tail that fits; the last turn where none does. Found by halving."""
-    low, high = 0, len(turns) - 1
+def fit(turns: Sequence[Turn], assemble: Assemble, render: Render, max_tokens: int, count: CountTokens) -> Window:
+    """The pinned messages and the latest whole turns that fit. Raises PromptTooLongError.
+
+    What fits is assembled by itself: a call id is renamed for one that is in the window, not for one before it.
+    """
+    spoken = {entry.turn for entry in assemble(turns) if not _is_pinned(entry)}
+    places = [place for place, turn in enumerate(turns) if turn.index in spoken]
+    low, high = 0, len(places) - 1
     while low < high:
         middle = (low + high) // 2
-        if tokens(_from_turn(entries, turns[middle])) <= max_tokens:
+        if _tokens(assemble(_from(turns, places[middle])), render, count) <= max_tokens:
             high = middle
         else:
             low = middle + 1
-    return turns[low] if turns else 0
+    first = places[low] if places else 0
+    kept = assemble(_from(turns, first))
+    if _tokens(kept, render, count) > max_tokens:
+        kept = _shortened(kept, render, max_tokens, count)
+    return Window(kept, first)
 
 
 def _is_pinned(entry: PromptEntry) -> bool:
     return isinstance(entry, PromptMessage) and entry.pinned
 
 
-def _from_turn(entries: Sequence[PromptEntry], first: int) -> list[PromptEntry]:
-    return [entry for entry in entries if _is_pinned(entry) or entry.turn >= first]
+def _from(turns: Sequence[Turn], first: int) -> list[Turn]:
+    """These turns, those before the first with nothing but what is pinned."""
+    return [*(only_pinned(turn.index, turn.messages) for turn in turns[:first]), *turns[first:]]
+
+
+def only_pinned(index: int, messages: Iterable[Message]) -> Turn:
+    """A turn with those of the messages that are sent however far back they are."""
+    pinned = tuple(message for message in messages if message.is_pinned)
+    return Turn(index=index, position=max((message.position for message in pinned), default=0), messages=pinned)
 
 
 def _tokens(entries: list[PromptEntry], render: Render, count: CountTokens) -> int:

@@ -20,17 +20,30 @@ from turnlog.infrastructure.store.statements import SCHEMA_VERSION
 @json_option
 @pass_globals
 def initialise(options: Globals, as_json: bool) -> None:
-    """Create the schema where there is none. Safe to repeat, and to run beside others."""
+    """Create the schema where there is none, or bring an older one up to date.
+
+    Safe to repeat, and to run beside others.
+    """
     done = asyncio.run(_initialise(options.settings()))
     if as_json:
         emit_json(json.dumps(done))
     else:
-        verb = "created schema" if done["created"] else "there already: schema"
-        stdout().say(f"{verb} {done['schema_version']} in {done['database_url']}")
+        stdout().say(f"{_said(done)} {done['schema_version']} in {done['database_url']}")
+
+
+def _said(done: dict[str, Any]) -> str:
+    if done["created"]:
+        return "created schema"
+    return f"upgraded schema {done['upgraded_from']} to" if done["upgraded_from"] else "there already: schema"
 
 
 async def _initialise(settings: Settings) -> dict[str, Any]:
     async with running(settings) as servers, open_store(servers.settings) as store:
-        created = await store.create_schema()
+        before = await store.create_schema()
     url = masked(servers.settings.database_url or "")
-    return {"created": created, "schema_version": SCHEMA_VERSION, "database_url": url}
+    return {
+        "created": before is None,
+        "upgraded_from": before if before is not None and before < SCHEMA_VERSION else None,
+        "schema_version": SCHEMA_VERSION,
+        "database_url": url,
+    }

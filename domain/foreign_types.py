@@ -1,0 +1,82 @@
+"""What is read of a foreign message, in a normal form."""
+
+from __future__ import annotations
+
+import json
+from typing import Any, Literal, NamedTuple
+
+from turnlog.domain.values import json_copy
+
+ForeignFormat = Literal["chat", "anthropic", "responses", "rows"]
+ForeignRole = Literal["system", "developer", "user", "assistant", "function"]
+Parts = tuple[dict[str, Any], ...]
+ForeignContent = str | Parts | None
+
+
+class ForeignCall(NamedTuple):
+    """A tool call; what is missing is the empty string. `arguments` is text."""
+
+    id: str
+    name: str
+    arguments: str
+
+
+class ForeignMessage(NamedTuple):
+    """A message that is not a tool result. `details` are thinking blocks and reasoning items, verbatim."""
+
+    role: ForeignRole
+    content: ForeignContent = None
+    name: str | None = None
+    refusal: str | None = None
+    reasoning: str | None = None
+    details: Parts = ()
+    calls: tuple[ForeignCall, ...] = ()
+    function_call: tuple[str, str] | None = None
+
+
+class ForeignResult(NamedTuple):
+    """A tool result."""
+
+    call_id: str
+    content: str | Parts
+    is_error: bool = False
+    name: str | None = None
+
+
+class Flaw(NamedTuple):
+    """What could not be read as it stands, in a sentence."""
+
+    kind: str
+    text: str
+
+
+class Reading(NamedTuple):
+    """What a message says: results and messages, in the order in which they count."""
+
+    items: tuple[ForeignMessage | ForeignResult, ...]
+    flaws: tuple[Flaw, ...]
+
+
+def arguments_text(value: Any) -> str:
+    """A call's arguments as text; missing ones are empty."""
+    if value is None or isinstance(value, str):
+        return value or ""
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+
+
+def is_same_call(call: ForeignCall, other: ForeignCall) -> bool:
+    """Whether both are one call: the same id, name, and arguments, however these are written."""
+    if (call.id, call.name) != (other.id, other.name):
+        return False
+    return call.arguments == other.arguments or parsed(call.arguments) == parsed(other.arguments) is not BROKEN
+
+
+def parsed(text: str) -> Any:
+    """The JSON value; BROKEN where it is none that an event could hold."""
+    try:
+        return json_copy(json.loads(text), "text")
+    except (ValueError, RecursionError):
+        return BROKEN
+
+
+BROKEN: Any = object()

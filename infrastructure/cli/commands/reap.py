@@ -1,0 +1,55 @@
+"""`turnlog reap`"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from datetime import UTC, datetime
+
+import click
+
+from turnlog.infrastructure.cli.output import Screen, emit_json, stdout
+from turnlog.infrastructure.cli.shared import Globals, json_option, pass_globals
+from turnlog.infrastructure.cli.times import ago
+from turnlog.infrastructure.log import SessionLog
+from turnlog.projections.report import ReapedStep
+
+
+@click.command("reap")
+@click.option("--watch", type=click.FloatRange(min=0.1), metavar="SECONDS", help="Again so often, until interrupted.")
+@click.option("--dry-run", is_flag=True, help="Say what would be ended, and end nothing.")
+@json_option
+@pass_globals
+def reap(options: Globals, watch: float | None, dry_run: bool, as_json: bool) -> None:
+    """End the steps whose writers are gone: whose lease has run out without a sign of life.
+
+    An open log does so by itself, now and then. Safe to repeat, and to run beside others. With --json one step a line.
+    """
+
+    async def work(log: SessionLog) -> None:
+        while True:
+            _show(await log.reap(dry_run), dry_run, as_json, quiet=watch is not None)
+            if watch is None:
+                return
+            await asyncio.sleep(watch)
+
+    options.run(work)
+
+
+def _show(reaped: tuple[ReapedStep, ...], dry_run: bool, as_json: bool, quiet: bool) -> None:
+    if as_json:
+        for step in reaped:
+            emit_json(json.dumps({**step.model_dump(mode="json"), "dry_run": dry_run}))
+        return
+    screen = stdout()
+    for step in reaped:
+        _print(screen, step)
+    if reaped or not quiet:
+        what = "would be ended" if dry_run else "ended"
+        screen.say(f"{len(reaped)} {'step' if len(reaped) == 1 else 'steps'} {what} as abandoned", style="dim")
+
+
+def _print(screen: Screen, step: ReapedStep) -> None:
+    who = f"process {step.pid} on {step.host}" if step.pid is not None else "unknown"
+    since = ago(step.since, datetime.now(UTC))
+    screen.say(f"session {step.session_id}  step {step.step_id}, begun {since}  writer {step.writer}: {who}")

@@ -1,0 +1,30 @@
+"""The clock of the commands."""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import UTC, datetime
+
+
+def now() -> datetime:
+    """The time of a command."""
+    return datetime.now(UTC)
+
+
+class Clock:
+    """`now`, read once in a turn of the event loop: all that is decided in one turn happens at one time, and the
+    events of hundreds of streams share the reading and its text."""
+
+    def __init__(self) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._at: datetime | None = None
+
+    def now(self) -> datetime:
+        """The time of this turn of the loop (UTC)."""
+        if self._at is None:
+            self._at = now()
+            self._loop.call_soon(self._forget)
+        return self._at
+
+    def _forget(self) -> None:
+        self._at = None

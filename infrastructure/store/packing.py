@@ -1,0 +1,82 @@
+"""A batch as the parameters of the append function: columns as binary arrays."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from turnlog.infrastructure.store import arrays
+from turnlog.infrastructure.store.batch import Append, KeyRow, SessionRow
+
+Parameters = Sequence[bytes | None]
+
+_EVENT_TYPES = (arrays.UUID, arrays.INT8, arrays.TEXT, arrays.BYTEA)
+_SESSION_TYPES = (
+    arrays.UUID, arrays.TEXT, arrays.BYTEA, arrays.TIMESTAMPTZ, arrays.TIMESTAMPTZ, arrays.INT8, arrays.BOOL,
+    arrays.TEXT,
+)  # fmt: skip
+_KEY_TYPES = (arrays.UUID, arrays.BYTEA, arrays.TEXT)
+_NO_SESSIONS: Parameters = (None,) * len(_SESSION_TYPES)
+_NO_KEYS: Parameters = (None,) * len(_KEY_TYPES)
+PARAMETER_TYPES = [arrays.ARRAY_OF[kind] for kind in (*_EVENT_TYPES, *_SESSION_TYPES, *_KEY_TYPES)]
+
+
+def pack_appends(appends: Sequence[Append]) -> Parameters:
+    """The parameters for these appends, with the lines of the lists and the keys that go with them."""
+    ids: list[bytes] = []
+    positions: list[int] = []
+    rows: list[Any] = []
+    for append in appends:
+        if append.count == 1:  # a delta: nearly all are
+            ids.append(append.id_bytes)
+            positions.append(append.position)
+        else:
+            ids += [append.id_bytes] * append.count
+            positions += range(append.position, append.position + append.count)
+        rows += append.rows
+    sessions = {append.session.session_id: append.session for append in appends if append.session}
+    keys = {(row.session_id, row.key): row for append in appends for row in append.keys}
+    return [
+        *_event_arrays(ids, positions, rows[::2], rows[1::2]),
+        # In one order everywhere, so that two processes never wait for each other's rows.
+        *_session_arrays([sessions[session_id] for session_id in sorted(sessions)]),
+        *_key_arrays([keys[key] for key in sorted(keys)]),
+    ]
+
+
+def pack_rows(
+    ids: Sequence[bytes], positions: Sequence[int], topics: Sequence[str], states: Sequence[bytes]
+) -> Parameters:
+    """The parameters for rows alone."""
+    return [*_event_arrays(ids, positions, topics, states), *_NO_SESSIONS, *_NO_KEYS]
+
+
+def _event_arrays(
+    ids: Iterable[bytes], positions: Iterable[int], topics: Sequence[str], states: Iterable[bytes]
+) -> Parameters:
+    return [arrays.uuids(ids), arrays.int8s(positions), arrays.names(topics), arrays.byteas(states)]
+
+
+def _session_arrays(rows: Sequence[SessionRow]) -> Parameters:
+    if not rows:
+        return _NO_SESSIONS
+    return [
+        arrays.uuids(row.session_id.bytes for row in rows),
+        arrays.texts(None if row.user_id is None else row.user_id.encode() for row in rows),
+        arrays.byteas(row.title for row in rows),
+        arrays.timestamps(row.started_at for row in rows),
+        arrays.timestamps(row.updated_at for row in rows),
+        arrays.int8s(row.version for row in rows),
+        arrays.bools(row.deleted for row in rows),
+        arrays.texts(None if row.writer is None else row.writer.encode() for row in rows),
+    ]
+
+
+def _key_arrays(rows: Sequence[KeyRow]) -> Parameters:
+    if not rows:
+        return _NO_KEYS
+    return [
+        arrays.uuids(row.session_id.bytes for row in rows),
+        arrays.byteas(row.key for row in rows),
+        arrays.texts(row.value.encode() for row in rows),
+    ]

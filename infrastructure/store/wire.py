@@ -1,0 +1,144 @@
+"""The writer's own connection: one statement at a time, driven by the event loop.
+
+No thread waits for the answer. A thread beside a busy event loop gets the interpreter back only after its switch
+interval (5 ms), which would be most of a commit; and handing a batch to a thread and its outcome back costs a lone
+stream as much as the commit's round trip. psycopg makes the connection; the statement goes through its libpq.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import psycopg
+from psycopg.errors import error_from_result
+from psycopg.pq import ExecStatus, Format
+from psycopg.pq.abc import PGconn, PGresult
+
+from turnlog.infrastructure.store.datastore import KEEPALIVE
+
+Answered = Callable[[bytes | None, psycopg.Error | None], None]
+"""Called with the value that the statement gave, or with what went wrong: exactly once, on the loop."""
+
+
+class Wire:
+    """Sends one statement again and again, with other parameters."""
+
+    def __init__(self, url: str, statement: str, types: Sequence[int], timeout: float) -> None:
+        self._url = url
+        self._statement = statement.encode()
+        self._types = types
+        self._formats = [Format.BINARY] * len(types)
+        self._timeout = timeout
+        self._loop = asyncio.get_running_loop()
+        self._connection: psycopg.AsyncConnection[Any] | None = None
+        self._libpq: PGconn | None = None
+        self._socket = -1
+        self._answered: Answered | None = None
+        self._result: PGresult | None = None
+        self._deadline: asyncio.TimerHandle | None = None
+
+    @property
+    def is_open(self) -> bool:
+        """Whether there is a connection, as far as is known."""
+        return self._libpq is not None
+
+    async def open(self) -> None:
+        """Connects. Raises psycopg.OperationalError."""
+        self._connection = await psycopg.AsyncConnection.connect(
+            self._url, autocommit=True, connect_timeout=max(2, round(self._timeout)), **KEEPALIVE
+        )
+        self._libpq = self._connection.pgconn
+        self._libpq.nonblocking = 1
+        self._socket = self._libpq.socket
+        self._loop.add_reader(self._socket, self._readable)
+
+    def close(self) -> None:
+        """Ends the connection. A statement under way is answered with OperationalError."""
+        self._lost("the connection was closed")
+
+    def send(self, parameters: Sequence[bytes | None], answered: Answered) -> None:
+        """Sends the statement, with binary parameters. No other may be under way; the connection must be open."""
+        assert self._libpq is not None  # noqa: S101 is_open says so
+        self._answered = answered
+        self._deadline = self._loop.call_later(self._timeout, self._lost, "no answer in time")
+        try:
+            self._libpq.send_query_params(self._statement, parameters, self._types, self._formats, Format.BINARY)
+            self._flush()
+        except psycopg.Error as error:
+            self._lost(str(error))
+
+    async def call(self, parameters: Sequence[bytes | None]) -> bytes | None:
+        """As `send`, and waits for the value. Connects first where there is no connection. Raises psycopg.Error."""
+        if not self.is_open:
+            await self.open()
+        waiting: asyncio.Future[bytes | None] = self._loop.create_future()
+
+        def answered(value: bytes | None, error: psycopg.Error | None) -> None:
+            if waiting.done():
+                return
+            if error is None:
+                waiting.set_result(value)
+            else:
+                waiting.set_exception(error)
+
+        self.send(parameters, answered)
+        return await waiting
+
+    # On the loop, when the socket says so
+
+    def _flush(self) -> None:
+        if self._libpq is not None and self._libpq.flush():
+            self._loop.add_writer(self._socket, self._writable)
+
+    def _writable(self) -> None:
+        self._loop.remove_writer(self._socket)
+        try:
+            self._flush()
+        except psycopg.Error as error:
+            self._lost(str(error))
+
+    def _readable(self) -> None:
+        libpq = self._libpq
+        if libpq is None:
+            return
+        try:
+            libpq.consume_input()
+            # The server may have something to say while a large batch still goes out.
+            self._flush()
+            while self._answered is not None and not libpq.is_busy():
+                result = libpq.get_result()
+                if result is None:
+                    self._complete()
+                else:
+                    self._result = self._result or result
+        except psycopg.Error as error:
+            self._lost(str(error))
+
+    def _complete(self) -> None:
+        result, self._result = self._result, None
+        if result is None:
+            self._lost("the server ended the connection")
+        elif result.status == ExecStatus.TUPLES_OK:
+            self._answer(result.get_value(0, 0), None)
+        else:
+            self._answer(None, error_from_result(result))
+
+    def _answer(self, value: bytes | None, error: psycopg.Error | None) -> None:
+        answered, self._answered = self._answered, None
+        if self._deadline is not None:
+            self._deadline.cancel()
+            self._deadline = None
+        if answered is not None:
+            answered(value, error)
+
+    def _lost(self, why: str) -> None:
+        """Nothing more is heard on this connection."""
+        libpq, self._libpq, self._result = self._libpq, None, None
+        if libpq is not None:
+            self._loop.remove_reader(self._socket)
+            self._loop.remove_writer(self._socket)
+            libpq.finish()
+            self._connection = None
+        self._answer(None, psycopg.OperationalError(why.strip()))

@@ -1,0 +1,107 @@
+"""Processes of their own for tests that say process: they can be killed, frozen, and be many.
+
+They are forked from a server that has done the imports, so one is up within some ten milliseconds. A program is a
+function of a module: `async def program(line: Line, settings: Settings, ...)`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import multiprocessing
+import os
+import signal
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from multiprocessing.connection import Connection
+from types import TracebackType
+from typing import Any, Self
+
+CONTEXT = multiprocessing.get_context("forkserver")
+CONTEXT.set_forkserver_preload(
+    [
+        "turnlog.infrastructure.log",
+        "turnlog.infrastructure.store.store",
+        "turnlog.infrastructure.store.writer",
+        "redis.asyncio",
+        "tests.programs",
+    ]
+)
+
+
+class Line:
+    """The child's end: what it says arrives also if it is killed in the next moment."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+
+    def say(self, value: Any) -> None:
+        """Says something to the test. Blocks while the test does not listen and the pipe is full."""
+        self._connection.send(value)
+
+    async def hear(self) -> Any:
+        """What the test says next."""
+        return await asyncio.to_thread(self._connection.recv)
+
+
+Program = Callable[..., Awaitable[None]]
+
+
+class Child:
+    """A process that runs a program. Leaving the block kills it if it still runs."""
+
+    def __init__(self, program: Program, *arguments: Any) -> None:
+        self._connection, theirs = CONTEXT.Pipe()
+        self._process = CONTEXT.Process(target=_run, args=(program, theirs, arguments), daemon=True)
+        self._process.start()
+        theirs.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
+        self.kill()
+        self._connection.close()
+
+    async def hear(self) -> Any:
+        """What the child says next. Raises EOFError once it is gone and all was heard."""
+        return await asyncio.to_thread(self._hear)
+
+    async def rest(self) -> list[Any]:
+        """All that the child says until it is gone."""
+        return await asyncio.to_thread(self._rest)
+
+    def say(self, value: Any) -> None:
+        """Says something to the child."""
+        self._connection.send(value)
+
+    def send_signal(self, number: signal.Signals) -> None:
+        """Sends a signal."""
+        assert self._process.pid is not None
+        os.kill(self._process.pid, number)
+
+    def kill(self) -> None:
+        """SIGKILL; returns when it is gone."""
+        self._process.kill()
+        self._process.join()
+
+    async def left(self) -> int | None:
+        """Waits until the child has ended by itself; its exit code."""
+        await asyncio.to_thread(self._process.join, 60)
+        return self._process.exitcode
+
+    def _hear(self) -> Any:
+        return self._connection.recv()
+
+    def _rest(self) -> list[Any]:
+        heard = []
+        with suppress(EOFError, ConnectionError):
+            while True:
+                heard.append(self._connection.recv())
+        return heard
+
+
+def _run(program: Program, connection: Connection, arguments: tuple[Any, ...]) -> None:
+    async def run() -> None:
+        await program(Line(connection), *arguments)
+
+    asyncio.run(run())

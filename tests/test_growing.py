@@ -1,0 +1,114 @@
+"""What is made of the end of a session alone is what is made of the whole of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tests.strategies import any_event, recorded
+from tests.test_projector import History, fold
+from turnlog.domain import events as e
+from turnlog.domain.errors import PromptTooLongError
+from turnlog.projections.projector import PagesNeeded, Projector, SessionHead
+from turnlog.projections.prompt import PromptPolicy, WindowedPrompt, build_prompt, windowed_prompt
+from turnlog.projections.prompt.growing import begin_prompt, call_ids, continue_prompt
+from turnlog.projections.prompt.window import only_pinned
+
+cuts = st.integers(0, 40)
+
+
+def kept_end(projector: Projector, turns: int) -> Projector:
+    """As a reader resumes it from what is kept, with so many of the pages."""
+    head = SessionHead.from_json(projector.head().to_json())
+    return Projector.resume(head, projector.pages()[max(0, head.closed_turns - turns) :])
+
+
+def each_step_once(events: list[Any]) -> History:
+    """`decide` opens each step under an id of its own; what a fold makes of it otherwise needs all turns."""
+    opened, kept = dict[str, int](), list[Any]()
+    for event in events:
+        field = "message_id" if isinstance(event, e.MessageAdded | e.MessageImported) else "step_id"
+        step_id = getattr(event, field, None)
+        if isinstance(event, e.CompletionStarted | e.MessageAdded | e.MessageImported):
+            opened[step_id] = opened.get(step_id, -1) + 1
+        again = opened.get(step_id, 0)
+        kept.append(event.model_copy(update={field: f"{step_id}-{again}"}) if again else event)
+    return recorded(kept)
+
+
+histories = st.lists(any_event, max_size=40).map(each_step_once)
+
+
+@settings(max_examples=500)
+@given(histories, cuts, st.integers(0, 3))
+def test_a_fold_goes_on_from_the_last_pages_as_from_all(history: History, cut: int, turns: int) -> None:
+    cut = max(1, min(cut, len(history)))
+    whole, end = fold(history), kept_end(fold(history[:cut]), turns)
+
+    try:
+        end.apply_all(history[cut:])
+    except PagesNeeded:
+        return
+
+    assert end.turns() == whole.turns()[end.first_turn :]
+    assert end.head().to_json() == whole.head().to_json()
+    assert end.closed_turns == whole.closed_turns
+
+
+@given(histories)
+def test_the_parts_of_a_prompt_are_the_prompt(history: History) -> None:
+    projector = fold(history)
+    view = projector.view()
+
+    parts = begin_prompt(view.turns, projector.closed_turns, view.compaction)
+
+    assert parts.settled + parts.rest == build_prompt(view.turns, "chat", view.compaction)
+
+
+@settings(max_examples=500)
+@given(histories, cuts, st.integers(0, 3))
+def test_a_prompt_that_goes_on_is_the_prompt(history: History, cut: int, turns: int) -> None:
+    cut = max(1, min(cut, len(history)))
+    early, whole = fold(history[:cut]), fold(history)
+    kept = begin_prompt(early.turns(), early.closed_turns, early.compaction)
+    end = kept_end(early, turns)
+    try:
+        end.apply_all(history[cut:])
+    except PagesNeeded:
+        return
+    if end.reached_back > cut or end.first_turn > kept.turns or end.compaction != early.compaction:
+        return
+
+    after = end.turns()[kept.turns - end.first_turn :]
+    more = continue_prompt(after, end.closed_turns, end.compaction, call_ids(kept.settled))
+
+    if more is not None:
+        sent = kept.settled + more.settled + more.rest
+        assert sent == build_prompt(whole.turns(), "chat", whole.compaction)
+
+
+@given(histories, st.integers(1, 8), st.integers(0, 3))
+def test_a_window_of_the_end_is_the_window_of_the_whole(history: History, messages: int, turns: int) -> None:
+    whole = fold(history)
+    end = kept_end(whole, turns)
+    policy = PromptPolicy()
+    loaded = [only_pinned(0, end.pinned), *end.turns()] if end.first_turn else end.turns()
+
+    window = outcome(lambda: windowed_prompt(loaded, "chat", end.compaction, policy, messages, len))
+    if end.first_turn and isinstance(window, WindowedPrompt) and window.first < 2:
+        return  # more turns might have fitted
+
+    whole_window = outcome(lambda: windowed_prompt(whole.turns(), "chat", whole.compaction, policy, messages, len))
+    sent, expected = (w.prompt if isinstance(w, WindowedPrompt) else w for w in (window, whole_window))
+    assert sent == expected
+
+
+def outcome(call: Callable[[], WindowedPrompt]) -> WindowedPrompt | str:
+    """What the call gives, or the error that it raises."""
+    try:
+        return call()
+    except PromptTooLongError as error:
+        return repr(error)
