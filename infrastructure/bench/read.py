@@ -97,11 +97,16 @@ class _Reads:
         last_turn = max(number for number, message in enumerate(said) if message["role"] == "user")
         async with running(Turnlog, self._ground) as system:
             assert isinstance(system, Turnlog)  # noqa: S101 for the type checker
+            log = system.log
+
+            async def read() -> None:
+                await _view(log.session(session_id, USER))
+                await _prompt(log.session(session_id, USER))
+
             await system.fill(session_id, said[:last_turn])
-            states = {"stale": await cached.taken()}
+            states = {"cold": {}, "stale": await cached.taken(read)}
             await system.conversation(session_id).put(said[last_turn:])
-            await system.log.session(session_id, USER).view()
-            states |= {"hot": await cached.taken(unlike=states["stale"]), "cold": {}}
+            states["hot"] = await cached.taken(read, unlike=states["stale"])
             self.all_right &= same(await system.conversation(session_id).load(), said)
         return [
             Entry(
