@@ -18,7 +18,7 @@ from turnlog.infrastructure.bench.contestants import PEERS_HELP, chosen_peers
 from turnlog.infrastructure.bench.floors import BareInsert
 from turnlog.infrastructure.bench.ours import Turnlog
 from turnlog.infrastructure.bench.server import Ground
-from turnlog.infrastructure.bench.systems import System, running, text_of
+from turnlog.infrastructure.bench.systems import Conversation, System, running, text_of
 from turnlog.infrastructure.bench.workload import Workload
 
 _QUESTION = {"role": "user", "content": "Go on."}
@@ -77,20 +77,24 @@ class _Storage:
         async with running(kind, self._ground) as system:
             disk, wal = self._ground.table_bytes(kind.name), self._ground.wal_bytes()
             until = perf_counter() + self._options.seconds
-            deltas = sum([await self._recorded(system, stream, until) for stream in range(self._options.answers)])
+            answers = [await self._recorded(system, stream, until) for stream in range(self._options.answers)]
             wal, disk = self._ground.wal_bytes() - wal, self._ground.table_bytes(kind.name) - disk
+            for conversation, text in answers:  # only now: who reads may write, too
+                await self._check(system, conversation, "".join(text))
+        deltas = sum(len(text) for _, text in answers)
         return {_DISK: disk / deltas, _WAL: wal / deltas}
 
-    async def _recorded(self, system: System, stream: int, until: float) -> int:
+    async def _recorded(self, system: System, stream: int, until: float) -> tuple[Conversation, list[str]]:
         conversation = system.conversation(uuid4())
         await conversation.create()
         await conversation.put([_QUESTION])
-        deltas = [text async for text in conversation.stream(self._deltas(stream, until))]
-        if deltas:
+        return conversation, [text async for text in conversation.stream(self._deltas(stream, until))]
+
+    async def _check(self, system: System, conversation: Conversation, text: str) -> None:
+        if text:
             await conversation.put([_QUESTION])
             messages = await system.conversation(conversation.id).load()
-            self.all_intact &= text_of(messages[1]) == "".join(deltas)
-        return len(deltas)
+            self.all_intact &= text_of(messages[1]) == text
 
     async def _deltas(self, stream: int, until: float) -> AsyncIterator[str]:
         for number in range(self._options.deltas):
