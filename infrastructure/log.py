@@ -39,6 +39,7 @@ from turnlog.infrastructure.cache import Cache
 from turnlog.infrastructure.clock import now
 from turnlog.infrastructure.lease import WriterLease
 from turnlog.infrastructure.principal import SYSTEM, Principal, checked_principal
+from turnlog.infrastructure.prompts import Prompts
 from turnlog.infrastructure.reaper import Reaper
 from turnlog.infrastructure.session import Context, Session
 from turnlog.infrastructure.settings import Settings
@@ -115,7 +116,9 @@ class SessionLog:
             stack.push_async_callback(background.close)
             lease = WriterLease(store.leases, settings.lease_seconds)
             stack.push_async_callback(lease.close)
-            log = cls(Context(store, writer, Views(store, cache, background), background, lease, settings), cache)
+            views = Views(store, cache, background)
+            prompts = Prompts(store, cache, views, background)
+            log = cls(Context(store, writer, views, prompts, background, lease, settings), cache)
             reaping = asyncio.create_task(log._reaper.keep_reaping(settings.lease_seconds))
             stack.push_async_callback(_ended, reaping)
             stack.callback(log._close)

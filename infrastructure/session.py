@@ -45,12 +45,14 @@ from turnlog.infrastructure.completion import Completion, Recording, StepWriter
 from turnlog.infrastructure.ids import new_id
 from turnlog.infrastructure.lease import WriterLease
 from turnlog.infrastructure.principal import SYSTEM, Principal
+from turnlog.infrastructure.prompts import Prompts
 from turnlog.infrastructure.settings import Settings
 from turnlog.infrastructure.streams import as_object
 from turnlog.infrastructure.views import Views
 from turnlog.projections.projector import Projector
-from turnlog.projections.prompt import APIS, CountTokens, PromptPolicy, build_prompt
+from turnlog.projections.prompt import APIS, CountTokens, PromptPolicy
 from turnlog.projections.prompt.explain import Explanation, explain
+from turnlog.projections.prompt.policy import DEFAULT_POLICY
 from turnlog.projections.prompt.window import estimated_tokens
 from turnlog.projections.view import SessionView
 
@@ -71,6 +73,7 @@ class Context:
         store: EventStore,
         writer: GroupWriter,
         views: Views,
+        prompts: Prompts,
         background: Background,
         lease: WriterLease,
         settings: Settings,
@@ -78,6 +81,7 @@ class Context:
         self.store = store
         self.writer = writer
         self.views = views
+        self.prompts = prompts
         self.background = background
         self.settings = settings
         self.clock = Clock()
@@ -289,8 +293,18 @@ class Session:
             raise InvalidInputError("api", f"{api!r} is not one of: {', '.join(APIS)}")
         if max_tokens is not None:
             checked_range(max_tokens, "max_tokens", 1, MAX_COUNTER)
-        view = await self.view()
-        return build_prompt(view.turns, api, view.compaction, policy or PromptPolicy(), max_tokens, count_tokens)
+        self._context.check_open()
+        await self._aggregate.flush()
+        prompts, default = self._context.prompts, policy is None or policy == DEFAULT_POLICY
+        if max_tokens is not None:
+            prompt = await prompts.window(self.id, api, policy or DEFAULT_POLICY, max_tokens, count_tokens)
+        elif api == "chat" and default:
+            prompt = await prompts.chat(self.id)
+        else:
+            prompt = await prompts.whole(self.id, api, policy or DEFAULT_POLICY)
+        if prompt is None or not self._owns(prompt.user_id):
+            raise SessionNotFoundError(self.id)
+        return prompt.messages
 
     async def explain_prompt(self, api: Literal["chat", "anthropic", "responses"] = "chat") -> Explanation:
         """The events behind each message of the prompt, and where a prompt did not begin as the one before it. It
@@ -378,7 +392,10 @@ class Session:
             raise SessionNotFoundError(self.id)
 
     def _is_allowed(self, state: SessionState) -> bool:
-        return isinstance(state, Active) and (self._principal is SYSTEM or state.user_id == self._principal)
+        return isinstance(state, Active) and self._owns(state.user_id)
+
+    def _owns(self, user_id: str | None) -> bool:
+        return self._principal is SYSTEM or user_id == self._principal
 
 
 def _id_or_new(given: str | None) -> str:

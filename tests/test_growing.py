@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.strategies import any_event, recorded
+from tests.strategies import BEGAN, any_event, recorded
 from tests.test_projector import History, fold
 from turnlog.domain import events as e
 from turnlog.domain.errors import PromptTooLongError
@@ -17,7 +18,7 @@ from turnlog.projections.prompt import PromptPolicy, WindowedPrompt, build_promp
 from turnlog.projections.prompt.growing import begin_prompt, call_ids, continue_prompt
 from turnlog.projections.prompt.window import only_pinned
 
-cuts = st.integers(0, 40)
+cuts = st.integers(0, 80)
 
 
 def kept_end(projector: Projector, turns: int) -> Projector:
@@ -39,7 +40,43 @@ def each_step_once(events: list[Any]) -> History:
     return recorded(kept)
 
 
-histories = st.lists(any_event, max_size=40).map(each_step_once)
+def _turn(user: Any, steps: list[tuple[str, list[str], str]], other: list[Any]) -> list[Any]:
+    """A turn as it usually is: a user's message, and steps with calls and their results."""
+    events = [e.MessageAdded(at=BEGAN, message_id="m", role="user", content=user)]
+    for text, calls, end in steps:
+        events.append(e.CompletionStarted(at=BEGAN, step_id="s"))
+        events += [e.TextDelta(at=BEGAN, step_id="s", text=text)] if text else []
+        for index, call_id in enumerate(calls):
+            events.append(e.ToolCallStarted(at=BEGAN, step_id="s", index=index, id=call_id, name="find"))
+        events.append(ENDS[end](at=BEGAN, step_id="s"))
+        for index, call_id in enumerate(calls[:1]):
+            events.append(RESULT(at=BEGAN, step_id="s", index=index, call_id=call_id, content=text or "none"))
+    return [*events, *other]
+
+
+ENDS = {
+    "finished": partial(e.CompletionFinished, finish_reason="stop"),
+    "failed": partial(e.CompletionFailed, error="no"),
+    "interrupted": partial(e.CompletionInterrupted, reason="stopped"),
+}
+RESULT = partial(e.ToolResultAdded, status="final")
+
+steps = st.tuples(
+    st.sampled_from(["", "so", "ok"]), st.lists(st.sampled_from(["c1", "c2"]), max_size=2), st.sampled_from(list(ENDS))
+)
+late = st.builds(
+    RESULT,
+    at=st.just(BEGAN),
+    step_id=st.sampled_from(["s", "s-1", "s-2"]),
+    index=st.just(0),
+    call_id=st.just("c1"),
+    content=st.just("late"),
+)
+compactions = st.builds(e.ContextCompacted, at=st.just(BEGAN), summary=st.just("so far"), upto=st.integers(1, 60))
+rare = st.just([]) | st.lists(late | late | compactions | any_event, min_size=1, max_size=2)
+turns = st.builds(_turn, st.sampled_from(["hi", "and?", ""]), st.lists(steps, max_size=2), rare)
+talks = st.lists(turns, min_size=2, max_size=8).map(lambda turns: [event for turn in turns for event in turn])
+histories = (talks | talks | st.lists(any_event, max_size=40)).map(each_step_once)
 
 
 @settings(max_examples=500)

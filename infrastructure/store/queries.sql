@@ -17,6 +17,15 @@ select originator_version, notification_id, topic, state from {schema}.{events}
 where originator_id = %b and originator_version > %b and originator_version <= %b
 order by originator_version limit %b
 
+-- name: positions
+select array(
+    select coalesce((
+        select originator_version from {schema}.{events} where originator_id = asked.id
+        order by originator_version desc limit 1
+    ), 0)
+    from unnest($1::uuid[]) with ordinality as asked (id, place) order by place
+)
+
 -- name: list_sessions
 with mine as materialized (
     select session_id, user_id, title, started_at, updated_at, version

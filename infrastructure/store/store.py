@@ -18,10 +18,12 @@ from psycopg.errors import UndefinedTable
 
 from turnlog.domain.errors import LogClosedError, SchemaVersionError, StoreError, StoreUnavailableError
 from turnlog.domain.recorded import RecordedEvent
+from turnlog.infrastructure.store import positions
 from turnlog.infrastructure.store.datastore import UrlDatastore
 from turnlog.infrastructure.store.leases import Leases
 from turnlog.infrastructure.store.mapper import EventMapper
 from turnlog.infrastructure.store.packing import PARAMETER_TYPES
+from turnlog.infrastructure.store.positions import Positions
 from turnlog.infrastructure.store.recorder import BatchRecorder
 from turnlog.infrastructure.store.statements import SCHEMA_VERSION
 from turnlog.infrastructure.store.wire import Wire
@@ -47,6 +49,7 @@ class EventStore:
         self._recorder: BatchRecorder | None = None
         self.mapper = EventMapper()
         self.leases = Leases(self._fetch)
+        self._positions: Positions | None = None
         self.log_id = ""
         self._closed = False
 
@@ -60,6 +63,14 @@ class EventStore:
     def wire(self) -> Wire:
         """A connection of its own for the writer. Opened when first used."""
         return Wire(self._url, self.recorder.append_statement, PARAMETER_TYPES, self._timeout)
+
+    def ask_position(self, session_id: UUID) -> asyncio.Future[int | None]:
+        """The position of the session's last event, 0 if there is none; None if Postgres does not say at once: `read`
+        waits for it."""
+        if self._positions is None:
+            statement = self.recorder.statements["positions"].as_string()
+            self._positions = Positions(Wire(self._url, statement, positions.PARAMETER_TYPES, self._timeout))
+        return self._positions.ask(session_id)
 
     async def prepare(self) -> None:
         """Creates the schema, or brings an older one up to date; several processes may do so at once. Raises
@@ -209,6 +220,8 @@ class EventStore:
     async def close(self) -> None:
         """Ends threads and connections. Later reads raise LogClosedError."""
         self._closed = True
+        if self._positions is not None:
+            self._positions.close()
         await asyncio.to_thread(self._threads.shutdown)
         await asyncio.to_thread(self._datastore.close)
 
