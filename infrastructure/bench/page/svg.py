@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 _WIDTH, _LABELS, _VALUES, _ROW, _TOP = 820, 230, 70, 20, 44
 _HEIGHT, _MARGIN = 380, 56
+_OURS, _OTHERS = "#1f6feb", "#8c959f"
 _COLOURS = (
     "#1f6feb",
     "#d1242f",
@@ -31,6 +32,19 @@ class Found(NamedTuple):
     high: float
 
 
+class _Pen(NamedTuple):
+    """What a line is drawn with."""
+
+    colour: str
+    dashes: str
+
+    @classmethod
+    def of(cls, number: int) -> _Pen:
+        """Another one for each of many."""
+        turn, colour = divmod(number, len(_COLOURS))
+        return cls(_COLOURS[colour], "5 3" if turn else "none")
+
+
 Series = Mapping[str, Found]
 """By system."""
 
@@ -41,9 +55,9 @@ def bars(title: str, cases: Mapping[str, Series]) -> str:
     parts, y = list[str](), _TOP
     for case, series in cases.items():
         parts.append(_text(8, y + 13, case, bold=True))
-        for number, (system, found) in enumerate(series.items()):
+        for system, found in series.items():
             y += _ROW
-            parts += _bar(y, system, found, scale, _COLOURS[number % len(_COLOURS)])
+            parts += _bar(y, system, found, scale, _OURS if system.startswith("turnlog") else _OTHERS)
         y += _ROW + 8
     return _drawing(y, title, parts)
 
@@ -58,7 +72,7 @@ def lines(title: str, cases: Mapping[float, Series]) -> str:
     ends = sorted((y.at(_last(cases, system)[1].median), system) for system in systems)
     for end, system in ends:
         label = max(label + 15, end)
-        parts += _line(cases, system, x, y, _COLOURS[systems.index(system) % len(_COLOURS)], label)
+        parts += _line(cases, system, x, y, _Pen.of(systems.index(system)), label)
     return _drawing(max(_HEIGHT, int(label) + 20), title, parts)
 
 
@@ -107,13 +121,14 @@ def _last(cases: Mapping[float, Series], system: str) -> tuple[float, Found]:
     return [(size, series[system]) for size, series in cases.items() if system in series][-1]
 
 
-def _line(cases: Mapping[float, Series], system: str, x: _Scale, y: _Scale, colour: str, label: float) -> Iterator[str]:
+def _line(cases: Mapping[float, Series], system: str, x: _Scale, y: _Scale, pen: _Pen, label: float) -> Iterator[str]:
     points = [(x.at(size), y.at(series[system].median)) for size, series in cases.items() if system in series]
     path = " ".join(f"{left:.1f},{top:.1f}" for left, top in points)
-    yield f'<polyline points="{path}" fill="none" stroke="{colour}" stroke-width="2"/>'
+    drawn = f'stroke="{pen.colour}" stroke-width="2" stroke-dasharray="{pen.dashes}"'
+    yield f'<polyline points="{path}" fill="none" {drawn}/>'
     for left, top in points:
-        yield f'<circle cx="{left:.1f}" cy="{top:.1f}" r="3" fill="{colour}"/>'
-    yield _text(_WIDTH - 162, label + 4, system, colour=colour)
+        yield f'<circle cx="{left:.1f}" cy="{top:.1f}" r="3" fill="{pen.colour}"/>'
+    yield _text(_WIDTH - 162, label + 4, system, colour=pen.colour)
 
 
 def _number(value: float) -> str:

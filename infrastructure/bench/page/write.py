@@ -100,7 +100,7 @@ def _plot(benchmark: Benchmark, data: Data, quantity: str, folder: Path) -> str:
     cases: dict[str, dict[str, Found]] = {}
     for row in rows:
         cases.setdefault(row["case"], {})[row["system"]] = Found(row["median"], row["min"], row["max"])
-    title = f"{data['title']}: {quantity}"
+    title = f"{data['title']}: {quantity} (logarithmic)"
     sizes = {case: float(match[0].replace(",", "")) for case in cases if (match := _NUMBER.search(case))}
     if len(sizes) == len(cases) > 2:
         drawing = lines(title, {sizes[case]: series for case, series in cases.items()})
