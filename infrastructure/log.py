@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
+from datetime import date
+from functools import partial
 from typing import TYPE_CHECKING, Any
 from uuid import UUID, uuid4
 from weakref import WeakValueDictionary
@@ -19,6 +21,7 @@ from turnlog.domain.errors import InvalidInputError, SessionNotFoundError
 from turnlog.domain.foreign import ForeignFormat
 from turnlog.domain.inputs import (
     checked_count,
+    checked_day,
     checked_foreign,
     checked_format,
     checked_id,
@@ -32,17 +35,23 @@ from turnlog.infrastructure.aggregate import Aggregate
 from turnlog.infrastructure.background import Background
 from turnlog.infrastructure.cache import Cache
 from turnlog.infrastructure.clock import now
+from turnlog.infrastructure.hub import FollowStatistics, Hub
 from turnlog.infrastructure.importing import import_messages
 from turnlog.infrastructure.lease import WriterLease
+from turnlog.infrastructure.notices import Notices
 from turnlog.infrastructure.principal import SYSTEM, Principal, checked_principal
+from turnlog.infrastructure.projecting.projection import Progress
+from turnlog.infrastructure.projecting.projections import Projections
 from turnlog.infrastructure.prompts import Prompts
 from turnlog.infrastructure.reaper import Reaper
+from turnlog.infrastructure.recording import stop_all
 from turnlog.infrastructure.repairing import repair
 from turnlog.infrastructure.session import Context, Session
 from turnlog.infrastructure.settings import Settings
 from turnlog.infrastructure.views import Views
 from turnlog.projections.projector import VIEW_SCHEMA
 from turnlog.projections.report import ReapedStep, RepairReport
+from turnlog.projections.usage_report import DIMENSIONS, Dimension, UsageReport, checked_dimensions
 from turnlog.projections.view import SessionPage
 
 if TYPE_CHECKING:
@@ -97,6 +106,9 @@ class SessionLog:
                 ttl_seconds=settings.cache_ttl_seconds,
             )
             stack.push_async_callback(cache.close)
+            notices = _notices(settings, cache, store.log_id)
+            if notices is not None:
+                stack.push_async_callback(notices.close)
             writer = GroupWriter(
                 store.recorder,
                 store.wire(),
@@ -111,9 +123,15 @@ class SessionLog:
             stack.push_async_callback(lease.close)
             views = Views(store, cache, background)
             prompts = Prompts(store, cache, views, background)
-            log = cls(Context(store, writer, views, prompts, background, lease, settings), cache)
-            reaping = asyncio.create_task(log._reaper.keep_reaping(settings.lease_seconds))
-            stack.push_async_callback(_ended, reaping)
+            hub = Hub(store, views, notices)
+            stack.push_async_callback(hub.close)
+            writer.on_stored = hub.stored
+            context = Context(store, writer, views, prompts, hub, background, lease, settings)
+            stack.push_async_callback(stop_all, context.pumps)
+            log = cls(context, cache)
+            if settings.reap_seconds:
+                reaping = asyncio.create_task(log._reaper.keep_reaping(settings.reap_seconds))
+                stack.push_async_callback(_ended, reaping)
             stack.callback(log._close)
             yield log
 
@@ -123,9 +141,19 @@ class SessionLog:
         return self._context.settings
 
     @property
+    def projections(self) -> Projections:
+        """Projections over the whole log: catching up, keeping up, rebuilding."""
+        return Projections(self._context.store, self._context.settings, self._context.check_open)
+
+    @property
     def writer_statistics(self) -> WriterStatistics:
         """How many events this process has stored, in how many commits."""
         return self._context.writer.statistics
+
+    @property
+    def follow_statistics(self) -> FollowStatistics:
+        """How many sessions are followed through this log, by how many, and what it cost."""
+        return self._context.hub.statistics()
 
     async def start_session(
         self,
@@ -186,6 +214,7 @@ class SessionLog:
             await self._aggregate(session.id).execute(DeleteSession(now()))
         except SessionNotFoundError:
             return False
+        self._context.hub.steps_ended(session.id)
         await self._context.views.forget(session.id)
         return True
 
@@ -238,10 +267,51 @@ class SessionLog:
             repair_id = state.repairs[-1] if isinstance(state, Active) and state.repairs else "none"
         return await self._aggregate(session.id).execute(WithdrawRepair(now(), checked_id(repair_id, "repair_id"))) > 0
 
+    async def usage(
+        self,
+        principal: Principal,
+        *,
+        model: str | None = None,
+        since: date | str | None = None,
+        until: date | str | None = None,
+        by: Sequence[Dimension] = DIMENSIONS,
+        catch_up: bool = True,
+        progress: Progress | None = None,
+    ) -> UsageReport:
+        """What the principal's sessions have used (SYSTEM: all), the deleted ones included, told apart by user, model
+        and day; days are UTC and `since` and `until` are among them.
+
+        Brings the projection to the head of the log first, which takes a while when it never was; without `catch_up`
+        the report says how many events it does not know. Raises InvalidInputError, ProjectionError, StoreError.
+        """
+        from turnlog.infrastructure.projecting.usage import UsageFilter, UsageProjection, report_usage  # noqa: PLC0415
+
+        principal = checked_principal(principal)
+        user_id = None if principal is SYSTEM else principal
+        self._context.check_open()
+        wanted = UsageFilter(user_id, model, checked_day(since, "since"), checked_day(until, "until"))
+        dimensions = checked_dimensions(by)
+        if catch_up:
+            await self.projections.catch_up(UsageProjection(), progress)
+        return await report_usage(self._context.store, wanted, dimensions)
+
+    async def rebuild_views(self, progress: Progress | None = None) -> int:
+        """Drops what is cached and kept of every session's view, and folds each anew from its events. Returns how
+        many. Meanwhile readers fold what they need themselves. Raises StoreError."""
+        self._context.check_open()
+        total, done = (await self.list_sessions(SYSTEM, 1)).total, 0
+        async for session_id in self.session_ids(SYSTEM):
+            await self._context.views.rebuild(session_id)
+            done += 1
+            if progress is not None:
+                progress(done, max(done, total))
+        return done
+
     async def reap(self, dry_run: bool = False) -> tuple[ReapedStep, ...]:
         """Ends the steps whose writers' leases have run out, as abandoned, in all sessions; returns them.
 
-        An open log does so by itself, now and then. Nothing is ended on a dry run. Raises StoreError.
+        An open log does so by itself, when it is opened and every `reap_seconds`. Nothing is ended on a dry run.
+        Raises StoreError.
         """
         self._context.check_open()
         return await self._reaper.reap(dry_run)
@@ -304,6 +374,12 @@ async def _with_servers(settings: Settings, stack: AsyncExitStack) -> Settings:
 async def _ended(task: asyncio.Task[None]) -> None:
     task.cancel()
     await asyncio.wait([task])
+
+
+def _notices(settings: Settings, cache: Cache, log_id: str) -> Notices | None:
+    if settings.redis_url in (None, "none"):
+        return None
+    return Notices(cache, partial(_redis, settings), f"{settings.cache_prefix}{log_id}:")
 
 
 def _redis(settings: Settings) -> Redis | None:

@@ -10,6 +10,7 @@ from turnlog.domain.commands import (
     AddMessage,
     AddToolResult,
     AssignOwner,
+    CancelSteps,
     Command,
     CompactContext,
     DeleteSession,
@@ -42,14 +43,19 @@ from turnlog.domain.state import Active, SessionState
 from turnlog.infrastructure.aggregate import Aggregate
 from turnlog.infrastructure.background import Background
 from turnlog.infrastructure.clock import Clock, now
-from turnlog.infrastructure.completion import Completion, Recording, StepWriter
+from turnlog.infrastructure.completion import Completion, StepWriter
+from turnlog.infrastructure.follow import Following, Source
+from turnlog.infrastructure.hub import Hub
 from turnlog.infrastructure.ids import new_id
 from turnlog.infrastructure.lease import WriterLease
+from turnlog.infrastructure.live import Deltas, Live
 from turnlog.infrastructure.principal import SYSTEM, Principal, may_use
 from turnlog.infrastructure.prompts import Prompts
+from turnlog.infrastructure.recording import Pump, Recording
 from turnlog.infrastructure.settings import Settings
 from turnlog.infrastructure.streams import as_object
 from turnlog.infrastructure.views import Views
+from turnlog.projections.deltas import Offsets
 from turnlog.projections.projector import Projector
 from turnlog.projections.prompt import APIS, CountTokens, PromptPolicy
 from turnlog.projections.prompt.explain import Explanation, explain
@@ -76,6 +82,7 @@ class Context:
         writer: GroupWriter,
         views: Views,
         prompts: Prompts,
+        hub: Hub,
         background: Background,
         lease: WriterLease,
         settings: Settings,
@@ -84,10 +91,12 @@ class Context:
         self.writer = writer
         self.views = views
         self.prompts = prompts
+        self.hub = hub
         self.background = background
         self.settings = settings
         self.clock = Clock()
         self.lease = lease
+        self.pumps: set[Pump[Any]] = set()
         self.aggregate: Callable[[UUID], Aggregate]
         self.closed = False
 
@@ -167,19 +176,56 @@ class Session:
         return await self.add_message("user", content, message_id=message_id)
 
     def record(
-        self, stream: AsyncIterator[Chunk], model: str | None = None, *, takeover: bool = False
+        self, stream: AsyncIterator[Chunk], model: str | None = None, *, takeover: bool = False, detached: bool = False
     ) -> Recording[Chunk]:
         """Records a provider's Chat Completions stream as one step.
 
         `stream` is an openai AsyncStream, or any async iterator of such chunks or dicts. Yields each chunk unchanged
-        once its events are durable. Raises TurnInProgressError at the first chunk while another step is written,
-        StepClosedError when somebody else ended the step, and whatever the stream raises.
+        once its events are durable; see Recording for how it ends. `detached`: the stream is recorded to its end
+        also when the consumer goes away, as when a client disconnects; `cancel` ends it. Raises TurnInProgressError
+        at the first chunk while another step is written, StepClosedError when another writer took the step over, and
+        whatever the stream raises.
 
         A step that a dead process left open is closed as abandoned once its writer's lease has run out. With
         `takeover` the first chunk waits for that, at most for the rest of the lease, instead of being refused; while
         the other writer is alive it is refused all the same, once that has renewed its lease.
         """
-        return Recording(self._step(), stream, model, takeover)
+        pump = self._pump(stream, model, takeover)
+        pump.is_detached = detached
+        return Recording(pump)
+
+    async def record_in_background(
+        self, stream: AsyncIterator[Any], model: str | None = None, *, takeover: bool = False
+    ) -> str:
+        """Records a stream to its end with no consumer at all: clients follow the session.
+
+        Returns the step's id once the step is open. What the provider raises then is in the log (the step is failed),
+        and logged. Closing the log interrupts the step. Raises TurnInProgressError; `takeover` as in `record`.
+        """
+        pump = self._pump(stream, model, takeover)
+        pump.is_detached, pump.has_consumer = True, False
+        pump.start()
+        await pump.begun()
+        return pump.step.step_id
+
+    def _pump(self, stream: AsyncIterator[Chunk], model: str | None, takeover: bool) -> Pump[Chunk]:
+        context = self._context
+        pump = Pump(self._step(), stream, model, context.settings.read_ahead_chunks, context.pumps)
+        pump.takeover = takeover
+        return pump
+
+    async def cancel(self, reason: str = "stopped") -> bool:
+        """Ends the answer that is being written, by whichever process, as interrupted; what was written stays.
+
+        Does not wait for the recording process, which hears of it within about a second at most, closes the
+        provider's stream, and can write no more. False, and nothing is recorded, where no step is open. Raises
+        InvalidInputError.
+        """
+        await self._authorise()
+        ended = await self._aggregate.execute(CancelSteps(now(), checked_text(reason, "reason")))
+        if ended:
+            self._context.hub.steps_ended(self.id)
+        return ended > 0
 
     def completion(self, model: str | None = None, *, takeover: bool = False) -> Completion:
         """One step for handlers that do not hold an OpenAI stream; see Completion. `takeover` as in `record`."""
@@ -377,6 +423,39 @@ class Session:
                 yield event
             after = page[-1].position
 
+    def follow(self, after: int = 0, until_turn_ends: bool = False) -> Following:
+        """The events after a position: first those that are stored, then each as it comes, from any process.
+
+        An async iterator, in order, each event exactly once, until the caller leaves it. With `until_turn_ends` it
+        ends when the last turn has ended (`Turn.has_ended`), at once if it has and there is nothing after `after`.
+        See Following for what it raises.
+        """
+        checked_count(after, "after")
+        return Following(self._source, self._context.hub.left, after, until_turn_ends)
+
+    def deltas(self, after: int = 0, until_turn_ends: bool = False) -> Deltas:
+        """As `follow`, with each event as the Delta that a client needs: small, and with its position as a cursor.
+
+        `after` is the position of the last delta that the client has, or the version of the view that it has.
+        """
+        return self._deltas(after, until_turn_ends)
+
+    def live(self, until_turn_ends: bool = False) -> Live:
+        """The view as it is now and the deltas after it, with no gap and no repeat::
+
+        async with session.live() as live:
+            live.view
+            async for delta in live: ...
+        """
+        return Live(self.view, self._deltas, until_turn_ends)
+
+    def _deltas(self, after: int, until_turn_ends: bool, offsets: Offsets | None = None) -> Deltas:
+        return Deltas(self.follow(after, until_turn_ends), self._context.store, self.id, offsets)
+
+    async def _source(self) -> Source:
+        await self._authorise()
+        return await self._context.hub.source(self.id)
+
     # Inside
 
     def _step(self) -> StepWriter:
@@ -384,8 +463,9 @@ class Session:
         return StepWriter(
             self._aggregate,
             self._authorise,
-            context.background.spawn,
+            context.store,
             context.writer,
+            context.hub,
             context.clock,
             context.lease,
             context.settings.max_message_bytes,

@@ -141,6 +141,53 @@ def test_init_creates_the_schema_once(run: Run) -> None:
     assert third.stdout.startswith("there already: schema 2 in ")
 
 
+def test_init_and_doctor_say_that_an_older_schema_is_brought_up_to_date(run: Run, settings: Settings) -> None:
+    run("init")
+    assert settings.database_url is not None
+    with psycopg.connect(settings.database_url, autocommit=True) as admin:
+        admin.execute(f"update {settings.database_schema}.turnlog_schema set version = 1".encode())
+    doctor = json.loads(run("doctor", "--json").stdout)
+    assert doctor["ok"]
+    assert any("`turnlog init` brings it to 2" in note for note in doctor["notes"])
+    assert run("init").stdout.startswith("upgraded schema 1 to 2 in ")
+    assert json.loads(run("init", "--json").stdout)["upgraded_from"] is None
+
+
+def test_reap_says_what_it_would_end_ends_it_and_has_then_nothing_to_do(
+    run: Run, started: Callable[[Work], str], settings: Settings
+) -> None:
+    async def open_step(log: SessionLog) -> str:
+        session = await log.start_session("u1")
+        completion = await session.completion().__aenter__()
+        await completion.text("half")
+        log._context.lease._live.clear()  # it is not ended when the log is closed, as if it had been killed
+        return str(session.id)
+
+    session_id = started(open_step)
+    (would,) = lines_of(run("reap", "--dry-run", "--json").stdout)
+    assert (would["session_id"], would["dry_run"]) == (session_id, True)
+    assert json.loads(run("show", session_id, "--json").stdout)["turns"][0]["steps"][0]["status"] == "open"
+    ended = run("reap").stdout.splitlines()
+    assert ended[0].startswith(f"session {session_id}  step {would['step_id']}, begun ")
+    assert ended[1] == "1 step ended as abandoned"
+    assert run("reap").stdout == "0 steps ended as abandoned\n"
+    assert json.loads(run("show", session_id, "--json").stdout)["turns"][0]["steps"][0]["status"] == "abandoned"
+
+
+def test_show_marks_a_message_that_is_queued(run: Run, started: Callable[[Work], str]) -> None:
+    async def talk(log: SessionLog) -> str:
+        session = await log.start_session("u1")
+        async with session.completion() as completion:
+            await completion.tool_call("c1", "f", "{}")
+            await completion.finish("tool_calls")
+        await session.say("Wait, what?")
+        return str(session.id)
+
+    lines = [line.split() for line in run("show", started(talk)).stdout.splitlines()]
+    assert ["user", "Wait,", "what?"] in lines
+    assert lines[lines.index(["user", "Wait,", "what?"]) + 1] == ["queued"]
+
+
 def test_list_shows_sessions_by_activity_with_their_total(run: Run, started: Callable[[Work], str]) -> None:
     async def several(log: SessionLog) -> str:
         for number in range(3):
@@ -419,7 +466,7 @@ def test_doctor_says_what_it_found(run: Run) -> None:
     assert done["ok"]
     assert done["problems"] == done["notes"] == []
     assert done["postgres"]["reachable"]
-    assert done["postgres"]["schema_version"] == done["postgres"]["schema_needed"] == 1
+    assert done["postgres"]["schema_version"] == done["postgres"]["schema_needed"] == 2
     assert (done["postgres"]["fsync"], done["postgres"]["synchronous_commit"]) == ("on", "on")
     assert done["redis"]["server"].startswith("valkey ")
     assert {"turnlog", "python", "eventsourcing", "psycopg", "pydantic"} <= set(done["versions"])
@@ -478,7 +525,7 @@ def test_doctor_finds_the_schema_of_a_newer_turnlog(run: Run, settings: Settings
         connection.execute(sql.SQL("update {}.turnlog_schema set version = 99").format(schema))
     done = run("doctor")
     assert done.exit_code == 1
-    assert "the database has schema 99, and this turnlog knows 1." in done.stdout
+    assert "the database has schema 99, and this turnlog knows 2." in done.stdout
     assert "Upgrade turnlog" in done.stdout
     refused = run("list")
     assert refused.exit_code == 1

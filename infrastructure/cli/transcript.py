@@ -58,6 +58,8 @@ def print_turn(screen: Screen, turn: Turn) -> None:
     for entry in entries:
         if isinstance(entry, Message):
             print_message(screen, entry.role, entry.content, entry.name)
+            if entry.queued:
+                print_block(screen, "", Text("queued", style="yellow"))
         else:
             print_step(screen, entry)
 
