@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
 SAFETY_SECONDS = 1.0
 """So often everything is looked at while notices come."""
-FIRST_PAUSE, LAST_PAUSE = 0.1, 0.5
+FIRST_PAUSE, LAST_PAUSE = 0.1, 0.25
 """So often while they do not; longer each time that nothing was found."""
 SESSIONS_AT_ONCE = 200
 NOTICES, STOPS = "notices", "stops"

@@ -117,13 +117,15 @@ async def _written(settings: Settings, session: Session, options: FollowOptions)
 async def write(job: dict[str, Any]) -> list[float]:
     """The other process: an answer at the asked pace. When each delta was acknowledged."""
     workload, acknowledged, began = Workload(), list[float](), time.perf_counter()
-    async with SessionLog.open(Settings(**job["settings"])) as log:
-        async with log.session(job["session_id"], SYSTEM).completion() as completion:
-            for number in range(job["deltas"]):
-                await asyncio.sleep(max(0.0, began + number / job["pace"] - time.perf_counter()))
-                await completion.text(workload.delta(0, number))
-                acknowledged.append(time.time())
-            await completion.finish()
+    async with (
+        SessionLog.open(Settings(**job["settings"])) as log,
+        log.session(job["session_id"], SYSTEM).completion() as completion,
+    ):
+        for number in range(job["deltas"]):
+            await asyncio.sleep(max(0.0, began + number / job["pace"] - time.perf_counter()))
+            await completion.text(workload.delta(0, number))
+            acknowledged.append(time.time())
+        await completion.finish()
     return acknowledged
 
 
