@@ -242,7 +242,7 @@ def _decide_active(
             return (MessageImported(at=at, message_id=message_id, format=format_, message=message),)
         case RepairSession(at, repair_id, upto, corrections):
             repaired = SessionRepaired(at=at, repair_id=repair_id, upto=upto, corrections=corrections)
-            return (repaired,) if corrections else ()
+            return (repaired,) if corrections and repair_id not in state.repairs else ()
         case WithdrawRepair(at, repair_id):
             return (RepairWithdrawn(at=at, repair_id=repair_id),) if repair_id in state.repairs else ()
         case CompactContext():

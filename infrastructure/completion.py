@@ -249,7 +249,7 @@ class Completion:
             return  # somebody else has ended it
         ended = self._step.end(end_for(self.step_id, error))
         try:
-            await asyncio.shield(ended)
+            await ended
         except TurnlogError as failure:
             if error is None and not isinstance(failure, StepClosedError):
                 raise

@@ -13,6 +13,7 @@ from turnlog.domain.commands import (
     CancelSteps,
     Command,
     CompactContext,
+    DeleteSession,
     IncrementCounter,
     MarkFork,
     ReportUsage,
@@ -48,7 +49,7 @@ from turnlog.infrastructure.hub import Hub
 from turnlog.infrastructure.ids import new_id
 from turnlog.infrastructure.lease import WriterLease
 from turnlog.infrastructure.live import Deltas, Live
-from turnlog.infrastructure.principal import SYSTEM, Principal
+from turnlog.infrastructure.principal import SYSTEM, Principal, may_use
 from turnlog.infrastructure.prompts import Prompts
 from turnlog.infrastructure.recording import Pump, Recording
 from turnlog.infrastructure.settings import Settings
@@ -60,7 +61,7 @@ from turnlog.projections.prompt import APIS, CountTokens, PromptPolicy
 from turnlog.projections.prompt.explain import Explanation, explain
 from turnlog.projections.prompt.policy import DEFAULT_POLICY
 from turnlog.projections.prompt.window import estimated_tokens
-from turnlog.projections.view import SessionView
+from turnlog.projections.view import SessionView, Step
 
 if TYPE_CHECKING:
     from turnlog.infrastructure.store.store import EventStore
@@ -69,6 +70,7 @@ if TYPE_CHECKING:
 Chunk = TypeVar("Chunk")
 
 EVENTS_AT_ONCE = 1_000
+FORKED_AT_ONCE = 10_000
 
 
 class Context:
@@ -304,11 +306,13 @@ class Session:
             raise InvalidInputError("summary", "must not be blank")
         view = await self.view()
         checked_range(upto, "upto", 1, view.version)
-        waiting = {call.id for call in view.pending_tool_calls}
-        for step in (step for turn in view.turns for step in turn.steps if step.position <= upto):
-            is_pending = any(result.status == "pending" for result in step.tool_results)
-            if step.status == "open" or is_pending or any(call.id in waiting for call in step.unanswered_calls()):
+        for turn in view.turns:
+            for step in (step for step in turn.steps if step.position <= upto and _is_unfinished(step)):
                 raise InvalidInputError("upto", f"the step at {step.position} is open or waits for a tool result")
+        waiting = view.turns[-1].steps[-1:] if view.turns else ()
+        for step in (step for step in waiting if step.position <= upto and step.unanswered_calls()):
+            if step.status == "finished":
+                raise InvalidInputError("upto", f"the step at {step.position} waits for a tool result")
         await self._execute(CompactContext(now(), summary, upto))
 
     # Reading
@@ -361,40 +365,53 @@ class Session:
         return explain(Projector(self.id), events, api)
 
     async def at(self, version: int) -> SessionView:
-        """The view as it was after the event at this position. Raises InvalidInputError for a position that is not
-        there."""
-        return (await self._projected(version)).view()
+        """The view as it was after the event at this position; nothing behind it is read. Raises InvalidInputError
+        for a position that is not there."""
+        projector = Projector(self.id)
+        async for page in self._pages(await self._checked_version(version)):
+            projector.apply_all(page)
+        return projector.view()
 
     async def fork(self, version: int | None = None) -> Session:
         """A new session with copies of the events up to this position (None: all), owned by who owns this one.
 
-        A step that was open there is abandoned in the fork, for nobody writes it there.
-        Raises InvalidInputError for a position that is not there.
+        A step that was open there is abandoned in the fork, for nobody writes it there. Up to `FORKED_AT_ONCE` events
+        are stored together or not at all; more are copied in parts, in bounded memory, and a fork that fails in
+        between is deleted. Raises InvalidInputError for a position that is not there.
         """
-        await self._aggregate.flush()
-        events = [event async for event in self.events()]
-        version = len(events) if version is None else checked_count(version, "version")
-        checked_range(version, "version", 1, len(events))
+        version = await self._checked_version(version)
         fork = self._context.aggregate(uuid4())
         fork.begin_empty()
-        commands: list[Command] = [MarkFork(now(), self.id, version)]
-        copies = [event.event for event in events[:version]]
-        owner = self._aggregate.state.user_id if isinstance(self._aggregate.state, Active) else None
-        if owner is not None and not _is_owned(copies):
-            commands.append(AssignOwner(now(), owner))
-        await fork.adopt(copies, *commands)
+        try:
+            await self._copy_into(fork, version)
+        except BaseException:
+            if fork.version:
+                self._context.background.spawn(_given_up(fork))
+            raise
         return Session(self._context, fork, self._principal)
 
-    async def _projected(self, version: int) -> Projector:
-        checked_count(version, "version")
-        projector = Projector(self.id)
-        async for event in self.events():
-            if event.position > version:
-                break
-            projector.apply(event)
-        if version < 1 or projector.version != version:
-            raise InvalidInputError("version", f"{version} is not a position in this session")
-        return projector
+    async def _copy_into(self, fork: Aggregate, version: int) -> None:
+        page, owned = list[SessionEvent](), False
+        async for following in self._pages(version, FORKED_AT_ONCE):
+            if page:
+                await fork.adopt(page)
+            page = [event.event for event in following]
+            owned = owned or _is_owned(page)
+        commands: list[Command] = [MarkFork(now(), self.id, version)]
+        state = self._aggregate.state
+        if isinstance(state, Active) and state.user_id is not None and not owned:
+            commands.append(AssignOwner(now(), state.user_id))
+        await fork.adopt(page, *commands)
+
+    async def _checked_version(self, version: int | None) -> int:
+        await self._aggregate.flush()
+        await self._checked()
+        last = self._aggregate.version
+        return last if version is None else checked_range(version, "version", 1, last)
+
+    async def _pages(self, upto: int, at_once: int = EVENTS_AT_ONCE) -> AsyncIterator[list[RecordedEvent]]:
+        for after in range(0, upto, at_once):
+            yield await self._context.store.read(self.id, after=after, upto=min(after + at_once, upto))
 
     async def events(self, after: int = 0) -> AsyncIterator[RecordedEvent]:
         """The stored events after a position, in order, up to the last one that is there."""
@@ -472,7 +489,7 @@ class Session:
             raise SessionNotFoundError(self.id)
 
     def _is_allowed(self, state: SessionState) -> bool:
-        return isinstance(state, Active) and self._owns(state.user_id)
+        return may_use(state, self._principal)
 
     def _owns(self, user_id: str | None) -> bool:
         return self._principal is SYSTEM or user_id == self._principal
@@ -484,6 +501,14 @@ def _id_or_new(given: str | None) -> str:
 
 def _is_owned(events: Sequence[SessionEvent]) -> bool:
     return any(isinstance(event, SessionStarted | OwnerAssigned) and event.user_id is not None for event in events)
+
+
+async def _given_up(fork: Aggregate) -> None:
+    await fork.execute(DeleteSession(now()))
+
+
+def _is_unfinished(step: Step) -> bool:
+    return step.status == "open" or any(result.status == "pending" for result in step.tool_results)
 
 
 def _check_message(command: AddMessage) -> None:

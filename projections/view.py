@@ -78,7 +78,11 @@ class Step(Frozen):
 
 
 class Message(Frozen):
-    """A message that is not a step: system, developer, user, or a legacy function result."""
+    """A message that is not a step: system, developer, user, or a legacy function result.
+
+    A `queued` one was sent while the step before it was open, or had calls to answer, and still is: it is in the
+    prompt behind that step and its results.
+    """
 
     message_id: str
     position: int
@@ -87,6 +91,7 @@ class Message(Frozen):
     name: Text | None = None
     at: datetime
     origin: ForeignFormat | None = None
+    queued: bool = False
 
     @property
     def is_pinned(self) -> bool:

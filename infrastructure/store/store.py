@@ -21,6 +21,7 @@ from turnlog.domain.events import StepEnd
 from turnlog.domain.recorded import RecordedEvent
 from turnlog.infrastructure.store import positions
 from turnlog.infrastructure.store.datastore import UrlDatastore
+from turnlog.infrastructure.store.folding import Row, fold_rows, recorded_event
 from turnlog.infrastructure.store.leases import Leases
 from turnlog.infrastructure.store.mapper import EventMapper
 from turnlog.infrastructure.store.packing import PARAMETER_TYPES
@@ -129,12 +130,29 @@ class EventStore:
         return events
 
     def _read(self, session_id: UUID, after: int, upto: int, limit: int) -> list[RecordedEvent]:
-        event = self.mapper.event
-        rows = self.recorder.fetch("read_session", session_id, after, upto, limit)
-        return [
-            RecordedEvent(session_id, position, log_position, event(topic, state))
-            for position, log_position, topic, state in rows
-        ]
+        rows = self._rows(session_id, after, upto, limit)
+        return [recorded_event(session_id, row, self.mapper) for row in rows]
+
+    def _rows(self, session_id: UUID, after: int, upto: int, limit: int) -> list[Row]:
+        return self.recorder.fetch("read_session", session_id, after, upto, limit)
+
+    async def fold(self, projector: Projector) -> bool:
+        """Folds the events after the projector's version in. False if the log does not even reach that version: then
+        the projector is not of this log. Raises PagesNeeded as the projector does."""
+        # From its last event on: if that is there, so are all before it.
+        after = max(projector.version - 1, 0)
+        rows = await self._run(self._fold, projector, after, PAGE_OF_EVENTS)
+        if projector.version and not rows:
+            return False
+        while rows == PAGE_OF_EVENTS:
+            rows = await self._run(self._fold, projector, projector.version, PAGE_OF_EVENTS)
+        return True
+
+    def _fold(self, projector: Projector, after: int, limit: int) -> int:
+        # On the reader's thread: a long fold must not hold up the loop.
+        rows = self._rows(projector.session_id, after, MAX_POSITION, limit)
+        fold_rows(projector, rows, self.mapper)
+        return len(rows)
 
     async def read_after(self, positions: Mapping[UUID, int], limit: int) -> list[RecordedEvent]:
         """Of each session the events after its position, in order, at most `limit` of each: one statement for all."""
