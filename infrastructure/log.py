@@ -39,8 +39,8 @@ from turnlog.infrastructure.lease import WriterLease
 from turnlog.infrastructure.notices import Notices
 from turnlog.infrastructure.principal import SYSTEM, Principal, checked_principal
 from turnlog.infrastructure.prompts import Prompts
+from turnlog.infrastructure.pump import stop_all
 from turnlog.infrastructure.reaper import Reaper
-from turnlog.infrastructure.recording import stop_all
 from turnlog.infrastructure.repairing import repair
 from turnlog.infrastructure.session import Context, Session
 from turnlog.infrastructure.settings import Settings
