@@ -133,11 +133,11 @@ class Pump(Generic[Chunk]):
 
     # Somebody else has ended the step
 
-    async def look(self, version: int) -> None:
+    async def look(self, version: int | None = None) -> None:
         """See StepWatch."""
         aggregate = self.step.aggregate
         with suppress(Exception):  # its appends will say it
-            if version > aggregate.version:
+            if version is None or version > aggregate.version:
                 await aggregate.refresh()
             state = aggregate.state
             if self._is_open and not (isinstance(state, Active) and self.step.step_id in state.open_steps):
