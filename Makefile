@@ -36,8 +36,12 @@ lint: setup ## Style, types, and the import contract
 
 check: lint test ## All that has to be green
 
-bench: setup ## Appends beside the limit of the machine and beside the library used plainly
-	$(BIN)/turnlog bench append
+bench: setup $(VENV)/.peers ## Measure everything beside its limits and its peers, and write docs/performance.md
+	$(BIN)/turnlog bench all --report
+
+$(VENV)/.peers: pyproject.toml | setup
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[bench]' && touch $@ || \
+		echo "Some peers could not be installed: the report says which are left out."
 
 clean: ## Remove the virtual environment and what tools left behind
 	rm -rf $(VENV) dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

@@ -22,6 +22,7 @@
     |   +-- AppendRefusedError       Postgres refused what was sent; nothing was stored
     |   +-- SchemaVersionError       the database was made by a newer turnlog, or was never initialised
     |   +-- UnreadableEventError     a stored event has an unknown topic or a broken body
+    +-- ProjectionError              a projection cannot take an event, or cannot be rebuilt now
     +-- LogClosedError               the SessionLog was closed
     +-- EmbeddedServersError         an embedded server did not start
         +-- EmbeddedServersMissingError   the extra `embedded` is not installed
@@ -164,6 +165,17 @@ class SchemaVersionError(StoreError):
 
 class UnreadableEventError(StoreError):
     """A stored event has a topic that this version does not know, or a body that does not parse."""
+
+
+class ProjectionError(TurnlogError):
+    """A projection cannot go on, and stays where it was. `log_position` is that of the event that it cannot take;
+    None where it is not an event's fault."""
+
+    def __init__(self, projection: str, reason: str, log_position: int | None = None) -> None:
+        where = "" if log_position is None else f", log position {log_position}"
+        super().__init__(f"projection {projection}{where}: {reason}")
+        self.projection = projection
+        self.log_position = log_position
 
 
 class LogClosedError(TurnlogError):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from datetime import date, datetime
 from typing import Any, cast, get_args
 from uuid import UUID
 
@@ -37,6 +38,16 @@ def checked_session_id(value: Any, field: str = "session_id") -> UUID:
         return UUID(value)
     except (ValueError, TypeError, AttributeError):
         raise InvalidInputError(field, f"{value!r} is not a UUID") from None
+
+
+def checked_day(value: Any, field: str) -> date | None:
+    """A date, or its text (2026-11-24), or None."""
+    if value is None or (isinstance(value, date) and not isinstance(value, datetime)):
+        return value
+    try:
+        return date.fromisoformat(value)
+    except (ValueError, TypeError):
+        raise InvalidInputError(field, f"{value!r} is not a day such as 2026-11-24") from None
 
 
 def checked_title(value: Any) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
+from datetime import date
 from functools import partial
 from typing import TYPE_CHECKING, Any
 from uuid import UUID, uuid4
@@ -20,6 +21,7 @@ from turnlog.domain.errors import InvalidInputError, SessionNotFoundError
 from turnlog.domain.foreign import ForeignFormat
 from turnlog.domain.inputs import (
     checked_count,
+    checked_day,
     checked_foreign,
     checked_format,
     checked_id,
@@ -38,6 +40,8 @@ from turnlog.infrastructure.importing import import_messages
 from turnlog.infrastructure.lease import WriterLease
 from turnlog.infrastructure.notices import Notices
 from turnlog.infrastructure.principal import SYSTEM, Principal, checked_principal
+from turnlog.infrastructure.projecting.projection import Progress
+from turnlog.infrastructure.projecting.projections import Projections
 from turnlog.infrastructure.prompts import Prompts
 from turnlog.infrastructure.pump import stop_all
 from turnlog.infrastructure.reaper import Reaper
@@ -47,6 +51,7 @@ from turnlog.infrastructure.settings import Settings
 from turnlog.infrastructure.views import Views
 from turnlog.projections.projector import VIEW_SCHEMA
 from turnlog.projections.report import ReapedStep, RepairReport
+from turnlog.projections.usage_report import DIMENSIONS, Dimension, UsageReport, checked_dimensions
 from turnlog.projections.view import SessionPage
 
 if TYPE_CHECKING:
@@ -134,6 +139,11 @@ class SessionLog:
     def settings(self) -> Settings:
         """What the log was opened with, the embedded servers' URLs included."""
         return self._context.settings
+
+    @property
+    def projections(self) -> Projections:
+        """Projections over the whole log: catching up, keeping up, rebuilding."""
+        return Projections(self._context.store, self._context.settings, self._context.check_open)
 
     @property
     def writer_statistics(self) -> WriterStatistics:
@@ -256,6 +266,46 @@ class SessionLog:
             state = self._aggregate(session.id).state
             repair_id = state.repairs[-1] if isinstance(state, Active) and state.repairs else "none"
         return await self._aggregate(session.id).execute(WithdrawRepair(now(), checked_id(repair_id, "repair_id"))) > 0
+
+    async def usage(
+        self,
+        principal: Principal,
+        *,
+        model: str | None = None,
+        since: date | str | None = None,
+        until: date | str | None = None,
+        by: Sequence[Dimension] = DIMENSIONS,
+        catch_up: bool = True,
+        progress: Progress | None = None,
+    ) -> UsageReport:
+        """What the principal's sessions have used (SYSTEM: all), the deleted ones included, told apart by user, model
+        and day; days are UTC and `since` and `until` are among them.
+
+        Brings the projection to the head of the log first, which takes a while when it never was; without `catch_up`
+        the report says how many events it does not know. Raises InvalidInputError, ProjectionError, StoreError.
+        """
+        from turnlog.infrastructure.projecting.usage import UsageFilter, UsageProjection, report_usage  # noqa: PLC0415
+
+        principal = checked_principal(principal)
+        user_id = None if principal is SYSTEM else principal
+        self._context.check_open()
+        wanted = UsageFilter(user_id, model, checked_day(since, "since"), checked_day(until, "until"))
+        dimensions = checked_dimensions(by)
+        if catch_up:
+            await self.projections.catch_up(UsageProjection(), progress)
+        return await report_usage(self._context.store, wanted, dimensions)
+
+    async def rebuild_views(self, progress: Progress | None = None) -> int:
+        """Drops what is cached and kept of every session's view, and folds each anew from its events. Returns how
+        many. Meanwhile readers fold what they need themselves. Raises StoreError."""
+        self._context.check_open()
+        total, done = (await self.list_sessions(SYSTEM, 1)).total, 0
+        async for session_id in self.session_ids(SYSTEM):
+            await self._context.views.rebuild(session_id)
+            done += 1
+            if progress is not None:
+                progress(done, max(done, total))
+        return done
 
     async def reap(self, dry_run: bool = False) -> tuple[ReapedStep, ...]:
         """Ends the steps whose writers' leases have run out, as abandoned, in all sessions; returns them.

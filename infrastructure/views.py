@@ -108,6 +108,13 @@ class Views:
         await self._cache.drop(self.key(session_id))
         await self._store.forget_kept(session_id)
 
+    async def rebuild(self, session_id: UUID) -> None:
+        """Folds the view anew from the events, and keeps it."""
+        await self.forget(session_id)
+        projector = await self.load(session_id)
+        if projector.exists:
+            await self._store.keep(projector)
+
     # What is cached, and what is kept
 
     async def _cached(self, session_id: UUID) -> Projector | None:

@@ -23,8 +23,13 @@ TOKEN_PATHS: dict[str, tuple[tuple[str, ...], ...]] = {
 def total_usage(turns: Iterable[Turn]) -> Usage:
     """All usage of the turns, in the order of the log, with its totals in tokens."""
     entries = sorted(_entries(turns), key=lambda entry: entry.position)
-    totals = {name: sum(_tokens(entry.usage, name) for entry in entries) for name in TOKEN_PATHS}
-    return Usage(entries=tuple(entries), **totals)
+    counts = [token_counts(entry.usage) for entry in entries]
+    return Usage(entries=tuple(entries), **{name: sum(count[name] for count in counts) for name in TOKEN_PATHS})
+
+
+def token_counts(usage: JsonObject) -> dict[str, int]:
+    """The tokens of one report, by the names of TOKEN_PATHS; 0 for what it does not say."""
+    return {name: _tokens(usage, name) for name in TOKEN_PATHS}
 
 
 def _entries(turns: Iterable[Turn]) -> Iterable[UsageEntry]:

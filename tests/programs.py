@@ -12,6 +12,7 @@ from tests.processes import Line
 from turnlog.domain.errors import TurnlogError
 from turnlog.infrastructure.log import SessionLog
 from turnlog.infrastructure.principal import SYSTEM
+from turnlog.infrastructure.projecting.projection import Projection
 from turnlog.infrastructure.session import Session
 from turnlog.infrastructure.settings import Settings
 
@@ -99,3 +100,39 @@ async def give_results(line: Line, settings: Settings, session_id: UUID) -> None
                 line.say(type(error).__name__)
             else:
                 line.say("accepted")
+
+
+async def converse(line: Line, settings: Settings, user_id: str, sessions: int, steps: int, deltas: int) -> None:
+    """Answers in new sessions of the user at once, as soon as it is told to, and says how many events it stored."""
+    async with SessionLog.open(settings) as log:
+        line.say("ready")
+        await line.hear()
+        await asyncio.gather(*(_converse(log, user_id, steps, deltas) for _ in range(sessions)))
+        line.say(log.writer_statistics.events)
+
+
+async def _converse(log: SessionLog, user_id: str, steps: int, deltas: int) -> None:
+    session = await log.start_session(user_id)
+    for step in range(steps):
+        async with session.completion(model=f"m{step % 2}") as completion:
+            for number in range(deltas):
+                await completion.text(f"{number} ")
+            await completion.finish("stop", usage={"prompt_tokens": 7, "completion_tokens": deltas})
+
+
+async def keep_up(line: Line, settings: Settings, projection: Projection) -> None:
+    """Keeps a projection up to the log until it is told to stop, and says where it is then."""
+    async with SessionLog.open(settings) as log:
+        worker = log.projections.worker(projection)
+        running = asyncio.create_task(worker.run())
+        line.say("ready")
+        await line.hear()
+        worker.stop()
+        line.say(await running)
+
+
+async def rebuild(line: Line, settings: Settings, projection: Projection) -> None:
+    """Rebuilds a projection, and says how far it is after each batch, and "done"."""
+    async with SessionLog.open(settings) as log:
+        await log.projections.rebuild(projection, lambda done, total: line.say((done, total)))
+        line.say("done")

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from turnlog.domain.errors import EmbeddedServersMissingError as EmbeddedServersMissingError
     from turnlog.domain.errors import InvalidInputError as InvalidInputError
     from turnlog.domain.errors import LogClosedError as LogClosedError
+    from turnlog.domain.errors import ProjectionError as ProjectionError
     from turnlog.domain.errors import PromptError as PromptError
     from turnlog.domain.errors import PromptTooLongError as PromptTooLongError
     from turnlog.domain.errors import SchemaVersionError as SchemaVersionError
@@ -42,6 +43,7 @@ if TYPE_CHECKING:
     from turnlog.infrastructure.log import SessionLog as SessionLog
     from turnlog.infrastructure.principal import SYSTEM as SYSTEM
     from turnlog.infrastructure.principal import Principal as Principal
+    from turnlog.infrastructure.projecting.projection import Projection as Projection
     from turnlog.infrastructure.recording import Recording as Recording
     from turnlog.infrastructure.session import Session as Session
     from turnlog.infrastructure.settings import Settings as Settings
@@ -49,6 +51,8 @@ if TYPE_CHECKING:
     from turnlog.projections.prompt.policy import PromptPolicy as PromptPolicy
     from turnlog.projections.report import ReapedStep as ReapedStep
     from turnlog.projections.report import RepairReport as RepairReport
+    from turnlog.projections.usage_report import UsageReport as UsageReport
+    from turnlog.projections.usage_report import UsageRow as UsageRow
     from turnlog.projections.view import Fault as Fault
     from turnlog.projections.view import SessionPage as SessionPage
     from turnlog.projections.view import SessionSummary as SessionSummary
@@ -76,6 +80,8 @@ _HOMES = {
     "Live": "infrastructure.live",
     "LogClosedError": "domain.errors",
     "Principal": "infrastructure.principal",
+    "Projection": "infrastructure.projecting.projection",
+    "ProjectionError": "domain.errors",
     "PromptError": "domain.errors",
     "RecordedEvent": "domain.recorded",
     "Recording": "infrastructure.recording",
@@ -103,6 +109,8 @@ _HOMES = {
     "TurnlogError": "domain.errors",
     "UnknownToolCallError": "domain.errors",
     "UnreadableEventError": "domain.errors",
+    "UsageReport": "projections.usage_report",
+    "UsageRow": "projections.usage_report",
 }
 
 __all__ = ["__version__", *sorted(_HOMES)]  # noqa: PLE0604 the names are strings

@@ -1,6 +1,7 @@
 """`bench append`: many sessions, each of which waits until its delta is durable before it sends the next one.
 
-Beside it, in turn and on the same server: the limit (`copy_limit`) and the peer (`plain`).
+Beside it, in turn and on the same server: the limit (`copy_limit`), which copies the rows that turnlog wrote last, and
+the eventsourcing library used plainly.
 """
 
 from __future__ import annotations
@@ -9,121 +10,121 @@ import asyncio
 from array import array
 from collections.abc import Sequence
 from contextlib import AsyncExitStack
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from time import perf_counter
 from typing import Any
+from uuid import uuid4
 
+from turnlog.infrastructure.bench.benchmark import STORED, Benchmark, Report, machine_of, option
+from turnlog.infrastructure.bench.contest import Entry, Key, Numbers, Samples, Say, interleaved
 from turnlog.infrastructure.bench.copy_limit import CopyLimit
-from turnlog.infrastructure.bench.measuring import Spread, machine, percentile, ratios
-from turnlog.infrastructure.bench.plain import Plain
-from turnlog.infrastructure.bench.report import Progress
-from turnlog.infrastructure.bench.server import fresh_database
+from turnlog.infrastructure.bench.measuring import Spread, percentile, ratios
+from turnlog.infrastructure.bench.peers.eventsourcing import Eventsourcing
+from turnlog.infrastructure.bench.server import Ground
 from turnlog.infrastructure.bench.sessions import LoadedSession, all_there, start_sessions
+from turnlog.infrastructure.bench.systems import Conversation, create_all, running
 from turnlog.infrastructure.bench.workload import Workload
 from turnlog.infrastructure.completion import Completion
 from turnlog.infrastructure.log import SessionLog
 from turnlog.infrastructure.settings import Settings
 
 _WARM_UP = 3  # deltas a session before the clock starts
+_OURS, _COPY, _PLAIN = "turnlog", "COPY alone", "eventsourcing alone"
+_RATE = "events/s"
 
 
 @dataclass(frozen=True, slots=True)
 class AppendOptions:
     """In each repeat `deltas` a session or `seconds`, whichever ends first."""
 
-    sessions: int
-    deltas: int
-    seconds: float
-    repeat: int
-    plain_seconds: float
-    database_url: str | None
+    sessions: int = option(1_000, "Concurrent sessions.")
+    deltas: int = option(200, "Deltas a session in each repeat.")
+    seconds: float = option(10.0, "At most so long in each repeat.")
+    repeat: int = option(5, "Repeats of all three, in turn.")
+    plain_seconds: float = option(2.0, "How long the eventsourcing library runs in each.")
 
 
-@dataclass(frozen=True, slots=True)
-class Round:
-    """What turnlog did in one repeat."""
-
-    events: int
-    seconds: float
-    commits: int
-    log_positions: tuple[int, int]
-    """Of the last event before it, and of its own last."""
-    waits: Sequence[float]
-    """Sorted, in seconds."""
-
-    def numbers(self) -> dict[str, float]:
-        """What is reported of it."""
-        return {
-            "events": self.events,
-            "events_per_second": self.events / self.seconds,
-            "events_per_commit": self.events / self.commits,
-            "ack_p50_ms": percentile(self.waits, 50) * 1e3,
-            "ack_p99_ms": percentile(self.waits, 99) * 1e3,
-        }
-
-
-async def measure_append(options: AppendOptions, say: Progress) -> dict[str, Any]:
-    """Runs the benchmark and returns the report."""
+async def measure(options: AppendOptions, ground: Ground, say: Say) -> Report:
+    """Runs the benchmark."""
     async with AsyncExitStack() as stack:
-        contest = await _prepared(options, stack, say)
-        repeats = []
-        for number in range(options.repeat):
-            say(f"repeat {number + 1} of {options.repeat}: turnlog, COPY, eventsourcing")
-            repeats.append(await contest.repeat())
+        say(f"starting {options.sessions} sessions")
+        contest = await _prepared(options, ground, stack)
+        case = f"{options.sessions} sessions"
+        visits = ((_OURS, contest.ours), (_COPY, contest.copied), (_PLAIN, contest.plain))
+        samples = await interleaved([Entry(case, name, visit) for name, visit in visits], options.repeat, say)
+        ours, copy, plain = (Key(case, name, _RATE) for name in (_OURS, _COPY, _PLAIN))
         say("verifying")
-        return _report(options, repeats, await contest.outcome())
+        return Report(
+            benchmark="append",
+            title=f"{options.sessions} sessions append delta by delta, each waits until it is durable",
+            options=asdict(options),
+            samples=samples,
+            verified=await all_there(contest.url, contest.sessions),
+            checked=STORED,
+            machine=machine_of(ground),
+            ratios=[
+                samples.ratio("turnlog against COPY of the same rows", ours, copy, "append-copy"),
+                samples.ratio("turnlog against eventsourcing used plainly", ours, plain, "append-plain"),
+            ],
+            more=_flat(options, samples, contest.counted),
+        )
 
 
-async def _prepared(options: AppendOptions, stack: AsyncExitStack, say: Progress) -> _Contest:
-    say(f"starting {options.sessions} sessions")
-    url = stack.enter_context(fresh_database(options.database_url))
+async def _prepared(options: AppendOptions, ground: Ground, stack: AsyncExitStack) -> _Contest:
+    url = ground.database(_OURS)
     log = await stack.enter_async_context(SessionLog.open(Settings(database_url=url, redis_url="none")))
     workload = Workload()
     sessions = await start_sessions(log, options.sessions, workload)
     copy = stack.enter_context(CopyLimit(url))
-    plain = await stack.enter_async_context(Plain(url, options.sessions, workload))
-    return _Contest(options, url, log, sessions, copy, plain)
+    system = await stack.enter_async_context(running(Eventsourcing, ground))
+    chats = [system.conversation(uuid4()) for _ in range(options.sessions)]
+    await create_all(chats)
+    contest = _Contest(options, url, log, sessions, copy, chats)
+    await contest.ours()  # so that everything is warm, and COPY has something to copy
+    contest.counted = 0
+    return contest
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class _Contest:
     options: AppendOptions
     url: str
     log: SessionLog
     sessions: Sequence[LoadedSession]
     copy: CopyLimit
-    plain: Plain
+    chats: Sequence[Conversation]
+    counted: int = 0
+    """Deltas in the time so far."""
+    last: tuple[int, int] = (0, 0)
+    """Log positions that turnlog's last visit took: after the first, up to the second."""
 
-    async def repeat(self) -> dict[str, float]:
-        """turnlog, the limit and the peer, one after the other."""
-        ours = await self._turnlog()
-        return {
-            **ours.numbers(),
-            "copy_rows_per_second": self.copy.rows_per_second(*ours.log_positions),
-            "plain_events_per_second": await self.plain.events_per_second(self.options.plain_seconds),
-        }
-
-    async def outcome(self) -> dict[str, Any]:
-        """What to say beside the numbers."""
-        verified = await all_there(self.url, self.sessions)
-        return {"verified": verified, "machine": machine((await self.log.inspect())["postgres"])}
-
-    async def _turnlog(self) -> Round:
+    async def ours(self) -> Numbers:
         """One turn in every session. Opening, warming up and closing the steps is not in the time."""
         async with AsyncExitStack() as stack:
             answers = await asyncio.gather(*(self._begin(session, stack) for session in self.sessions))
-            measured = await self._streamed(answers)
+            numbers = await self._streamed(answers)
             await asyncio.gather(
                 *(session.finish(answer) for session, answer in zip(self.sessions, answers, strict=True))
             )
-            return measured
+            return numbers
+
+    async def copied(self) -> Numbers:
+        """The same rows once more, with nothing around them."""
+        return {_RATE: self.copy.rows_per_second(*self.last)}
+
+    async def plain(self) -> Numbers:
+        """As many sessions, until the time is over; the saves on their way then count too."""
+        began = perf_counter()
+        until = began + self.options.plain_seconds
+        saved = await asyncio.gather(*(_save(chat, until) for chat in self.chats))
+        return {_RATE: sum(saved) / (perf_counter() - began)}
 
     async def _begin(self, session: LoadedSession, stack: AsyncExitStack) -> Completion:
         answer = await session.begin(stack)
         await _stream(session, answer, _WARM_UP, float("inf"), array("d"))
         return answer
 
-    async def _streamed(self, answers: Sequence[Completion]) -> Round:
+    async def _streamed(self, answers: Sequence[Completion]) -> Numbers:
         waits = array("d")
         first, commits = self.copy.last_position(), self.log.writer_statistics.commits
         began = perf_counter()
@@ -135,7 +136,15 @@ class _Contest:
         await asyncio.gather(*streams)
         seconds = perf_counter() - began
         commits = self.log.writer_statistics.commits - commits
-        return Round(len(waits), seconds, commits, (first, self.copy.last_position()), sorted(waits))
+        self.last = (first, self.copy.last_position())
+        self.counted += len(waits)
+        ordered = sorted(waits)
+        return {
+            _RATE: len(waits) / seconds,
+            "events a commit": len(waits) / commits,
+            "acknowledged after, p50, ms": percentile(ordered, 50) * 1e3,
+            "acknowledged after, p99, ms": percentile(ordered, 99) * 1e3,
+        }
 
 
 async def _stream(session: LoadedSession, answer: Completion, deltas: int, until: float, waits: array[float]) -> None:
@@ -149,20 +158,45 @@ async def _stream(session: LoadedSession, answer: Completion, deltas: int, until
         session.sent += 1
 
 
-def _report(options: AppendOptions, repeats: list[dict[str, float]], outcome: dict[str, Any]) -> dict[str, Any]:
-    events = round(sum(repeat.pop("events") for repeat in repeats))
-    samples = {name: [repeat[name] for repeat in repeats] for name in repeats[0]}
-    ours = samples["events_per_second"]
-    samples["ratio_to_copy"] = ratios(ours, samples["copy_rows_per_second"])
-    samples["ratio_to_plain"] = ratios(ours, samples["plain_events_per_second"])
-    spreads = {name: Spread.of(values) for name, values in samples.items()}
+async def _save(chat: Conversation, until: float) -> int:
+    saved = 0
+    while perf_counter() < until:
+        await chat.put_delta("delta")
+        saved += 1
+    return saved
+
+
+def _flat(options: AppendOptions, samples: Samples, events: int) -> dict[str, Any]:
+    """The same numbers by plain names, for scripts."""
+    case = f"{options.sessions} sessions"
+    found = {key[1:]: numbers for key, numbers in samples.by_key.items() if key.case == case}
+    ours, copy, plain = (found[name, _RATE] for name in (_OURS, _COPY, _PLAIN))
+    named = {
+        "events_per_second": ours,
+        "events_per_commit": found[_OURS, "events a commit"],
+        "ack_p50_ms": found[_OURS, "acknowledged after, p50, ms"],
+        "ack_p99_ms": found[_OURS, "acknowledged after, p99, ms"],
+        "copy_rows_per_second": copy,
+        "plain_events_per_second": plain,
+        "ratio_to_copy": ratios(ours, copy),
+        "ratio_to_plain": ratios(ours, plain),
+    }
+    spreads = {name: Spread.of(numbers) for name, numbers in named.items()}
     return {
-        "benchmark": "append",
         "sessions": options.sessions,
         "repeats": options.repeat,
         "events": events,
         **{name: spread.median for name, spread in spreads.items()},
         **{f"{name}_min": spread.low for name, spread in spreads.items()},
         **{f"{name}_max": spread.high for name, spread in spreads.items()},
-        **outcome,
     }
+
+
+APPEND = Benchmark(
+    "append",
+    "Many sessions append delta by delta, beside COPY.",
+    AppendOptions,
+    {"sessions": 200, "deltas": 50, "repeat": 2, "plain_seconds": 0.5},
+    measure,
+    plots=(_RATE,),
+)

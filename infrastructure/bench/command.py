@@ -1,148 +1,96 @@
-"""`turnlog bench`: one command a benchmark."""
+"""`turnlog bench`: one command a benchmark, and `all` for the whole suite."""
 
 from __future__ import annotations
 
 import asyncio
+from dataclasses import Field, fields
 from typing import Any
 
 import click
 
-from turnlog.infrastructure.bench.append import AppendOptions, measure_append
-from turnlog.infrastructure.bench.follow import FollowOptions, measure_follow
-from turnlog.infrastructure.bench.memory import MemoryOptions, measure_memory
-from turnlog.infrastructure.bench.repair import RepairOptions, measure_repair
-from turnlog.infrastructure.bench.report import (
-    machine_line,
-    print_json,
-    print_note,
-    print_table,
-    print_verdict,
-    progress,
-)
-
-_COUNT = click.IntRange(min=1)
-_DURATION = click.FloatRange(min=0, min_open=True)
-_database_url = click.option(
-    "--database-url",
-    help="Measure on this server, in a database that is made for the run and dropped. "
-    "Default: a throw-away embedded Postgres.",
-)
-_as_json = click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+from turnlog.infrastructure.bench.all import rewrite_page, run_all
+from turnlog.infrastructure.bench.benchmark import Benchmark, Report
+from turnlog.infrastructure.bench.report import print_json, print_report, progress
+from turnlog.infrastructure.bench.server import fresh_ground
+from turnlog.infrastructure.bench.suite import SUITE
 
 
 @click.group()
 def bench() -> None:
-    """Measure turnlog on this machine. The user's own data is not touched."""
+    """Measure turnlog on this machine, beside its limits and its peers. The user's own data is not touched.
+
+    Each benchmark runs in databases of its own, which are dropped afterwards, on a throw-away embedded Postgres or on
+    the server that --database-url names. Nobody else should use that server meanwhile. What is compared takes turns,
+    and ratios are of one repeat each: they mean more than the numbers do.
+    """
 
 
-@bench.command()
-@click.option("--sessions", type=_COUNT, default=1_000, show_default=True, help="Concurrent sessions.")
-@click.option("--deltas", type=_COUNT, default=200, show_default=True, help="Deltas a session in each repeat.")
-@click.option("--seconds", type=_DURATION, default=10.0, show_default=True, help="At most so long in each repeat.")
-@click.option("--repeat", type=_COUNT, default=5, show_default=True, help="Repeats of all three, in turn.")
-@click.option("--plain-seconds", type=_DURATION, default=2.0, show_default=True, help="How long the peer runs.")
-@_database_url
-@_as_json
-def append(as_json: bool, **options: Any) -> None:
-    """Append delta by delta, each durable before the next, beside plain COPY and plain eventsourcing."""
-    report = asyncio.run(measure_append(AppendOptions(**options), progress()))
-    print_json(report) if as_json else _print_append(report)
+class _Counts(click.ParamType[Any]):
+    """A comma list of whole numbers above zero."""
+
+    name = "LIST"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[int, ...]:
+        if isinstance(value, tuple):
+            return value
+        try:
+            counts = tuple(int(part) for part in str(value).split(","))
+        except ValueError:
+            counts = ()
+        if not counts or min(counts) < 1:
+            self.fail(f"{value!r} is not a comma list of numbers above zero", param, ctx)
+        return counts
 
 
-@bench.command()
-@click.option("--deltas", type=_COUNT, default=1_000_000, show_default=True, help="Deltas in all.")
-@click.option("--sessions", type=_COUNT, default=100, show_default=True, help="Concurrent sessions.")
-@click.option("--every", type=_COUNT, default=100_000, show_default=True, help="Weigh the process so often.")
-@click.option("--at-once", type=_COUNT, default=1, show_default=True, help="Deltas a session has on their way.")
-@click.option("--slow-ms", type=click.FloatRange(min=0), default=0.0, help="Hold each commit up by so much.")
-@_database_url
-@_as_json
-def memory(as_json: bool, **options: Any) -> None:
-    """Append a million deltas and watch the memory of this process."""
-    report = asyncio.run(measure_memory(MemoryOptions(**options), progress()))
-    print_json(report) if as_json else _print_memory(report)
-
-
-@bench.command()
-@click.option("--conversations", type=_COUNT, default=10_000, show_default=True, help="Conversations of ten messages.")
-@_database_url
-@_as_json
-def repair(as_json: bool, **options: Any) -> None:
-    """Import, diagnose and repair many faulty conversations, and watch the memory of this process."""
-    report = asyncio.run(measure_repair(RepairOptions(**options), progress()))
-    print_json(report) if as_json else _print_repair(report)
-
-
-@bench.command()
-@click.option("--followers", type=_COUNT, default=1_000, show_default=True, help="Followers of one session.")
-@click.option("--deltas", type=_COUNT, default=300, show_default=True, help="Deltas of the answer they follow.")
-@click.option("--pace", type=_DURATION, default=60.0, show_default=True, help="Deltas a second.")
-@click.option("--redis-url", help="The Redis that wakes. Default: a throw-away embedded one.")
-@_database_url
-@_as_json
-def follow(as_json: bool, **options: Any) -> None:
-    """Follow an answer that another process writes, and measure how long each delta takes."""
-    report = asyncio.run(measure_follow(FollowOptions(**options), progress()))
-    print_json(report) if as_json else _print_follow(report)
-
-
-def _print_follow(report: dict[str, Any]) -> None:
-    rows = [
-        (
-            f"{case['followers']:,}, woken by {case['woken_by']}",
-            *(format(case[name], ".1f") for name in ("p50_ms", "p99_ms")),
-            format(case["reads_per_delta"], ".2f"),
-        )
-        for case in report["cases"]
-    ]
-    print_table("From durable to follower", ("followers", "p50, ms", "p99, ms", "reads a delta"), rows)
-    print_note(f"{report['deltas']} deltas at {report['pace']:g}/s; {machine_line(report['machine'])}")
-    good = "verified: every follower got every event once, in order"
-    print_verdict(report["verified"], good, "NOT VERIFIED: a follower missed or repeated an event")
-
-
-def _print_repair(report: dict[str, Any]) -> None:
-    rows = [(f"{one['deltas']:,}", f"{one['rss_mb']:.1f}", f"{one['seconds']:.1f}") for one in report["samples"]]
-    print_table(f"{report['conversations']:,} conversations", ("repaired", "RSS, MB", "after, s"), rows)
-    rates = f"imported {report['imported_per_second']:,.0f}/s, repaired {report['repaired_per_second']:,.0f}/s"
-    print_note(f"{rates}, {report['corrections']:,} corrections; {machine_line(report['machine'])}")
-    growth = f"{report['growth_mb']:+.1f} MB from the second sample to the last"
-    print_verdict(report["flat"], f"flat: {growth}", f"NOT FLAT: {growth}")
-    print_verdict(report["verified"], "verified: nothing is left to repair", "NOT VERIFIED: there is still a fault")
-
-
-_APPEND_ROWS = {
-    "events_per_second": ("turnlog, events/s", ",.0f"),
-    "copy_rows_per_second": ("COPY alone, rows/s", ",.0f"),
-    "plain_events_per_second": ("eventsourcing alone, events/s", ",.0f"),
-    "ratio_to_copy": ("turnlog / COPY", ".3f"),
-    "ratio_to_plain": ("turnlog / eventsourcing", ".1f"),
-    "events_per_commit": ("events in a commit", ",.0f"),
-    "ack_p50_ms": ("acknowledged after, median, ms", ".1f"),
-    "ack_p99_ms": ("acknowledged after, 99 %, ms", ".1f"),
+_TYPES: dict[str, click.ParamType[Any]] = {
+    "int": click.IntRange(min=1),
+    "float": click.FloatRange(min=0, min_open=True),
+    "tuple[int, ...]": _Counts(),
+    "str": click.STRING,
 }
 
-
-def _print_append(report: dict[str, Any]) -> None:
-    rows = [
-        (label, *(format(report[key], form) for key in (name, f"{name}_min", f"{name}_max")))
-        for name, (label, form) in _APPEND_ROWS.items()
-    ]
-    print_table(f"{report['sessions']} sessions append delta by delta", ("", "median", "min", "max"), rows)
-    _print_outcome(report, f"{report['events']:,} deltas in {report['repeats']} repeats")
-
-
-def _print_memory(report: dict[str, Any]) -> None:
-    rows = [
-        (f"{sample['deltas']:,}", f"{sample['rss_mb']:.1f}", f"{sample['seconds']:.1f}") for sample in report["samples"]
-    ]
-    print_table(f"{report['sessions']} sessions append", ("deltas", "RSS, MB", "after, s"), rows)
-    _print_outcome(report, f"{report['events_per_second']:,.0f} events/s")
-    growth = f"{report['growth_mb']:+.1f} MB from the second sample to the last"
-    print_verdict(report["flat"], f"flat: {growth}", f"NOT FLAT: {growth}")
+SERVERS = [
+    click.Option(
+        ["--database-url"],
+        help="Measure on this Postgres, in databases that are made for the run and dropped. Default: a throw-away "
+        "embedded one.",
+    ),
+    click.Option(["--redis-url"], help="The same for Redis. Default: a throw-away embedded Valkey."),
+]
+AS_JSON = click.Option(["--json", "as_json"], is_flag=True, help="Print one JSON object.")
 
 
-def _print_outcome(report: dict[str, Any], amount: str) -> None:
-    print_note(f"{amount}; {machine_line(report['machine'])}")
-    good = "verified: all that was acknowledged is stored, as it was sent"
-    print_verdict(report["verified"], good, "NOT VERIFIED: the log does not hold what was acknowledged")
+def command_of(benchmark: Benchmark) -> click.Command:
+    """Its command, with an option for each field of its options."""
+
+    def run(database_url: str | None, redis_url: str | None, as_json: bool, **options: Any) -> None:
+        report = measured(benchmark, benchmark.options(**options), database_url, redis_url)
+        print_json(report.as_json()) if as_json else print_report(report)
+        if not report.verified:
+            click.get_current_context().exit(1)
+
+    params = [_option(field) for field in fields(benchmark.options)]
+    return click.Command(benchmark.name, callback=run, help=benchmark.help, params=[*params, *SERVERS, AS_JSON])
+
+
+def measured(benchmark: Benchmark, options: Any, database_url: str | None, redis_url: str | None) -> Report:
+    """Runs one benchmark on databases of its own. Raises TurnlogError."""
+    with fresh_ground(database_url, redis_url) as ground:
+        return asyncio.run(benchmark.measure(options, ground, progress()))
+
+
+def _option(field: Field[Any]) -> click.Option:
+    default = ",".join(map(str, field.default)) if isinstance(field.default, tuple) else field.default
+    return click.Option(
+        [f"--{field.name.replace('_', '-')}"],
+        type=click.FloatRange(min=0) if field.metadata["zero"] else _TYPES[str(field.type)],
+        default=default,
+        show_default=True,
+        help=field.metadata["help"],
+    )
+
+
+for _benchmark in SUITE:
+    bench.add_command(command_of(_benchmark))
+bench.add_command(run_all)
+bench.add_command(rewrite_page)

@@ -49,6 +49,7 @@ class CopyLimit:
 
     def __init__(self, url: str) -> None:
         self._connection = psycopg.connect(url, autocommit=True)
+        self._last = 0
 
     def __enter__(self) -> Self:
         self._connection.execute(_CREATE, prepare=False)
@@ -65,18 +66,24 @@ class CopyLimit:
         return int(row[0]) if row else 0
 
     def rows_per_second(self, after: int, upto: int) -> float:
-        """Copies the events at log positions after < position <= upto once more."""
-        seconds = 0.0
+        """Copies the events at log positions after < position <= upto once more, as many times as it is called: each
+        time behind the last, with positions that were not there."""
+        seconds, behind = 0.0, self._last
         at_once = BATCH * _BATCHES_AT_ONCE
         for first in range(after, upto, at_once):
-            rows: list[Row] = self._connection.execute(
-                _READ, (first, min(first + at_once, upto)), binary=True
-            ).fetchall()
+            rows = self._rows(first, min(first + at_once, upto), behind)
             began = perf_counter()
             for start in range(0, len(rows), BATCH):
                 self._copy(rows[start : start + BATCH])
             seconds += perf_counter() - began
+        self._last = behind + upto
         return (upto - after) / seconds
+
+    def _rows(self, after: int, upto: int, behind: int) -> list[Row]:
+        rows: list[Row] = self._connection.execute(_READ, (after, upto), binary=True).fetchall()
+        return [
+            (name, version + behind, topic, state, position + behind) for name, version, topic, state, position in rows
+        ]
 
     def _copy(self, rows: list[Row]) -> None:
         with closing(self._connection.cursor()) as cursor, cursor.copy(_COPY) as copy:

@@ -1,4 +1,4 @@
-"""`bench follow`: how long after a delta is durable do followers in another process have it?
+"""`bench follow`: from the moment at which a delta is durable until followers in another process have it.
 
 A process of its own writes an answer at the pace of a model, and says when each delta was acknowledged. Beside it
 stand the reads of the log that following cost: of one session one reader a process, however many followers it has.
@@ -10,91 +10,88 @@ import asyncio
 import json
 import sys
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from pathlib import Path
-from tempfile import TemporaryDirectory
+from functools import partial
 from typing import Any
 
-from turnlog.infrastructure.bench.measuring import machine, percentile
-from turnlog.infrastructure.bench.report import Progress
-from turnlog.infrastructure.bench.server import fresh_database
+from turnlog.infrastructure.bench.benchmark import Benchmark, Report, machine_of, option
+from turnlog.infrastructure.bench.contest import Entry, Key, Numbers, Say, interleaved
+from turnlog.infrastructure.bench.measuring import percentile
+from turnlog.infrastructure.bench.server import Ground
 from turnlog.infrastructure.bench.workload import Workload
 from turnlog.infrastructure.log import SessionLog
 from turnlog.infrastructure.principal import SYSTEM
 from turnlog.infrastructure.session import Session
 from turnlog.infrastructure.settings import Settings
 
-NO_REDIS = "none"
+_REDIS, _POSTGRES = "woken by Redis", "woken by Postgres"
+_P99 = "p99, ms"
 
 
 @dataclass(frozen=True, slots=True)
 class FollowOptions:
-    """`pace` is in deltas a second. `followers` are those of the larger case; the other one has a single one."""
+    """One answer, which another process writes."""
 
-    followers: int
-    deltas: int
-    pace: float
-    database_url: str | None
-    redis_url: str | None
-
-
-async def measure_follow(options: FollowOptions, say: Progress) -> dict[str, Any]:
-    """Runs the benchmark and returns the report. Latencies are in milliseconds."""
-    with fresh_database(options.database_url) as url, _redis(options.redis_url) as redis_url:
-        cases, about = list[dict[str, Any]](), dict[str, Any]()
-        for notified, places in (("redis", redis_url), ("postgres", NO_REDIS)):
-            settings = Settings(database_url=url, redis_url=places)
-            async with SessionLog.open(settings) as log:
-                about = machine((await log.inspect())["postgres"])
-                for followers in (1, options.followers):
-                    say(f"{followers} followers, woken by {notified}")
-                    cases.append({"woken_by": notified, **await _case(log, followers, options)})
-    return {
-        "benchmark": "follow",
-        "followers": options.followers,
-        "deltas": options.deltas,
-        "pace": options.pace,
-        "cases": cases,
-        "verified": all(case.pop("verified") for case in cases),
-        "machine": about,
-    }
+    followers: int = option(1_000, "Followers of the session, in the larger of two cases.")
+    deltas: int = option(300, "Deltas of the answer.")
+    pace: int = option(60, "Deltas a second.")
+    repeat: int = option(3, "Answers, in each case.")
 
 
-@contextmanager
-def _redis(url: str | None) -> Iterator[str]:
-    from turnlog.infrastructure.embedded import EmbeddedServers  # noqa: PLC0415 needs a Unix
-
-    if url is not None:
-        yield url
-        return
-    with TemporaryDirectory(prefix="tl-bench-") as folder, EmbeddedServers(Path(folder), postgres=False) as embedded:
-        yield embedded.start().redis_url or ""
-
-
-async def _case(log: SessionLog, followers: int, options: FollowOptions) -> dict[str, Any]:
-    session = await log.start_session(user_id="bench")
-    await session.say("Go on.")
-    following = [asyncio.create_task(_arrivals(session)) for _ in range(followers)]
-    while log.follow_statistics.followers < followers:  # noqa: ASYNC110 nobody is told of it
-        await asyncio.sleep(0.01)
-    before = log.follow_statistics.reads
-    durable = await _written(log.settings, session, options)
-    seen = await asyncio.gather(*following)
-    reads = log.follow_statistics.reads - before
-    waits = sorted(
-        (at - durable[position]) * 1e3 for each in seen for position, at in each.items() if position in durable
+async def measure(options: FollowOptions, ground: Ground, say: Say) -> Report:
+    """Runs the benchmark."""
+    follow = _Follow(options, ground)
+    cases = {"1 follower": 1, f"{options.followers:,} followers": options.followers}
+    entries = [
+        Entry(case, system, partial(follow.answer, followers, system))
+        for case, followers in cases.items()
+        for system in (_REDIS, _POSTGRES)
+    ]
+    samples = await interleaved(entries, options.repeat, say)
+    few, many = cases
+    return Report(
+        benchmark="follow",
+        title="From durable in one process to followers in another",
+        options=asdict(options),
+        samples=samples,
+        verified=follow.all_right,
+        checked="every follower got every event once, in order",
+        machine=machine_of(ground),
+        ratios=[
+            samples.ratio(f"{few}, {_REDIS} against {_POSTGRES}", Key(few, _REDIS, _P99), Key(few, _POSTGRES, _P99))
+        ],
+        notes=[f"an answer of {options.deltas} deltas at {options.pace} a second; {many} share a process"],
     )
-    version = (await session.view()).version
-    return {
-        "followers": followers,
-        "p50_ms": max(0.0, percentile(waits, 50)),
-        "p99_ms": max(0.0, percentile(waits, 99)),
-        "reads": reads,
-        "reads_per_delta": reads / options.deltas,
-        "verified": len(durable) == options.deltas and all(list(each) == list(range(1, version + 1)) for each in seen),
-    }
+
+
+class _Follow:
+    def __init__(self, options: FollowOptions, ground: Ground) -> None:
+        self.all_right = True
+        self._options = options
+        self._url = ground.database("turnlog")
+        self._redis = {_REDIS: ground.redis_url or "none", _POSTGRES: "none"}
+
+    async def answer(self, followers: int, system: str) -> Numbers:
+        """One answer, followed by so many."""
+        async with SessionLog.open(Settings(database_url=self._url, redis_url=self._redis[system])) as log:
+            session = await log.start_session(user_id="bench")
+            await session.say("Go on.")
+            following = [asyncio.create_task(_arrivals(session)) for _ in range(followers)]
+            while log.follow_statistics.followers < followers:  # noqa: ASYNC110 nobody is told of it
+                await asyncio.sleep(0.01)
+            before = log.follow_statistics.reads
+            durable = await _written(log.settings, session, self._options)
+            seen = await asyncio.gather(*following)
+            reads = log.follow_statistics.reads - before
+            whole = list(range(1, (await session.view()).version + 1))
+        self.all_right &= len(durable) == self._options.deltas and all(list(each) == whole for each in seen)
+        waits = sorted((at - durable[p]) * 1e3 for each in seen for p, at in each.items() if p in durable)
+        return {
+            "p50, ms": max(0.0, percentile(waits, 50)),
+            _P99: max(0.0, percentile(waits, 99)),
+            "reads a delta": reads / self._options.deltas,
+        }
 
 
 async def _arrivals(session: Session) -> dict[int, float]:
@@ -128,6 +125,15 @@ async def write(job: dict[str, Any]) -> list[float]:
         await completion.finish()
     return acknowledged
 
+
+FOLLOW = Benchmark(
+    "follow",
+    "Follow an answer that another process writes, and measure how long each delta takes.",
+    FollowOptions,
+    {"deltas": 120, "repeat": 1},
+    measure,
+    plots=(_P99,),
+)
 
 if __name__ == "__main__":
     sys.stdout.write(json.dumps(asyncio.run(write(json.loads(sys.stdin.readline())))))

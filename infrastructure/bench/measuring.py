@@ -28,6 +28,10 @@ class Spread:
         """The spread of the samples, of which there must be one."""
         return cls(statistics.median(samples), min(samples), max(samples))
 
+    def as_json(self) -> dict[str, float]:
+        """As reports name them."""
+        return {"median": self.median, "min": self.low, "max": self.high}
+
 
 def ratios(ours: Sequence[float], theirs: Sequence[float]) -> list[float]:
     """Paired repeat by repeat: a noisy neighbour slows both of a pair."""

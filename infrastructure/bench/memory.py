@@ -16,9 +16,10 @@ from typing import Any
 import psycopg
 from psycopg.sql import SQL, Identifier, Literal
 
-from turnlog.infrastructure.bench.measuring import machine, resident_bytes
-from turnlog.infrastructure.bench.report import Progress
-from turnlog.infrastructure.bench.server import fresh_database
+from turnlog.infrastructure.bench.benchmark import STORED, Benchmark, Report, Verdict, machine_of, option
+from turnlog.infrastructure.bench.contest import Samples, Say
+from turnlog.infrastructure.bench.measuring import resident_bytes
+from turnlog.infrastructure.bench.server import Ground
 from turnlog.infrastructure.bench.sessions import LoadedSession, all_there, start_sessions
 from turnlog.infrastructure.bench.workload import Workload
 from turnlog.infrastructure.completion import Completion
@@ -38,14 +39,13 @@ create trigger bench_slow after insert on {} for each statement execute function
 
 @dataclass(frozen=True, slots=True)
 class MemoryOptions:
-    """`at_once`: how many deltas a session has on their way. `slow_ms`: by how much each commit is held up."""
+    """A slow database is made by a trigger."""
 
-    deltas: int
-    sessions: int
-    every: int
-    at_once: int
-    slow_ms: float
-    database_url: str | None
+    deltas: int = option(1_000_000, "Deltas in all.")
+    sessions: int = option(100, "Concurrent sessions.")
+    every: int = option(100_000, "Weigh the process so often.")
+    at_once: int = option(1, "Deltas a session has on their way.")
+    slow_ms: float = option(0.0, "Hold each commit up by so much.", zero=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +60,7 @@ class Sample:
 class Meter:
     """Counts acknowledged deltas and weighs the process every so many."""
 
-    def __init__(self, every: int, say: Progress) -> None:
+    def __init__(self, every: int, say: Say) -> None:
         self.samples: list[Sample] = []
         self._every = every
         self._say = say
@@ -76,28 +76,42 @@ class Meter:
             self._say(f"{sample.deltas} deltas: {sample.rss_mb:.1f} MB after {sample.seconds:.0f} s")
 
 
-async def measure_memory(options: MemoryOptions, say: Progress) -> dict[str, Any]:
-    """Runs the benchmark and returns the report."""
-    async with AsyncExitStack() as stack:
-        url = stack.enter_context(fresh_database(options.database_url))
-        log = await stack.enter_async_context(SessionLog.open(Settings(database_url=url, redis_url="none")))
+async def measure(options: MemoryOptions, ground: Ground, say: Say) -> Report:
+    """Runs the benchmark."""
+    url = ground.database("turnlog")
+    async with SessionLog.open(Settings(database_url=url, redis_url="none")) as log:
         if options.slow_ms:
             _slow_down(url, options.slow_ms)
         sessions = await start_sessions(log, options.sessions, Workload())
         meter = Meter(options.every, say)
         await _appended(options, sessions, meter)
         say("verifying")
-        verified = await all_there(url, sessions)
-        return {
-            "benchmark": "memory",
-            "deltas": options.deltas,
-            "sessions": options.sessions,
-            "at_once": options.at_once,
-            "slow_ms": options.slow_ms,
-            **verdict(meter.samples),
-            "verified": verified,
-            "machine": machine((await log.inspect())["postgres"]),
-        }
+        found = verdict(meter.samples)
+        return Report(
+            benchmark="memory",
+            title=f"{options.deltas:,} deltas of {options.sessions} sessions, and the memory of the process",
+            options=asdict(options),
+            samples=weighed(meter.samples),
+            verified=await all_there(url, sessions),
+            checked=STORED,
+            machine=machine_of(ground),
+            verdicts=[flatness(found)],
+            more={**asdict(options), **found},
+        )
+
+
+def weighed(samples: Sequence[Sample]) -> Samples:
+    """As a report has them."""
+    series = Samples()
+    for sample in samples:
+        series.add(f"after {sample.deltas:,}", "this process", {"RSS, MB": sample.rss_mb, "after, s": sample.seconds})
+    return series
+
+
+def flatness(found: dict[str, Any]) -> Verdict:
+    """In words."""
+    growth = f"{found['growth_mb']:+.1f} MB from the second sample to the last"
+    return Verdict(found["flat"], f"flat: {growth}" if found["flat"] else f"NOT FLAT: {growth}")
 
 
 def _slow_down(url: str, milliseconds: float) -> None:
@@ -141,3 +155,12 @@ def verdict(samples: Sequence[Sample]) -> dict[str, Any]:
         "growth_mb": growth,
         "flat": growth < base.rss_mb * _ALLOWED_SHARE + _ALLOWED_MB,
     }
+
+
+MEMORY = Benchmark(
+    "memory",
+    "Append a million deltas, and weigh this process.",
+    MemoryOptions,
+    {"deltas": 100_000, "every": 20_000},
+    measure,
+)

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from time import perf_counter
 from typing import Any
 from uuid import UUID
 
-from turnlog.infrastructure.bench.measuring import machine, resident_bytes
-from turnlog.infrastructure.bench.memory import Sample, verdict
-from turnlog.infrastructure.bench.report import Progress
-from turnlog.infrastructure.bench.server import fresh_database
+from turnlog.infrastructure.bench.benchmark import Benchmark, Report, machine_of, option
+from turnlog.infrastructure.bench.contest import Say
+from turnlog.infrastructure.bench.measuring import resident_bytes
+from turnlog.infrastructure.bench.memory import Sample, flatness, verdict, weighed
+from turnlog.infrastructure.bench.server import Ground
 from turnlog.infrastructure.log import SessionLog
 from turnlog.infrastructure.principal import SYSTEM
 from turnlog.infrastructure.settings import Settings
@@ -24,37 +24,42 @@ _MEGABYTE = 1024 * 1024
 
 @dataclass(frozen=True, slots=True)
 class RepairOptions:
-    """How many conversations."""
+    """How much there is to repair."""
 
-    conversations: int
-    database_url: str | None
+    conversations: int = option(10_000, "Conversations of ten messages.")
 
 
-async def measure_repair(options: RepairOptions, say: Progress) -> dict[str, Any]:
-    """Runs the benchmark and returns the report."""
-    async with AsyncExitStack() as stack:
-        url = stack.enter_context(fresh_database(options.database_url))
-        log = await stack.enter_async_context(SessionLog.open(Settings(database_url=url, redis_url="none")))
+async def measure(options: RepairOptions, ground: Ground, say: Say) -> Report:
+    """Runs the benchmark."""
+    settings = Settings(database_url=ground.database("turnlog"), redis_url="none")
+    async with SessionLog.open(settings) as log:
         began = perf_counter()
         await _imported(log, options.conversations, say)
         seconds = perf_counter() - began
-        samples, corrections = await _repaired(log, options.conversations, say)
+        weights, corrections = await _repaired(log, options.conversations, say)
         again = sum([len((await log.repair(i, SYSTEM, True)).corrections) async for i in log.session_ids(SYSTEM)])
-        outcome = verdict(samples)
-        per_second = outcome.pop("events_per_second")
-        return {
-            "benchmark": "repair",
-            "conversations": options.conversations,
+        found = verdict(weights)
+        rates = {
             "imported_per_second": options.conversations / seconds,
-            "repaired_per_second": per_second,
-            "corrections": corrections,
-            **outcome,
-            "verified": again == 0 and corrections >= options.conversations,
-            "machine": machine((await log.inspect())["postgres"]),
+            "repaired_per_second": found.pop("events_per_second"),
         }
+        samples = weighed(weights)
+        samples.add("all", "turnlog", {name.replace("_per_second", "/s"): rate for name, rate in rates.items()})
+        return Report(
+            benchmark="repair",
+            title=f"{options.conversations:,} faulty conversations of ten messages imported, then repaired",
+            options=asdict(options),
+            samples=samples,
+            verified=again == 0 and corrections >= options.conversations,
+            checked="nothing is left to repair",
+            machine=machine_of(ground),
+            notes=[f"{corrections:,} corrections"],
+            verdicts=[flatness(found)],
+            more={**asdict(options), **rates, "corrections": corrections, **found},
+        )
 
 
-async def _imported(log: SessionLog, count: int, say: Progress) -> None:
+async def _imported(log: SessionLog, count: int, say: Say) -> None:
     async def work(number: int) -> None:
         await log.import_session(faulty(number), "u1")
 
@@ -62,7 +67,7 @@ async def _imported(log: SessionLog, count: int, say: Progress) -> None:
     say(f"{count} conversations imported")
 
 
-async def _repaired(log: SessionLog, count: int, say: Progress) -> tuple[list[Sample], int]:
+async def _repaired(log: SessionLog, count: int, say: Say) -> tuple[list[Sample], int]:
     began, corrections, samples = perf_counter(), list[int](), list[Sample]()
     every = max(1, count // _SAMPLES)
 
@@ -97,3 +102,12 @@ def faulty(number: int) -> list[dict[str, Any]]:
         {"role": "assistant", "content": "There it is.", "tool_calls": calls[2:]},
         {"role": "user", "content": "Thanks."},
     ]
+
+
+REPAIR = Benchmark(
+    "repair",
+    "Import and repair many faulty conversations.",
+    RepairOptions,
+    {"conversations": 500},
+    measure,
+)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import platform
 from dataclasses import asdict, dataclass, field
+from datetime import UTC, datetime
 from importlib.metadata import version
 from typing import Any
 
@@ -12,6 +13,8 @@ from turnlog.domain.errors import EmbeddedServersError
 from turnlog.infrastructure.cli.failures import masked
 from turnlog.infrastructure.cli.probes import PostgresProbe, RedisProbe, probe_postgres, probe_redis
 from turnlog.infrastructure.cli.servers import Running, running
+from turnlog.infrastructure.projecting.catching_up import Lag
+from turnlog.infrastructure.projecting.projection import REBUILT
 from turnlog.infrastructure.settings import Settings
 from turnlog.infrastructure.store.statements import SCHEMA_VERSION
 
@@ -23,6 +26,7 @@ _SET_DATABASE_URL = (
     "Start it, or correct DATABASE_URL (or --database-url). To have turnlog start a Postgres of its own, unset "
     'DATABASE_URL and run: pip install "turnlog[embedded]"'
 )
+_REBUILDING = "{} is being rebuilt, or a rebuild of it was interrupted: `turnlog rebuild` begins it again."
 _SET_FSYNC = "What was shown as durable can be lost, and the database damaged, in a power cut. Set fsync = on."
 _SET_COMMIT = "What was shown as durable can be lost when the server crashes. Set synchronous_commit = on."
 _SET_PAGES = "A power cut can damage the database. Set full_page_writes = on."
@@ -82,6 +86,11 @@ async def _examine_servers(found: Diagnosis, servers: Running) -> None:
         probe = await probe_postgres(settings)
         found.facts["postgres"] = _postgres_facts(probe, settings, servers.embedded_postgres)
         _judge_postgres(found, probe)
+        if probe.lags:
+            found.facts["projections"] = _lag_facts(probe.lags)
+            found.notes += [
+                _REBUILDING.format(lag.name.removesuffix(REBUILT)) for lag in probe.lags if lag.name.endswith(REBUILT)
+            ]
     if settings.redis_url is not None and "redis" not in found.facts:
         await _examine_redis(found, settings, servers.embedded_redis)
 
@@ -113,6 +122,17 @@ def _postgres_facts(probe: PostgresProbe, settings: Settings, embedded: bool) ->
     if probe.error is None:
         facts |= {"schema": settings.database_schema, "schema_version": probe.schema_version}
         facts |= {"schema_needed": SCHEMA_VERSION, **probe.counts}
+    return facts
+
+
+def _lag_facts(lags: list[Lag]) -> dict[str, Any]:
+    """How far each projection is behind: in events, and since how many seconds its next one waits."""
+    now = datetime.now(UTC)
+    facts: dict[str, Any] = {}
+    for lag in lags:
+        facts[f"{lag.name}_events_behind"] = lag.events_behind
+        if lag.waiting_since is not None:
+            facts[f"{lag.name}_seconds_behind"] = round(max(0.0, (now - lag.waiting_since).total_seconds()), 1)
     return facts
 
 

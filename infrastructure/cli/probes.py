@@ -12,6 +12,7 @@ from psycopg.rows import dict_row
 
 from turnlog.domain.errors import StoreError
 from turnlog.infrastructure.cli.servers import open_store
+from turnlog.infrastructure.projecting.catching_up import Lag, read_lags
 from turnlog.infrastructure.settings import Settings
 
 _SETTINGS = """
@@ -32,6 +33,7 @@ class PostgresProbe:
     schema_version: int | None = None
     schema_error: str | None = None
     counts: dict[str, int] = field(default_factory=dict)
+    lags: list[Lag] = field(default_factory=list)
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,10 +52,10 @@ async def probe_postgres(settings: Settings) -> PostgresProbe:
         return PostgresProbe(error=_first_line(error))
     number = said.pop("number")
     try:
-        schema_version, counts = await _schema(settings)
+        schema_version, counts, lags = await _schema(settings)
     except StoreError as error:
         return PostgresProbe(settings=said, version_number=number, schema_error=_first_line(error))
-    return PostgresProbe(settings=said, version_number=number, schema_version=schema_version, counts=counts)
+    return PostgresProbe(settings=said, version_number=number, schema_version=schema_version, counts=counts, lags=lags)
 
 
 def _settings(url: str, timeout: float) -> dict[str, Any]:
@@ -62,11 +64,14 @@ def _settings(url: str, timeout: float) -> dict[str, Any]:
         return connection.execute(_SETTINGS).fetchone() or {}
 
 
-async def _schema(settings: Settings) -> tuple[int | None, dict[str, int]]:
+async def _schema(settings: Settings) -> tuple[int | None, dict[str, int], list[Lag]]:
     async with open_store(settings) as store:
         version = await store.schema_version()
-        statistics = await store.statistics() if version is not None else {}
-    return version, {name: value for name, value in statistics.items() if isinstance(value, int)}
+        if version is None:
+            return None, {}, []
+        statistics = await store.statistics()
+        lags = await store.run(read_lags, store.recorder, store.mapper)
+    return version, {name: value for name, value in statistics.items() if isinstance(value, int)}, lags
 
 
 async def probe_redis(settings: Settings) -> RedisProbe:

@@ -47,6 +47,13 @@ class UrlDatastore(PostgresDatastore):
         with super().get_connection() as connection, self._watchdog.watching(connection):
             yield connection
 
+    def connect(self) -> Connection[DictRow]:
+        """A connection beside the pool, which nobody watches: for what is held long, such as LISTEN and locks.
+        Raises psycopg's errors."""
+        return Connection[DictRow].connect(
+            self._url, autocommit=True, row_factory=dict_row, connect_timeout=5, **KEEPALIVE
+        )
+
     def why(self, error: Exception) -> str:
         """Why there is no connection, in libpq's words: the pool only says that it waited in vain."""
         try:

@@ -129,3 +129,30 @@ select
     current_setting('server_version') as server_version,
     current_setting('fsync') as fsync,
     current_setting('synchronous_commit') as synchronous_commit
+
+-- name: log_head
+select coalesce(max(notification_id), 0) from {schema}.{events}
+
+-- name: read_log
+select notification_id, originator_id, originator_version, topic, state, found
+from (
+    select *, sum(octet_length(state)) over (order by notification_id) - octet_length(state) as bytes_before,
+        count(*) over () as found
+    from (
+        select notification_id, originator_id, originator_version, topic, state from {schema}.{events}
+        where notification_id > %b and notification_id <= %b and topic = any(%b::text[])
+        order by notification_id limit %b
+    ) page
+) measured
+where bytes_before < %b
+order by notification_id
+
+-- name: lags
+select t.application_name, t.notification_id, head.position, next.topic, next.state
+from {schema}.turnlog_tracking t
+cross join (select coalesce(max(notification_id), 0) as position from {schema}.{events}) head
+left join lateral (
+    select topic, state from {schema}.{events} e where e.notification_id > t.notification_id
+    order by e.notification_id limit 1
+) next on true
+order by t.application_name

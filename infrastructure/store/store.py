@@ -13,8 +13,11 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeVar
 from uuid import UUID
 
+import psycopg
 from eventsourcing.persistence import InterfaceError, OperationalError, PersistenceError, ProgrammingError
+from psycopg import Connection
 from psycopg.errors import UndefinedTable
+from psycopg.rows import DictRow
 
 from turnlog.domain.errors import LogClosedError, SchemaVersionError, StoreError, StoreUnavailableError
 from turnlog.domain.events import StepEnd
@@ -265,6 +268,18 @@ class EventStore:
             self._positions.close()
         await asyncio.to_thread(self._threads.shutdown)
         await asyncio.to_thread(self._datastore.close)
+
+    async def run(self, function: Callable[..., T], *args: Any) -> T:
+        """Runs other blocking work on `recorder` or its datastore as reads are run: on a thread of the store's, again
+        while the connection is lost, and with the store's errors. It must be safe to repeat."""
+        return await self._run(function, *args)
+
+    async def connect(self) -> Connection[DictRow]:
+        """A connection beside the pool, for a lock that is held long. Raises StoreUnavailableError."""
+        try:
+            return await asyncio.to_thread(self._datastore.connect)
+        except psycopg.Error as error:
+            raise StoreUnavailableError(f"Postgres: {error}") from error
 
     async def _fetch(self, name: str, *params: Any) -> list[tuple[Any, ...]]:
         return await self._run(lambda: self.recorder.fetch(name, *params))

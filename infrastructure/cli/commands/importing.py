@@ -16,8 +16,8 @@ import click
 from turnlog.domain.errors import InvalidInputError, LogClosedError, StoreUnavailableError, TurnlogError
 from turnlog.domain.inputs import checked_foreign, checked_format, checked_session_id
 from turnlog.domain.values import fingerprint
-from turnlog.infrastructure.cli.bar import progress
 from turnlog.infrastructure.cli.output import emit_json, stderr, stdout
+from turnlog.infrastructure.cli.progress import counting_bar
 from turnlog.infrastructure.cli.shared import Globals, json_option, pass_globals
 from turnlog.infrastructure.log import SessionLog
 from turnlog.infrastructure.several import each, read_aside
@@ -86,7 +86,7 @@ def import_(
             await _import(log, *one, outcome, dry_run, locks)
             advance()
 
-        with progress("importing", _lines(file)) as advance:
+        with counting_bar("importing", _lines(file)) as advance:
             await each(read_aside(found), work_on)
         outcome.bad.sort()
         return outcome

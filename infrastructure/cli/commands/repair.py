@@ -11,8 +11,8 @@ import click
 from rich.table import Table
 
 from turnlog.domain.errors import SessionNotFoundError, StoreUnavailableError, TurnlogError
-from turnlog.infrastructure.cli.bar import progress
 from turnlog.infrastructure.cli.output import Screen, emit_json, printable, stderr, stdout
+from turnlog.infrastructure.cli.progress import counting_bar
 from turnlog.infrastructure.cli.shared import Globals, json_option, pass_globals
 from turnlog.infrastructure.log import SessionLog
 from turnlog.infrastructure.principal import SYSTEM, Principal
@@ -96,7 +96,7 @@ async def _repair_many(log: SessionLog, principal: Principal, dry_run: bool, as_
                 emit_json(report.model_dump_json())
         advance()
 
-    with progress("repairing", (await log.list_sessions(principal, 1)).total) as advance:
+    with counting_bar("repairing", (await log.list_sessions(principal, 1)).total) as advance:
         await each(log.session_ids(principal), work)
     _print_failures(summary, as_json)
     if not as_json:

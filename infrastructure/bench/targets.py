@@ -1,0 +1,61 @@
+"""What turnlog promises about its speed: the table that a report is held against. Each is a ratio of one run."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """A ratio that is to be at least, or at most, so much."""
+
+    what: str
+    bound: Literal["at least", "at most"]
+    limit: float
+    tried: str = ""
+    """What was tried where it is not reached, for the report. Written by hand."""
+
+    def is_reached(self, ratio: float) -> bool:
+        """Whether this median is good enough."""
+        return ratio >= self.limit if self.bound == "at least" else ratio <= self.limit
+
+
+TARGETS = {
+    "append-copy": Target(
+        "1000 streams, each delta acknowledged, one process: events/s against binary COPY of the same rows",
+        "at least",
+        0.6,
+    ),
+    "append-plain": Target("the same against the eventsourcing library used plainly", "at least", 25),
+    "latency": Target(
+        "a stream of 60 deltas/s beside 20,000 events/s: p99 until a delta is durable, against a bare INSERT and "
+        "COMMIT beside the same",
+        "at most",
+        3,
+    ),
+    "writers": Target("eight writer processes against one: events/s of all together", "at least", 1),
+    "replay": Target("a cold fold of 10,000 deltas: events/s against SELECT of the same rows", "at least", 0.5),
+    "read-get": Target(
+        "a hot prompt of 1000 messages: time against Redis' GET of the same bytes and one JSON parse", "at most", 1.5
+    ),
+    "read-replaced": Target(
+        "a hot prompt of 1000 messages: times faster than a cache hit of the pattern that turnlog replaces",
+        "at least",
+        4,
+    ),
+    "read-peer": Target("the same: times faster than the fastest other peer", "at least", 15),
+    "growth": Target(
+        "the 10,000th turn against the 10th: statements, rows read, bytes to Redis, WAL (the worst of them)",
+        "at most",
+        1.1,
+    ),
+    "turn-crowd": Target(
+        "turns of 500 deltas, each durable, 100 streams at once: deltas/s against the best peer that saves each delta",
+        "at least",
+        10,
+    ),
+    "turn-single": Target(
+        "the same, one stream that arrives at full speed (read ahead, shown only when durable)", "at least", 3
+    ),
+}

@@ -1,0 +1,173 @@
+"""`bench writers`: one, two, four and eight processes that append to one database, each with a log of its own.
+
+The same number of streams is spread over the processes. In the other case all append messages to one session, and
+whoever finds its position taken decides again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import sys
+from collections.abc import AsyncIterator, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import asdict, dataclass
+from functools import partial
+from time import perf_counter
+from typing import Any
+
+import psycopg
+from psycopg.sql import SQL, Identifier
+
+from turnlog.domain.errors import TurnlogError
+from turnlog.infrastructure.bench.benchmark import Benchmark, Report, machine_of, option
+from turnlog.infrastructure.bench.contest import Entry, Key, Numbers, Ratio, Samples, Say, interleaved
+from turnlog.infrastructure.bench.server import Ground
+from turnlog.infrastructure.bench.sessions import MODEL
+from turnlog.infrastructure.log import SessionLog
+from turnlog.infrastructure.settings import Settings
+from turnlog.infrastructure.store.statements import EVENTS_TABLE
+
+_MODULE = "turnlog.infrastructure.bench.writer_process"
+_RATE, _REFUSED = "events/s", "given up for conflicts, appends/s"
+_DIFFERENT, _SAME = "sessions of its own", "one session for all"
+_PROMISED = (1, 8)
+# Every event is there, each position of a session once, and no log position is left out.
+_STORED = SQL("""
+select count(*), count(*) = max(notification_id),
+    (select bool_and(n = last) from (
+        select count(*) as n, max(originator_version) as last from {events} group by originator_id) as session)
+from {events}
+""").format(events=Identifier(EVENTS_TABLE))
+
+
+@dataclass(frozen=True, slots=True)
+class WritersOptions:
+    """All processes live through the whole run; a visit uses the first so many."""
+
+    processes: tuple[int, ...] = option((1, 2, 4, 8), "How many, a comma list.")
+    sessions: int = option(512, "Streams of all processes together, in sessions of their own.")
+    handlers: int = option(8, "Of all processes together, that append to one session.")
+    seconds: float = option(2.0, "How long a visit takes.")
+    repeat: int = option(5, "Visits to each.")
+
+
+async def measure(options: WritersOptions, ground: Ground, say: Say) -> Report:
+    """Runs the benchmark."""
+    url = ground.database("turnlog")
+    async with AsyncExitStack() as stack:
+        log = await stack.enter_async_context(SessionLog.open(Settings(database_url=url, redis_url="none")))
+        shared = await log.start_session(MODEL)
+        say(f"starting {max(options.processes)} processes")
+        processes = [await stack.enter_async_context(_process(url)) for _ in range(max(options.processes))]
+        await asyncio.gather(*(each.answer() for each in processes))
+        writers = _Writers(options, processes, str(shared.id))
+        entries = [
+            Entry(case, _system(count), partial(writers.visit, case, count))
+            for case in (_DIFFERENT, _SAME)
+            for count in options.processes
+        ]
+        samples = await interleaved(entries, options.repeat, say)
+    return Report(
+        benchmark="writers",
+        title=f"{options.sessions} streams, or {options.handlers} handlers of one session, in several processes",
+        options=asdict(options),
+        samples=samples,
+        verified=_is_whole(url, writers.events + 1),
+        checked="all that was acknowledged is stored, without a gap in any session or in the log",
+        machine=machine_of(ground),
+        ratios=[ratio for case in (_DIFFERENT, _SAME) for ratio in _ratios(samples, case, options.processes)],
+    )
+
+
+class _Process:
+    """A writer, and the lines to and from it."""
+
+    def __init__(self, process: asyncio.subprocess.Process) -> None:
+        self._process = process
+
+    async def tell(self, order: dict[str, Any]) -> dict[str, Any]:
+        """Gives an order and waits for the answer."""
+        assert self._process.stdin is not None  # noqa: S101 for the type checker
+        self._process.stdin.write(json.dumps(order).encode() + b"\n")
+        return await self.answer()
+
+    async def answer(self) -> dict[str, Any]:
+        """Its next line. Raises TurnlogError where it has ended."""
+        assert self._process.stdout is not None  # noqa: S101 for the type checker
+        line = await self._process.stdout.readline()
+        if not line:
+            raise TurnlogError("a process of the benchmark has ended early")
+        answer: dict[str, Any] = json.loads(line)
+        return answer
+
+
+@asynccontextmanager
+async def _process(url: str) -> AsyncIterator[_Process]:
+    pipe = asyncio.subprocess.PIPE
+    process = await asyncio.create_subprocess_exec(sys.executable, "-m", _MODULE, url, stdin=pipe, stdout=pipe)
+    try:
+        yield _Process(process)
+    finally:
+        if process.stdin is not None:
+            process.stdin.close()
+        await process.wait()
+
+
+class _Writers:
+    def __init__(self, options: WritersOptions, processes: Sequence[_Process], shared: str) -> None:
+        self.events = 0
+        """Acknowledged in all, in the time or not."""
+        self._options = options
+        self._processes = processes
+        self._shared = shared
+
+    async def visit(self, case: str, count: int) -> Numbers:
+        """The first `count` processes, all at once."""
+        chosen = self._processes[:count]
+        await asyncio.gather(*(each.tell(self._order(case, count, number)) for number, each in enumerate(chosen)))
+        began = perf_counter()
+        await asyncio.gather(*(each.tell({}) for each in chosen))
+        seconds = perf_counter() - began
+        answers = await asyncio.gather(*(each.answer() for each in chosen))
+        events = sum(answer["events"] for answer in answers)
+        self.events += events + sum(answer["others"] for answer in answers)
+        return {_RATE: events / seconds, _REFUSED: sum(answer["refused"] for answer in answers) / seconds}
+
+    def _order(self, case: str, count: int, number: int) -> dict[str, Any]:
+        whole = self._options.sessions if case == _DIFFERENT else self._options.handlers
+        share = max(1, whole // count + (number < whole % count))
+        one = {"sessions": share} if case == _DIFFERENT else {"sessions": 0, "handlers": share}
+        return {**one, "session_id": self._shared, "seconds": self._options.seconds}
+
+
+def _system(count: int) -> str:
+    return f"{count} process{'es' if count > 1 else ''}"
+
+
+def _ratios(samples: Samples, case: str, processes: Sequence[int]) -> list[Ratio]:
+    first, *others = sorted(processes)
+    return [
+        samples.ratio(
+            f"{case}: {_system(count)} against {_system(first)}",
+            Key(case, _system(count), _RATE),
+            Key(case, _system(first), _RATE),
+            "writers" if case == _DIFFERENT and (first, count) == _PROMISED else None,
+        )
+        for count in others
+    ]
+
+
+def _is_whole(url: str, expected: int) -> bool:
+    with psycopg.connect(url) as connection:
+        return connection.execute(_STORED).fetchone() == (expected, True, True)
+
+
+WRITERS = Benchmark(
+    "writers",
+    "Append from one, two, four and eight processes.",
+    WritersOptions,
+    {"seconds": 1.0, "repeat": 2},
+    measure,
+    plots=(_RATE,),
+)

@@ -1,0 +1,82 @@
+"""`turnlog project [NAME...]`"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import signal
+
+import click
+
+from turnlog.domain.errors import TurnlogError
+from turnlog.infrastructure.cli.failures import report
+from turnlog.infrastructure.cli.output import emit_json, stderr, stdout
+from turnlog.infrastructure.cli.progress import progress_bar
+from turnlog.infrastructure.cli.projections import BUILT_IN, find_projection
+from turnlog.infrastructure.cli.shared import Globals, json_option, pass_globals
+from turnlog.infrastructure.log import SessionLog
+from turnlog.infrastructure.projecting.projection import Projection
+
+
+@click.command("project")
+@click.argument("names", metavar="[NAME]...", nargs=-1)
+@click.option("--once", is_flag=True, help="Stop where the log ends now.")
+@json_option
+@pass_globals
+@click.pass_context
+def project(context: click.Context, options: Globals, names: tuple[str, ...], once: bool, as_json: bool) -> None:
+    """Keep projections up to the log until Ctrl-C or SIGTERM: the built-in ones, or those named, such as `usage` or
+    `module:Class` for one of your own.
+
+    Several of these at once do no harm. One that cannot apply an event stops and says which; the others go on, and
+    the exit code is 1. With --json a line a projection when it ends.
+    """
+    projections = [find_projection(name) for name in names or BUILT_IN]
+    run = _catch_up if once else _keep_up
+    outcomes = options.run(lambda log: run(log, projections, as_json))
+    context.exit(0 if all(outcomes) else 1)
+
+
+async def _catch_up(log: SessionLog, projections: list[Projection], as_json: bool) -> list[bool]:
+    outcomes = []
+    for projection in projections:
+        try:
+            with progress_bar(projection.name) as progress:
+                position = await log.projections.catch_up(projection, progress)
+        except TurnlogError as error:
+            report(error)
+            outcomes.append(False)
+        else:
+            _say(projection, position, as_json)
+            outcomes.append(True)
+    return outcomes
+
+
+async def _keep_up(log: SessionLog, projections: list[Projection], as_json: bool) -> list[bool]:
+    workers = [log.projections.worker(projection) for projection in projections]
+
+    def stop() -> None:
+        for worker in workers:
+            worker.stop()
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        asyncio.get_running_loop().add_signal_handler(number, stop)
+    stderr().say(f"keeping up: {', '.join(projection.name for projection in projections)}; Ctrl-C ends it", style="dim")
+
+    async def run(number: int) -> bool:
+        try:
+            position = await workers[number].run()
+        except TurnlogError as error:
+            report(error)
+            return False
+        _say(projections[number], position, as_json)
+        return True
+
+    return await asyncio.gather(*map(run, range(len(workers))))
+
+
+def _say(projection: Projection, position: int, as_json: bool) -> None:
+    if as_json:
+        emit_json(json.dumps({"projection": projection.name, "log_position": position}))
+    else:
+        stdout().say(f"{projection.name}: up to log position {position:,}")

@@ -1,0 +1,33 @@
+"""Projections by name: the built-in ones, and `module:Class` for one's own."""
+
+from __future__ import annotations
+
+import sys
+from importlib import import_module
+from inspect import isabstract
+from pathlib import Path
+
+import click
+
+from turnlog.infrastructure.projecting.projection import Projection
+from turnlog.infrastructure.projecting.usage import UsageProjection
+
+BUILT_IN: dict[str, type[Projection]] = {UsageProjection.name: UsageProjection}
+
+
+def find_projection(name: str) -> Projection:
+    """The projection of that name, its module looked for in the working directory, too. Raises BadParameter."""
+    if name in BUILT_IN:
+        return BUILT_IN[name]()
+    module, _, attribute = name.partition(":")
+    if not attribute:
+        raise click.BadParameter(f"{name!r} is not one of: {', '.join(BUILT_IN)}; one of your own is module:Class")
+    if (here := str(Path.cwd())) not in sys.path:
+        sys.path.insert(0, here)
+    try:
+        found = getattr(import_module(module), attribute)
+    except (ImportError, AttributeError) as error:
+        raise click.BadParameter(f"{name!r} cannot be imported: {error}") from error
+    if not (isinstance(found, type) and issubclass(found, Projection)) or isabstract(found):
+        raise click.BadParameter(f"{name!r} is no subclass of turnlog.Projection with a `process`")
+    return found()

@@ -1,0 +1,85 @@
+"""Bringing projections up to the head of the log, and how far they are from it."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import NamedTuple
+
+from eventsourcing.persistence import ProgrammingError
+from psycopg.errors import UndefinedTable
+
+from turnlog.domain.errors import UnreadableEventError
+from turnlog.infrastructure.projecting.projection import Progress, Projection
+from turnlog.infrastructure.projecting.tables import ProjectionTables
+from turnlog.infrastructure.store.feed import read_batch
+from turnlog.infrastructure.store.mapper import EventMapper
+from turnlog.infrastructure.store.recorder import BatchRecorder
+from turnlog.infrastructure.store.store import EventStore
+
+
+class Lag(NamedTuple):
+    """How far a projection is behind the log: in events of any kind, and since when its next one waits."""
+
+    name: str
+    position: int
+    events_behind: int
+    waiting_since: datetime | None
+
+
+async def catch_up(store: EventStore, projection: Projection, progress: Progress | None = None) -> int:
+    """Brings a projection to where the log ends now. Returns its log position. Safe beside workers and others who
+    do the same. Raises ProjectionError, and StoreError."""
+    tables = await open_tables(store, projection)
+    head = await store.run(log_head, store.recorder)
+    return await advance(store, tables, head, progress)
+
+
+async def open_tables(store: EventStore, projection: Projection) -> ProjectionTables:
+    """The projection's tables, made where there are none."""
+    tables = ProjectionTables(store.recorder.datastore, projection, store.mapper)
+    await store.run(tables.create_table)
+    return tables
+
+
+async def advance(store: EventStore, tables: ProjectionTables, upto: int, progress: Progress | None = None) -> int:
+    """Brings the tables to a log position, a transaction a batch. Returns the position that they are at."""
+    position = await store.run(lambda: tables.position)
+    while position < upto:
+        position = await store.run(process_next, store.recorder, tables, upto)
+        if progress is not None:
+            progress(position, upto)
+    return position
+
+
+def process_next(recorder: BatchRecorder, tables: ProjectionTables, upto: int) -> int:
+    """Reads and applies the next batch. Returns the position then. Safe to repeat: it begins where the tables are."""
+    return tables.process(read_batch(recorder, tables.position, tables.topics, upto))
+
+
+def log_head(recorder: BatchRecorder) -> int:
+    """The last log position; 0 for an empty log."""
+    position: int = recorder.fetch("log_head")[0][0]
+    return position
+
+
+def read_lags(recorder: BatchRecorder, mapper: EventMapper) -> list[Lag]:
+    """How far each projection is that was ever run, by name."""
+    try:
+        rows = recorder.fetch("lags")
+    except ProgrammingError as error:
+        if isinstance(error.__cause__, UndefinedTable):
+            return []
+        raise
+    return [
+        Lag(name, position, max(0, head - position), _at(mapper, topic, state))
+        for name, position, head, topic, state in rows
+    ]
+
+
+def _at(mapper: EventMapper, topic: str | None, state: bytes | None) -> datetime | None:
+    if topic is None or state is None:
+        return None
+    try:
+        return mapper.event(topic, state).at
+    except UnreadableEventError:
+        return None

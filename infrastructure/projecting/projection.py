@@ -1,0 +1,58 @@
+"""What a projection of one's own is. Light to import: the drivers are loaded when one runs."""
+
+from __future__ import annotations
+
+import re
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable, Sequence
+from string import Formatter
+from typing import Any, ClassVar
+
+from turnlog.domain.errors import InvalidInputError
+from turnlog.domain.events import EVENT_TYPES, SessionEvent
+from turnlog.domain.recorded import RecordedEvent
+
+Statement = tuple[str, Sequence[Any]]
+"""SQL with `{table}` for a table of the projection and `%s` for each parameter (a brace of its own is doubled), and
+the parameters. What may hold NUL or lone surrogates (`Text` in domain/events.py) does not go into a `text` column."""
+
+Progress = Callable[[int, int], None]
+"""Told the log position that is reached, and the one to reach."""
+
+TABLE_PREFIX = "turnlog_projection_"
+REBUILT = "_new"
+"""Behind the names of a table and of a position that a rebuild makes."""
+
+_NAME = re.compile(r"[a-z][a-z0-9_]{0,39}")
+
+
+class Projection(ABC):
+    """From events to rows of one's own tables. Each event is applied exactly once, in the order of the log: its
+    statements and the position of the projection are committed together.
+
+    `name` names its position, `events` the types that it takes (all, where it does not say), and `tables` is the DDL
+    of its tables, with `{name}` or `{name_something}` for each: in the database `turnlog_projection_name`.
+    """
+
+    name: ClassVar[str]
+    tables: ClassVar[str]
+    events: ClassVar[tuple[type[SessionEvent], ...]] = EVENT_TYPES
+
+    @abstractmethod
+    def process(self, recorded: RecordedEvent) -> Iterable[Statement]:
+        """The statements for an event. They must say the same whenever the event is seen: no clock, and no state but
+        the tables'."""
+
+
+def table_names(projection: Projection) -> list[str]:
+    """The names of its tables, as its DDL has them. Raises InvalidInputError for names that cannot be."""
+    name = projection.name
+    names = list(dict.fromkeys(field for _, field, _, _ in Formatter().parse(projection.tables) if field))
+    if not names:
+        raise InvalidInputError("tables", f"the DDL of projection {name} names no table as {{{name}}}")
+    for each in (name, *names):
+        if not _NAME.fullmatch(each) or each.endswith(REBUILT):
+            raise InvalidInputError("name", f"{each!r} is not up to 40 of a-z, 0-9 and _, or ends in {REBUILT}")
+        if each != name and not each.startswith(f"{name}_"):
+            raise InvalidInputError("tables", f"{each!r} does not begin with the projection's name, {name!r}")
+    return names

@@ -1,0 +1,51 @@
+"""Projections of an open log."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from turnlog.infrastructure.projecting.projection import Progress, Projection
+from turnlog.infrastructure.settings import Settings
+
+if TYPE_CHECKING:
+    from turnlog.infrastructure.projecting.worker import Worker
+    from turnlog.infrastructure.store.store import EventStore
+
+# The drivers are loaded when something runs, so that `import turnlog` stays quick.
+
+
+class Projections:
+    """Brings projections up to the log, keeps them there, and rebuilds them."""
+
+    def __init__(self, store: EventStore, settings: Settings, check_open: Callable[[], None]) -> None:
+        self._store = store
+        self._settings = settings
+        self._check_open = check_open
+
+    async def catch_up(self, projection: Projection, progress: Progress | None = None) -> int:
+        """Brings a projection to where the log ends now. Returns its log position.
+
+        Safe beside `turnlog project` and others that do the same: each event is applied once. Raises ProjectionError,
+        which names the event that cannot be applied, InvalidInputError for names that cannot be, and StoreError.
+        """
+        from turnlog.infrastructure.projecting.catching_up import catch_up  # noqa: PLC0415
+
+        self._check_open()
+        return await catch_up(self._store, projection, progress)
+
+    def worker(self, projection: Projection) -> Worker:
+        """What keeps a projection up to the log: `await worker.run()` until `worker.stop()`."""
+        from turnlog.infrastructure.projecting.worker import Worker  # noqa: PLC0415
+
+        self._check_open()
+        return Worker(self._store, self._settings, projection, self._check_open)
+
+    async def rebuild(self, projection: Projection, progress: Progress | None = None) -> int:
+        """Builds a projection's tables anew beside the old ones, which are read until the new ones take their place.
+        Returns the log position up to which they have come. Raises as `catch_up`, and ProjectionError while another
+        process rebuilds it."""
+        from turnlog.infrastructure.projecting.rebuild import rebuild  # noqa: PLC0415
+
+        self._check_open()
+        return await rebuild(self._store, projection, progress)

@@ -1,0 +1,103 @@
+"""The log as a feed: the events of all sessions in the order of their log positions, in batches.
+
+The append function gives log positions under a lock that is held until its commit, so whoever has read up to the head
+will find nothing new below it (tests/test_feed.py). A batch therefore says how far it looked, and not only what it
+found: most events are deltas, and whoever wants none of them still gets past them.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from typing import NamedTuple
+from uuid import UUID
+
+import psycopg
+from eventsourcing.persistence import OperationalError, ShutDown, Subscription
+from eventsourcing.postgres import PostgresApplicationRecorder, PostgresSubscription
+from psycopg.sql import SQL, Identifier
+
+from turnlog.infrastructure.store.datastore import UrlDatastore
+from turnlog.infrastructure.store.recorder import BatchRecorder
+
+MAX_SCANNED = 50_000
+"""So many log positions are looked through at once, so that no query takes longer than a connection may."""
+MAX_FOUND = 1_000
+MAX_BYTES = 8 * 1024 * 1024
+"""Of the bodies in a batch, but for the last one."""
+PAUSE_SECONDS = 0.1
+"""Between two looks of a subscription: commits come by the hundred a second, and each look is a transaction of its
+subscriber's."""
+
+
+class Row(NamedTuple):
+    """An event as it is stored."""
+
+    log_position: int
+    session_id: UUID
+    position: int
+    topic: str
+    state: bytes
+
+
+class Batch(NamedTuple):
+    """The rows of the wanted topics at log positions after < position <= id; `id` is what the library calls it."""
+
+    after: int
+    id: int
+    rows: list[Row]
+
+
+def read_batch(recorder: BatchRecorder, after: int, topics: Sequence[str], upto: int | None = None) -> Batch:
+    """The next batch, which ends at `upto` (None: the head of the log) at the latest; `id` is `after` when there is
+    nothing new."""
+    head: int = recorder.fetch("log_head")[0][0]
+    end = max(after, min(head, after + MAX_SCANNED, head if upto is None else upto))
+    if end == after:
+        return Batch(after, after, [])
+    found = recorder.fetch("read_log", after, end, list(topics), MAX_FOUND, MAX_BYTES)
+    rows = [Row(*columns) for *columns, _ in found]
+    is_cut = len(rows) == MAX_FOUND or bool(found and len(rows) < found[0][-1])
+    return Batch(after, rows[-1].log_position if is_cut else end, rows)
+
+
+class FeedRecorder(BatchRecorder):
+    """A recorder whose subscriptions give batches, where the library's give one event after the other."""
+
+    datastore: UrlDatastore
+
+    def subscribe(self, gt: int | None = None, topics: Sequence[str] = ()) -> Subscription[PostgresApplicationRecorder]:
+        """Batches behind `gt`: first what is there, then what comes, until it is stopped."""
+        return BatchSubscription(recorder=self, gt=gt, topics=topics)
+
+
+class BatchSubscription(PostgresSubscription):
+    """The library's threads and queue, with a batch in place of an event."""
+
+    _recorder: FeedRecorder
+
+    def _pull(self) -> None:
+        while not self._has_been_stopped:
+            self._has_been_notified.clear()
+            batch = read_batch(self._recorder, self._last_notification_id or 0, self._topics)
+            if batch.id == batch.after:
+                break
+            try:
+                self._notifications_queue.put([batch])  # type: ignore[list-item]
+            except ShutDown:
+                break
+            self._last_notification_id = batch.id
+        time.sleep(PAUSE_SECONDS)
+
+    def _listen(self) -> None:
+        # Not on a connection of the pool: one that is in use for so long would be taken for a frozen one.
+        try:
+            with self._recorder.datastore.connect() as connection:
+                connection.execute(SQL("listen {}").format(Identifier(self._recorder.channel_name)))
+                self._has_been_notified.set()  # for what was appended before LISTEN and after the first look
+                while not self._has_been_stopped and not self._thread_error:
+                    for _ in connection.notifies(timeout=PAUSE_SECONDS, stop_after=1):
+                        self._has_been_notified.set()
+        except psycopg.Error as error:
+            self._thread_error = self._thread_error or OperationalError(str(error))
+            self.stop()

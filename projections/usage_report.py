@@ -1,0 +1,75 @@
+"""Usage over all sessions: what each user has used of each model on each day."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import UTC, date, datetime
+from typing import Literal
+
+from turnlog.domain.errors import InvalidInputError
+from turnlog.domain.values import Frozen, JsonObject
+from turnlog.projections.usage import token_counts
+
+Dimension = Literal["user", "model", "day"]
+DIMENSIONS: tuple[Dimension, ...] = ("user", "model", "day")
+
+
+class UsageRow(Frozen):
+    """Tokens, and the number of steps that have ended. What the report is not told apart by is None.
+
+    `user_id` None is a session that nobody owns, `model` None a report that names none; `day` is in UTC.
+    """
+
+    user_id: str | None = None
+    model: str | None = None
+    day: date | None = None
+    steps: int = 0
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+    total_tokens: int = 0
+    cached_tokens: int = 0
+    reasoning_tokens: int = 0
+
+
+class UsageReport(Frozen):
+    """`total` is the sum of the rows. The report knows the log up to `log_position`, and `events_behind` came after."""
+
+    by: tuple[Dimension, ...]
+    rows: tuple[UsageRow, ...]
+    total: UsageRow
+    log_position: int
+    events_behind: int
+
+
+def checked_dimensions(value: Sequence[str]) -> tuple[Dimension, ...]:
+    """What a report is told apart by, in the order of DIMENSIONS. Raises InvalidInputError."""
+    if isinstance(value, str) or not set(value) <= set(DIMENSIONS):
+        raise InvalidInputError("by", f"{value!r} is not a list of: {', '.join(DIMENSIONS)}")
+    return tuple(dimension for dimension in DIMENSIONS if dimension in value)
+
+
+def counted(usage: JsonObject) -> list[int]:
+    """The tokens of one report, in the order of TOKEN_PATHS."""
+    return list(token_counts(usage).values())
+
+
+def in_day(at: datetime) -> date:
+    """The day on which usage is counted: that of its event, in UTC."""
+    return at.astimezone(UTC).date()
+
+
+def plain(name: str | None) -> str | None:
+    """A model's name as every database takes it: what UTF-8 cannot hold, and NUL, is U+FFFD. None for an empty one."""
+    if not name:
+        return None
+    return (
+        name.encode("utf-16-le", "surrogatepass")
+        .decode("utf-16-le", "replace")
+        .replace("\0", "\N{REPLACEMENT CHARACTER}")
+    )
+
+
+def summed(rows: tuple[UsageRow, ...]) -> UsageRow:
+    """All rows as one."""
+    names = UsageRow.model_fields.keys() - {"user_id", "model", "day"}
+    return UsageRow(**{name: sum(getattr(row, name) for row in rows) for name in names})

@@ -1,0 +1,177 @@
+"""`turnlog usage`, `project` and `rebuild`, and what `turnlog doctor` says of projections."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import psycopg
+import pytest
+from click.testing import CliRunner, Result
+
+from turnlog import SessionLog, Settings
+from turnlog.infrastructure.cli.app import cli
+
+ROOT = Path(__file__).parents[1]
+
+Run = Callable[..., Result]
+
+
+@pytest.fixture
+def environment(settings: Settings) -> dict[str, str]:
+    return {
+        "DATABASE_URL": settings.database_url or "",
+        "REDIS_URL": settings.redis_url or "",
+        "TURNLOG_DATABASE_SCHEMA": settings.database_schema,
+    }
+
+
+@pytest.fixture
+def run(environment: dict[str, str]) -> Run:
+    """Runs a command on the test's own database."""
+    return lambda *args: CliRunner(env=environment).invoke(cli, args)
+
+
+@pytest.fixture(autouse=True)
+def answered(settings: Settings) -> None:
+    """Two users, with a step each."""
+
+    async def work() -> None:
+        async with SessionLog.open(settings) as log:
+            for user_id, tokens in (("u1", 1_000), ("u2", 20)):
+                session = await log.start_session(user_id, title=f"Of {user_id}")
+                async with session.completion(model="m-1") as completion:
+                    await completion.text("So.")
+                    await completion.finish("stop", usage={"prompt_tokens": tokens, "completion_tokens": 3})
+
+    asyncio.run(work())
+
+
+def said(result: Result) -> Any:
+    assert (result.exit_code, result.stderr) == (0, "")
+    return json.loads(result.stdout)
+
+
+def test_usage_is_a_table_with_totals(run: Run) -> None:
+    lines = run("usage", "--by", "user", "--by", "model").stdout.splitlines()
+
+    assert lines[0].split() == ["user", "model", "steps", "prompt", "completion", "total", "cached", "reasoning"]
+    assert lines[1].split() == ["u1", "m-1", "1", "1,000", "3", "1,003", "0", "0"]
+    assert lines[2].split() == ["u2", "m-1", "1", "20", "3", "23", "0", "0"]
+    assert lines[3].split() == ["total", "2", "1,020", "6", "1,026", "0", "0"]
+    assert lines[4] == "up to log position 8"
+
+
+def test_usage_of_one_user_as_json(run: Run) -> None:
+    report = said(run("usage", "--user", "u1", "--json"))
+
+    assert [(row["user_id"], row["model"], row["total_tokens"]) for row in report["rows"]] == [("u1", "m-1", 1_003)]
+    assert report["by"] == ["user", "model", "day"]
+    assert said(run("usage", "--user", "u1", "--until", "2001-01-01", "--json"))["rows"] == []
+
+
+def test_usage_that_is_not_caught_up_says_how_far_it_is_behind(run: Run) -> None:
+    assert run("usage", "--no-catch-up").stdout == "up to log position 0, 8 events behind\n"
+
+
+def test_a_day_that_is_none_is_an_error(run: Run) -> None:
+    result = run("usage", "--since", "yesterday")
+
+    assert (result.exit_code, result.stdout) == (1, "")
+    assert result.stderr.startswith("error: since: 'yesterday' is not a day such as")
+
+
+def test_the_doctor_says_how_far_projections_are_behind(run: Run) -> None:
+    assert "projections" not in said(run("doctor", "--json"))
+    run("usage", "--no-catch-up")
+    facts = said(run("doctor", "--json"))["projections"]
+    assert facts["usage_events_behind"] == 8
+    assert 0 <= facts["usage_seconds_behind"] < 60
+    run("usage")
+    assert said(run("doctor", "--json"))["projections"] == {"usage_events_behind": 0}
+
+
+def test_the_doctor_notes_a_rebuild_that_was_interrupted(run: Run, settings: Settings) -> None:
+    run("usage")
+    with psycopg.connect(settings.database_url or "", autocommit=True) as admin:
+        admin.execute(f"insert into {settings.database_schema}.turnlog_tracking values ('usage_new', 3)")
+    diagnosis = said(run("doctor", "--json"))
+
+    assert diagnosis["projections"]["usage_new_events_behind"] == 5
+    assert [note for note in diagnosis["notes"] if note.startswith("usage is being rebuilt, or a rebuild of it was")]
+
+
+def test_projections_are_brought_up_once(run: Run) -> None:
+    assert run("project", "--once").stdout == "usage: up to log position 8\n"
+    line = run("project", "--once", "--json", "tests.counting:Counting").stdout
+    assert json.loads(line) == {"projection": "counting", "log_position": 8}
+
+
+def test_a_projection_that_cannot_go_on_is_an_error_and_the_others_go_on(run: Run, settings: Settings) -> None:
+    async def refuse() -> None:
+        async with SessionLog.open(settings) as log:
+            await (await log.start_session("u1")).set_title("raise")
+
+    asyncio.run(refuse())
+    result = run("project", "--once", "tests.counting:Refusing", "usage")
+
+    assert result.exit_code == 1
+    assert "error: projection refusing, log position 10: position 2 of session" in result.stderr
+    assert result.stdout == "usage: up to log position 10\n"
+
+
+@pytest.mark.parametrize(
+    ("name", "why"),
+    [
+        ("nothing", "'nothing' is not one of: usage; one of your own is module:Class"),
+        ("tests.nowhere:X", "cannot be imported"),
+        ("tests.counting:X", "cannot be imported"),
+        ("turnlog:Session", "is no subclass of turnlog.Projection"),
+        ("turnlog:Projection", "is no subclass of turnlog.Projection with a `process`"),
+    ],
+)
+def test_a_name_that_is_no_projection_is_an_error(run: Run, name: str, why: str) -> None:
+    for command in (["project", "--once"], ["rebuild"]):
+        result = run(*command, name)
+        assert result.exit_code == 2
+        assert why in result.stderr
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_worker_runs_until_it_is_told_to_stop(
+    environment: dict[str, str], settings: Settings, run: Run, number: signal.Signals
+) -> None:
+    command = [sys.executable, "-m", "turnlog", "project", "--json"]
+    worker = subprocess.Popen(
+        command, env={**os.environ, **environment}, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    try:
+        assert worker.stderr is not None
+        assert worker.stderr.readline() == "keeping up: usage; Ctrl-C ends it\n"
+        while said(run("doctor", "--json")).get("projections") != {"usage_events_behind": 0}:
+            pass
+        worker.send_signal(number)
+        out, err = worker.communicate(timeout=20)
+    finally:
+        worker.kill()
+        worker.communicate()
+
+    assert (worker.returncode, err) == (0, "")
+    assert json.loads(out) == {"projection": "usage", "log_position": 8}
+
+
+def test_projections_and_views_are_rebuilt(run: Run) -> None:
+    run("usage")
+    assert said(run("rebuild", "usage", "--json")).items() >= {"rebuilt": "usage", "log_positions": 8}.items()
+    assert said(run("rebuild", "views", "--json")).items() >= {"rebuilt": "views", "sessions": 2}.items()
+    assert run("rebuild", "tests.counting:Counting").stdout.startswith(
+        "rebuilt tests.counting:Counting: 8 log positions in "
+    )
+    assert said(run("usage", "--json", "--by", "user"))["total"]["total_tokens"] == 1_026
