@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Awaitable, Callable
+from itertools import islice
 from typing import TYPE_CHECKING, Self
 from uuid import UUID
 
@@ -68,10 +69,7 @@ class Source:
             if place.position < self.position:
                 return self._recent_after(place.position) or await self._page(place.position)
             place.waiter = asyncio.get_running_loop().create_future()
-            try:
-                await place.waiter
-            finally:
-                place.waiter = None  # it would hold on to whoever was cancelled here
+            await place.waiter
         raise self._failure
 
     def came(self, events: list[RecordedEvent]) -> None:
@@ -96,19 +94,12 @@ class Source:
 
     def _forget_what_all_have(self) -> None:
         recent, least = self._recent, min((place.position for place in self.places), default=self.position)
-        while recent and (recent[0].position <= least or len(recent) > RECENT_EVENTS or (self._bytes > RECENT_BYTES)):
+        while recent and (recent[0].position <= least or len(recent) > RECENT_EVENTS or self._bytes > RECENT_BYTES):
             self._bytes -= _size(recent.popleft())
 
     def _recent_after(self, position: int) -> list[RecordedEvent]:
         skip = position + 1 - self._recent[0].position if self._recent else -1
-        if skip < 0:
-            return []
-        # Nearly always the last few: a deque is quick at its ends only.
-        wanted = min(len(self._recent) - skip, EVENTS_AT_ONCE)
-        if skip == 0:
-            return [self._recent[index] for index in range(wanted)]
-        last = len(self._recent) - skip - wanted
-        return [self._recent[-1 - index] for index in range(last + wanted - 1, last - 1, -1)]
+        return list(islice(self._recent, skip, skip + EVENTS_AT_ONCE)) if skip >= 0 else []
 
     async def _page(self, position: int) -> list[RecordedEvent]:
         # Many may come back to the same place at the same time.

@@ -14,10 +14,10 @@ of its own, and does not get through poolers that share connections; a poll is o
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Coroutine, Iterable, Sequence
 from dataclasses import dataclass
 from itertools import groupby
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 from uuid import UUID
 
 from turnlog.domain.errors import LogClosedError, SessionNotFoundError, UnreadableEventError
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
 SAFETY_SECONDS = 1.0
 """So often everything is looked at while notices come."""
-FIRST_PAUSE, LAST_PAUSE = 0.1, 0.5
+FIRST_PAUSE, LAST_PAUSE = 0.1, 0.25
 """So often while they do not; longer each time that nothing was found."""
 SESSIONS_AT_ONCE = 200
 NOTICES, STOPS = "notices", "stops"
@@ -55,8 +55,8 @@ class StepWatch(Protocol):
 
     session_id: UUID
 
-    async def look(self, version: int) -> None:
-        """Finds out whether the step is still open. `version` is the position of the session's last event."""
+    async def look(self, version: int | None = None) -> None:
+        """Finds out whether the step is still open. `version` is where the session stands, if that is known."""
 
 
 class Lookout:
@@ -80,6 +80,10 @@ class Lookout:
             self._task.cancel()
             await asyncio.wait([self._task])
 
+    def look_at_all(self) -> None:
+        """Looks at everything now."""
+        self._look(list(self._ids))
+
     async def _run(self) -> None:
         if self.listener is not None:
             self.listener.start()
@@ -90,7 +94,7 @@ class Lookout:
                 self.has_found = False
                 is_told = self.listener is not None and self.listener.hears
                 await asyncio.sleep(SAFETY_SECONDS if is_told else pause)
-                self._look(list(self._ids))
+                self.look_at_all()
         finally:
             self._task = None
             if self.listener is not None:
@@ -112,16 +116,12 @@ class Hub:
         self._tasks: set[asyncio.Task[None]] = set()
         self._is_closed = False
         self._reads = 0
-        self._lookouts = {NOTICES: Lookout(self._sources, self.look), STOPS: Lookout(self._steps, self.look_at_steps)}
+        self._lookouts = {NOTICES: Lookout(self._sources, self.look), STOPS: Lookout(self._steps, self._ask_for_steps)}
         if notices is not None:
+            heard = {NOTICES: self.look, STOPS: self._look_at_steps}
             for channel, lookout in self._lookouts.items():
-                lookout.listener = self._listener(notices, channel)
-
-    def _listener(self, notices: Notices, channel: str) -> Listener:
-        look = self.look if channel == NOTICES else self.look_at_steps
-        everything = self._sources if channel == NOTICES else self._steps
-        # What was said before it could hear is lost: then everything is looked at.
-        return notices.listener(channel, look, lambda: look(list(everything)))
+                # What was said before it could hear is lost: then everything is looked at.
+                lookout.listener = notices.listener(channel, heard[channel], lookout.look_at_all)
 
     async def close(self) -> None:
         """Ends all followers with LogClosedError, and all looking."""
@@ -154,7 +154,7 @@ class Hub:
 
     def steps_ended(self, session_id: UUID) -> None:
         """This process has ended steps of the session that others may be writing: they are told at once."""
-        self.look_at_steps([session_id.bytes])
+        self._look_at_steps([session_id.bytes])
         if self._notices is not None:
             self._notices.say(STOPS, [session_id.bytes])
 
@@ -246,18 +246,23 @@ class Hub:
             if not steps:
                 del self._steps[step.session_id.bytes]
 
-    def look_at_steps(self, ids: Iterable[bytes]) -> None:
-        """Looks at the steps that are written here in these sessions."""
-        due = [session_id for session_id in ids if session_id in self._steps]
-        if due:
-            task = asyncio.create_task(self._look_at_steps(due))
-            self._tasks.add(task)
-            task.add_done_callback(self._tasks.discard)
+    def _look_at_steps(self, ids: Iterable[bytes]) -> None:
+        """Somebody has ended steps in these sessions."""
+        for step in [step for session_id in ids for step in self._steps.get(session_id, ())]:
+            self._spawn(step.look())
 
-    async def _look_at_steps(self, ids: Sequence[bytes]) -> None:
-        asked = [self._store.ask_position(UUID(bytes=session_id)) for session_id in ids]
-        for session_id, position in zip(ids, asked, strict=True):
-            version = await position
-            for step in list(self._steps.get(session_id, ())):
-                if version is not None:  # Postgres is away: the step's own appends hear of that
-                    await step.look(version)
+    def _ask_for_steps(self, ids: Iterable[bytes]) -> None:
+        """Somebody may have: where sessions stand tells, and is asked for many at once."""
+        for session_id in ids:
+            self._spawn(self._ask_for_step(session_id))
+
+    async def _ask_for_step(self, session_id: bytes) -> None:
+        position = await self._store.ask_position(UUID(bytes=session_id))
+        for step in list(self._steps.get(session_id, ())):
+            if position is not None:  # else Postgres is away, and the step's own appends hear of that
+                await step.look(position)
+
+    def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)

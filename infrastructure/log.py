@@ -43,8 +43,8 @@ from turnlog.infrastructure.principal import SYSTEM, Principal, checked_principa
 from turnlog.infrastructure.projecting.projection import Progress
 from turnlog.infrastructure.projecting.projections import Projections
 from turnlog.infrastructure.prompts import Prompts
+from turnlog.infrastructure.pump import stop_all
 from turnlog.infrastructure.reaper import Reaper
-from turnlog.infrastructure.recording import stop_all
 from turnlog.infrastructure.repairing import repair
 from turnlog.infrastructure.session import Context, Session
 from turnlog.infrastructure.settings import Settings

@@ -51,7 +51,8 @@ from turnlog.infrastructure.lease import WriterLease
 from turnlog.infrastructure.live import Deltas, Live
 from turnlog.infrastructure.principal import SYSTEM, Principal, may_use
 from turnlog.infrastructure.prompts import Prompts
-from turnlog.infrastructure.recording import Pump, Recording
+from turnlog.infrastructure.pump import Pump
+from turnlog.infrastructure.recording import Recording
 from turnlog.infrastructure.settings import Settings
 from turnlog.infrastructure.streams import as_object
 from turnlog.infrastructure.views import Views

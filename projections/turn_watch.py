@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from turnlog.domain.events import FunctionCallDelta, ReasoningDelta, RefusalDelta, TextDelta, ToolCallArgumentsDelta
+from turnlog.domain.events import ReasoningDelta, RefusalDelta, TextDelta, ToolCallArgumentsDelta
 from turnlog.domain.recorded import RecordedEvent
 from turnlog.projections.projector import Projector
 from turnlog.projections.view import Turn
 
-_TEXTS = (TextDelta, ReasoningDelta, RefusalDelta, FunctionCallDelta, ToolCallArgumentsDelta)
+_TEXTS = (TextDelta, ReasoningDelta, RefusalDelta, ToolCallArgumentsDelta)
 
 
 class TurnWatch:

@@ -7,6 +7,7 @@ import asyncio
 import logging
 import random
 from collections.abc import AsyncIterator
+from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 
@@ -430,3 +431,19 @@ async def test_a_chunk_is_shown_after_its_events_are_stored_however_far_the_stre
         text += piece["choices"][0]["delta"]["content"]
         stored = [getattr(recorded.event, "text", "") async for recorded in theirs.events()]
         assert "".join(stored).startswith(text)
+
+
+async def test_a_provider_that_goes_on_when_it_is_cancelled_records_no_more(session: Session) -> None:
+    async def stubborn() -> AsyncIterator[dict[str, Any]]:
+        for number in range(1_000_000):
+            with suppress(asyncio.CancelledError):
+                await asyncio.sleep(0.005)
+            yield chunk(f"{number} ")
+
+    said: list[str] = []
+    recording = asyncio.create_task(show(session.record(stubborn()), said))
+    await shown(said, 3)
+    assert await session.cancel()
+    async with asyncio.timeout(A_SECOND):
+        await recording
+    assert (await last_step(session)).status == "interrupted"
