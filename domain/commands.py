@@ -6,6 +6,7 @@ Time and ids are arguments, so that a decision can be made again after a conflic
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass, field
 from datetime import datetime
 from uuid import UUID
@@ -73,14 +74,15 @@ class AddMessage:
 class BeginCompletion:
     """Refused while another open step is alive; open steps that are not are abandoned.
 
-    `live` are the steps that `writer` writes now. Another writer's step is alive unless it is in `gone`, the writers
+    `live` are the steps that `writer` writes, and may change until it is decided: of two that begin at once, either may
+    be the first to be decided. Another writer's step is alive unless it is in `gone`, the writers
     whose leases have run out (for good: a lease that has run out is not renewed). One without a writer is not alive.
     """
 
     at: datetime
     step_id: str
     model: str | None = None
-    live: frozenset[str] = frozenset()
+    live: Collection[str] = frozenset()
     writer: str = ""
     lease_seconds: float | None = None
     gone: frozenset[str] = frozenset()
@@ -139,6 +141,14 @@ class EndCompletion:
     """`end` is the event that closes the step."""
 
     end: StepEnd
+
+
+@dataclass(frozen=True, slots=True)
+class CancelSteps:
+    """Interrupts every step that is open, whoever writes it."""
+
+    at: datetime
+    reason: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -229,6 +239,7 @@ Command = (
     | AddMessage
     | BeginCompletion
     | EndCompletion
+    | CancelSteps
     | AbandonSteps
     | AddToolResult
     | ReportUsage

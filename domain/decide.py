@@ -22,6 +22,7 @@ from turnlog.domain.commands import (
     AppendWholeToolCall,
     AssignOwner,
     BeginCompletion,
+    CancelSteps,
     Command,
     CompactContext,
     DeleteSession,
@@ -50,6 +51,7 @@ from turnlog.domain.errors import (
 )
 from turnlog.domain.events import (
     CompletionAbandoned,
+    CompletionInterrupted,
     CompletionStarted,
     ContextCompacted,
     CounterIncremented,
@@ -193,6 +195,7 @@ def _decide_active(
     | AddMessage
     | BeginCompletion
     | EndCompletion
+    | CancelSteps
     | AbandonSteps
     | AddToolResult
     | ReportUsage
@@ -212,6 +215,8 @@ def _decide_active(
             if end.step_id not in state.open_steps:
                 raise StepClosedError(end.step_id)
             return (end,)
+        case CancelSteps(at, reason):
+            return tuple(CompletionInterrupted(at=at, step_id=step_id, reason=reason) for step_id in state.open_steps)
         case AbandonSteps(at, writers, reason):
             return _abandoned((step for step in state.open_steps.values() if step.writer in writers), at, reason)
         case AddToolResult():
@@ -237,7 +242,7 @@ def _decide_active(
             return (MessageImported(at=at, message_id=message_id, format=format_, message=message),)
         case RepairSession(at, repair_id, upto, corrections):
             repaired = SessionRepaired(at=at, repair_id=repair_id, upto=upto, corrections=corrections)
-            return (repaired,) if corrections else ()
+            return (repaired,) if corrections and repair_id not in state.repairs else ()
         case WithdrawRepair(at, repair_id):
             return (RepairWithdrawn(at=at, repair_id=repair_id),) if repair_id in state.repairs else ()
         case CompactContext():

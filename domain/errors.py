@@ -93,11 +93,15 @@ class TurnInProgressError(StepError):
 
 
 class StepClosedError(StepError):
-    """The step has ended, was taken over, or was never opened: nothing more can be appended to it."""
+    """The step has ended, was taken over, or was never opened: nothing more can be appended to it.
 
-    def __init__(self, step_id: str) -> None:
-        super().__init__(f"step {step_id} is not open")
+    `reason` is what its end says, where somebody else ended it: why it was cancelled or abandoned.
+    """
+
+    def __init__(self, step_id: str, reason: str | None = None) -> None:
+        super().__init__(f"step {step_id} is not open" + (f": {reason}" if reason else ""))
         self.step_id = step_id
+        self.reason = reason
 
 
 class ToolCallConflictError(StepError):

@@ -7,12 +7,13 @@ an event, add a class with the next version, and an upcaster from the old shape 
 from __future__ import annotations
 
 from datetime import datetime
+from functools import cached_property
 from typing import ClassVar, Literal
 from uuid import UUID
 
 from pydantic import Field
 
-from turnlog.domain.foreign import ForeignFormat
+from turnlog.domain.foreign import ForeignFormat, Reading, read_foreign
 from turnlog.domain.values import Frozen, JsonObject, Text, json_text, json_time
 
 Role = Literal["system", "developer", "user", "assistant", "function"]
@@ -112,6 +113,11 @@ class MessageImported(Event):
     message_id: str
     format: ForeignFormat
     message: JsonObject
+
+    @cached_property
+    def reading(self) -> Reading:
+        """What the message says; read once, for whoever folds the event."""
+        return read_foreign(self.format, self.message)
 
 
 def imported_step_id(message_id: str, place: int) -> str:

@@ -34,7 +34,7 @@ from turnlog.domain.events import (
     UsageReported,
     imported_step_id,
 )
-from turnlog.domain.foreign import ForeignMessage, read_foreign
+from turnlog.domain.foreign import ForeignMessage
 from turnlog.domain.state import Active, AwaitedCall, CallHead, Deleted, Memory, OpenStep, SessionState, Unborn
 from turnlog.domain.values import fingerprint
 
@@ -149,7 +149,7 @@ def _message_added(state: Active, event: MessageAdded) -> Active:
 
 def _message_imported(state: Active, event: MessageImported) -> Active:
     awaited = state.awaited
-    for place, item in enumerate(read_foreign(event.format, event.message).items):
+    for place, item in enumerate(event.reading.items):
         if isinstance(item, ForeignMessage):
             step_id = imported_step_id(event.message_id, place)
             awaited += tuple(

@@ -131,9 +131,8 @@ class Aggregate:
         return await self._execute(commands)
 
     async def adopt(self, events: Sequence[SessionEvent], *commands: Command) -> int:
-        """Appends these events as they are, and the commands' behind them, to a session that has none: a fork."""
-        if self.version or self._entries:
-            raise AppendConflictError("only an empty session can take another one's events")
+        """Appends these events as they are, and the commands' behind them, to a session that was begun empty and that
+        nobody else knows yet: a fork."""
         entry = _Entry(self, commands, self._loop.create_future(), tuple(events))
         self._entries.append(entry)
         assert self._lane is not None  # noqa: S101 begin_empty was called
@@ -166,6 +165,12 @@ class Aggregate:
     def begin_empty(self) -> None:
         """Skips the loading, for a session whose id was made a moment ago."""
         self._stored, self._lane = (self.state, 0), Lane()
+
+    def begin_at(self, state: SessionState, version: int) -> None:
+        """Skips the loading where the state was folded a moment ago. Should it be old, the store will say so."""
+        if self._lane is None and not self._entries:
+            self._stored = self.state, self.version = state, version
+            self._lane = Lane()
 
     def submit(self, *commands: Command) -> asyncio.Future[int]:
         """As `execute`, at once and without waiting: the future is done when the append is stored.

@@ -83,7 +83,7 @@ class Cache:
 
     async def get(self, key: str) -> Entry | None:
         """The entry, or None: nothing there, unreadable, or no Redis."""
-        value: bytes | None = await self._try(lambda client: client.get(key), key)
+        value: bytes | None = await self.attempt(lambda client: client.get(key), key)
         if value is None:
             return None
         try:
@@ -97,7 +97,7 @@ class Cache:
 
     async def get_end(self, key: str, size: int) -> Ending | None:
         """What the last `size` bytes of the entry hold, or None: nothing there, no Redis, or not even the last line."""
-        value: bytes | None = await self._try(lambda client: client.getrange(key, -size, -1), key)
+        value: bytes | None = await self.attempt(lambda client: client.getrange(key, -size, -1), key)
         if not value:
             return None
         before, found, last = value.rpartition(b"\n")
@@ -112,17 +112,17 @@ class Cache:
         script, args = self._script, (position, base, self._ttl, lines, last)
         if script is None:
             return True
-        there: int | None = await self._try(lambda _: script(keys=[key], args=args), key)
+        there: int | None = await self.attempt(lambda _: script(keys=[key], args=args), key)
         return there is None or there < 0 or there >= position
 
     async def drop(self, *keys: str) -> None:
         """Removes entries."""
-        await self._try(lambda client: client.delete(*keys))
+        await self.attempt(lambda client: client.delete(*keys))
 
     async def ping(self) -> str | None:
         """The server's version, or None when it does not answer. Tries even while it is known to be down."""
         self._down_until = None
-        info = await self._try(lambda client: client.info("server"))
+        info = await self.attempt(lambda client: client.info("server"))
         return f"{info.get('server_name', 'redis')} {info.get('redis_version')}" if info else None
 
     async def close(self) -> None:
@@ -130,7 +130,8 @@ class Cache:
         if self._client is not None:
             await self._client.aclose()
 
-    async def _try(self, call: Callable[[Redis], Any], key: str | None = None) -> Any:
+    async def attempt(self, call: Callable[[Redis], Any], key: str | None = None) -> Any:
+        """What the call answers; None when Redis does not, when it is known to be down, or where there is none."""
         from redis.exceptions import RedisError, ResponseError  # noqa: PLC0415 importing redis takes a third of a second
 
         if self._client is None or (self._down_until is not None and time.monotonic() < self._down_until):
@@ -138,14 +139,22 @@ class Cache:
         try:
             answer = await _but_for_wrong_types(self._client, call, key, ResponseError)
         except (RedisError, OSError, TimeoutError) as error:
-            if self._down_until is None:
-                logger.warning("Redis: %s; views come from Postgres until it is back", error)
-            self._down_until = time.monotonic() + PROBE_SECONDS
+            self.failed(error)
             return None
+        self.answered()
+        return answer
+
+    def failed(self, error: Exception) -> None:
+        """Redis did not answer: it is left alone for a while. Logged once an outage."""
+        if self._down_until is None:
+            logger.warning("Redis: %s; all comes from Postgres until it is back", error)
+        self._down_until = time.monotonic() + PROBE_SECONDS
+
+    def answered(self) -> None:
+        """Redis answered."""
         if self._down_until is not None:
             logger.warning("Redis is back")
             self._down_until = None
-        return answer
 
 
 async def _but_for_wrong_types(

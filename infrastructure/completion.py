@@ -1,15 +1,14 @@
-"""Writing one step: `Completion` for handlers that call it, `Recording` around a provider's stream."""
+"""Writing one step: what every writer of one needs, and `Completion` for handlers that call it."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
-from contextlib import suppress
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from datetime import datetime
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Generic, Literal, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Self
 
 from turnlog.domain.commands import (
     AnyStepAppend,
@@ -23,6 +22,7 @@ from turnlog.domain.commands import (
 )
 from turnlog.domain.errors import StepClosedError, TurnInProgressError, TurnlogError
 from turnlog.domain.events import (
+    CompletionAbandoned,
     CompletionFailed,
     CompletionFinished,
     CompletionInterrupted,
@@ -33,15 +33,15 @@ from turnlog.domain.inputs import checked_optional_text, checked_range, checked_
 from turnlog.domain.state import Active
 from turnlog.infrastructure.aggregate import Aggregate
 from turnlog.infrastructure.clock import Clock, now
+from turnlog.infrastructure.hub import Hub
 from turnlog.infrastructure.lease import WriterLease
-from turnlog.infrastructure.streams import ChunkReader, as_object
+from turnlog.infrastructure.streams import as_object
 
 if TYPE_CHECKING:
+    from turnlog.infrastructure.store.store import EventStore
     from turnlog.infrastructure.store.writer import GroupWriter
 
 logger = logging.getLogger("turnlog")
-
-Chunk = TypeVar("Chunk")
 
 LEFT_EARLY = "closed early"
 CANCELLED = "cancelled"
@@ -55,8 +55,9 @@ class StepWriter:
 
     aggregate: Aggregate
     authorise: Callable[[], Awaitable[None]]
-    spawn: Callable[[Coroutine[Any, Any, None]], None]
+    store: EventStore
     writer: GroupWriter
+    hub: Hub
     clock: Clock
     lease: WriterLease
     max_bytes: int
@@ -79,7 +80,8 @@ class StepWriter:
         # Alive from here on: another completion may begin before this one is stored.
         self.lease.began(self.step_id, self.aggregate)
         try:
-            await self.aggregate.execute(begin)
+            if await self.aggregate.execute(begin) > 1:
+                self.hub.steps_ended(self.aggregate.session_id)  # it took over
         except TurnInProgressError as refusal:
             self.lease.left(self.step_id)
             return refusal
@@ -89,13 +91,26 @@ class StepWriter:
             raise
         return None
 
-    async def append(self, *commands: AnyStepAppend) -> None:
-        """Appends to the step; returns when that is stored."""
-        if not commands:
-            return
+    async def append(self, command: AnyStepAppend) -> None:
+        """Appends to the step; returns when that is stored. Raises StepClosedError that says why it was ended."""
         if self.writer.is_full:
             await self.writer.room()
-        await self.aggregate.submit(*commands)
+        try:
+            await self.aggregate.submit(command)
+        except StepClosedError as error:
+            raise await self.closed_error() from error
+
+    async def closed_error(self) -> StepClosedError:
+        """What to raise for a step that has ended, with the reason that its end gives."""
+        self.lease.left(self.step_id)
+        return StepClosedError(self.step_id, reason_of(await self.found_end()))
+
+    async def found_end(self) -> StepEnd | None:
+        """How the step ended, if it did and Postgres says so."""
+        try:
+            return await self.store.find_end(self.aggregate.session_id, self.step_id)
+        except TurnlogError:
+            return None
 
     def end(self, end: StepEnd) -> asyncio.Future[int]:
         """Closes the step, at once; the future is done when that is stored."""
@@ -165,10 +180,7 @@ class Completion:
     async def text(self, text: str) -> None:
         """Appends text to the answer."""
         step = self._step
-        command = AppendText(step.clock.now(), step.step_id, checked_text(text, "text", step.max_bytes))
-        if step.writer.is_full:
-            await step.writer.room()
-        await step.aggregate.submit(command)
+        await step.append(AppendText(step.clock.now(), step.step_id, checked_text(text, "text", step.max_bytes)))
 
     async def reasoning(self, text: str) -> None:
         """Appends text to the reasoning."""
@@ -233,9 +245,11 @@ class Completion:
         if self._ended:
             return
         self._ended = True
+        if isinstance(error, StepClosedError) and error.step_id == self.step_id:
+            return  # somebody else has ended it
         ended = self._step.end(end_for(self.step_id, error))
         try:
-            await asyncio.shield(ended)
+            await ended
         except TurnlogError as failure:
             if error is None and not isinstance(failure, StepClosedError):
                 raise
@@ -244,111 +258,16 @@ class Completion:
 
 def end_for(step_id: str, error: BaseException | None) -> StepEnd:
     if isinstance(error, Exception):
-        return CompletionFailed(at=now(), step_id=step_id, error=_said(error))
+        return CompletionFailed(at=now(), step_id=step_id, error=said(error))
     reason = LEFT_EARLY if error is None or isinstance(error, GeneratorExit) else CANCELLED
     return CompletionInterrupted(at=now(), step_id=step_id, reason=reason)
 
 
-def _said(error: BaseException) -> str:
+def said(error: BaseException) -> str:
+    """An exception, as it is recorded."""
     return f"{type(error).__name__}: {error}"
 
 
-class Recording(Generic[Chunk]):
-    """An async iterator over a provider's stream: each chunk as it came, once its events are durable.
-
-    At the natural end of the stream the step is finished. When the consumer stops early (break, `aclose`,
-    cancellation) it is interrupted, unless the provider had said how it finished; when the provider raises it is
-    failed, and the exception goes on to the consumer. The partial stays in each case, and is what was shown: no
-    chunk is recorded before the consumer asks for it. (What the provider sends meanwhile waits in the socket.)
-    """
-
-    def __init__(
-        self, step: StepWriter, stream: AsyncIterator[Chunk], model: str | None, takeover: bool = False
-    ) -> None:
-        self._step = step
-        self._model = checked_optional_text(model, "model")
-        self._takeover = takeover
-        self._stream = stream
-        self._chunks = aiter(stream)
-        self._reader = ChunkReader(step.step_id, step.clock.now)
-        self._situation: Literal["new", "open", "ended"] = "new"
-
-    @property
-    def step_id(self) -> str:
-        """The id of the step."""
-        return self._step.step_id
-
-    def __aiter__(self) -> Self:
-        return self
-
-    async def __anext__(self) -> Chunk:
-        if self._situation == "ended":
-            raise StopAsyncIteration
-        try:
-            if self._situation == "new":
-                await self._step.begin(self._model, self._takeover)
-                self._situation = "open"
-            chunk = await anext(self._chunks)
-            await self._step.append(*self._reader.read(chunk))
-        except StopAsyncIteration:
-            self._situation = "ended"
-            await self._step.end(self._finished())
-            raise
-        except BaseException as error:
-            self._end(error)
-            await _close(self._stream)
-            raise
-        return chunk
-
-    async def aclose(self) -> None:
-        """Ends the step if it is still open, closes the provider's stream, and waits until that is stored."""
-        self._end(None)
-        await _close(self._stream)
-        await self._step.aggregate.flush()
-
-    def __del__(self) -> None:
-        # The consumer broke out of the loop: the end is handed over here, for nobody else will do it.
-        if self._situation != "open":
-            return
-        with suppress(RuntimeError):  # no loop runs any more: the step will be found abandoned
-            asyncio.get_running_loop()
-            self._end(None)
-            self._step.spawn(_close(self._stream))
-
-    def _end(self, error: BaseException | None) -> None:
-        """Ends the step early. Only hands the end over: the caller may be on its way out."""
-        was_open, self._situation = self._situation == "open", "ended"
-        if was_open and not isinstance(error, StepClosedError):
-            self._step.end(self._early_end(error))
-
-    def _finished(self) -> StepEnd:
-        if self._reader.error is not None:
-            return CompletionFailed(at=now(), error=self._reader.error, **self._reported())
-        return CompletionFinished(at=now(), finish_reason=self._reader.finish_reason, **self._reported())
-
-    def _early_end(self, error: BaseException | None) -> StepEnd:
-        if isinstance(error, Exception):
-            return CompletionFailed(at=now(), error=_said(error), **self._reported())
-        if self._reader.finish_reason is not None:
-            return self._finished()
-        reason = CANCELLED if isinstance(error, asyncio.CancelledError) else LEFT_EARLY
-        return CompletionInterrupted(at=now(), reason=reason, **self._reported())
-
-    def _reported(self) -> dict[str, Any]:
-        return {
-            "step_id": self.step_id,
-            "model": self._reader.model,
-            "response_id": self._reader.response_id,
-            "usage": self._reader.usage,
-        }
-
-
-async def _close(stream: Any) -> None:
-    """Closes a provider's stream, so that its tokens stop costing; what that raises matters to nobody."""
-    close = getattr(stream, "aclose", None) or getattr(stream, "close", None)
-    if close is None:
-        return
-    with suppress(Exception):
-        closing = close()
-        if hasattr(closing, "__await__"):
-            await closing
+def reason_of(end: StepEnd | None) -> str | None:
+    """Why a step was cancelled or abandoned."""
+    return end.reason if isinstance(end, CompletionInterrupted | CompletionAbandoned) else None

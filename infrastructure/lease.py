@@ -12,13 +12,13 @@ import logging
 import os
 import socket
 import time
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
 from turnlog.domain.commands import EndCompletion
-from turnlog.domain.errors import StoreError, TurnlogError
+from turnlog.domain.errors import AppendConflictError, StoreUnavailableError, TurnlogError
 from turnlog.domain.events import CompletionAbandoned, CompletionInterrupted, StepEnd
 from turnlog.infrastructure.aggregate import Aggregate
 from turnlog.infrastructure.clock import now
@@ -48,15 +48,15 @@ class WriterLease:
         self.host, self.pid = socket.gethostname(), os.getpid()
         self._live: dict[str, _LiveStep] = {}
         self._unended: dict[str, tuple[Aggregate, StepEnd]] = {}
-        self._is_held = False
+        self._is_held = self._is_closed = False
         self._asked_at = 0.0
         self._asking = asyncio.Lock()
         self._keeping: asyncio.Task[None] | None = None
 
     @property
-    def live(self) -> frozenset[str]:
-        """The steps that are written through this log."""
-        return frozenset(self._live)
+    def live(self) -> Collection[str]:
+        """The steps that are written through this log, at any time that it is looked at."""
+        return self._live.keys()
 
     # Steps
 
@@ -94,7 +94,7 @@ class WriterLease:
         return shielded
 
     def _ended(self, aggregate: Aggregate, end: StepEnd, done: asyncio.Future[int]) -> None:
-        if done.cancelled() or not isinstance(done.exception(), StoreError):
+        if done.cancelled() or not isinstance(done.exception(), StoreUnavailableError | AppendConflictError):
             self._unended.pop(end.step_id, None)
         else:
             self._unended[end.step_id] = (aggregate, end)
@@ -107,9 +107,12 @@ class WriterLease:
 
     async def close(self) -> None:
         """Ends what is still open as interrupted, and the lease."""
-        for step_id, live in list(self._live.items()):
+        ends = [
             self.end(live.aggregate, CompletionInterrupted(at=now(), step_id=step_id, reason=LOG_CLOSED))
-            await live.aggregate.flush()
+            for step_id, live in list(self._live.items())
+        ]
+        await asyncio.gather(*ends, return_exceptions=True)
+        self._is_closed = True
         if self._keeping is not None:
             self._keeping.cancel()
             await asyncio.wait([self._keeping])
@@ -149,13 +152,15 @@ class WriterLease:
             self.end(live.aggregate, CompletionAbandoned(at=now(), step_id=step_id, reason=LEASE_LOST))
 
     def _keep(self) -> None:
-        if self._keeping is None or self._keeping.done():
+        if not self._is_closed and (self._keeping is None or self._keeping.done()):
             self._keeping = asyncio.create_task(self._keep_alive())
 
     async def _keep_alive(self) -> None:
-        while self._live or self._unended:
+        while True:
             await asyncio.sleep(self.seconds / 3)
-            with suppress(StoreError):  # asked again the next time; whether it ran out is for the database to say
+            if not (self._live or self._unended):
+                return
+            with suppress(TurnlogError):  # asked again the next time; whether it ran out is for the database to say
                 async with self._asking:
                     if self._is_held:
                         await self._renew()

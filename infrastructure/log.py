@@ -5,21 +5,18 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
+from functools import partial
 from typing import TYPE_CHECKING, Any
 from uuid import UUID, uuid4
 from weakref import WeakValueDictionary
 
 from turnlog.domain.commands import (
     AssignOwner,
-    Command,
     DeleteSession,
-    ImportMessage,
-    RepairSession,
     StartSession,
     WithdrawRepair,
 )
 from turnlog.domain.errors import InvalidInputError, SessionNotFoundError
-from turnlog.domain.events import SessionRepaired
 from turnlog.domain.foreign import ForeignFormat
 from turnlog.domain.inputs import (
     checked_count,
@@ -31,25 +28,26 @@ from turnlog.domain.inputs import (
     checked_session_id,
     checked_title,
 )
-from turnlog.domain.recorded import RecordedEvent
 from turnlog.domain.state import Active
 from turnlog.infrastructure.aggregate import Aggregate
 from turnlog.infrastructure.background import Background
 from turnlog.infrastructure.cache import Cache
 from turnlog.infrastructure.clock import now
+from turnlog.infrastructure.hub import FollowStatistics, Hub
+from turnlog.infrastructure.importing import import_messages
 from turnlog.infrastructure.lease import WriterLease
+from turnlog.infrastructure.notices import Notices
 from turnlog.infrastructure.principal import SYSTEM, Principal, checked_principal
 from turnlog.infrastructure.prompts import Prompts
 from turnlog.infrastructure.reaper import Reaper
+from turnlog.infrastructure.recording import stop_all
+from turnlog.infrastructure.repairing import repair
 from turnlog.infrastructure.session import Context, Session
 from turnlog.infrastructure.settings import Settings
 from turnlog.infrastructure.views import Views
-from turnlog.projections.messages import as_recorded
-from turnlog.projections.projector import VIEW_SCHEMA, Projector
-from turnlog.projections.prompt import chat_prompt
-from turnlog.projections.repair import corrections_of
-from turnlog.projections.report import ReapedStep, RepairReport, prompt_diff
-from turnlog.projections.view import SessionPage, SessionView
+from turnlog.projections.projector import VIEW_SCHEMA
+from turnlog.projections.report import ReapedStep, RepairReport
+from turnlog.projections.view import SessionPage
 
 if TYPE_CHECKING:
     from redis.asyncio import Redis
@@ -57,7 +55,6 @@ if TYPE_CHECKING:
     from turnlog.infrastructure.store.writer import WriterStatistics
 
 MAX_PAGE = 100
-IMPORTED_AT_ONCE = 500
 IDS_AT_ONCE = 1_000
 
 
@@ -104,6 +101,9 @@ class SessionLog:
                 ttl_seconds=settings.cache_ttl_seconds,
             )
             stack.push_async_callback(cache.close)
+            notices = _notices(settings, cache, store.log_id)
+            if notices is not None:
+                stack.push_async_callback(notices.close)
             writer = GroupWriter(
                 store.recorder,
                 store.wire(),
@@ -118,9 +118,15 @@ class SessionLog:
             stack.push_async_callback(lease.close)
             views = Views(store, cache, background)
             prompts = Prompts(store, cache, views, background)
-            log = cls(Context(store, writer, views, prompts, background, lease, settings), cache)
-            reaping = asyncio.create_task(log._reaper.keep_reaping(settings.lease_seconds))
-            stack.push_async_callback(_ended, reaping)
+            hub = Hub(store, views, notices)
+            stack.push_async_callback(hub.close)
+            writer.on_stored = hub.stored
+            context = Context(store, writer, views, prompts, hub, background, lease, settings)
+            stack.push_async_callback(stop_all, context.pumps)
+            log = cls(context, cache)
+            if settings.reap_seconds:
+                reaping = asyncio.create_task(log._reaper.keep_reaping(settings.reap_seconds))
+                stack.push_async_callback(_ended, reaping)
             stack.callback(log._close)
             yield log
 
@@ -134,6 +140,11 @@ class SessionLog:
         """How many events this process has stored, in how many commits."""
         return self._context.writer.statistics
 
+    @property
+    def follow_statistics(self) -> FollowStatistics:
+        """How many sessions are followed through this log, by how many, and what it cost."""
+        return self._context.hub.statistics()
+
     async def start_session(
         self,
         user_id: str | None,
@@ -146,12 +157,7 @@ class SessionLog:
         With the `session_id` of a session that the same user has, that one is returned. Raises SessionExistsError
         when the id is taken, and InvalidInputError.
         """
-        command = StartSession(
-            at=now(),
-            user_id=None if user_id is None else checked_id(user_id, "user_id"),
-            title=None if title is None else checked_title(title),
-            metadata={} if metadata is None else checked_object(metadata, "metadata"),
-        )
+        command = _start(user_id, title, metadata)
         aggregate = self._aggregate(uuid4() if session_id is None else checked_session_id(session_id))
         if session_id is None:
             aggregate.begin_empty()
@@ -198,6 +204,7 @@ class SessionLog:
             await self._aggregate(session.id).execute(DeleteSession(now()))
         except SessionNotFoundError:
             return False
+        self._context.hub.steps_ended(session.id)
         await self._context.views.forget(session.id)
         return True
 
@@ -220,17 +227,17 @@ class SessionLog:
         `messages` are Chat Completions messages, Anthropic messages, Responses items, or rows of a relational store
         (`rows`; put in order by `sequence` where they all have one). With the `session_id` of an import of the same
         user, only messages that are new behind it are added. What is wrong with them is in the view's `faults`.
-        Raises InvalidInputError that names the message, and SessionExistsError.
+        Raises SessionExistsError, and InvalidInputError that names the message, also where one is not the one that
+        was imported in its place before.
         """
         format_ = checked_format(format)
         given = checked_foreign(messages, format_, self._context.settings.max_message_bytes)
-        session = await self.start_session(user_id, title, session_id=session_id)
-        commands: list[Command] = [
-            ImportMessage(now(), f"imported-{number}", format_, message) for number, message in enumerate(given, 1)
-        ]
-        for first in range(0, len(commands), IMPORTED_AT_ONCE):
-            await self._aggregate(session.id).execute(*commands[first : first + IMPORTED_AT_ONCE])
-        return session
+        start = _start(user_id, title)
+        aggregate = self._aggregate(uuid4() if session_id is None else checked_session_id(session_id))
+        if session_id is None:
+            aggregate.begin_empty()
+        await import_messages(self._context, aggregate, start, format_, given)
+        return Session(self._context, aggregate, start.user_id if start.user_id is not None else SYSTEM)
 
     async def repair(self, session_id: UUID | str, principal: Principal, dry_run: bool = False) -> RepairReport:
         """Corrects what is wrong with the session's history by one event that names each correction.
@@ -238,28 +245,8 @@ class SessionLog:
         Replays the log, whatever is cached. The events stay as they are; the view and the prompt are corrected.
         Nothing is appended on a dry run, or where there is nothing to repair. Raises SessionNotFoundError.
         """
-        session = await self.session(session_id, principal)
-        if not dry_run:
-            await self._context.views.forget(session.id)
-        projector = Projector(session.id)
-        async for event in session.events():
-            projector.apply(event)
-        turns, view = projector.raw_turns(), projector.view()
-        corrections = tuple(correction for turn in turns for correction in corrections_of(turn))
-        repair = RepairSession(now(), str(uuid4()), projector.version, corrections)
-        if corrections and not dry_run:
-            await self._aggregate(session.id).execute(repair)
-        before, after = as_recorded(turns), chat_prompt(_repaired(projector, repair).turns)
-        return RepairReport(
-            session_id=session.id,
-            repair_id=repair.repair_id if corrections and not dry_run else None,
-            dry_run=dry_run,
-            faults=view.faults,
-            corrections=corrections,
-            before=tuple(before),
-            after=tuple(after),
-            diff=prompt_diff(before, after) if corrections else "",
-        )
+        principal, session_id = checked_principal(principal), _found_id(session_id)
+        return await repair(self._context, self._aggregate(session_id), principal, dry_run)
 
     async def undo_repair(self, session_id: UUID | str, principal: Principal, repair_id: str | None = None) -> bool:
         """Withdraws a repair (None: the latest): its corrections no longer apply. False if no such repair applies.
@@ -273,7 +260,8 @@ class SessionLog:
     async def reap(self, dry_run: bool = False) -> tuple[ReapedStep, ...]:
         """Ends the steps whose writers' leases have run out, as abandoned, in all sessions; returns them.
 
-        An open log does so by itself, now and then. Nothing is ended on a dry run. Raises StoreError.
+        An open log does so by itself, when it is opened and every `reap_seconds`. Nothing is ended on a dry run.
+        Raises StoreError.
         """
         self._context.check_open()
         return await self._reaper.reap(dry_run)
@@ -297,11 +285,13 @@ class SessionLog:
         self._context.closed = True
 
 
-def _repaired(projector: Projector, repair: RepairSession) -> SessionView:
-    """The view as the repair leaves it."""
-    event = SessionRepaired(at=repair.at, repair_id=repair.repair_id, upto=repair.upto, corrections=repair.corrections)
-    projector.apply(RecordedEvent(projector.session_id, projector.version + 1, 0, event))
-    return projector.view()
+def _start(user_id: str | None, title: str | None, metadata: Mapping[str, Any] | None = None) -> StartSession:
+    return StartSession(
+        at=now(),
+        user_id=None if user_id is None else checked_id(user_id, "user_id"),
+        title=None if title is None else checked_title(title),
+        metadata={} if metadata is None else checked_object(metadata, "metadata"),
+    )
 
 
 def _found_id(session_id: Any) -> UUID:
@@ -334,6 +324,12 @@ async def _with_servers(settings: Settings, stack: AsyncExitStack) -> Settings:
 async def _ended(task: asyncio.Task[None]) -> None:
     task.cancel()
     await asyncio.wait([task])
+
+
+def _notices(settings: Settings, cache: Cache, log_id: str) -> Notices | None:
+    if settings.redis_url in (None, "none"):
+        return None
+    return Notices(cache, partial(_redis, settings), f"{settings.cache_prefix}{log_id}:")
 
 
 def _redis(settings: Settings) -> Redis | None:

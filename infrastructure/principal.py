@@ -7,6 +7,7 @@ from typing import Any, Final, Literal
 
 from turnlog.domain.errors import InvalidInputError
 from turnlog.domain.inputs import checked_id
+from turnlog.domain.state import Active, SessionState
 
 
 class _System(Enum):
@@ -29,3 +30,8 @@ def checked_principal(value: Any) -> Principal:
     if value is None:
         raise InvalidInputError("principal", "is required: a user id, or SYSTEM")
     return checked_id(value, "principal")
+
+
+def may_use(state: SessionState, principal: Principal) -> bool:
+    """Whether the session is there, and this principal's."""
+    return isinstance(state, Active) and (principal is SYSTEM or state.user_id == principal)

@@ -10,8 +10,10 @@ from turnlog.domain.commands import (
     AddMessage,
     AddToolResult,
     AssignOwner,
+    CancelSteps,
     Command,
     CompactContext,
+    DeleteSession,
     IncrementCounter,
     MarkFork,
     ReportUsage,
@@ -41,20 +43,25 @@ from turnlog.domain.state import Active, SessionState
 from turnlog.infrastructure.aggregate import Aggregate
 from turnlog.infrastructure.background import Background
 from turnlog.infrastructure.clock import Clock, now
-from turnlog.infrastructure.completion import Completion, Recording, StepWriter
+from turnlog.infrastructure.completion import Completion, StepWriter
+from turnlog.infrastructure.follow import Following, Source
+from turnlog.infrastructure.hub import Hub
 from turnlog.infrastructure.ids import new_id
 from turnlog.infrastructure.lease import WriterLease
-from turnlog.infrastructure.principal import SYSTEM, Principal
+from turnlog.infrastructure.live import Deltas, Live
+from turnlog.infrastructure.principal import SYSTEM, Principal, may_use
 from turnlog.infrastructure.prompts import Prompts
+from turnlog.infrastructure.recording import Pump, Recording
 from turnlog.infrastructure.settings import Settings
 from turnlog.infrastructure.streams import as_object
 from turnlog.infrastructure.views import Views
+from turnlog.projections.deltas import Offsets
 from turnlog.projections.projector import Projector
 from turnlog.projections.prompt import APIS, CountTokens, PromptPolicy
 from turnlog.projections.prompt.explain import Explanation, explain
 from turnlog.projections.prompt.policy import DEFAULT_POLICY
 from turnlog.projections.prompt.window import estimated_tokens
-from turnlog.projections.view import SessionView
+from turnlog.projections.view import SessionView, Step
 
 if TYPE_CHECKING:
     from turnlog.infrastructure.store.store import EventStore
@@ -63,6 +70,7 @@ if TYPE_CHECKING:
 Chunk = TypeVar("Chunk")
 
 EVENTS_AT_ONCE = 1_000
+FORKED_AT_ONCE = 10_000
 
 
 class Context:
@@ -74,6 +82,7 @@ class Context:
         writer: GroupWriter,
         views: Views,
         prompts: Prompts,
+        hub: Hub,
         background: Background,
         lease: WriterLease,
         settings: Settings,
@@ -82,10 +91,12 @@ class Context:
         self.writer = writer
         self.views = views
         self.prompts = prompts
+        self.hub = hub
         self.background = background
         self.settings = settings
         self.clock = Clock()
         self.lease = lease
+        self.pumps: set[Pump[Any]] = set()
         self.aggregate: Callable[[UUID], Aggregate]
         self.closed = False
 
@@ -165,19 +176,56 @@ class Session:
         return await self.add_message("user", content, message_id=message_id)
 
     def record(
-        self, stream: AsyncIterator[Chunk], model: str | None = None, *, takeover: bool = False
+        self, stream: AsyncIterator[Chunk], model: str | None = None, *, takeover: bool = False, detached: bool = False
     ) -> Recording[Chunk]:
         """Records a provider's Chat Completions stream as one step.
 
         `stream` is an openai AsyncStream, or any async iterator of such chunks or dicts. Yields each chunk unchanged
-        once its events are durable. Raises TurnInProgressError at the first chunk while another step is written,
-        StepClosedError when somebody else ended the step, and whatever the stream raises.
+        once its events are durable; see Recording for how it ends. `detached`: the stream is recorded to its end
+        also when the consumer goes away, as when a client disconnects; `cancel` ends it. Raises TurnInProgressError
+        at the first chunk while another step is written, StepClosedError when another writer took the step over, and
+        whatever the stream raises.
 
         A step that a dead process left open is closed as abandoned once its writer's lease has run out. With
         `takeover` the first chunk waits for that, at most for the rest of the lease, instead of being refused; while
         the other writer is alive it is refused all the same, once that has renewed its lease.
         """
-        return Recording(self._step(), stream, model, takeover)
+        pump = self._pump(stream, model, takeover)
+        pump.is_detached = detached
+        return Recording(pump)
+
+    async def record_in_background(
+        self, stream: AsyncIterator[Any], model: str | None = None, *, takeover: bool = False
+    ) -> str:
+        """Records a stream to its end with no consumer at all: clients follow the session.
+
+        Returns the step's id once the step is open. What the provider raises then is in the log (the step is failed),
+        and logged. Closing the log interrupts the step. Raises TurnInProgressError; `takeover` as in `record`.
+        """
+        pump = self._pump(stream, model, takeover)
+        pump.is_detached, pump.has_consumer = True, False
+        pump.start()
+        await pump.begun()
+        return pump.step.step_id
+
+    def _pump(self, stream: AsyncIterator[Chunk], model: str | None, takeover: bool) -> Pump[Chunk]:
+        context = self._context
+        pump = Pump(self._step(), stream, model, context.settings.read_ahead_chunks, context.pumps)
+        pump.takeover = takeover
+        return pump
+
+    async def cancel(self, reason: str = "stopped") -> bool:
+        """Ends the answer that is being written, by whichever process, as interrupted; what was written stays.
+
+        Does not wait for the recording process, which hears of it within about a second at most, closes the
+        provider's stream, and can write no more. False, and nothing is recorded, where no step is open. Raises
+        InvalidInputError.
+        """
+        await self._authorise()
+        ended = await self._aggregate.execute(CancelSteps(now(), checked_text(reason, "reason")))
+        if ended:
+            self._context.hub.steps_ended(self.id)
+        return ended > 0
 
     def completion(self, model: str | None = None, *, takeover: bool = False) -> Completion:
         """One step for handlers that do not hold an OpenAI stream; see Completion. `takeover` as in `record`."""
@@ -258,11 +306,13 @@ class Session:
             raise InvalidInputError("summary", "must not be blank")
         view = await self.view()
         checked_range(upto, "upto", 1, view.version)
-        waiting = {call.id for call in view.pending_tool_calls}
-        for step in (step for turn in view.turns for step in turn.steps if step.position <= upto):
-            is_pending = any(result.status == "pending" for result in step.tool_results)
-            if step.status == "open" or is_pending or any(call.id in waiting for call in step.unanswered_calls()):
+        for turn in view.turns:
+            for step in (step for step in turn.steps if step.position <= upto and _is_unfinished(step)):
                 raise InvalidInputError("upto", f"the step at {step.position} is open or waits for a tool result")
+        waiting = view.turns[-1].steps[-1:] if view.turns else ()
+        for step in (step for step in waiting if step.position <= upto and step.unanswered_calls()):
+            if step.status == "finished":
+                raise InvalidInputError("upto", f"the step at {step.position} waits for a tool result")
         await self._execute(CompactContext(now(), summary, upto))
 
     # Reading
@@ -315,40 +365,53 @@ class Session:
         return explain(Projector(self.id), events, api)
 
     async def at(self, version: int) -> SessionView:
-        """The view as it was after the event at this position. Raises InvalidInputError for a position that is not
-        there."""
-        return (await self._projected(version)).view()
+        """The view as it was after the event at this position; nothing behind it is read. Raises InvalidInputError
+        for a position that is not there."""
+        projector = Projector(self.id)
+        async for page in self._pages(await self._checked_version(version)):
+            projector.apply_all(page)
+        return projector.view()
 
     async def fork(self, version: int | None = None) -> Session:
         """A new session with copies of the events up to this position (None: all), owned by who owns this one.
 
-        A step that was open there is abandoned in the fork, for nobody writes it there.
-        Raises InvalidInputError for a position that is not there.
+        A step that was open there is abandoned in the fork, for nobody writes it there. Up to `FORKED_AT_ONCE` events
+        are stored together or not at all; more are copied in parts, in bounded memory, and a fork that fails in
+        between is deleted. Raises InvalidInputError for a position that is not there.
         """
-        await self._aggregate.flush()
-        events = [event async for event in self.events()]
-        version = len(events) if version is None else checked_count(version, "version")
-        checked_range(version, "version", 1, len(events))
+        version = await self._checked_version(version)
         fork = self._context.aggregate(uuid4())
         fork.begin_empty()
-        commands: list[Command] = [MarkFork(now(), self.id, version)]
-        copies = [event.event for event in events[:version]]
-        owner = self._aggregate.state.user_id if isinstance(self._aggregate.state, Active) else None
-        if owner is not None and not _is_owned(copies):
-            commands.append(AssignOwner(now(), owner))
-        await fork.adopt(copies, *commands)
+        try:
+            await self._copy_into(fork, version)
+        except BaseException:
+            if fork.version:
+                self._context.background.spawn(_given_up(fork))
+            raise
         return Session(self._context, fork, self._principal)
 
-    async def _projected(self, version: int) -> Projector:
-        checked_count(version, "version")
-        projector = Projector(self.id)
-        async for event in self.events():
-            if event.position > version:
-                break
-            projector.apply(event)
-        if version < 1 or projector.version != version:
-            raise InvalidInputError("version", f"{version} is not a position in this session")
-        return projector
+    async def _copy_into(self, fork: Aggregate, version: int) -> None:
+        page, owned = list[SessionEvent](), False
+        async for following in self._pages(version, FORKED_AT_ONCE):
+            if page:
+                await fork.adopt(page)
+            page = [event.event for event in following]
+            owned = owned or _is_owned(page)
+        commands: list[Command] = [MarkFork(now(), self.id, version)]
+        state = self._aggregate.state
+        if isinstance(state, Active) and state.user_id is not None and not owned:
+            commands.append(AssignOwner(now(), state.user_id))
+        await fork.adopt(page, *commands)
+
+    async def _checked_version(self, version: int | None) -> int:
+        await self._aggregate.flush()
+        await self._checked()
+        last = self._aggregate.version
+        return last if version is None else checked_range(version, "version", 1, last)
+
+    async def _pages(self, upto: int, at_once: int = EVENTS_AT_ONCE) -> AsyncIterator[list[RecordedEvent]]:
+        for after in range(0, upto, at_once):
+            yield await self._context.store.read(self.id, after=after, upto=min(after + at_once, upto))
 
     async def events(self, after: int = 0) -> AsyncIterator[RecordedEvent]:
         """The stored events after a position, in order, up to the last one that is there."""
@@ -360,6 +423,39 @@ class Session:
                 yield event
             after = page[-1].position
 
+    def follow(self, after: int = 0, until_turn_ends: bool = False) -> Following:
+        """The events after a position: first those that are stored, then each as it comes, from any process.
+
+        An async iterator, in order, each event exactly once, until the caller leaves it. With `until_turn_ends` it
+        ends when the last turn has ended (`Turn.has_ended`), at once if it has and there is nothing after `after`.
+        See Following for what it raises.
+        """
+        checked_count(after, "after")
+        return Following(self._source, self._context.hub.left, after, until_turn_ends)
+
+    def deltas(self, after: int = 0, until_turn_ends: bool = False) -> Deltas:
+        """As `follow`, with each event as the Delta that a client needs: small, and with its position as a cursor.
+
+        `after` is the position of the last delta that the client has, or the version of the view that it has.
+        """
+        return self._deltas(after, until_turn_ends)
+
+    def live(self, until_turn_ends: bool = False) -> Live:
+        """The view as it is now and the deltas after it, with no gap and no repeat::
+
+        async with session.live() as live:
+            live.view
+            async for delta in live: ...
+        """
+        return Live(self.view, self._deltas, until_turn_ends)
+
+    def _deltas(self, after: int, until_turn_ends: bool, offsets: Offsets | None = None) -> Deltas:
+        return Deltas(self.follow(after, until_turn_ends), self._context.store, self.id, offsets)
+
+    async def _source(self) -> Source:
+        await self._authorise()
+        return await self._context.hub.source(self.id)
+
     # Inside
 
     def _step(self) -> StepWriter:
@@ -367,8 +463,9 @@ class Session:
         return StepWriter(
             self._aggregate,
             self._authorise,
-            context.background.spawn,
+            context.store,
             context.writer,
+            context.hub,
             context.clock,
             context.lease,
             context.settings.max_message_bytes,
@@ -392,7 +489,7 @@ class Session:
             raise SessionNotFoundError(self.id)
 
     def _is_allowed(self, state: SessionState) -> bool:
-        return isinstance(state, Active) and self._owns(state.user_id)
+        return may_use(state, self._principal)
 
     def _owns(self, user_id: str | None) -> bool:
         return self._principal is SYSTEM or user_id == self._principal
@@ -404,6 +501,14 @@ def _id_or_new(given: str | None) -> str:
 
 def _is_owned(events: Sequence[SessionEvent]) -> bool:
     return any(isinstance(event, SessionStarted | OwnerAssigned) and event.user_id is not None for event in events)
+
+
+async def _given_up(fork: Aggregate) -> None:
+    await fork.execute(DeleteSession(now()))
+
+
+def _is_unfinished(step: Step) -> bool:
+    return step.status == "open" or any(result.status == "pending" for result in step.tool_results)
 
 
 def _check_message(command: AddMessage) -> None:

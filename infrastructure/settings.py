@@ -28,7 +28,9 @@ class Settings(BaseModel):
     redis_timeout_seconds: float = Field(1.0, gt=0)
     store_timeout_seconds: float = Field(5.0, gt=0, description="how long to try to reach Postgres")
     lease_seconds: float = Field(30.0, gt=0, description="how long a writer counts as alive without a sign of life")
+    reap_seconds: float = Field(30.0, ge=0, description="how often to end steps whose writers are gone; 0: never")
     max_message_bytes: int = Field(16 * 1024 * 1024, gt=0, description="of one text, as UTF-8")
+    read_ahead_chunks: int = Field(64, ge=0, description="of a recorded stream, before they are shown")
     max_queued_events: int = Field(20_000, gt=0)
     max_queued_bytes: int = Field(64 * 1024 * 1024, gt=0)
 

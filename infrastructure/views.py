@@ -28,8 +28,10 @@ logger = logging.getLogger("turnlog")
 
 TAIL_TO_KEEP = 256
 """So many events after what is kept make it worth keeping again, even in the middle of a step."""
-END_BYTES = 16 * 1024
-"""Of a cached view so much is read for its head, and so much more for each turn that is wanted, at first."""
+HEAD_BYTES = 16 * 1024
+TURN_BYTES = 2 * 1024
+"""Of a cached view so much is read for its head, and for each turn that is wanted; four times as much if that is not
+enough."""
 
 _TURNS = TypeAdapter(list[Turn])
 
@@ -73,12 +75,11 @@ class Views:
         """The projector with the tail folded in, and kept if that is worth it. Raises PagesNeeded."""
         session_id = projector.session_id
         origin = Origin(projector.version, projector.closed_turns, cached)
-        tail = await self._tail(session_id, origin.position)
-        if tail is None:
+        if not await self._store.fold(projector):
             await self.forget(session_id)
-            return Projector(session_id).apply_all(await self._store.read(session_id))
-        projector.apply_all(tail)
-        if projector.exists:
+            projector = Projector(session_id)
+            await self._store.fold(projector)
+        elif projector.exists:
             self._keep(projector, origin)
         return projector
 
@@ -120,7 +121,7 @@ class Views:
             return None
 
     async def _cached_end(self, session_id: UUID, turns: int) -> Projector | None:
-        size = END_BYTES * (1 + turns)
+        size = HEAD_BYTES + turns * TURN_BYTES
         while (end := await self._cache.get_end(self.key(session_id), size)) is not None:
             head = _parsed_head(end.last, session_id)
             wanted = min(turns, head.closed_turns) if head else 0
@@ -133,7 +134,7 @@ class Views:
         return None
 
     async def _head(self, session_id: UUID) -> SessionHead | None:
-        end = await self._cache.get_end(self.key(session_id), END_BYTES)
+        end = await self._cache.get_end(self.key(session_id), HEAD_BYTES)
         cached = _parsed_head(end.last, session_id) if end else None
         return cached or _parsed_head(await self._store.load_head(session_id), session_id)
 

@@ -42,6 +42,7 @@ PROVIDER_ERRORS = {
     "empty_text_block": "messages: text content blocks must be non-empty",
     "unknown_role": "messages.role: unknown role",
     "leading_assistant": 'messages: first message must use the "user" role',
+    "consecutive_roles": 'messages: roles must alternate between "user" and "assistant"',
     "unsigned_thinking": _THINKING,
     "misplaced_thinking": _THINKING,
     "text_after_call": "`tool_use` ids were found without `tool_result` blocks immediately after",
@@ -108,6 +109,7 @@ def _imported(turn: Turn) -> Iterator[Fault]:
     steps = [step for step in turn.steps if step.origin and step.step_id not in attempts]
     yield from _neighbours(turn, steps)
     yield from _leading(turn)
+    yield from _consecutive(turn)
     joined = {second.position for _, second in neighbours(turn, steps)}
     for step in steps:
         yield from _unanswered(step)
@@ -135,6 +137,16 @@ def _leading(turn: Turn) -> Iterator[Fault]:
     if turn.index == 0 and spoken and spoken[0].origin == "anthropic" and (first is None or first > spoken[0].position):
         text = "the conversation begins with an assistant message"
         yield Fault(kind="leading_assistant", position=spoken[0].position, message=text)
+
+
+def _consecutive(turn: Turn) -> Iterator[Fault]:
+    """Anthropic's API now joins what a user said in several messages; Bedrock and others still refuse it."""
+    spoken = [step.position for step in turn.steps if says_something(step)]
+    users = [m for m in turn.messages if m.role == "user" and m.origin == "anthropic" and m.content]
+    for first, second in pairwise(users):
+        if bisect_right(spoken, first.position) == bisect_right(spoken, second.position):
+            text = f"two messages of the user stand side by side (the first one is at {first.position})"
+            yield Fault(kind="consecutive_roles", position=second.position, message=text)
 
 
 def neighbours(turn: Turn, steps: list[Step]) -> Iterator[tuple[Step, Step]]:

@@ -115,7 +115,7 @@ class StepFold:
             update={
                 "status": STATUS_OF_END[type(event)],
                 "finish_reason": event.finish_reason if isinstance(event, CompletionFinished) else None,
-                "note": _note(event),
+                "note": note_of(event),
                 "model": event.model or self.base.model,
                 "response_id": event.response_id,
                 "usage": event.usage,
@@ -152,7 +152,8 @@ def _joined(parts: list[str]) -> str | None:
     return parts[0]
 
 
-def _note(event: StepEnd) -> str | None:
+def note_of(event: StepEnd) -> str | None:
+    """Why the step ended as it did, where it was not finished."""
     match event:
         case CompletionFailed():
             return event.error

@@ -9,20 +9,21 @@ at its beginning. An event that reaches back further raises PagesNeeded: then al
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime
 from typing import Any, ClassVar
 from uuid import UUID
 
 from turnlog.domain import events as e
 from turnlog.domain.evolve import evolve
-from turnlog.domain.foreign import ForeignMessage, ForeignResult, read_foreign
+from turnlog.domain.foreign import ForeignMessage, ForeignResult
 from turnlog.domain.recorded import RecordedEvent
 from turnlog.domain.state import Active, AnyState, SessionState, initial_state
 from turnlog.domain.values import Frozen, JsonObject, Text, merge_patch
 from turnlog.projections.fold import StepFold, TurnFold, new_step, with_result
 from turnlog.projections.imported import calls_meant, foreign_step, is_attempt_again, whole_step
 from turnlog.projections.placeholders import is_placeholder
+from turnlog.projections.queue import mark_queued
 from turnlog.projections.repair import corrected
 from turnlog.projections.usage import total_usage
 from turnlog.projections.view import (
@@ -125,6 +126,11 @@ class Projector:
         return bool(self._open)
 
     @property
+    def has_turn_ended(self) -> bool:
+        """Whether the last turn, as the view has it, has ended (see Turn)."""
+        return bool(self._turns) and corrected(_frozen(self._turns[-1])).has_ended
+
+    @property
     def closed_turns(self) -> int:
         """How many turns, from the first on, change no more but for a late tool result."""
         return self.first_turn + self._closed
@@ -148,6 +154,25 @@ class Projector:
         self._updated_at = event.at
         self._FOLDS[type(event)](self, event, recorded.position)
 
+    def apply_texts(self, first: int, step_id: str, texts: Sequence[str], at: datetime) -> None:
+        """Folds the texts of a step in that stand at the positions from `first` on, the last of which was decided `at`.
+
+        As `apply` would, without their events: nearly all that is folded are text deltas. Raises PagesNeeded.
+        """
+        texts = texts[max(0, self.version + 1 - first) :]
+        if not texts:
+            return
+        if self.first_turn and step_id not in self._turn_of:
+            raise PagesNeeded
+        for position in range(self.version + 1, self.version + 1 + len(texts)) if step_id not in self._open else ():
+            self._open_step(step_id, position)  # each one is a fault
+        self.version += len(texts)
+        self._updated_at = at
+        if step_id in self._open:
+            step, turn = self._open[step_id]
+            step.content.extend(texts)
+            turn.position = self.version
+
     def _reaches_back(self, event: e.SessionEvent) -> bool:
         """Whether the event may change, or depend on, a turn before the first one that is here."""
         if isinstance(event, e.MessageImported | e.SessionRepaired | e.RepairWithdrawn):
@@ -165,7 +190,7 @@ class Projector:
 
     def view(self) -> SessionView:
         """The session as it is now. The session must have been started, and all its turns be there."""
-        turns = self.turns()
+        turns = mark_queued(self.turns())
         return SessionView(
             session_id=self.session_id,
             user_id=self._user_id,
@@ -338,7 +363,7 @@ class Projector:
     # Imported messages. A result is filed under its call wherever that is; that it was out of place is a fault.
 
     def _message_imported(self, event: e.MessageImported, position: int) -> None:
-        reading = read_foreign(event.format, event.message)
+        reading = event.reading
         for flaw in reading.flaws:
             self._fault(flaw.kind, position, flaw.text)
         for place, item in enumerate(reading.items):

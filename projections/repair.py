@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from bisect import bisect_right
+from collections.abc import Iterable
 
 from turnlog.domain.events import Content, Correction, CorrectionAction
 from turnlog.projections.diagnosis import aborted_twin, between, diagnose, neighbours
@@ -28,6 +29,7 @@ _DONE: dict[str, tuple[CorrectionAction, str]] = {
     "result_not_adjacent": ("none", "the result is filed under its call"),
     "split_results": ("none", "they are filed under their calls"),
     "orphan_result": ("none", "it is left out, and stays in the log"),
+    "consecutive_roles": ("none", "where the API wants roles to alternate, they are sent as one"),
     "leading_assistant": ("none", "where the API wants a user message first, one is put there"),
 }
 
@@ -73,7 +75,12 @@ _ORDER: tuple[CorrectionAction, ...] = ("none", "leave_out", "leave_out_call", "
 
 def corrections_of(turn: Turn) -> tuple[Correction, ...]:
     """What a repair would do about the faults of a recorded turn that no repair has corrected yet."""
-    return tuple(_correction(turn, fault) for fault in corrected(turn).faults)
+    return corrections_for(turn, corrected(turn).faults)
+
+
+def corrections_for(turn: Turn, faults: Iterable[Fault]) -> tuple[Correction, ...]:
+    """What a repair would do about these faults of a recorded turn."""
+    return tuple(_correction(turn, fault) for fault in faults)
 
 
 def _correction(turn: Turn, fault: Fault) -> Correction:

@@ -78,7 +78,11 @@ class Step(Frozen):
 
 
 class Message(Frozen):
-    """A message that is not a step: system, developer, user, or a legacy function result."""
+    """A message that is not a step: system, developer, user, or a legacy function result.
+
+    A `queued` one was sent while the step before it was open, or had calls to answer, and still is: it is in the
+    prompt behind that step and its results.
+    """
 
     message_id: str
     position: int
@@ -87,6 +91,7 @@ class Message(Frozen):
     name: Text | None = None
     at: datetime
     origin: ForeignFormat | None = None
+    queued: bool = False
 
     @property
     def is_pinned(self) -> bool:
@@ -167,6 +172,18 @@ class Turn(Frozen):
             return "open"
         last = self.steps[-1]
         return "open" if last.status == "finished" and last.unanswered_calls() else last.status
+
+    @property
+    def has_ended(self) -> bool:
+        """Whether no more is to come: the last step has ended, and it called no tools.
+
+        One that did, and finished, is not the end of a turn, also when all calls are answered: the model is asked
+        again.
+        """
+        if self.status == "open":
+            return False
+        message = self.steps[-1].message
+        return self.steps[-1].status != "finished" or not (message.tool_calls or message.function_call)
 
 
 class SessionView(Frozen):

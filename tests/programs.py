@@ -9,6 +9,7 @@ from typing import Any
 from uuid import UUID
 
 from tests.processes import Line
+from turnlog.domain.errors import TurnlogError
 from turnlog.infrastructure.log import SessionLog
 from turnlog.infrastructure.principal import SYSTEM
 from turnlog.infrastructure.session import Session
@@ -56,3 +57,45 @@ async def _numbers(turn: int) -> AsyncIterator[dict[str, Any]]:
         call["function"] = {"name": "count" if not arguments else None, "arguments": arguments}
         yield {"choices": [{"delta": {"tool_calls": [call]}}]}
     yield {"choices": [{"delta": {}, "finish_reason": "tool_calls"}]}
+
+
+async def record_slowly(line: Line, settings: Settings, session_id: UUID, pause: float) -> None:
+    """Records an endless answer, and says each number once it is durable, and the error that ends it."""
+    async with SessionLog.open(settings) as log:
+        session = log.session(session_id, SYSTEM)
+        try:
+            async for chunk in session.record(_endless(pause)):
+                line.say(chunk["choices"][0]["delta"]["content"])
+        except TurnlogError as error:
+            line.say(type(error).__name__)
+
+
+async def write_in_bursts(line: Line, settings: Settings, session_id: UUID) -> None:
+    """Writes a step with many deltas under way at any time, and says the error that ends it."""
+    async with SessionLog.open(settings) as log, log.session(session_id, SYSTEM).completion() as completion:
+        line.say("open")
+        errors: list[BaseException] = []
+        while not errors:
+            burst = (completion.text("x") for _ in range(200))
+            outcomes = await asyncio.gather(*burst, return_exceptions=True)
+            errors = [outcome for outcome in outcomes if isinstance(outcome, BaseException)]
+        line.say(sorted({type(error).__name__ for error in errors}))
+
+
+async def _endless(pause: float) -> AsyncIterator[dict[str, Any]]:
+    for number in itertools.count():
+        yield {"choices": [{"delta": {"content": f"{number} "}}]}
+        await asyncio.sleep(pause)
+
+
+async def give_results(line: Line, settings: Settings, session_id: UUID) -> None:
+    """Gives the results that it is told to, one after the other, and says what became of each."""
+    async with SessionLog.open(settings) as log:
+        session = log.session(session_id, SYSTEM)
+        while (result := await line.hear()) is not None:
+            try:
+                await session.add_tool_result(**result)
+            except TurnlogError as error:
+                line.say(type(error).__name__)
+            else:
+                line.say("accepted")

@@ -58,3 +58,8 @@ SAMPLES: tuple[e.SessionEvent, ...] = (
     e.SessionForked(at=AT, source=UUID(int=7), upto=4),
     e.SessionDeleted(at=AT),
 )
+
+LATER: tuple[tuple[str, e.SessionEvent], ...] = (
+    ("lease", e.CompletionStarted(at=AT, step_id="s1", model="m", writer="w1", lease_seconds=30.0)),
+)
+"""Events with fields that came after their first golden file; each has one of its own, `TOPIC+NAME.json`."""

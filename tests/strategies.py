@@ -100,7 +100,13 @@ others = st.one_of(
     _event(e.UsageReported, id=st.just("i"), usage=st.just({"prompt_tokens": 1})),
     _event(e.OwnerAssigned, user_id=st.just("u2")),
 )
-started = _event(e.CompletionStarted, step_id=step_ids, model=st.just("m"))
+started = _event(
+    e.CompletionStarted,
+    step_id=step_ids,
+    model=st.just("m"),
+    writer=st.sampled_from(["", "w1", "w2"]),
+    lease_seconds=st.none() | st.just(30.0),
+)
 foreign_calls = st.fixed_dictionaries(
     {"id": call_ids, "function": st.fixed_dictionaries({"name": names, "arguments": fragments})}
 )

@@ -76,6 +76,16 @@ def test_repair_leaves_nothing_to_repair(settings: Settings) -> None:
     assert (report["verified"], report["conversations"]) == (True, 20)
 
 
+def test_follow_counts_what_every_follower_got(settings: Settings) -> None:
+    report = json.loads(run(settings, "follow", "--followers", "20", "--deltas", "20", "--pace", "100", "--json"))
+    assert report["verified"] is True
+    named = [(case["woken_by"], case["followers"]) for case in report["cases"]]
+    assert named == [("redis", 1), ("redis", 20), ("postgres", 1), ("postgres", 20)]
+    for case in report["cases"]:
+        assert 0 <= case["p50_ms"] <= case["p99_ms"]
+        assert 0 < case["reads"] < 40
+
+
 PEERS = ["eventsourcing", "replaced pattern"]
 OURS = ["turnlog, record()", "turnlog"]
 READS = [f"turnlog {what}, {state}" for state in ("hot", "stale", "cold") for what in ("view", "prompt")]

@@ -141,6 +141,53 @@ def test_init_creates_the_schema_once(run: Run) -> None:
     assert third.stdout.startswith("there already: schema 2 in ")
 
 
+def test_init_and_doctor_say_that_an_older_schema_is_brought_up_to_date(run: Run, settings: Settings) -> None:
+    run("init")
+    assert settings.database_url is not None
+    with psycopg.connect(settings.database_url, autocommit=True) as admin:
+        admin.execute(f"update {settings.database_schema}.turnlog_schema set version = 1".encode())
+    doctor = json.loads(run("doctor", "--json").stdout)
+    assert doctor["ok"]
+    assert any("`turnlog init` brings it to 2" in note for note in doctor["notes"])
+    assert run("init").stdout.startswith("upgraded schema 1 to 2 in ")
+    assert json.loads(run("init", "--json").stdout)["upgraded_from"] is None
+
+
+def test_reap_says_what_it_would_end_ends_it_and_has_then_nothing_to_do(
+    run: Run, started: Callable[[Work], str], settings: Settings
+) -> None:
+    async def open_step(log: SessionLog) -> str:
+        session = await log.start_session("u1")
+        completion = await session.completion().__aenter__()
+        await completion.text("half")
+        log._context.lease._live.clear()  # it is not ended when the log is closed, as if it had been killed
+        return str(session.id)
+
+    session_id = started(open_step)
+    (would,) = lines_of(run("reap", "--dry-run", "--json").stdout)
+    assert (would["session_id"], would["dry_run"]) == (session_id, True)
+    assert json.loads(run("show", session_id, "--json").stdout)["turns"][0]["steps"][0]["status"] == "open"
+    ended = run("reap").stdout.splitlines()
+    assert ended[0].startswith(f"session {session_id}  step {would['step_id']}, begun ")
+    assert ended[1] == "1 step ended as abandoned"
+    assert run("reap").stdout == "0 steps ended as abandoned\n"
+    assert json.loads(run("show", session_id, "--json").stdout)["turns"][0]["steps"][0]["status"] == "abandoned"
+
+
+def test_show_marks_a_message_that_is_queued(run: Run, started: Callable[[Work], str]) -> None:
+    async def talk(log: SessionLog) -> str:
+        session = await log.start_session("u1")
+        async with session.completion() as completion:
+            await completion.tool_call("c1", "f", "{}")
+            await completion.finish("tool_calls")
+        await session.say("Wait, what?")
+        return str(session.id)
+
+    lines = [line.split() for line in run("show", started(talk)).stdout.splitlines()]
+    assert ["user", "Wait,", "what?"] in lines
+    assert lines[lines.index(["user", "Wait,", "what?"]) + 1] == ["queued"]
+
+
 def test_list_shows_sessions_by_activity_with_their_total(run: Run, started: Callable[[Work], str]) -> None:
     async def several(log: SessionLog) -> str:
         for number in range(3):
@@ -419,7 +466,7 @@ def test_doctor_says_what_it_found(run: Run) -> None:
     assert done["ok"]
     assert done["problems"] == done["notes"] == []
     assert done["postgres"]["reachable"]
-    assert done["postgres"]["schema_version"] == done["postgres"]["schema_needed"] == 1
+    assert done["postgres"]["schema_version"] == done["postgres"]["schema_needed"] == 2
     assert (done["postgres"]["fsync"], done["postgres"]["synchronous_commit"]) == ("on", "on")
     assert done["redis"]["server"].startswith("valkey ")
     assert {"turnlog", "python", "eventsourcing", "psycopg", "pydantic"} <= set(done["versions"])
@@ -478,7 +525,7 @@ def test_doctor_finds_the_schema_of_a_newer_turnlog(run: Run, settings: Settings
         connection.execute(sql.SQL("update {}.turnlog_schema set version = 99").format(schema))
     done = run("doctor")
     assert done.exit_code == 1
-    assert "the database has schema 99, and this turnlog knows 1." in done.stdout
+    assert "the database has schema 99, and this turnlog knows 2." in done.stdout
     assert "Upgrade turnlog" in done.stdout
     refused = run("list")
     assert refused.exit_code == 1
@@ -612,3 +659,83 @@ def test_import_reads_a_table_of_another_system(run: Run, settings: Settings) ->
     finally:
         with psycopg.connect(settings.database_url, autocommit=True) as other:
             other.execute(f"drop schema {name} cascade")
+
+
+def test_a_session_that_cannot_be_repaired_is_named_and_the_rest_goes_on(
+    run: Run, settings: Settings, tmp_path: Path
+) -> None:
+    file = tmp_path / "chats.jsonl"
+    broken = [{"role": "user", "content": "hi"}, {"role": "assistant", "content": "Hel"}]
+    chats = [[{"role": "user", "content": f"{number}"}, *broken, broken[1]] for number in range(40)]
+    file.write_text("\n".join(map(json.dumps, chats)), "utf-8")
+    sessions = json.loads(run("import", str(file), "--user", "u1", "--json").stdout)["sessions"]
+    with psycopg.connect(settings.database_url or "", autocommit=True) as other:
+        unreadable = sql.SQL("insert into {} values (%s, 6, 'no-such-event.v1', '{{}}', 1000000)").format(
+            sql.Identifier(settings.database_schema, "turnlog_events")
+        )
+        other.execute(unreadable, (sessions[7],))
+
+    done = run("repair", "--all", "--json")
+
+    lines = [json.loads(line) for line in done.stdout.splitlines()]
+    assert (done.exit_code, len(sessions)) == (1, 40)
+    assert {line["session_id"] for line in lines if "corrections" in line} == set(sessions) - {sessions[7]}
+    assert next(line for line in lines if "error" in line)["session_id"] == sessions[7]
+    assert f"{sessions[7]}: " in done.stderr
+    assert "0 sessions corrected, 39 had nothing to repair, 1 failed" in run("repair", "--all").stdout
+
+
+def test_a_conversation_that_grew_goes_on_and_one_that_was_edited_is_refused(run: Run, tmp_path: Path) -> None:
+    file = tmp_path / "chats.jsonl"
+
+    def imported(*lines: Json) -> Json:
+        file.write_text("\n".join(map(json.dumps, lines)), "utf-8")
+        found: Json = json.loads(run("import", str(file), "--user", "u1", "--json").stdout)
+        return found
+
+    hi, hello = {"role": "user", "content": "hi"}, {"role": "assistant", "content": "Hello!"}
+    first = imported({"id": "a", "messages": [hi]})
+    grown = imported({"id": "a", "messages": [hi, hello]}, {"id": "a", "messages": [hi, hello, hi]})
+    assert grown["sessions"] == [*first["sessions"] * 2]
+    view = json.loads(run("show", first["sessions"][0], "--json").stdout)
+    assert view["version"] == 4
+
+    edited = imported({"id": "a", "messages": [{**hi, "content": "HI"}, hello]}, {"id": "b", "messages": [hi]})
+    assert edited["imported"] == 1
+    assert edited["bad"] == [{"line": 1, "reason": "messages[0]: another one was imported in its place before"}]
+    assert run("import", str(file), "--user", "u1").exit_code == 1
+
+
+def test_show_says_what_is_wrong_and_what_was_made_up(run: Run, tmp_path: Path) -> None:
+    file = tmp_path / "chats.jsonl"
+    call = {"id": "c1", "type": "function", "function": {"name": "find", "arguments": "{}"}}
+    file.write_text(
+        json.dumps([{"role": "user", "content": "hi"}, {"role": "assistant", "tool_calls": [call]}]), "utf-8"
+    )
+    (session_id,) = json.loads(run("import", str(file), "--json").stdout)["sessions"]
+
+    broken = run("show", session_id).stdout
+    assert "unanswered_call: the call 'c1' of 'find' has no result" in broken
+    assert "a provider answers: An assistant message with 'tool_calls' must be followed" in broken
+    assert "trailing_assistant" not in run("prompt", session_id, "--explain").stdout
+
+    run("repair", session_id)
+    mended = run("show", session_id)
+    assert mended.exit_code == 0, mended.exception
+    assert "synthetic" in mended.stdout
+    assert "repaired: 1 corrections by" in mended.stdout
+    assert "faults" not in mended.stdout
+
+
+def test_explain_says_why_a_prefix_was_lost_and_what_some_providers_refuse(run: Run, tmp_path: Path) -> None:
+    file = tmp_path / "chats.jsonl"
+    parts = [{"role": "assistant", "content": text} for text in ("Hel", "lo")]
+    file.write_text(json.dumps([{"role": "user", "content": "hi"}, *parts]), "utf-8")
+    (session_id,) = json.loads(run("import", str(file), "--json").stdout)["sessions"]
+
+    shown = run("prompt", session_id, "--explain").stdout
+    assert "at 4 (message-imported.v1) the prefix changed from message 1 on: an imported message belongs" in shown
+    assert "message 1, trailing_assistant: the last message is the assistant's" in shown
+    explained = json.loads(run("prompt", session_id, "--explain", "--json").stdout)
+    assert [found["reason"] for found in explained["breaks"]] == ["import"]
+    assert [fault["kind"] for fault in explained["request_faults"]] == ["trailing_assistant"]

@@ -23,6 +23,7 @@ from turnlog.infrastructure.provider.corpus import own_corpus
 from turnlog.projections.projector import Projector
 from turnlog.projections.prompt import Api, build_prompt
 from turnlog.projections.prompt.explain import explain
+from turnlog.projections.prompt.request import request_faults
 from turnlog.projections.view import SessionView
 
 CHECKS: dict[Api, Any] = {
@@ -97,3 +98,20 @@ async def test_an_explanation_names_the_events_of_a_message_and_a_late_result(se
     explained = await session.explain_prompt()
     assert [message.positions for message in explained.messages] == [(2,), (3,), (3, 8), (7,)]
     assert [(found.topic, found.message) for found in explained.breaks] == [("tool-result-added.v1", 2)]
+    assert [(fault.kind, fault.message) for fault in explained.request_faults] == []
+
+
+def test_what_some_providers_refuse_of_a_request_is_named() -> None:
+    def kinds(api: Api, *messages: dict[str, Any]) -> list[tuple[str, int]]:
+        return [(fault.kind, fault.message) for fault in request_faults(messages, api)]
+
+    user, assistant = {"role": "user", "content": "hi"}, {"role": "assistant", "content": "Hello "}
+    system = {"role": "system", "content": "Be brief."}
+    assert kinds("chat") == kinds("responses", system) == [("no_messages", 0)]
+    assert kinds("chat", system, user, assistant, user) == []
+    assert kinds("chat", assistant, user, user) == [("leading_assistant", 0), ("consecutive_roles", 2)]
+    assert kinds("chat", user, system, assistant) == [("late_system", 1), ("trailing_assistant", 2)]
+    assert kinds("anthropic", user, {**assistant, "content": [{"type": "text", "text": "Hello "}]}) == [
+        ("trailing_assistant", 1),
+        ("trailing_whitespace", 1),
+    ]

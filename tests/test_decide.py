@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
@@ -14,7 +15,7 @@ from tests.strategies import any_event
 from turnlog.domain import commands as c
 from turnlog.domain import errors
 from turnlog.domain import events as e
-from turnlog.domain.decide import ABANDONED, decide
+from turnlog.domain.decide import ABANDONED, FORKED, decide
 from turnlog.domain.evolve import evolve
 from turnlog.domain.state import MEMORY_LIMIT, SessionState, initial_state
 from turnlog.domain.values import fingerprint
@@ -90,6 +91,71 @@ def test_a_step_whose_writer_is_gone_is_closed_as_abandoned_by_the_next_one() ->
         e.CompletionAbandoned(at=AT, step_id="s1", reason=ABANDONED),
         e.CompletionStarted(at=AT, step_id="s2", model="m"),
     )
+
+
+def test_a_step_of_another_writer_is_in_the_way_until_its_lease_is_known_to_have_run_out() -> None:
+    theirs = e.CompletionStarted(at=AT, step_id="s1", writer="w1", lease_seconds=30)
+    begin = c.BeginCompletion(AT, "s2", None, frozenset(), "w2", 10)
+    Given(STARTED, theirs).when(begin).refused(errors.TurnInProgressError)
+    Given(STARTED, theirs).when(replace(begin, gone=frozenset({"w1"}))).then(
+        e.CompletionAbandoned(at=AT, step_id="s1", reason=ABANDONED),
+        e.CompletionStarted(at=AT, step_id="s2", writer="w2", lease_seconds=10),
+    )
+
+
+def test_a_step_of_the_same_writer_is_alive_only_while_that_writes_it() -> None:
+    ours = e.CompletionStarted(at=AT, step_id="s1", writer="w1", lease_seconds=30)
+    begin = c.BeginCompletion(AT, "s2", None, frozenset({"s1"}), "w1", 30)
+    Given(STARTED, ours).when(begin).refused(errors.TurnInProgressError)
+    Given(STARTED, ours).when(replace(begin, live=frozenset())).then(
+        e.CompletionAbandoned(at=AT, step_id="s1", reason=ABANDONED),
+        e.CompletionStarted(at=AT, step_id="s2", writer="w1", lease_seconds=30),
+    )
+
+
+def test_the_steps_of_writers_that_are_gone_are_abandoned_and_no_other() -> None:
+    first, second = (
+        e.CompletionStarted(at=AT, step_id=f"s{number}", writer=f"w{number}", lease_seconds=30) for number in (1, 2)
+    )
+    abandon = c.AbandonSteps(AT, frozenset({"w1", "w3"}), "gone")
+    ended = e.CompletionAbandoned(at=AT, step_id="s1", reason="gone")
+    Given(STARTED, first, second).when(abandon).then(ended)
+    Given(STARTED, first, second, ended).when(abandon).then()
+
+
+def test_a_fork_leaves_no_step_open() -> None:
+    Given(STARTED, OPEN).when(c.MarkFork(AT, ID, 2)).then(
+        e.SessionForked(at=AT, source=ID, upto=2), e.CompletionAbandoned(at=AT, step_id="s1", reason=FORKED)
+    )
+
+
+def test_an_increment_and_a_usage_report_count_once_each_by_their_own_ids() -> None:
+    counted = e.CounterIncremented(at=AT, id="i1", counter="runs", key="g", by=1)
+    reported = e.UsageReported(at=AT, id="i1", usage={"prompt_tokens": 1})
+    increment = c.IncrementCounter(AT, "i1", "runs", "g", 1)
+    report = c.ReportUsage(AT, "i1", {"prompt_tokens": 1})
+    Given(STARTED, reported).when(increment).then(counted)
+    Given(STARTED, counted).when(increment).then()
+    Given(STARTED).when(replace(increment, known=True)).then()
+    Given(STARTED, counted).when(report).then(reported)
+    Given(STARTED, reported).when(report).then()
+    Given(STARTED).when(replace(report, known=True)).then()
+
+
+def test_a_result_that_names_its_step_answers_the_call_of_that_step_though_the_id_came_back() -> None:
+    again = [
+        FINISHED,
+        e.CompletionStarted(at=AT, step_id="s2"),
+        e.ToolCallStarted(at=AT, step_id="s2", index=0, id="c1", name="find"),
+    ]
+    both = Given(STARTED, OPEN, CALL, *again)
+    both.when(result(step_id="s1")).then(added(step_id="s1"))
+    both.when(result()).then(added(step_id="s2"))
+    answered = Given(STARTED, OPEN, CALL, added(), *again)
+    answered.when(result(step_id="s1")).then()
+    answered.when(result("another", step_id="s1")).refused(errors.ToolResultConflictError)
+    answered.when(result(step_id="s3")).refused(errors.UnknownToolCallError)
+    Given(STARTED, OPEN, CALL, added(), *again, added(step_id="s2")).when(result(step_id="s1")).then()
 
 
 def test_a_closed_step_takes_nothing_more() -> None:

@@ -154,6 +154,7 @@ def blocks(role: str, *content: Json) -> Json:
 
 FAULTY_BLOCKS: dict[str, list[Json]] = {
     "leading_assistant": [blocks("assistant", text("Hello!")), blocks("user", text("hi"))],
+    "consecutive_roles": [blocks("user", text("hi")), blocks("user", text("there?"))],
     "split_results": [user(), blocks("assistant", use(), use("c2")), *(blocks("user", *used(c)) for c in ("c1", "c2"))],
     "text_after_call": [user(), blocks("assistant", use(), text("One moment.")), blocks("user", *used("c1"))],
     "result_not_first": [user(), blocks("assistant", use()), blocks("user", text("so?"), *used("c1"))],

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.samples import AT, SAMPLES
+from tests.samples import AT, LATER, SAMPLES
 from tests.strategies import any_event, any_text
 from turnlog.domain.errors import UnreadableEventError
 from turnlog.domain.events import EVENT_TYPES, SessionEvent, TextDelta, text_delta_json
@@ -21,16 +21,22 @@ GOLDEN = Path(__file__).parent / "data" / "golden"
 ID = UUID(int=1)
 
 
-@pytest.mark.parametrize("event", SAMPLES, ids=lambda event: event.topic)
-def test_an_event_is_stored_and_read_as_its_golden_file_says(event: SessionEvent) -> None:
-    golden = (GOLDEN / f"{event.topic}.json").read_bytes().rstrip(b"\n")
+FILES = [(event.topic, event) for event in SAMPLES] + [(f"{event.topic}+{name}", event) for name, event in LATER]
+
+
+@pytest.mark.parametrize(("name", "event"), FILES, ids=[name for name, _ in FILES])
+def test_an_event_is_stored_and_read_as_its_golden_file_says(name: str, event: SessionEvent) -> None:
+    golden = (GOLDEN / f"{name}.json").read_bytes().rstrip(b"\n")
 
     assert event.to_json() == golden
     assert EventMapper().event(event.topic, golden) == event
 
 
 def test_every_event_and_nothing_else_has_a_golden_file() -> None:
-    assert {event_type.topic for event_type in EVENT_TYPES} == {path.stem for path in GOLDEN.glob("*.json")}
+    assert {event_type.topic for event_type in EVENT_TYPES} == {
+        path.stem.split("+")[0] for path in GOLDEN.glob("*.json")
+    }
+    assert {name for name, _ in FILES} == {path.stem for path in GOLDEN.glob("*.json")}
     assert len({event_type.topic for event_type in EVENT_TYPES}) == len(EVENT_TYPES)
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from typing import Any
 
 import pytest
 from hypothesis import given
@@ -16,6 +15,8 @@ from tests.responses_rules import check_responses_prompt
 from tests.strategies import BEGAN, SESSION_ID, histories
 from turnlog.domain import events as e
 from turnlog.domain.recorded import RecordedEvent
+from turnlog.infrastructure.store.folding import fold_rows
+from turnlog.infrastructure.store.mapper import EventMapper
 from turnlog.projections.projector import Projector, SessionHead
 from turnlog.projections.prompt import Api, build_prompt, chat_prompt
 from turnlog.projections.view import SessionView, Turn
@@ -91,26 +92,6 @@ def test_a_prompt_that_is_imported_has_no_fault_and_is_sent_as_it_was(api: Api, 
     assert alike(prompt["messages"] if api == "anthropic" else prompt) == alike(messages)
 
 
-@given(histories)
-def test_what_was_sent_begins_what_is_sent_next_but_after_the_events_that_are_listed(history: History) -> None:
-    projector, sent = Projector(SESSION_ID), list[Any]()
-    for recorded in history:
-        projector.apply(recorded)
-        view = projector.view()
-        prompt = build_prompt(view.turns, "chat", view.compaction)
-        if not isinstance(recorded.event, BREAKS) and not _goes_on(projector, recorded.event):
-            assert prompt[: len(sent)] == sent
-        sent = prompt
-
-
-BREAKS = (e.ToolResultAdded, e.ContextCompacted, e.MessageImported)
-
-
-def _goes_on(projector: Projector, event: Any) -> bool:
-    """Whether the event goes on with a step that something follows, or puts a step right behind another one."""
-    return getattr(event, "step_id", None) is not None or getattr(event, "role", "") in ("assistant", "function")
-
-
 @given(histories, st.data())
 def test_a_fold_can_stop_be_kept_and_go_on_anywhere(history: History, data: st.DataObject) -> None:
     cut = data.draw(st.integers(1, len(history)))
@@ -132,6 +113,17 @@ def test_pages_that_did_not_change_need_not_be_kept_again(history: History, data
     pages |= {page.index: page for page in late.pages(after=early.version)}
 
     assert [pages[index] for index in sorted(pages)] == list(late.pages())
+
+
+@given(histories, st.integers(0, 10))
+def test_rows_fold_as_their_events_do(history: History, seen: int) -> None:
+    rows = [(event.position, 0, event.topic, event.event.to_json()) for event in history]
+    by_rows, by_events = fold(history[:seen]), fold(history)
+
+    fold_rows(by_rows, rows, EventMapper())
+
+    assert by_rows.head().to_json() == by_events.head().to_json()
+    assert by_rows.pages() == by_events.pages()
 
 
 @given(histories)

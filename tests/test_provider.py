@@ -155,7 +155,7 @@ async def test_a_client_that_leaves_in_mid_stream_is_counted_and_prints_nothing(
             await anext(stream)
             await stream.close()
         async with asyncio.timeout(5):
-            while not provider.disconnects:  # noqa: ASYNC110  # another thread counts, it has no event of ours
+            while not provider.disconnects:  # another thread counts, it has no event of ours
                 await asyncio.sleep(0.005)
     assert capfd.readouterr().err == ""
 

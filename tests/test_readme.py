@@ -35,7 +35,7 @@ ROOT = Path(__file__).parents[1]
 README = ROOT / "README.md"
 PAGES = [README, ROOT / "CONTRIBUTING.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").glob("*.md"))]
 
-PLAYED = {"gpt-4o-mini": "demo-two-calls", "gpt-4o": "text-and-long-running-call"}
+PLAYED = {"gpt-4o-mini": "demo-two-calls", "gpt-4o": "text-and-long-running-call", "gpt-4.1-mini": "plain-text"}
 """By model: the stream that answers."""
 
 LONG = ("demo", "bench")
@@ -141,6 +141,7 @@ async def spoken_session() -> Session:
     async with SessionLog.open() as log:
         session = await log.start_session(user_id="u1")
         await session.say("Hello")
+        await session.add_message("assistant", "Hello!")
         return session
 
 

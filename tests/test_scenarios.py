@@ -834,6 +834,29 @@ def shown_by_a_process_that_is_killed(settings: Settings, session_id: UUID, afte
     return [line.removesuffix("\n") for line in shown]
 
 
+async def test_of_two_completions_the_one_that_is_decided_second_is_refused_though_it_began_first(
+    session: Session, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recalled, may_go_on, held_up = session._aggregate._recalled, asyncio.Event(), []
+
+    async def hold_up_the_first(command: Any) -> Any:
+        held_up.append(command)
+        if len(held_up) == 1:
+            await may_go_on.wait()
+        return await recalled(command)
+
+    monkeypatch.setattr(session._aggregate, "_recalled", hold_up_the_first)
+    first = asyncio.create_task(answer(session, "First."))
+    await asyncio.sleep(0.05)
+    async with session.completion() as second:
+        may_go_on.set()
+        with pytest.raises(TurnInProgressError):
+            await first
+        await second.text("Second.")
+        await second.finish("stop")
+    assert only_step(await session.view()).message.content == "Second."
+
+
 async def test_a_killed_process_loses_nothing_that_it_has_shown(session: Session, settings: Settings) -> None:
     await session.say("Count.")
     shown = await asyncio.to_thread(shown_by_a_process_that_is_killed, settings, session.id, 50)

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterator
+from contextlib import ExitStack
+from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any, ClassVar
 from uuid import UUID, uuid4
 
@@ -12,11 +15,14 @@ import pytest
 from eventsourcing.persistence import ApplicationRecorder, IntegrityError, StoredEvent
 from eventsourcing.tests.persistence import ApplicationRecorderTestCase, NonInterleavingNotificationIDsBaseCase
 
+from tests import programs
+from tests.processes import Child
 from turnlog.domain.errors import SchemaVersionError
 from turnlog.infrastructure.log import SessionLog
 from turnlog.infrastructure.settings import Settings
 from turnlog.infrastructure.store.datastore import UrlDatastore
 from turnlog.infrastructure.store.recorder import BatchRecorder
+from turnlog.infrastructure.store.statements import SCHEMA_VERSION
 from turnlog.infrastructure.store.store import EventStore
 
 
@@ -107,9 +113,9 @@ async def test_several_processes_may_create_the_schema_at_once(settings: Setting
     stores = [EventStore(settings.database_url, schema=settings.database_schema) for _ in range(8)]
     try:
         await asyncio.gather(*(store.prepare() for store in stores))
-        assert [await store.schema_version() for store in stores] == [2] * 8
+        assert [await store.schema_version() for store in stores] == [SCHEMA_VERSION] * 8
         assert len({store.log_id for store in stores}) == 1
-        assert await stores[0].create_schema() == 2
+        assert await stores[0].create_schema() == SCHEMA_VERSION
     finally:
         await asyncio.gather(*(store.close() for store in stores))
 
@@ -121,6 +127,82 @@ async def test_the_schema_of_a_newer_version_is_refused(settings: Settings) -> N
     with psycopg.connect(settings.database_url, autocommit=True) as admin:
         admin.execute(f"update {settings.database_schema}.turnlog_schema set version = 99")
 
-    with pytest.raises(SchemaVersionError, match="has turnlog schema 99, this version needs 2: upgrade turnlog"):
+    with pytest.raises(
+        SchemaVersionError, match=f"has turnlog schema 99, this version needs {SCHEMA_VERSION}: upgrade turnlog"
+    ):
         async with SessionLog.open(settings):
             pass
+
+
+# Upgrades
+
+
+@pytest.fixture
+def version_1(settings: Settings) -> Iterator[psycopg.Connection[Any]]:
+    """A database as version 1 left it: a session with a message and an open step. The connection is an old process."""
+    assert settings.database_url is not None
+    with psycopg.connect(settings.database_url, autocommit=True) as old:
+        old.execute(f"create schema {settings.database_schema}".encode())
+        old.execute(f"set search_path to {settings.database_schema}".encode())
+        old.execute((DATA / "schema-1.sql").read_bytes())
+        append_as_version_1(old, 1, GOLDEN_TOPICS)
+        yield old
+
+
+DATA = Path(__file__).parent / "data"
+OLD_SESSION = UUID(int=1)
+GOLDEN_TOPICS = ["session-started.v1", "message-added.v1", "completion-started.v1", "text-delta.v1"]
+
+
+def append_as_version_1(old: psycopg.Connection[Any], position: int, topics: list[str]) -> None:
+    bodies = [(DATA / "golden" / f"{topic}.json").read_bytes().rstrip(b"\n") for topic in topics]
+    positions = list(range(position, position + len(topics)))
+    moment, ids = datetime.now(UTC), [OLD_SESSION] * len(topics)
+    line = ([OLD_SESSION], ["u1"], [b"A title"], [moment], [moment], [positions[-1]], [False])
+    places = ", ".join([  # the columns of events, lists and keys
+        "%s::uuid[], %s::bigint[], %s::text[], %s::bytea[], %s::uuid[], %s::text[], %s::bytea[]",
+        "%s::timestamptz[], %s::timestamptz[], %s::bigint[], %s::boolean[], null, null, null"])  # fmt: skip
+    old.execute(f"select turnlog_events_append({places})".encode(), (ids, positions, topics, bodies, *line))
+
+
+async def test_a_database_of_version_1_is_brought_up_to_date_and_keeps_what_it_holds(
+    settings: Settings, version_1: psycopg.Connection[Any]
+) -> None:
+    assert settings.database_url is not None
+    store = EventStore(settings.database_url, schema=settings.database_schema)
+    try:
+        assert await store.create_schema() == 1
+        assert await store.create_schema() == await store.schema_version() == SCHEMA_VERSION
+    finally:
+        await store.close()
+    async with SessionLog.open(settings) as log:
+        (line,) = (await log.list_sessions("u1")).items
+        session = log.session(OLD_SESSION, "u1")
+        assert (line.session_id, line.title, line.version) == (OLD_SESSION, "A title", 4)
+        assert [event.topic async for event in session.events()] == GOLDEN_TOPICS
+        async with session.completion() as completion:
+            await completion.finish()
+        statuses = [step.status for turn in (await session.view()).turns for step in turn.steps]
+        assert statuses == ["finished", "abandoned", "finished"]
+
+
+async def test_a_process_of_version_1_goes_on_beside_the_upgrade(
+    settings: Settings, version_1: psycopg.Connection[Any]
+) -> None:
+    async with SessionLog.open(settings) as log:
+        append_as_version_1(version_1, 5, ["text-delta.v1"])
+        assert (await log.session(OLD_SESSION, "u1").view()).version == 5
+
+
+async def test_processes_that_upgrade_at_once_do_not_get_in_each_others_way(
+    settings: Settings, version_1: psycopg.Connection[Any]
+) -> None:
+    with ExitStack() as stack:
+        children = [stack.enter_context(Child(programs.append, settings, OLD_SESSION, name, 3)) for name in "abcd"]
+        assert await asyncio.gather(*(child.hear() for child in children)) == ["ready"] * 4
+        for child in children:
+            child.say("go")
+        assert await asyncio.gather(*(child.hear() for child in children)) == ["done"] * 4
+    async with SessionLog.open(settings) as log:
+        assert (await log.inspect())["schema_version"] == SCHEMA_VERSION
+        assert (await log.session(OLD_SESSION, "u1").view()).version == 4 + 4 * 3 * 2

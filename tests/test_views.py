@@ -59,18 +59,18 @@ async def folded(session: Session) -> SessionView:
 def events_read(log: SessionLog) -> Iterator[list[int]]:
     """Counts the events that the store hands out."""
     store, counts = log._context.store, list[int]()
-    read = store._read
+    read = store._rows
 
     def counting(*args: Any) -> list[Any]:
-        events = read(*args)
-        counts.append(len(events))
-        return events
+        rows = read(*args)
+        counts.append(len(rows))
+        return rows
 
-    store._read = counting  # type: ignore[method-assign]
+    store._rows = counting  # type: ignore[method-assign]
     try:
         yield counts
     finally:
-        store._read = read  # type: ignore[method-assign]
+        store._rows = read  # type: ignore[method-assign]
 
 
 async def test_a_cached_a_kept_and_a_folded_view_are_one(log: SessionLog, talk: Session, redis: Redis) -> None:

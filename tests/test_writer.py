@@ -127,6 +127,37 @@ async def test_while_postgres_is_away_appends_fail_and_afterwards_they_work(prox
     assert await texts(session) == ["lost?", "back"]
 
 
+async def test_an_increment_and_a_usage_report_with_an_id_count_once_however_often_and_wherever_they_are_sent(
+    proxied: SessionLog, proxy: Proxy, settings: Settings
+) -> None:
+    session = await proxied.start_session(user_id="u1")
+    proxy.refuses = True
+    proxy.cut_all()
+    sent = (session.increment("runs", "g", id="r-1"), session.add_usage(prompt_tokens=3, id="r-1"))
+    outcomes = await asyncio.gather(*sent, return_exceptions=True)
+    assert {type(outcome) for outcome in outcomes} == {StoreUnavailableError}
+    proxy.refuses = False
+
+    async def send(log: SessionLog) -> None:
+        ours = log.session(session.id, "u1")
+        await ours.increment("runs", "g", id="r-1")
+        await ours.add_usage(prompt_tokens=3, id="r-1")
+        await ours.say("r-1", message_id="r-1")
+
+    await send(proxied)
+    await send(proxied)
+    await proxied._context.store.keep(await proxied._context.views.load(session.id))
+    async with SessionLog.open(settings) as other:  # which starts from the kept head, without a memory of ids
+        await send(other)
+        await send(proxied)
+    await session.increment("runs", "g", id="r-2")
+    await session.increment("runs", "g")
+
+    view = await session.view()
+    assert view.counters == {"runs": {"g": 3}}
+    assert (view.usage.prompt_tokens, len(view.messages)) == (3, 1)
+
+
 async def test_a_slow_database_slows_the_producers(settings: Settings) -> None:
     bounded = settings.model_copy(update={"max_queued_events": 100})
     assert settings.database_url is not None

@@ -36,12 +36,16 @@ if TYPE_CHECKING:
     from turnlog.domain.errors import UnreadableEventError as UnreadableEventError
     from turnlog.domain.recorded import RecordedEvent as RecordedEvent
     from turnlog.infrastructure.completion import Completion as Completion
-    from turnlog.infrastructure.completion import Recording as Recording
+    from turnlog.infrastructure.follow import Following as Following
+    from turnlog.infrastructure.live import Deltas as Deltas
+    from turnlog.infrastructure.live import Live as Live
     from turnlog.infrastructure.log import SessionLog as SessionLog
     from turnlog.infrastructure.principal import SYSTEM as SYSTEM
     from turnlog.infrastructure.principal import Principal as Principal
+    from turnlog.infrastructure.recording import Recording as Recording
     from turnlog.infrastructure.session import Session as Session
     from turnlog.infrastructure.settings import Settings as Settings
+    from turnlog.projections.deltas import Delta as Delta
     from turnlog.projections.prompt.policy import PromptPolicy as PromptPolicy
     from turnlog.projections.report import ReapedStep as ReapedStep
     from turnlog.projections.report import RepairReport as RepairReport
@@ -63,14 +67,18 @@ _HOMES = {
     "AppendConflictError": "domain.errors",
     "AppendRefusedError": "domain.errors",
     "Completion": "infrastructure.completion",
+    "Delta": "projections.deltas",
+    "Deltas": "infrastructure.live",
     "EmbeddedServersError": "domain.errors",
     "EmbeddedServersMissingError": "domain.errors",
+    "Following": "infrastructure.follow",
     "InvalidInputError": "domain.errors",
+    "Live": "infrastructure.live",
     "LogClosedError": "domain.errors",
     "Principal": "infrastructure.principal",
     "PromptError": "domain.errors",
     "RecordedEvent": "domain.recorded",
-    "Recording": "infrastructure.completion",
+    "Recording": "infrastructure.recording",
     "SYSTEM": "infrastructure.principal",
     "SchemaVersionError": "domain.errors",
     "Session": "infrastructure.session",

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import asyncio
+from collections.abc import AsyncIterator
 from dataclasses import asdict, dataclass
 from time import perf_counter
 from typing import Any
+from uuid import UUID
 
 from turnlog.infrastructure.bench.benchmark import Benchmark, Report, machine_of, option
 from turnlog.infrastructure.bench.contest import Say
@@ -15,8 +16,8 @@ from turnlog.infrastructure.bench.server import Ground
 from turnlog.infrastructure.log import SessionLog
 from turnlog.infrastructure.principal import SYSTEM
 from turnlog.infrastructure.settings import Settings
+from turnlog.infrastructure.several import each
 
-_AT_ONCE = 50
 _SAMPLES = 10
 _MEGABYTE = 1024 * 1024
 
@@ -59,23 +60,30 @@ async def measure(options: RepairOptions, ground: Ground, say: Say) -> Report:
 
 
 async def _imported(log: SessionLog, count: int, say: Say) -> None:
-    for first in range(0, count, _AT_ONCE):
-        numbers = range(first, min(first + _AT_ONCE, count))
-        await asyncio.gather(*(log.import_session(faulty(number), "u1") for number in numbers))
+    async def work(number: int) -> None:
+        await log.import_session(faulty(number), "u1")
+
+    await each(_counted(count), work)
     say(f"{count} conversations imported")
 
 
 async def _repaired(log: SessionLog, count: int, say: Say) -> tuple[list[Sample], int]:
-    began, corrections, samples = perf_counter(), 0, list[Sample]()
+    began, corrections, samples = perf_counter(), list[int](), list[Sample]()
     every = max(1, count // _SAMPLES)
-    number = 0
-    async for session_id in log.session_ids(SYSTEM):
-        corrections += len((await log.repair(session_id, SYSTEM)).corrections)
-        number += 1
-        if number % every == 0:
-            samples.append(Sample(number, resident_bytes() / _MEGABYTE, perf_counter() - began))
-            say(f"{number} repaired: {samples[-1].rss_mb:.1f} MB")
-    return samples, corrections
+
+    async def work(session_id: UUID) -> None:
+        corrections.append(len((await log.repair(session_id, SYSTEM)).corrections))
+        if len(corrections) % every == 0:
+            samples.append(Sample(len(corrections), resident_bytes() / _MEGABYTE, perf_counter() - began))
+            say(f"{len(corrections)} repaired: {samples[-1].rss_mb:.1f} MB")
+
+    await each(log.session_ids(SYSTEM), work)
+    return samples, sum(corrections)
+
+
+async def _counted(count: int) -> AsyncIterator[int]:
+    for number in range(count):
+        yield number
 
 
 def faulty(number: int) -> list[dict[str, Any]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from turnlog.infrastructure.bench.append import APPEND
+from turnlog.infrastructure.bench.follow import FOLLOW
 from turnlog.infrastructure.bench.growth import GROWTH
 from turnlog.infrastructure.bench.latency import LATENCY
 from turnlog.infrastructure.bench.memory import MEMORY
@@ -13,4 +14,4 @@ from turnlog.infrastructure.bench.storage import STORAGE
 from turnlog.infrastructure.bench.turn import TURN
 from turnlog.infrastructure.bench.writers import WRITERS
 
-SUITE = [APPEND, LATENCY, WRITERS, REPLAY, READ, TURN, GROWTH, STORAGE, MEMORY, REPAIR]
+SUITE = [APPEND, LATENCY, WRITERS, REPLAY, READ, TURN, GROWTH, STORAGE, FOLLOW, MEMORY, REPAIR]

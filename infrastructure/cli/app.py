@@ -21,6 +21,8 @@ COMMANDS = {
     "list": Lazy(f"{_HERE}.listing:listing", "List sessions, newest activity first."),
     "show": Lazy(f"{_HERE}.show:show", "Show a session as a transcript."),
     "events": Lazy(f"{_HERE}.events:events", "Print the events of a session."),
+    "follow": Lazy(f"{_HERE}.follow:follow", "Print a session as it happens."),
+    "cancel": Lazy(f"{_HERE}.cancel:cancel", "Stop the answer that is being written."),
     "prompt": Lazy(f"{_HERE}.prompt:prompt", "Print what would be sent to the provider next."),
     "record": Lazy(f"{_HERE}.record:record", "Record a stream from a file into a session."),
     "import": Lazy(f"{_HERE}.importing:import_", "Import conversations of another system from a file."),

@@ -39,7 +39,8 @@ class Globals:
     async def _opened(self, work: Callable[[SessionLog], Awaitable[T]]) -> T:
         from turnlog.infrastructure.log import SessionLog  # noqa: PLC0415 the drivers
 
-        async with SessionLog.open(self.settings()) as log:
+        # A command does what it is for: one that only reads changes nothing.
+        async with SessionLog.open(self.settings().model_copy(update={"reap_seconds": 0})) as log:
             return await work(log)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Iterator
 
 from rich.text import Text
@@ -22,6 +23,7 @@ STATUS_STYLES = {
     "final": "green",
     "open": "cyan",
     "pending": "yellow",
+    "synthetic": "yellow",
     "interrupted": "yellow",
     "abandoned": "yellow",
     "failed": "red",
@@ -39,6 +41,11 @@ def print_session(screen: Screen, view: SessionView) -> None:
         screen.say("\nfaults", style="bold red")
     for fault in view.faults:
         print_block(screen, f"{fault.position:>6}", f"{fault.kind}: {fault.message}", "dim", "red")
+        if fault.provider_error:
+            print_block(screen, "", f"a provider answers: {fault.provider_error}", "dim", "dim")
+    repairs = Counter(repair.repair_id for turn in view.turns for repair in turn.repairs for _ in repair.corrections)
+    for repair_id, count in repairs.items():
+        screen.say(f"\nrepaired: {count} corrections by {repair_id}", style="dim")
 
 
 def print_turn(screen: Screen, turn: Turn) -> None:
@@ -51,6 +58,8 @@ def print_turn(screen: Screen, turn: Turn) -> None:
     for entry in entries:
         if isinstance(entry, Message):
             print_message(screen, entry.role, entry.content, entry.name)
+            if entry.queued:
+                print_block(screen, "", Text("queued", style="yellow"))
         else:
             print_step(screen, entry)
 

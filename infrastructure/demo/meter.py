@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections import deque
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from typing import Any, Generic, Self, TypeVar
@@ -73,7 +74,7 @@ class Meter:
         arriving = Arrivals(stream)
         reader = ChunkReader("shown", now)
         async for chunk in session.record(arriving, takeover=True):
-            waited = time.perf_counter() - arriving.arrived
+            waited = time.perf_counter() - arriving.arrived.popleft()
             said = reader.read(chunk)
             if said:
                 self.measured.waits.append(waited)
@@ -83,19 +84,19 @@ class Meter:
 
 
 class Arrivals(Generic[Chunk]):
-    """A provider's stream that remembers when its last chunk arrived."""
+    """A provider's stream that remembers when its chunks arrived: it is read ahead of what is shown."""
 
     def __init__(self, stream: AsyncIterator[Chunk]) -> None:
         self._stream = stream
         self._chunks = aiter(stream)
-        self.arrived = 0.0
+        self.arrived: deque[float] = deque()
 
     def __aiter__(self) -> Self:
         return self
 
     async def __anext__(self) -> Chunk:
         chunk = await anext(self._chunks)
-        self.arrived = time.perf_counter()
+        self.arrived.append(time.perf_counter())
         return chunk
 
     async def close(self) -> None:

@@ -17,6 +17,19 @@ select originator_version, notification_id, topic, state from {schema}.{events}
 where originator_id = %b and originator_version > %b and originator_version <= %b
 order by originator_version limit %b
 
+-- name: read_sessions
+select e.originator_id, e.originator_version, e.notification_id, e.topic, e.state
+from unnest(%b::uuid[], %b::bigint[]) as wanted (id, after) cross join lateral (
+    select * from {schema}.{events}
+    where originator_id = wanted.id and originator_version > wanted.after
+    order by originator_version limit %b
+) as e
+order by e.originator_id, e.originator_version
+
+-- name: last_of_topics
+select originator_version, topic, state from {schema}.{events}
+where originator_id = %b and topic = any(%b::text[]) order by originator_version desc limit %b
+
 -- name: positions
 select array(
     select coalesce((

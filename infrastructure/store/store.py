@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeVar
 from uuid import UUID
@@ -17,9 +17,11 @@ from eventsourcing.persistence import InterfaceError, OperationalError, Persiste
 from psycopg.errors import UndefinedTable
 
 from turnlog.domain.errors import LogClosedError, SchemaVersionError, StoreError, StoreUnavailableError
+from turnlog.domain.events import StepEnd
 from turnlog.domain.recorded import RecordedEvent
 from turnlog.infrastructure.store import positions
 from turnlog.infrastructure.store.datastore import UrlDatastore
+from turnlog.infrastructure.store.folding import Row, fold_rows, recorded_event
 from turnlog.infrastructure.store.leases import Leases
 from turnlog.infrastructure.store.mapper import EventMapper
 from turnlog.infrastructure.store.packing import PARAMETER_TYPES
@@ -36,6 +38,9 @@ READ_THREADS = 4
 MAX_POSITION = 2**62
 PAGE_OF_EVENTS = 10_000
 """So many events are read at once, so that no one query of a long session takes longer than a connection may."""
+
+RECENT_ENDS = 50
+_ENDS: tuple[type[StepEnd], ...] = StepEnd.__args__
 
 
 class EventStore:
@@ -125,12 +130,48 @@ class EventStore:
         return events
 
     def _read(self, session_id: UUID, after: int, upto: int, limit: int) -> list[RecordedEvent]:
+        rows = self._rows(session_id, after, upto, limit)
+        return [recorded_event(session_id, row, self.mapper) for row in rows]
+
+    def _rows(self, session_id: UUID, after: int, upto: int, limit: int) -> list[Row]:
+        return self.recorder.fetch("read_session", session_id, after, upto, limit)
+
+    async def fold(self, projector: Projector) -> bool:
+        """Folds the events after the projector's version in. False if the log does not even reach that version: then
+        the projector is not of this log. Raises PagesNeeded as the projector does."""
+        # From its last event on: if that is there, so are all before it.
+        after = max(projector.version - 1, 0)
+        rows = await self._run(self._fold, projector, after, PAGE_OF_EVENTS)
+        if projector.version and not rows:
+            return False
+        while rows == PAGE_OF_EVENTS:
+            rows = await self._run(self._fold, projector, projector.version, PAGE_OF_EVENTS)
+        return True
+
+    def _fold(self, projector: Projector, after: int, limit: int) -> int:
+        # On the reader's thread: a long fold must not hold up the loop.
+        rows = self._rows(projector.session_id, after, MAX_POSITION, limit)
+        fold_rows(projector, rows, self.mapper)
+        return len(rows)
+
+    async def read_after(self, positions: Mapping[UUID, int], limit: int) -> list[RecordedEvent]:
+        """Of each session the events after its position, in order, at most `limit` of each: one statement for all."""
+        return await self._run(self._read_after, list(positions), list(positions.values()), limit)
+
+    def _read_after(self, ids: list[UUID], positions: list[int], limit: int) -> list[RecordedEvent]:
         event = self.mapper.event
-        rows = self.recorder.fetch("read_session", session_id, after, upto, limit)
+        rows = self.recorder.fetch("read_sessions", ids, positions, limit)
         return [
             RecordedEvent(session_id, position, log_position, event(topic, state))
-            for position, log_position, topic, state in rows
+            for session_id, position, log_position, topic, state in rows
         ]
+
+    async def find_end(self, session_id: UUID, step_id: str) -> StepEnd | None:
+        """The event that ended a step, if it is one of the session's last ends."""
+        topics = [end.topic for end in _ENDS]
+        rows = await self._run(lambda: self.recorder.fetch("last_of_topics", session_id, topics, RECENT_ENDS))
+        ends = (self.mapper.event(topic, state) for _, topic, state in rows)
+        return next((end for end in ends if isinstance(end, _ENDS) and end.step_id == step_id), None)
 
     async def find_key(self, session_id: UUID, key: bytes) -> str | None:
         """What was accepted under this key in the session, if anything was."""

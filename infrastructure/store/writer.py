@@ -14,7 +14,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import defaultdict, deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from uuid import UUID
 
@@ -76,6 +76,8 @@ class GroupWriter:
         self._drained: asyncio.Future[None] | None = None
         self._events = self._bytes = 0  # queued or under way
         self._waiting: deque[asyncio.Future[None]] = deque()
+        self.on_stored: Callable[[Sequence[Append]], None] | None = None
+        """Called after each commit with what it stored."""
         self.is_full = False
         """Whether producers have to wait for `room`."""
         self.statistics = WriterStatistics()
@@ -163,6 +165,8 @@ class GroupWriter:
             size += append.size
             append.owner.settled(append, None)
         self.statistics.events += events
+        if self.on_stored is not None:
+            self.on_stored(batch)
         self._release(events, size)
 
     def _release(self, events: int, size: int) -> None:

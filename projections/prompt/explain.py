@@ -1,22 +1,46 @@
 """Why a prompt is as it is: the events behind each message, and where a prompt no longer began as the one before it.
 
-Providers bill a prefix that they have cached at a tenth, so a prompt should begin as the one before it did. It does,
-but after: a tool result that replaces the one that was sent for it, an imported message, a repair or its withdrawal, a
-compaction, a new system message where the API has them apart, and a step that goes on after something followed it or
-begins right behind another one.
+Providers bill a prefix that they have cached at a tenth, so a prompt should begin as the one before it did, byte for
+byte. It does, but after an event of the kinds that `BREAKS` names. A prompt that ends with calls whose results are
+still to come is not counted: nobody sends it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import Any
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple
 
-from turnlog.domain.events import FunctionCallDelta, ReasoningDelta, RefusalDelta, TextDelta, ToolCallArgumentsDelta
+from turnlog.domain.events import (
+    ContextCompacted,
+    FunctionCallDelta,
+    MessageAdded,
+    MessageImported,
+    ReasoningDelta,
+    RefusalDelta,
+    RepairWithdrawn,
+    SessionEvent,
+    SessionRepaired,
+    TextDelta,
+    ToolCallArgumentsDelta,
+    ToolResultAdded,
+)
 from turnlog.domain.recorded import RecordedEvent
 from turnlog.domain.values import Frozen, JsonObject, Text
 from turnlog.projections.projector import Projector
 from turnlog.projections.prompt import APIS, Api
 from turnlog.projections.prompt.assembly import assemble
+from turnlog.projections.prompt.entries import PromptStep
+from turnlog.projections.prompt.request import RequestFault, request_faults
+
+BREAKS: dict[str, str] = {
+    "late_result": "a result replaced the one that was sent for its call",
+    "import": "an imported message belongs to what was before it",
+    "repair": "the history was repaired, or a repair was withdrawn",
+    "compaction": "a summary took the place of what it sums up",
+    "system_message": "the API has system messages apart, in front of all others",
+    "step": "a step went on after something had followed it, or began right behind another one",
+}
+"""Why a prompt may no longer begin as the one before it."""
 
 _DELTAS = (TextDelta, ReasoningDelta, RefusalDelta, ToolCallArgumentsDelta, FunctionCallDelta)
 
@@ -29,54 +53,89 @@ class ExplainedMessage(Frozen):
 
 
 class PrefixBreak(Frozen):
-    """The prompt after the event at `position` has another message at the place `message` than the one before."""
+    """The prompt after the event at `position` has another message at the place `message` than the one before.
+    `reason` is one of `BREAKS`."""
 
     position: int
     topic: Text
+    reason: Text
     message: int
 
 
 class Explanation(Frozen):
-    """Of the prompt for one API."""
+    """Of the prompt for one API. `request_faults`: what some providers refuse of it, however sound the history is."""
 
     messages: tuple[ExplainedMessage, ...]
     breaks: tuple[PrefixBreak, ...]
+    request_faults: tuple[RequestFault, ...] = ()
 
 
 def explain(projector: Projector, events: Iterable[RecordedEvent], api: Api) -> Explanation:
     """Explains the prompt after these events. `projector` is a new one."""
     breaks: list[PrefixBreak] = []
-    before: list[JsonObject] = []
-    messages: list[ExplainedMessage] = []
+    before: Sequence[JsonObject] = ()
     for event in events:
         projector.apply(event)
         if isinstance(event.event, _DELTAS):
             continue
-        messages = _messages(projector, api)
-        now = [explained.message for explained in messages]
+        sent = _sent(projector, api)
+        if sent.is_waiting:
+            continue
+        now = [one.message for one in sent.messages]
         if (place := _first_other(before, now)) is not None:
-            breaks.append(PrefixBreak(position=event.position, topic=event.topic, message=place))
+            reason = _reason(event.event)
+            breaks.append(PrefixBreak(position=event.position, topic=event.topic, reason=reason, message=place))
         before = now
-    return Explanation(messages=tuple(messages), breaks=tuple(breaks))
+    messages = _sent(projector, api).messages
+    faults = request_faults([one.message for one in messages], api)
+    return Explanation(messages=messages, breaks=tuple(breaks), request_faults=faults)
 
 
-def _messages(projector: Projector, api: Api) -> list[ExplainedMessage]:
+class _Sent(NamedTuple):
+    messages: tuple[ExplainedMessage, ...]
+    is_waiting: bool
+
+
+def _sent(projector: Projector, api: Api) -> _Sent:
     view = projector.view()
-    rendered = APIS[api].render(assemble(view.turns, APIS[api].dialect, view.compaction))
-    return [ExplainedMessage(message=one.message, positions=one.positions) for one in rendered]
+    entries = assemble(view.turns, APIS[api].dialect, view.compaction)
+    last = entries[-1] if entries else None
+    rendered = APIS[api].render(entries)
+    if api == "anthropic":  # where the system's text is in front, wherever it was said
+        rendered.sort(key=lambda one: one.message["role"] != "system")
+    return _Sent(
+        tuple(ExplainedMessage(message=one.message, positions=one.positions) for one in rendered),
+        # A call that has a result has the position of that, too.
+        is_waiting=isinstance(last, PromptStep) and any(len(call.positions) == 1 for call in last.calls),
+    )
 
 
-def _first_other(before: list[JsonObject], now: list[JsonObject]) -> int | None:
+def _reason(event: SessionEvent) -> str:
+    match event:
+        case ToolResultAdded():
+            return "late_result"
+        case MessageImported():
+            return "import"
+        case SessionRepaired() | RepairWithdrawn():
+            return "repair"
+        case ContextCompacted():
+            return "compaction"
+        case MessageAdded(role="system" | "developer"):
+            return "system_message"
+        case _:
+            return "step"
+
+
+def _first_other(before: Sequence[JsonObject], now: Sequence[JsonObject]) -> int | None:
     for place, message in enumerate(before):
-        if place >= len(now) or not _begins(message, now[place]):
+        is_last = place == len(before) - 1
+        if place >= len(now) or not (message == now[place] or (is_last and _goes_on(message, now[place]))):
             return place
     return None
 
 
-def _begins(message: Any, later: Any) -> bool:
-    """Whether the later message is the same, or has blocks more: consecutive user messages are one for Anthropic."""
-    if message == later:
-        return True
+def _goes_on(message: JsonObject, later: JsonObject) -> bool:
+    """Whether the later message has blocks more: consecutive messages of a user are one for Anthropic."""
     first, second = message.get("content"), later.get("content")
     is_longer = isinstance(first, list) and isinstance(second, list) and second[: len(first)] == first
     return is_longer and message["role"] == later["role"]

@@ -93,7 +93,7 @@ def _shortened(entries: list[PromptEntry], render: Render, max_tokens: int, coun
 
 
 def _is_long(content: Any) -> bool:
-    return not isinstance(content, str) or len(content) > 2 * SHORTENED_TO
+    return len(_text(content)) > 2 * SHORTENED_TO
 
 
 def _with_short_result(step: PromptStep, place: int) -> PromptStep:
@@ -103,5 +103,9 @@ def _with_short_result(step: PromptStep, place: int) -> PromptStep:
 
 
 def _short(content: Any) -> str:
-    text = content if isinstance(content, str) else json.dumps(content, ensure_ascii=False)
+    text = _text(content)
     return f"{text[:SHORTENED_TO]} [... {len(text) - SHORTENED_TO} characters left out]"
+
+
+def _text(content: Any) -> str:
+    return content if isinstance(content, str) else json.dumps(content, ensure_ascii=False)

@@ -28,7 +28,7 @@ def events(options: Globals, session_id: str, after: int, as_json: bool) -> None
 
     With --json one object a line.
     """
-    write = _write_json if as_json else _line_writer(stdout())
+    write = write_json if as_json else _line_writer(stdout())
 
     async def print_all(log: SessionLog) -> None:
         async for recorded in log.session(session_id, SYSTEM).events(after):
@@ -37,7 +37,8 @@ def events(options: Globals, session_id: str, after: int, as_json: bool) -> None
     options.run(print_all)
 
 
-def _write_json(recorded: RecordedEvent) -> None:
+def write_json(recorded: RecordedEvent) -> None:
+    """Prints an event as an object in a line."""
     event = recorded.event.model_dump_json()
     places = f'"position":{recorded.position},"log_position":{recorded.log_position}'
     emit_json(f'{{{places},"topic":"{recorded.topic}","event":{event}}}')

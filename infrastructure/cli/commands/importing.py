@@ -2,23 +2,25 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from typing import IO, Any
 from uuid import NAMESPACE_URL, UUID, uuid5
+from weakref import WeakValueDictionary
 
 import click
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from turnlog.domain.errors import InvalidInputError, SessionExistsError
+from turnlog.domain.errors import InvalidInputError, LogClosedError, StoreUnavailableError, TurnlogError
 from turnlog.domain.inputs import checked_foreign, checked_format, checked_session_id
 from turnlog.domain.values import fingerprint
+from turnlog.infrastructure.cli.bar import progress
 from turnlog.infrastructure.cli.output import emit_json, stderr, stdout
 from turnlog.infrastructure.cli.shared import Globals, json_option, pass_globals
 from turnlog.infrastructure.log import SessionLog
+from turnlog.infrastructure.several import each, read_aside
 
 NAMESPACE = uuid5(NAMESPACE_URL, "turnlog:import")
 FORMATS = ("chat", "anthropic", "responses", "rows")
@@ -26,11 +28,11 @@ FORMATS = ("chat", "anthropic", "responses", "rows")
 
 @dataclass
 class Outcome:
-    """What became of the lines. `bad` are the numbers of those that were not imported, with the reason."""
+    """What became of the lines, by number: the sessions, and why the bad ones were not imported."""
 
     imported: int = 0
     messages: int = 0
-    sessions: list[str] = field(default_factory=list)
+    sessions: list[tuple[int, str]] = field(default_factory=list)
     bad: list[tuple[int, str]] = field(default_factory=list)
 
 
@@ -78,10 +80,15 @@ def import_(
         outcome = Outcome()
         limit = log.settings.max_message_bytes
         found = _of_table(url or "", table or "", user, limit) if file is None else _of_file(file, format_, user, limit)
-        with _progress() as advance:
-            for number, conversation in found:
-                await _import(log, number, conversation, outcome, dry_run)
-                advance()
+        locks: WeakValueDictionary[UUID, asyncio.Lock] = WeakValueDictionary()
+
+        async def work_on(one: tuple[int, Callable[[], Conversation]]) -> None:
+            await _import(log, *one, outcome, dry_run, locks)
+            advance()
+
+        with progress("importing", _lines(file)) as advance:
+            await each(read_aside(found), work_on)
+        outcome.bad.sort()
         return outcome
 
     outcome = options.run(work)
@@ -113,19 +120,37 @@ def _of_rows(session_id: UUID, rows: list[dict[str, Any]], user: str | None, lim
     return Conversation(session_id, checked_foreign(rows, "rows", limit), "rows", user, None)
 
 
+def _lines(file: IO[bytes] | None) -> int | None:
+    """How many lines there are, where they can be counted: of a file, and only for a bar."""
+    if file is None or not (file.seekable() and stderr().is_terminal):
+        return None
+    count = sum(1 for line in file if line.strip())
+    file.seek(0)
+    return count
+
+
 async def _import(
-    log: SessionLog, number: int, read: Callable[[], Conversation], outcome: Outcome, dry_run: bool
+    log: SessionLog,
+    number: int,
+    read: Callable[[], Conversation],
+    outcome: Outcome,
+    dry_run: bool,
+    locks: WeakValueDictionary[UUID, asyncio.Lock],
 ) -> None:
     try:
         one = read()
-        if not dry_run:
-            await log.import_session(one.messages, one.user, one.session_id, one.format, one.title)
-    except (InvalidInputError, SessionExistsError) as error:
+        # Two lines with one session are imported in their order.
+        async with locks.setdefault(one.session_id, asyncio.Lock()):
+            if not dry_run:
+                await log.import_session(one.messages, one.user, one.session_id, one.format, one.title)
+    except (StoreUnavailableError, LogClosedError):
+        raise
+    except TurnlogError as error:
         outcome.bad.append((number, str(error)))
         return
     outcome.imported += 1
     outcome.messages += len(one.messages)
-    outcome.sessions.append(str(one.session_id))
+    outcome.sessions.append((number, str(one.session_id)))
 
 
 def _conversation(line: bytes, format_: str, user: str | None, limit: int) -> Conversation:
@@ -147,15 +172,6 @@ def _conversation(line: bytes, format_: str, user: str | None, limit: int) -> Co
     return Conversation(session_id, messages, format_, user, fields.get("title"))
 
 
-@contextmanager
-def _progress() -> Iterator[Callable[[], None]]:
-    screen = stderr()
-    columns = (TextColumn("importing"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    with Progress(*columns, console=screen, disable=not screen.is_terminal, transient=True) as progress:
-        task = progress.add_task("", total=None)
-        yield lambda: progress.advance(task)
-
-
 def _print(outcome: Outcome, dry_run: bool) -> None:
     screen = stderr()
     for number, reason in outcome.bad:
@@ -167,4 +183,4 @@ def _print(outcome: Outcome, dry_run: bool) -> None:
 def _print_json(outcome: Outcome, dry_run: bool) -> None:
     bad = [{"line": number, "reason": reason} for number, reason in outcome.bad]
     done = {"imported": outcome.imported, "messages": outcome.messages, "dry_run": dry_run}
-    emit_json(json.dumps({**done, "sessions": outcome.sessions, "bad": bad}))
+    emit_json(json.dumps({**done, "sessions": [session_id for _, session_id in sorted(outcome.sessions)], "bad": bad}))

@@ -24,10 +24,15 @@ APIS = ("chat", "anthropic", "responses")
 @click.option("--json", "as_json", is_flag=True, help="Without colours, also on a terminal.")
 @pass_globals
 def prompt(options: Globals, session_id: str, api: str, max_tokens: int | None, explained: bool, as_json: bool) -> None:
-    """Print the prompt, as JSON: the messages that would be sent to the provider next.
+    """Print the prompt, as JSON: what would be sent to the provider next.
 
-    --explain names the events behind each message, and the events after which a prompt did not begin as the one
-    before it: there a provider's cached prefix is lost.
+    For chat a list of messages, for anthropic an object of `system` and `messages`, for responses a list of items.
+    With --max-tokens system messages stay, and as many whole turns from the end as fit, by an estimate of a token for
+    four bytes.
+
+    --explain names the events behind each message, the events after which a prompt did not begin as the one before it
+    (there a provider's cached prefix is lost) and why, and what some providers would refuse of the request, such as a
+    prompt that ends with the assistant.
     """
     if explained:
         _explain(options, session_id, api, as_json)
@@ -42,6 +47,8 @@ def prompt(options: Globals, session_id: str, api: str, max_tokens: int | None, 
 
 
 def _explain(options: Globals, session_id: str, api: Any, as_json: bool) -> None:
+    from turnlog.projections.prompt.explain import BREAKS  # noqa: PLC0415 pydantic, which `--help` does without
+
     explanation = options.run(lambda log: log.session(session_id, SYSTEM).explain_prompt(api))
     if as_json:
         emit_json(explanation.model_dump_json())
@@ -51,6 +58,10 @@ def _explain(options: Globals, session_id: str, api: Any, as_json: bool) -> None
         positions = ", ".join(map(str, one.positions)) or "none"
         screen.say(f"{place:>4}  events {positions}: {shortened(one_line(json_text(one.message)), LONGEST)}")
     for found in explanation.breaks:
-        screen.say(f"from message {found.message} on the prefix changed at {found.position}, {found.topic}", "yellow")
+        where = f"at {found.position} ({found.topic}) the prefix changed from message {found.message} on"
+        screen.say(f"{where}: {BREAKS[found.reason]}", "yellow")
     if not explanation.breaks:
         screen.say("Each prompt began as the one before it.", "green")
+    for fault in explanation.request_faults:
+        screen.say(f"message {fault.message}, {fault.kind}: {fault.text}", "yellow")
+        screen.say(f"      some providers answer: {fault.provider_error}", "dim")

@@ -23,7 +23,8 @@ from turnlog.projections.report import ReapedStep
 def reap(options: Globals, watch: float | None, dry_run: bool, as_json: bool) -> None:
     """End the steps whose writers are gone: whose lease has run out without a sign of life.
 
-    An open log does so by itself, now and then. Safe to repeat, and to run beside others. With --json one step a line.
+    An open SessionLog does so by itself, every reap_seconds. Safe to repeat, and to run beside others. With --json
+    one step a line.
     """
 
     async def work(log: SessionLog) -> None:

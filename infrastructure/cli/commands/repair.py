@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import json
 from collections import Counter
+from dataclasses import dataclass, field
+from uuid import UUID
 
 import click
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from turnlog.domain.errors import SessionNotFoundError
+from turnlog.domain.errors import SessionNotFoundError, StoreUnavailableError, TurnlogError
+from turnlog.infrastructure.cli.bar import progress
 from turnlog.infrastructure.cli.output import Screen, emit_json, printable, stderr, stdout
 from turnlog.infrastructure.cli.shared import Globals, json_option, pass_globals
 from turnlog.infrastructure.log import SessionLog
 from turnlog.infrastructure.principal import SYSTEM, Principal
+from turnlog.infrastructure.several import each
 from turnlog.projections.report import RepairReport
 
 
@@ -30,7 +33,9 @@ def repair(
 ) -> None:
     """Correct what is wrong with a session's history, by one event that names each correction.
 
-    The events stay as they are, and --undo withdraws a repair. With --json one report a session and line.
+    The events stay as they are, and --undo withdraws a repair. With --all or --user several sessions are repaired at
+    once, and a table sums up the faults. A session that fails is named with the reason, the rest goes on, and the exit
+    code is 1. With --json there is a line of JSON for each session that was corrected or failed.
     """
     if [session_id is not None, every, user is not None].count(True) != 1:
         raise click.UsageError("Give one of: the ID of a session, --all, --user.")
@@ -58,25 +63,53 @@ def _undo(options: Globals, session_id: str, as_json: bool) -> None:
         stdout().say("The latest repair is withdrawn." if withdrawn else "No repair applies to this session.")
 
 
+@dataclass
+class _Summary:
+    kinds: Counter[str] = field(default_factory=Counter)
+    corrected: int = 0
+    healthy: int = 0
+    failed: list[tuple[UUID, str]] = field(default_factory=list)
+
+    def add(self, report: RepairReport) -> None:
+        self.kinds.update(correction.fault for correction in report.corrections)
+        if report.corrections:
+            self.corrected += 1
+        else:
+            self.healthy += 1
+
+
 async def _repair_many(log: SessionLog, principal: Principal, dry_run: bool, as_json: bool) -> None:
-    screen = stderr()
-    kinds: Counter[str] = Counter()
-    sessions: Counter[str] = Counter()
-    columns = (TextColumn("repairing"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    with Progress(*columns, console=screen, disable=not screen.is_terminal, transient=True) as progress:
-        task = progress.add_task("", total=(await log.list_sessions(principal, 1)).total)
-        async for session_id in log.session_ids(principal):
-            try:
-                report = await log.repair(session_id, principal, dry_run)
-            except SessionNotFoundError:  # deleted meanwhile
-                continue
-            kinds.update(correction.fault for correction in report.corrections)
-            sessions["corrected" if report.corrections else "healthy"] += 1
+    summary = _Summary()
+
+    async def work(session_id: UUID) -> None:
+        try:
+            report = await log.repair(session_id, principal, dry_run)
+        except SessionNotFoundError:
+            pass  # deleted meanwhile
+        except StoreUnavailableError:
+            raise
+        except TurnlogError as error:
+            summary.failed.append((session_id, str(error)))
+        else:
+            summary.add(report)
             if as_json and report.corrections:
                 emit_json(report.model_dump_json())
-            progress.advance(task)
+        advance()
+
+    with progress("repairing", (await log.list_sessions(principal, 1)).total) as advance:
+        await each(log.session_ids(principal), work)
+    _print_failures(summary, as_json)
     if not as_json:
-        _print_summary(stdout(), kinds, sessions, dry_run)
+        _print_summary(stdout(), summary, dry_run)
+    if summary.failed:
+        raise click.exceptions.Exit(1)
+
+
+def _print_failures(summary: _Summary, as_json: bool) -> None:
+    for session_id, reason in summary.failed:
+        stderr().say(f"{session_id}: {reason}", style="red")
+        if as_json:
+            emit_json(json.dumps({"session_id": str(session_id), "error": reason}))
 
 
 def _print_report(screen: Screen, report: RepairReport) -> None:
@@ -95,11 +128,12 @@ def _print_report(screen: Screen, report: RepairReport) -> None:
     screen.say(f"\n{len(report.corrections)} faults {done}", style="dim")
 
 
-def _print_summary(screen: Screen, kinds: Counter[str], sessions: Counter[str], dry_run: bool) -> None:
+def _print_summary(screen: Screen, summary: _Summary, dry_run: bool) -> None:
     table = Table("fault", "corrections")
-    for kind, count in kinds.most_common():
+    for kind, count in summary.kinds.most_common():
         table.add_row(kind, f"{count:,}")
-    if kinds:
+    if summary.kinds:
         screen.print(table)
     what = "would be corrected" if dry_run else "corrected"
-    screen.say(f"{sessions['corrected']:,} sessions {what}, {sessions['healthy']:,} had nothing to repair")
+    failed = f", {len(summary.failed):,} failed" if summary.failed else ""
+    screen.say(f"{summary.corrected:,} sessions {what}, {summary.healthy:,} had nothing to repair{failed}")

@@ -1,0 +1,347 @@
+"""Recording a provider's stream as one step: a pump reads and records it, and a `Recording` shows its chunks.
+
+The pump runs beside the consumer, and reads ahead of it, so that the events of several chunks share a commit. How far
+it is ahead grows with what was shown: it is never more than one chunk in `SHARE`, nor more than a limit. So a
+consumer that leaves early leaves little in the log that it was not shown, and one that goes on is soon at full speed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import deque
+from collections.abc import AsyncIterator
+from contextlib import suppress
+from typing import Any, Generic, Self, TypeVar
+from uuid import UUID
+
+from turnlog.domain.errors import LogClosedError, SessionNotFoundError, StepClosedError
+from turnlog.domain.events import CompletionFailed, CompletionFinished, CompletionInterrupted, StepEnd
+from turnlog.domain.inputs import checked_optional_text
+from turnlog.domain.state import Active
+from turnlog.infrastructure.clock import now
+from turnlog.infrastructure.completion import CANCELLED, LEFT_EARLY, StepWriter, said
+from turnlog.infrastructure.lease import LOG_CLOSED
+from turnlog.infrastructure.streams import ChunkReader
+
+logger = logging.getLogger("turnlog")
+
+Chunk = TypeVar("Chunk")
+
+SHARE = 16
+
+
+class Pump(Generic[Chunk]):
+    """Reads a stream to its end, or until it is stopped, and records it.
+
+    It ends in one of three ways: by itself, at the end of the stream or with an exception; by `stop`, from this side;
+    or because somebody else has ended the step. In each case the provider's stream is closed, and what is durable
+    can still be taken. Detached, it neither waits for a consumer nor ends with one.
+    """
+
+    def __init__(
+        self, step: StepWriter, stream: AsyncIterator[Chunk], model: str | None, limit: int, pumps: set[Pump[Any]]
+    ) -> None:
+        self.step = step
+        self.session_id: UUID = step.aggregate.session_id
+        self.has_consumer = True
+        self.is_detached = self.takeover = False
+        self._model = checked_optional_text(model, "model")
+        self._stream = stream
+        self._chunks = aiter(stream)
+        self._limit = limit
+        self._pumps = pumps
+        self._reader = ChunkReader(step.step_id, step.clock.now)
+        self._task: asyncio.Task[None] | None = None
+        self._has_begun = self._is_open = self._is_over = self._is_lost = self._is_asked = False
+        self._error: BaseException | None = None
+        self._queue: deque[tuple[Chunk, asyncio.Future[int] | None]] = deque()
+        self._shown = 0
+        self._changed: asyncio.Future[None] | None = None  # for the consumer
+        self._wanted: asyncio.Future[None] | None = None  # for the pump
+
+    # For the consumer
+
+    def start(self) -> None:
+        """Opens the step and begins to read."""
+        if self._task is None and not self._is_over:
+            self._task = asyncio.create_task(self._run())
+            self._pumps.add(self)
+            self._task.add_done_callback(lambda _: self._pumps.discard(self))
+
+    async def next(self) -> Chunk:
+        """The next chunk, once it is durable. Raises StopAsyncIteration, and what ended the stream before its end."""
+        self.start()
+        self._is_asked = True
+        _wake(self._wanted)
+        try:
+            while not self._has_next():
+                if not self.has_consumer:
+                    raise StopAsyncIteration
+                if not self._queue and (self._task is None or self._task.done()):
+                    raise self._outcome()
+                await self._change()
+            self._shown += 1
+            return self._queue.popleft()[0]
+        finally:
+            self._is_asked = False
+
+    async def begun(self) -> None:
+        """Waits until the step is open. Raises what kept it from being."""
+        while not self._has_begun and self._task is not None and not self._task.done():
+            await self._change()
+        if not self._has_begun:
+            raise self._outcome()
+
+    def _has_next(self) -> bool:
+        stored = self._queue[0][1] if self._queue else None
+        if stored is not None and stored.done() and (stored.cancelled() or stored.exception()):
+            self._queue.clear()  # and so is all that was decided on top of it
+        return bool(self._queue) and (stored is None or stored.done())
+
+    async def _change(self) -> None:
+        self._changed = asyncio.get_running_loop().create_future()
+        try:
+            await self._changed
+        finally:
+            self._changed = None  # it would hold on to a consumer that was cancelled here
+
+    async def over(self) -> None:
+        """Waits until the provider's stream is closed."""
+        if self._task is None:
+            await _close(self._stream)
+        else:
+            await asyncio.wait([self._task])
+
+    def stop(self, error: BaseException | None = None, reason: str | None = None) -> None:
+        """Ends the step, at once, and the reading. Its end is only handed over: the caller may be on its way out."""
+        if self._is_over:
+            return
+        self._is_over = True
+        if self._is_open:
+            self._ended(self._early_end(error, reason))
+        if isinstance(error, Exception):
+            self._error = error
+        self._cancel()
+
+    def leave(self) -> None:
+        """The consumer has gone."""
+        self.has_consumer = False
+        self._queue.clear()
+        _wake(self._changed)
+        if self.is_detached:
+            _wake(self._wanted)
+        else:
+            self.stop()
+
+    # Somebody else has ended the step
+
+    async def look(self, version: int) -> None:
+        """See StepWatch."""
+        aggregate = self.step.aggregate
+        with suppress(Exception):  # its appends will say it
+            if version > aggregate.version:
+                await aggregate.refresh()
+            state = aggregate.state
+            if self._is_open and not (isinstance(state, Active) and self.step.step_id in state.open_steps):
+                self._lose()
+
+    def _lose(self) -> None:
+        if self._is_over:
+            return
+        self._is_over = self._is_lost = True
+        self._forget()
+        self._cancel()
+
+    async def _why_lost(self) -> Exception | None:
+        if not isinstance(self.step.aggregate.state, Active):
+            return SessionNotFoundError(self.session_id)
+        end = await self.step.found_end()
+        # Whoever cancels wants the answer to end here. A step that was taken over is news to its writer.
+        return None if isinstance(end, CompletionInterrupted) else await self.step.closed_error()
+
+    # The pump
+
+    async def _run(self) -> None:
+        try:
+            await self._record()
+        except StepClosedError:  # the end came too late
+            self._is_lost = True
+        except asyncio.CancelledError as error:
+            if not self._is_over:  # else this is how it is stopped
+                self.stop(error)
+                self._error = error
+        except Exception as error:  # noqa: BLE001 the consumer's to hear
+            self.stop(error)
+            self._error = error
+        finally:
+            await _close(self._stream)
+            if self._is_lost:
+                self._error = await self._why_lost()
+            if isinstance(self._error, Exception) and not self.has_consumer:
+                logger.warning("the recording of step %s: %s", self.step.step_id, said(self._error))
+            _wake(self._changed)
+
+    async def _record(self) -> None:
+        await self.step.begin(self._model, self.takeover)
+        self._is_open = self._has_begun = True
+        self.step.hub.watch(self)
+        _wake(self._changed)
+        while True:
+            await self._room()
+            try:
+                chunk = await anext(self._chunks)
+            except StopAsyncIteration:
+                break
+            self._take(chunk)
+        self._is_over = True
+        await asyncio.shield(self._ended(self._finished()))
+
+    async def _room(self) -> None:
+        if self.step.writer.is_full:
+            await self.step.writer.room()
+        while not self.is_detached and len(self._queue) >= self._ahead() + self._is_asked:
+            self._wanted = asyncio.get_running_loop().create_future()
+            await self._wanted
+
+    def _ahead(self) -> int:
+        # Once the provider has said how it finished, a consumer that leaves has had its answer.
+        return 0 if self._reader.finish_reason else min(self._shown // SHARE, self._limit)
+
+    def _take(self, chunk: Chunk) -> None:
+        commands = self._reader.read(chunk)
+        stored = self.step.aggregate.submit(*commands) if commands else None
+        if stored is not None:
+            stored.add_done_callback(self._stored)
+        if self.has_consumer:
+            self._queue.append((chunk, stored))
+            _wake(self._changed)
+
+    def _stored(self, stored: asyncio.Future[int]) -> None:
+        error = None if stored.cancelled() else stored.exception()
+        if isinstance(error, StepClosedError):
+            self._lose()
+        elif error is not None:
+            self.stop(error)
+        _wake(self._changed)
+
+    def _cancel(self) -> None:
+        if self._task is not None and self._task is not asyncio.current_task():
+            self._task.cancel()
+
+    def _outcome(self) -> BaseException:
+        error, self._error = self._error, None
+        return error or StopAsyncIteration()
+
+    # The end of the step
+
+    def _ended(self, end: StepEnd) -> asyncio.Future[int]:
+        self._forget()
+        return self.step.end(end)
+
+    def _forget(self) -> None:
+        self._is_open = False
+        self.step.hub.unwatch(self)
+        self.step.lease.left(self.step.step_id)
+
+    def _finished(self) -> StepEnd:
+        if self._reader.error is not None:
+            return CompletionFailed(at=now(), error=self._reader.error, **self._reported())
+        return CompletionFinished(at=now(), finish_reason=self._reader.finish_reason, **self._reported())
+
+    def _early_end(self, error: BaseException | None, reason: str | None) -> StepEnd:
+        if isinstance(error, Exception) and reason is None:
+            return CompletionFailed(at=now(), error=said(error), **self._reported())
+        if self._reader.finish_reason is not None:
+            return self._finished()
+        reason = reason or (CANCELLED if isinstance(error, asyncio.CancelledError) else LEFT_EARLY)
+        return CompletionInterrupted(at=now(), reason=reason, **self._reported())
+
+    def _reported(self) -> dict[str, Any]:
+        return {
+            "step_id": self.step.step_id,
+            "model": self._reader.model,
+            "response_id": self._reader.response_id,
+            "usage": self._reader.usage,
+        }
+
+
+class Recording(Generic[Chunk]):
+    """An async iterator over a provider's stream: each chunk as it came, once its events are durable.
+
+    At the natural end of the stream the step is finished. When the consumer stops early (break, `aclose`,
+    cancellation) it is interrupted, unless the provider had said how it finished; when the provider raises it is
+    failed, and the exception goes on to the consumer, after the chunks before it. When somebody else ends the step,
+    the provider's stream is closed at once: after `Session.cancel` the iteration simply ends, after a takeover it
+    raises StepClosedError. The partial stays in each case. It is what was shown, and at most one chunk in 16 more.
+
+    Detached, the stream is read and recorded to its end also when the consumer stops early.
+    """
+
+    def __init__(self, pump: Pump[Chunk]) -> None:
+        self._pump = pump
+        self._is_over = False
+
+    @property
+    def step_id(self) -> str:
+        """The id of the step."""
+        return self._pump.step.step_id
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> Chunk:
+        if self._is_over:
+            raise StopAsyncIteration
+        try:
+            return await self._pump.next()
+        except asyncio.CancelledError as error:
+            self._is_over = True
+            if self._pump.is_detached:
+                self._pump.leave()
+            else:
+                self._pump.stop(error)
+                await self._pump.over()
+            raise
+        except BaseException:
+            self._is_over = True
+            raise
+
+    async def aclose(self) -> None:
+        """Stops early: ends the step if it is still open, closes the provider's stream, and waits until that is
+        stored. Detached, it only leaves."""
+        self._is_over = True
+        self._pump.leave()
+        if not self._pump.is_detached:
+            await self._pump.over()
+            await self._pump.step.aggregate.flush()
+
+    def __del__(self) -> None:
+        # The consumer broke out of the loop: the end is handed over here, for nobody else will do it.
+        with suppress(RuntimeError):  # no loop runs any more: the step will be found abandoned
+            asyncio.get_running_loop()
+            self._pump.leave()
+
+
+async def stop_all(pumps: set[Pump[Any]]) -> None:
+    """Interrupts what is still being recorded when a log is closed."""
+    for pump in list(pumps):
+        pump.stop(LogClosedError(LOG_CLOSED), LOG_CLOSED)
+    for pump in list(pumps):
+        await pump.over()
+
+
+def _wake(waiter: asyncio.Future[None] | None) -> None:
+    if waiter is not None and not waiter.done():
+        waiter.set_result(None)
+
+
+async def _close(stream: Any) -> None:
+    """Closes a provider's stream, so that its tokens stop costing; what that raises matters to nobody."""
+    close = getattr(stream, "aclose", None) or getattr(stream, "close", None)
+    if close is None:
+        return
+    with suppress(Exception):
+        closing = close()
+        if hasattr(closing, "__await__"):
+            await closing

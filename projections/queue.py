@@ -1,0 +1,31 @@
+"""Messages that wait: sent while a turn was under way, and not yet before the eyes of the model."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from turnlog.projections.view import Step, Turn
+
+
+def mark_queued(turns: Sequence[Turn]) -> tuple[Turn, ...]:
+    """The turns, with each message marked that came after the last step began while that is still open, or finished
+    with calls that have no result. The next prompt has them behind that step and its results."""
+    last = next((turn.steps[-1] for turn in reversed(turns) if turn.steps), None)
+    if last is None or not _is_waited_for(last):
+        return tuple(turns)
+    return tuple(_marked(turn, last.position) for turn in turns)
+
+
+def _is_waited_for(step: Step) -> bool:
+    has_calls = step.status == "finished" and step.origin is None and bool(step.unanswered_calls())
+    return step.status == "open" or has_calls
+
+
+def _marked(turn: Turn, after: int) -> Turn:
+    if not turn.messages or turn.messages[-1].position < after:
+        return turn
+    messages = tuple(
+        message.model_copy(update={"queued": True}) if message.position > after else message
+        for message in turn.messages
+    )
+    return turn.model_copy(update={"messages": messages})
