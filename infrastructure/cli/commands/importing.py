@@ -69,9 +69,14 @@ def import_(
     """Import conversations from FILE, one a line (- is stdin): a list of messages, or an object with `messages` and
     perhaps `id`, `user_id`, `title` and `format`. Or --from a database.
 
-    Messages are kept as they are; `turnlog repair` mends what is wrong with them. A line that cannot be imported is
-    reported and the rest goes on. The same file again imports nothing twice. A table needs a column for the session
-    (session_id, thread_id, ...), one for the order (sequence, position, ...), and a role.
+    Messages are kept as they are; `turnlog repair` mends what is wrong with them. Several conversations are imported at
+    once. A line that cannot be imported is reported with its number, the rest goes on, and the exit code is 1.
+
+    A conversation is known by its owner and its `id`, or else by its content: the same file again imports nothing
+    twice, and with an `id` one that grew goes on. One that was edited is refused.
+
+    A table needs a column for the session (session_id, thread_id, ...), one for the order (sequence, position, ...),
+    and a role.
     """
     if (file is None) == (url is None) or (url is None) != (table is None):
         raise click.UsageError("Give a FILE, or --from with --table.")
