@@ -31,8 +31,8 @@ class ForeignSession(NamedTuple):
 def read_table(url: str, table: str) -> Iterator[ForeignSession]:
     """The sessions of a table (`name` or `schema.name`), read from a cursor on the server, so in flat memory.
 
-    Columns are found by name, in any case and with or without underscores. Raises InvalidInputError for a database
-    that cannot be read, and for a table without a session, an order, or a role.
+    Columns are found by name, in any case and with or without underscores; a row without a session is none. Raises
+    InvalidInputError for a database that cannot be read, and for a table without a session, an order, or a role.
     """
     try:
         with psycopg.connect(url) as connection:
@@ -48,7 +48,13 @@ def _sessions(connection: psycopg.Connection[Any], table: str) -> Iterator[Forei
     session, order = _found(columns, _SESSION, "session id"), _found(columns, _ORDER, "order")
     _found(columns, ("role",), "role")
     user = next((columns[wanted] for wanted in _USER if wanted in columns), None)
-    query = sql.SQL("select * from {} order by {}, {}").format(name, sql.Identifier(session), sql.Identifier(order))
+    wanted = [session, order, *([user] if user else []), *(columns[name] for name in _MESSAGE if name in columns)]
+    query = sql.SQL("select {columns} from {table} where {session} is not null order by {session}, {order}").format(
+        columns=sql.SQL(", ").join(map(sql.Identifier, wanted)),
+        table=name,
+        session=sql.Identifier(session),
+        order=sql.Identifier(order),
+    )
     with connection.cursor("turnlog_import", row_factory=dict_row) as cursor:
         cursor.itersize = ROWS_AT_ONCE
         cursor.execute(query)

@@ -739,3 +739,28 @@ def test_explain_says_why_a_prefix_was_lost_and_what_some_providers_refuse(run: 
     explained = json.loads(run("prompt", session_id, "--explain", "--json").stdout)
     assert [found["reason"] for found in explained["breaks"]] == ["import"]
     assert [fault["kind"] for fault in explained["request_faults"]] == ["trailing_assistant"]
+
+
+def test_import_reads_a_large_table_with_odd_columns(run: Run, settings: Settings) -> None:
+    name = settings.database_schema
+    columns = '"sessionId" uuid, "Sequence" int, "Role" text, content bytea, "toolCalls" jsonb, picture bytea'
+    with psycopg.connect(settings.database_url or "", autocommit=True) as other:
+        other.execute(f"create schema if not exists {name}")
+        other.execute(f'create table {name}."ChatMessages" ({columns.replace("content bytea", "content json")})')
+        other.execute(
+            f"""insert into {name}."ChatMessages"
+            select md5((n / 3)::text)::uuid, 2 - n % 3, (array['user', 'assistant', 'tool'])[3 - n % 3],
+                   to_json('text ' || n), case when n % 3 = 1 then '[{{"id": "c"}}]'::jsonb end, 'xx'
+            from generate_series(0, 1499) n"""
+        )
+        other.execute(f"""insert into {name}."ChatMessages" values (null, 1, 'user', '"x"', null, null)""")
+        other.execute(
+            f"""insert into {name}."ChatMessages" values (gen_random_uuid(), 1, 'user', '"y"', '"[{{"', null)"""
+        )
+    done = run("import", "--from", str(settings.database_url), "--table", f"{name}.ChatMessages", "--json")
+
+    found = json.loads(done.stdout)
+    assert (found["imported"], found["messages"], found["bad"]) == (501, 1_501, [])
+    view = json.loads(run("show", found["sessions"][0], "--json").stdout)
+    assert view["turns"][0]["messages"][0]["content"].startswith("text ")
+    assert "0 sessions corrected" not in run("repair", "--all").stdout

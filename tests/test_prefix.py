@@ -14,9 +14,11 @@ from tests.strategies import histories
 from tests.test_conversations import FOLDERS, conversations
 from tests.test_projector import CHECKS, History
 from turnlog.domain import events as e
+from turnlog.projections.diagnosis import PROVIDER_ERRORS
 from turnlog.projections.projector import Projector
 from turnlog.projections.prompt import Api, build_prompt
 from turnlog.projections.prompt.explain import BREAKS, explain
+from turnlog.projections.prompt.request import REQUEST_FAULTS
 
 ROOT = Path(__file__).parents[1]
 LISTED = (
@@ -127,6 +129,7 @@ def test_a_result_that_is_awaited_breaks_nothing_and_one_that_was_pending_does()
         assert [one.reason for one in found] == reasons
 
 
-def test_the_pages_list_every_kind_of_break() -> None:
+def test_the_page_lists_every_break_every_fault_and_what_providers_refuse_of_a_request() -> None:
     page = (ROOT / "docs" / "prompts.md").read_text("utf-8")
-    assert [reason for reason in BREAKS if f"`{reason}`" not in page] == []
+    kinds = [*BREAKS, *PROVIDER_ERRORS, *REQUEST_FAULTS]
+    assert [kind for kind in kinds if f"`{kind}`" not in page] == []

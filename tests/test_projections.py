@@ -138,6 +138,17 @@ async def test_deleted_sessions_count_copies_do_not_and_an_owner_gets_what_was_u
     assert [(row.user_id, row.steps, row.prompt_tokens) for row in report.rows] == [("u1", 2, 11), (None, 2, 1100)]
 
 
+async def test_a_report_that_is_called_as_a_step_is_counts_beside_it(log: SessionLog) -> None:
+    session = await log.start_session("u1")
+    await answer(session, "m", 10)
+    (turn,) = (await session.view()).turns
+    for _ in range(2):
+        await session.add_usage(prompt_tokens=100, id=turn.steps[0].step_id)
+
+    total = (await log.usage("u1")).total
+    assert (total.steps, total.prompt_tokens) == (1, 110)
+
+
 async def test_a_model_that_no_database_can_write_is_counted(log: SessionLog) -> None:
     session = await log.start_session("u1")
     await answer(session, "m\0\ud83d", 10)

@@ -68,7 +68,10 @@ def rewrite_page(into: Path) -> None:
 
     For when only its words have changed: nothing is measured.
     """
-    run = json.loads((into / "performance" / FIGURES).read_text("utf-8"))
+    figures = into / "performance" / FIGURES
+    if not figures.exists():
+        raise click.UsageError(f"{figures} is not there: `turnlog bench all --report` writes it.")
+    run = json.loads(figures.read_text("utf-8"))
     click.echo(f"wrote {write_page(run, SUITE, into)}")
 
 

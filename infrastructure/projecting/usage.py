@@ -49,7 +49,7 @@ class UsageProjection(Projection):
             total_tokens numeric not null default 0,
             cached_tokens numeric not null default 0,
             reasoning_tokens numeric not null default 0,
-            primary key (session_id, entry)
+            primary key (session_id, is_step, entry)
         );
         create index on {usage} (day);
     """
@@ -81,10 +81,10 @@ _FIRST_OWNER = "insert into {usage_owners} (session_id, user_id) values (%s, %s)
 _NEXT_OWNER = """insert into {usage_owners} (session_id, user_id) values (%s, %s)
     on conflict (session_id) do update set user_id = excluded.user_id"""
 _OPEN_STEP = """insert into {usage} (session_id, entry, is_step, model) values (%s, %s, true, %s)
-    on conflict (session_id, entry) do nothing"""
+    on conflict (session_id, is_step, entry) do nothing"""
 _REPORT = """insert into {usage} (session_id, entry, is_step, model, day,
         prompt_tokens, completion_tokens, total_tokens, cached_tokens, reasoning_tokens)
-    values (%s, %s, false, %s, %s, %s, %s, %s, %s, %s) on conflict (session_id, entry) do nothing"""
+    values (%s, %s, false, %s, %s, %s, %s, %s, %s, %s) on conflict (session_id, is_step, entry) do nothing"""
 # A step ends once: as in the view, what comes for one that has ended, or was never opened here, changes nothing.
 _END_STEP = """update {usage} set model = coalesce(%s, model), day = %s, prompt_tokens = %s, completion_tokens = %s,
         total_tokens = %s, cached_tokens = %s, reasoning_tokens = %s
