@@ -108,6 +108,7 @@ class StepWriter:
     async def found_end(self) -> StepEnd | None:
         """How the step ended, if it did and Postgres says so."""
         try:
+            await self.aggregate.flush()  # it may be decided, and still on its way
             return await self.store.find_end(self.aggregate.session_id, self.step_id)
         except TurnlogError:
             return None

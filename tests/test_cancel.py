@@ -11,6 +11,7 @@ from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 
+import psycopg
 import pytest
 
 from tests.children import RECORD, Child, child
@@ -284,6 +285,24 @@ async def test_a_recording_of_a_deleted_session_ends_with_the_same_answer_as_any
         with pytest.raises(SessionNotFoundError):
             await recording
     assert words.is_closed.is_set()
+
+
+async def test_a_stop_that_is_still_on_its_way_to_the_log_is_no_error_to_the_writer(
+    session: Session, settings: Settings
+) -> None:
+    """The next delta is refused by what was decided, before that is stored."""
+    said, stopping = list[str](), None
+    with psycopg.connect(str(settings.database_url)) as other_writer:
+        async for piece in session.record(counting(100_000, [])):
+            said.append(piece["choices"][0]["delta"]["content"])
+            if len(said) == 5:
+                other_writer.execute(f"lock table {settings.database_schema}.turnlog_events in exclusive mode")
+                stopping = asyncio.create_task(session.cancel("enough"))
+                asyncio.get_running_loop().call_later(0.3, other_writer.commit)
+                await asyncio.sleep(0.05)
+        assert stopping is not None
+        assert await stopping
+    assert (await last_step(session)).message.content == "".join(said)
 
 
 # A client that only goes away
