@@ -1,10 +1,11 @@
 """The cache in Redis: entries that grow at their end, so that what is added to a long session costs what is added.
 
-It holds nothing that Postgres does not: an entry may vanish, be old, or be garbage at any time. Each is one string::
+It holds nothing that Postgres does not: an entry may vanish, be old, or be garbage at any time. Each is one string, the
+text of a JSON list::
 
-    position and start of the last line, in fixed width
-    lines that change no more, each with its line break
-    the last line, which every write replaces, and blanks behind it
+    ["position and start of the last line, in fixed width",
+    lines that change no more: values, each with a comma behind it
+    the last line: a value that every write replaces]  and blanks behind it
 
 One Lua script writes an entry, only over an older one, and adds lines only to the very entry that they were made for.
 Trouble is logged once an outage; while it lasts, one read in a while tries whether it is over.
@@ -23,23 +24,23 @@ if TYPE_CHECKING:
 logger = logging.getLogger("turnlog")
 
 PROBE_SECONDS = 1.0
-_HEADER = 42
+_HEADER = 46
 
 # KEYS[1]: the entry. ARGV: its position, the position of the entry that the lines go behind (0: they are all of it),
 # TTL in milliseconds, lines, last line. Answers -1 when written, else the position that is there.
 _WRITE = """
 local position, base = tonumber(ARGV[1]), tonumber(ARGV[2])
-local there = tonumber(redis.call('GETRANGE', KEYS[1], 0, 19)) or 0
+local there = tonumber(redis.call('GETRANGE', KEYS[1], 2, 21)) or 0
 if there >= position then return there end
-local at = 42
+local at = 46
 if base > 0 then
-  at = tonumber(redis.call('GETRANGE', KEYS[1], 21, 40))
+  at = tonumber(redis.call('GETRANGE', KEYS[1], 23, 42))
   if there ~= base or not at then return there end
 else
   redis.call('DEL', KEYS[1])
 end
 local last = at + #ARGV[4]
-redis.call('SETRANGE', KEYS[1], 0, string.format('%020d %020d\\n', position, last))
+redis.call('SETRANGE', KEYS[1], 0, string.format('["%020d %020d",\\n', position, last))
 redis.call('SETRANGE', KEYS[1], at, ARGV[4] .. ARGV[5])
 local size = last + #ARGV[5]
 local old = redis.call('STRLEN', KEYS[1]) - size
@@ -50,15 +51,32 @@ return -1
 
 
 class Entry(NamedTuple):
-    """An entry as it was read. `lines` have a line break each."""
+    """An entry as it was read. `start` is that of its last line."""
 
     position: int
-    lines: bytes
-    last: bytes
+    start: int
+    value: bytes
+
+    @classmethod
+    def made(cls, position: int, lines: bytes, last: bytes) -> Entry:
+        """The entry of these lines, each of which has `,` and a line break behind it, and this last one."""
+        start = _HEADER + len(lines)
+        return cls(position, start, b'["%020d %020d",\n%b%b]' % (position, start, lines, last))
+
+    @property
+    def lines(self) -> bytes:
+        """The lines before the last one."""
+        return self.value[_HEADER : self.start]
+
+    @property
+    def last(self) -> bytes:
+        """The last line."""
+        return self.value[self.start :].rstrip(b" ")[:-1]
 
 
 class Ending(NamedTuple):
-    """The last line of an entry and as many of the lines before it as were read; all of them if `is_whole`."""
+    """The last line of an entry and as many of the lines before it as were read, without their commas; all of them if
+    `is_whole`."""
 
     lines: list[bytes]
     last: bytes
@@ -87,29 +105,29 @@ class Cache:
         if value is None:
             return None
         try:
-            position, last = int(value[:20]), int(value[21:41])
+            position, start = int(value[2:22]), int(value[23:43])
         except ValueError:
-            position = last = 0
-        if position < 1 or not _HEADER <= last <= len(value):
+            position = start = 0
+        if position < 1 or not _HEADER <= start <= len(value):
             await self.drop(key)
             return None
-        return Entry(position, value[_HEADER:last], value[last:])
+        return Entry(position, start, value)
 
     async def get_end(self, key: str, size: int) -> Ending | None:
         """What the last `size` bytes of the entry hold, or None: nothing there, no Redis, or not even the last line."""
         value: bytes | None = await self.attempt(lambda client: client.getrange(key, -size, -1), key)
         if not value:
             return None
-        before, found, last = value.rpartition(b"\n")
+        before, found, last = value.rpartition(b",\n")
         if not found:
             return None
         # The first line that was read is the header, or was cut.
-        return Ending(before.split(b"\n")[1:], last, is_whole=len(value) < size)
+        return Ending(before.split(b",\n")[1:], last.rstrip(b" ")[:-1], is_whole=len(value) < size)
 
     async def put(self, key: str, position: int, base: int, lines: bytes, last: bytes) -> bool:
-        """Writes an entry: `lines` behind those of the entry at the position `base`, or all of them (0). False if an
-        older one is there that is not the one at `base`."""
-        script, args = self._script, (position, base, self._ttl, lines, last)
+        """Writes an entry: `lines` behind those of the entry at the position `base`, or all of them (0). Each has `,`
+        and a line break behind it. False if an older one is there that is not the one at `base`."""
+        script, args = self._script, (position, base, self._ttl, lines, last + b"]")
         if script is None:
             return True
         there: int | None = await self.attempt(lambda _: script(keys=[key], args=args), key)

@@ -122,7 +122,7 @@ class SessionLog:
             lease = WriterLease(store.leases, settings.lease_seconds)
             stack.push_async_callback(lease.close)
             views = Views(store, cache, background)
-            prompts = Prompts(store, cache, views, background)
+            prompts = Prompts(store, cache, views, background, settings.prompt_memory_bytes)
             hub = Hub(store, views, notices)
             stack.push_async_callback(hub.close)
             writer.on_stored = hub.stored

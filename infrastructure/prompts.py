@@ -7,6 +7,7 @@ turns that it changed are read, and nothing before them. A window reads the turn
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
@@ -49,7 +50,7 @@ class Prompt:
 
 @dataclass(frozen=True, slots=True)
 class _Cached:
-    position: int
+    entry: Entry
     settled: ChatMessages
     last: _LastLine
 
@@ -60,11 +61,14 @@ class _Cached:
 class Prompts:
     """Reads prompts. For a session that is not there, or was deleted, they are None."""
 
-    def __init__(self, store: EventStore, cache: Cache, views: Views, background: Background) -> None:
+    def __init__(
+        self, store: EventStore, cache: Cache, views: Views, background: Background, memory_bytes: int
+    ) -> None:
         self._store = store
         self._cache = cache
         self._views = views
         self._background = background
+        self._recent = _Recent(memory_bytes)
 
     def key(self, session_id: UUID) -> str:
         """The key of the session's chat prompt in Redis."""
@@ -73,10 +77,11 @@ class Prompts:
     async def chat(self, session_id: UUID) -> Prompt | None:
         """The prompt for the Chat Completions API."""
         asked = self._store.ask_position(session_id)
-        entry = await self._cache.get(self.key(session_id))
+        entry = self._recent.get(session_id) or await self._cache.get(self.key(session_id))
         position = await asked
         cached = _parsed(entry) if entry is not None and entry.position <= (position or entry.position) else None
-        if cached is not None and cached.position == position:
+        if cached is not None and cached.entry.position == position:
+            self._recent.put(session_id, cached.entry)
             return cached.prompt()
         if cached is not None and (prompt := await self._continued(session_id, cached)) is not None:
             return prompt
@@ -113,13 +118,13 @@ class Prompts:
         compacted = projector.compaction.position if projector.compaction else 0
         if not isinstance(projector.state, Active) or compacted != cached.last.compacted:
             return None
-        if projector.reached_back > cached.position or projector.first_turn > cached.last.turns:
+        if projector.reached_back > cached.entry.position or projector.first_turn > cached.last.turns:
             return None
         turns = projector.turns()[cached.last.turns - projector.first_turn :]
         more = continue_prompt(turns, projector.closed_turns, projector.compaction, call_ids(cached.settled))
         if more is None:
             return None
-        self._keep(projector, more, cached.position)
+        self._keep(projector, more, cached.entry)
         return Prompt(cached.settled + more.settled + more.rest, projector.state.user_id)
 
     async def _begun(self, session_id: UUID) -> Prompt | None:
@@ -127,12 +132,13 @@ class Prompts:
         if not isinstance(projector.state, Active):
             return None
         parts = begin_prompt(projector.turns(), projector.closed_turns, projector.compaction)
-        self._keep(projector, parts, 0)
+        self._keep(projector, parts, None)
         return Prompt(parts.settled + parts.rest, projector.state.user_id)
 
-    def _keep(self, projector: Projector, parts: GrowingPrompt, base: int) -> None:
+    def _keep(self, projector: Projector, parts: GrowingPrompt, before: Entry | None) -> None:
+        base = before.position if before else 0
         is_due = not projector.is_streaming or projector.version - base >= TAIL_TO_KEEP
-        if not is_due or self._cache.is_down or not isinstance(projector.state, Active):
+        if not is_due or not isinstance(projector.state, Active):
             return
         last = _LastLine(
             user_id=projector.state.user_id,
@@ -140,10 +146,12 @@ class Prompts:
             compacted=projector.compaction.position if projector.compaction else 0,
             rest=parts.rest,
         )
-        # Each message has its comma: the lines are read as one list, with something behind them.
         line = to_json(parts.settled)[1:-1] + b",\n" if parts.settled else b""
-        key = self.key(projector.session_id)
-        self._background.spawn(self._put(key, projector.version, base, line, last.to_json()))
+        lines, last_line = (before.lines if before else b"") + line, last.to_json()
+        self._recent.put(projector.session_id, Entry.made(projector.version, lines, last_line))
+        if not self._cache.is_down:
+            key = self.key(projector.session_id)
+            self._background.spawn(self._put(key, projector.version, base, line, last_line))
 
     async def _put(self, key: str, position: int, base: int, line: bytes, last: bytes) -> None:
         if not await self._cache.put(key, position, base, line, last):
@@ -152,8 +160,34 @@ class Prompts:
 
 def _parsed(entry: Entry) -> _Cached | None:
     try:
-        settled = from_json(b"[" + entry.lines + b"0]", cache_strings="keys")
-        settled.pop()
-        return _Cached(entry.position, settled, _LastLine.from_json(entry.last))
+        _, *settled, last = from_json(entry.value, cache_strings="keys")
+        return _Cached(entry, settled, _LastLine.model_validate(last))
     except ValueError:
         return None
+
+
+class _Recent:
+    """The entries that were read last: where a session still stands there, Redis need not be asked. Texts, and not what
+    they were parsed to, which callers change as they like."""
+
+    def __init__(self, limit: int) -> None:
+        self._limit = limit
+        self._entries: OrderedDict[UUID, Entry] = OrderedDict()
+        self._bytes = 0
+
+    def get(self, session_id: UUID) -> Entry | None:
+        """The entry, if it is still remembered."""
+        return self._entries.get(session_id)
+
+    def put(self, session_id: UUID, entry: Entry) -> None:
+        """Remembers an entry, in place of the ones that were not read for longest."""
+        self.drop(session_id)
+        self._entries[session_id] = entry
+        self._bytes += len(entry.value)
+        while self._bytes > self._limit:
+            self.drop(next(iter(self._entries)))
+
+    def drop(self, session_id: UUID) -> None:
+        """Forgets an entry."""
+        if (gone := self._entries.pop(session_id, None)) is not None:
+            self._bytes -= len(gone.value)

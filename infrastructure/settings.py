@@ -25,6 +25,9 @@ class Settings(BaseModel):
     database_schema: str = Field("public", min_length=1, max_length=63)
     cache_prefix: str = Field("turnlog:", description="in front of every Redis key")
     cache_ttl_seconds: float = Field(12 * 3600, gt=0)
+    prompt_memory_bytes: int = Field(
+        32 * 1024 * 1024, ge=0, description="of prompts that were read last, in this process; 0: none"
+    )
     redis_timeout_seconds: float = Field(1.0, gt=0)
     store_timeout_seconds: float = Field(5.0, gt=0, description="how long to try to reach Postgres")
     lease_seconds: float = Field(30.0, gt=0, description="how long a writer counts as alive without a sign of life")

@@ -122,7 +122,7 @@ class Views:
         if entry is None:
             return None
         try:
-            return _resumed(_parsed_head(entry.last, session_id), entry.lines.split(b"\n")[:-1], None)
+            return _resumed(_parsed_head(entry.last, session_id), entry.lines.split(b",\n")[:-1], None)
         except ValueError:
             await self._cache.drop(self.key(session_id))
             return None
@@ -189,7 +189,7 @@ class Views:
 
 
 def _lines(pages: Sequence[Turn]) -> bytes:
-    return b"".join(page.to_json() + b"\n" for page in pages)
+    return b"".join(page.to_json() + b",\n" for page in pages)
 
 
 def _turns(lines: Sequence[bytes]) -> list[Turn]:

@@ -79,6 +79,7 @@ def test_repair_leaves_nothing_to_repair(settings: Settings) -> None:
 PEERS = ["eventsourcing", "replaced pattern"]
 OURS = ["turnlog, record()", "turnlog"]
 READS = [f"turnlog {what}, {state}" for state in ("hot", "stale", "cold") for what in ("view", "prompt")]
+READS.append("turnlog prompt, remembered")
 PROCESSES = ["1 process", "2 processes"]
 
 SMALL = {

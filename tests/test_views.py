@@ -10,7 +10,9 @@ import psycopg
 import pytest
 from redis import Redis
 
+from turnlog.domain.errors import SessionNotFoundError
 from turnlog.infrastructure.log import SessionLog
+from turnlog.infrastructure.principal import SYSTEM
 from turnlog.infrastructure.session import Session
 from turnlog.infrastructure.settings import Settings
 from turnlog.infrastructure.views import Origin
@@ -281,3 +283,32 @@ async def test_a_session_of_more_events_than_one_query_takes_is_read_whole(
     assert [event.position for event in await store.read(session.id)] == list(range(1, 37))
     assert [event.position for event in await store.read(session.id, after=5, limit=20)] == list(range(6, 26))
     assert [event.position for event in await store.read(session.id, upto=20)] == list(range(1, 21))
+
+
+async def test_a_remembered_prompt_is_that_of_now_and_nobody_elses_to_change(
+    settings: Settings, log: SessionLog, talk: Session
+) -> None:
+    prompt = await talk.prompt()
+    expected = [dict(message) for message in prompt]
+    prompt[0]["content"] = "changed"
+    prompt.clear()
+    assert await talk.prompt() == expected
+
+    async with SessionLog.open(settings) as other:
+        await other.session(talk.id, SYSTEM).say("from elsewhere")
+        assert (await talk.prompt())[-1] == {"role": "user", "content": "from elsewhere"}
+        await other.delete_session(talk.id, SYSTEM)
+    with pytest.raises(SessionNotFoundError):
+        await talk.prompt()
+
+
+async def test_a_process_remembers_no_more_prompts_than_it_may(settings: Settings) -> None:
+    async with SessionLog.open(settings.model_copy(update={"prompt_memory_bytes": 5_000})) as log:
+        for number in range(20):
+            session = await log.start_session(user_id="u1")
+            await session.say(f"{number} " + "x" * 1_000)
+            for _ in range(2):
+                assert len(await session.prompt()) == 1
+        remembered = log._context.prompts._recent
+        assert 3_000 < sum(len(entry.value) for entry in remembered._entries.values()) == remembered._bytes <= 5_000
+        assert session.id in remembered._entries

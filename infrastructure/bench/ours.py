@@ -70,8 +70,11 @@ class Turnlog(System):
 
     async def start(self) -> None:
         self._stack = AsyncExitStack()
-        settings = Settings(database_url=self.url, redis_url=self.ground.redis_url or "none")
-        self.log = await self._stack.enter_async_context(SessionLog.open(settings))
+        self.log = await self._stack.enter_async_context(SessionLog.open(self.settings()))
+
+    def settings(self) -> Settings:
+        """The defaults, on the servers that are measured."""
+        return Settings(database_url=self.url, redis_url=self.ground.redis_url or "none")
 
     async def stop(self) -> None:
         await self._stack.aclose()
@@ -92,6 +95,14 @@ class Turnlog(System):
                 await asyncio.gather(*map(answer.text, deltas))
                 await answer.finish()
         await session.view()
+
+
+class Forgetful(Turnlog):
+    """A process that has not read the session before: what it knows of it is in the servers."""
+
+    def settings(self) -> Settings:
+        """Nothing is remembered."""
+        return super().settings().model_copy(update={"prompt_memory_bytes": 0})
 
 
 class _Recorded(_Ours):
