@@ -152,6 +152,8 @@ async def turnlog(settings: Settings, *args: str) -> AsyncIterator[Command]:
         *args,
         env={**os.environ, "TURNLOG_DATABASE_SCHEMA": settings.database_schema},
         stdout=asyncio.subprocess.PIPE,
+        # Where the tests run in the background of a script, Ctrl-C is ignored, and what they start inherits that.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
     try:
         yield Command(process)
