@@ -9,7 +9,8 @@ from turnlog.domain.events import SessionEvent
 
 
 class RecordedEvent(NamedTuple):
-    """`position` counts in the session, `log_position` in the whole log; both start at 1 and have no gap."""
+    """`position` counts in the session, from 1 on and without a gap. `log_position` counts in the whole log, from 1 on;
+    a batch that was refused leaves a gap there."""
 
     session_id: UUID
     position: int

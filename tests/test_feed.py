@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from contextlib import ExitStack
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from typing import Any
 from uuid import uuid4
 
+import psycopg
 import pytest
 from eventsourcing.persistence import Notification, StoredEvent
 
@@ -53,6 +56,37 @@ def tailed(settings: Settings) -> list[Notification]:
             if notification.id >= EXPECTED:
                 return seen
     return seen
+
+
+def test_nothing_is_read_above_an_append_that_is_under_way(settings: Settings) -> None:
+    with UrlDatastore(settings.database_url or "", schema=settings.database_schema, pool_size=4, timeout=60) as store:
+        recorder = BatchRecorder(store)
+        recorder.create_table()
+        assert recorder.log_head() == 0
+        with under_way(settings) as first:
+            assert (recorder.log_head(), read_batch(recorder, 0, ["t"])) == (0, (0, 0, []))
+            recorder.insert_events([StoredEvent(uuid4(), 1, "t", b"x")])
+            with under_way(settings) as second:
+                recorder.insert_events([StoredEvent(uuid4(), 1, "t", b"x")])
+                assert recorder.log_head() == 0
+                assert recorder.select_notifications(1, 10) == []
+                first.commit()
+                assert [row.log_position for row in read_batch(recorder, 0, ["t"]).rows] == [1, 2]
+                second.rollback()
+        assert [row.log_position for row in read_batch(recorder, 0, ["t"]).rows] == [1, 2, 4]
+        assert read_batch(recorder, 0, ["t"]).id == recorder.log_head() == 4
+
+
+@contextmanager
+def under_way(settings: Settings) -> Iterator[psycopg.Connection[Any]]:
+    """An append whose transaction is still open."""
+    nulls = ", ".join(["null"] * 11)
+    with psycopg.connect(settings.database_url or "") as connection:
+        connection.execute(
+            f"select {settings.database_schema}.turnlog_events_append(%s, %s, %s, %s, {nulls})".encode(),
+            ([uuid4()], [1], ["t"], [b"x"]),
+        )
+        yield connection
 
 
 @pytest.mark.parametrize("sizes", [[10] * 2_500, [3_000_000] * 7, [9_000_000, 10, 9_000_000]])

@@ -79,7 +79,7 @@ talks = st.lists(turns, min_size=2, max_size=8).map(lambda turns: [event for tur
 histories = (talks | talks | st.lists(any_event, max_size=40)).map(each_step_once)
 
 
-@settings(max_examples=500)
+@settings(max_examples=200)
 @given(histories, cuts, st.integers(0, 3))
 def test_a_fold_goes_on_from_the_last_pages_as_from_all(history: History, cut: int, turns: int) -> None:
     cut = max(1, min(cut, len(history)))
@@ -105,7 +105,7 @@ def test_the_parts_of_a_prompt_are_the_prompt(history: History) -> None:
     assert parts.settled + parts.rest == build_prompt(view.turns, "chat", view.compaction)
 
 
-@settings(max_examples=500)
+@settings(max_examples=200)
 @given(histories, cuts, st.integers(0, 3))
 def test_a_prompt_that_goes_on_is_the_prompt(history: History, cut: int, turns: int) -> None:
     cut = max(1, min(cut, len(history)))

@@ -80,13 +80,18 @@ def test_a_batch_of_many_megabytes_goes_in(recorder: BatchRecorder, count: int, 
     assert recorder.select_events(rows[0].originator_id) == rows
 
 
-def test_a_refused_batch_leaves_nothing_and_no_gap(recorder: BatchRecorder) -> None:
+def test_a_refused_batch_leaves_nothing(recorder: BatchRecorder) -> None:
     rows = _rows(3)
     recorder.insert_events(rows)
     with pytest.raises(IntegrityError):
         recorder.insert_events([*_rows(5), rows[1]])
 
-    assert recorder.insert_events(_rows(2)) == [4, 5]
+    more = _rows(2)
+    assert recorder.insert_events(more) == [10, 11]
+    assert [row.originator_id for row in recorder.select_notifications(1, 100)] == [
+        row.originator_id for row in (*rows, *more)
+    ]
+    assert recorder.log_head() == 11
 
 
 @pytest.mark.parametrize(

@@ -30,7 +30,7 @@ async def catch_up(store: EventStore, projection: Projection, progress: Progress
     """Brings a projection to where the log ends now. Returns its log position. Safe beside workers and others who
     do the same. Raises ProjectionError, and StoreError."""
     tables = await open_tables(store, projection)
-    head = await store.run(log_head, store.recorder)
+    head = await store.run(store.recorder.log_head)
     return await advance(store, tables, head, progress)
 
 
@@ -54,12 +54,6 @@ async def advance(store: EventStore, tables: ProjectionTables, upto: int, progre
 def process_next(recorder: BatchRecorder, tables: ProjectionTables, upto: int) -> int:
     """Reads and applies the next batch. Returns the position then. Safe to repeat: it begins where the tables are."""
     return tables.process(read_batch(recorder, tables.position, tables.topics, upto))
-
-
-def log_head(recorder: BatchRecorder) -> int:
-    """The last log position; 0 for an empty log."""
-    position: int = recorder.fetch("log_head")[0][0]
-    return position
 
 
 def read_lags(recorder: BatchRecorder, mapper: EventMapper) -> list[Lag]:

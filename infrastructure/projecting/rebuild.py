@@ -15,7 +15,7 @@ from psycopg.rows import DictRow
 from psycopg.sql import SQL, Identifier
 
 from turnlog.domain.errors import ProjectionError
-from turnlog.infrastructure.projecting.catching_up import advance, log_head, open_tables
+from turnlog.infrastructure.projecting.catching_up import advance, open_tables
 from turnlog.infrastructure.projecting.projection import REBUILT, TABLE_PREFIX, Progress, Projection
 from turnlog.infrastructure.projecting.tables import ProjectionTables
 from turnlog.infrastructure.store.feed import read_batch
@@ -70,7 +70,7 @@ async def _fill(store: EventStore, new: ProjectionTables, progress: Progress | N
     took = SHORT_SECONDS
     while took >= SHORT_SECONDS:
         began = time.monotonic()
-        await advance(store, new, await store.run(log_head, store.recorder), progress)
+        await advance(store, new, await store.run(store.recorder.log_head), progress)
         took = time.monotonic() - began
 
 
@@ -93,7 +93,7 @@ def _try_to_switch(recorder: BatchRecorder, old: ProjectionTables, new: Projecti
             cursor.execute(SQL("set local lock_timeout = {}").format(LOCK_MS))
             live = old.lock(cursor) or 0  # from here on a worker waits, and then goes on with the new tables
             # Nobody may find that the projection has gone back: what the old tables have, the new ones have.
-            upto = max(live, log_head(recorder))
+            upto = max(live, recorder.log_head())
             while (batch := read_batch(recorder, new.lock(cursor) or 0, new.topics, upto)).id > batch.after:
                 new.process_within(cursor, batch)
             _rename(cursor, old, new)

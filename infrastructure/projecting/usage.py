@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 from turnlog.domain import events as e
 from turnlog.domain.recorded import RecordedEvent
-from turnlog.infrastructure.projecting.catching_up import log_head, open_tables
+from turnlog.infrastructure.projecting.catching_up import open_tables
 from turnlog.infrastructure.projecting.projection import Projection, Statement
 from turnlog.infrastructure.projecting.tables import ProjectionTables
 from turnlog.infrastructure.store.recorder import BatchRecorder
@@ -116,7 +116,7 @@ def _read(
         position = tables.position_within(cursor)
         cursor.execute(tables.sql(_query(wanted, by)), wanted._asdict())
         rows = tuple(UsageRow(**{**row, **_whole(row)}) for row in cursor.fetchall())
-    behind = max(0, log_head(recorder) - position)
+    behind = max(0, recorder.log_head() - position)
     return UsageReport(by=tuple(by), rows=rows, total=summed(rows), log_position=position, events_behind=behind)
 
 

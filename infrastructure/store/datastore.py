@@ -48,7 +48,7 @@ class UrlDatastore(PostgresDatastore):
             yield connection
 
     def connect(self) -> Connection[DictRow]:
-        """A connection beside the pool, which nobody watches: for what is held long, such as LISTEN and locks.
+        """A connection beside the pool, which nobody watches: for what is held long, such as locks.
         Raises psycopg's errors."""
         return Connection[DictRow].connect(
             self._url, autocommit=True, row_factory=dict_row, connect_timeout=5, **KEEPALIVE

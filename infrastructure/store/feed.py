@@ -1,33 +1,27 @@
 """The log as a feed: the events of all sessions in the order of their log positions, in batches.
 
-The append function gives log positions under a lock that is held until its commit, so whoever has read up to the head
-will find nothing new below it (tests/test_feed.py). A batch therefore says how far it looked, and not only what it
-found: most events are deltas, and whoever wants none of them still gets past them.
+The head is the log position up to which nothing new will appear, although writers commit in any order: `settled` in
+schema.sql, and tests/test_feed.py. A batch therefore says how far it looked, and not only what it found: most events
+are deltas, and whoever wants none of them still gets past them.
 """
 
 from __future__ import annotations
 
-import time
 from collections.abc import Sequence
 from typing import NamedTuple
 from uuid import UUID
 
-import psycopg
-from eventsourcing.persistence import OperationalError, ShutDown, Subscription
-from eventsourcing.postgres import PostgresApplicationRecorder, PostgresSubscription
-from psycopg.sql import SQL, Identifier
+from eventsourcing.persistence import ShutDown, Subscription
+from eventsourcing.postgres import PostgresApplicationRecorder
 
 from turnlog.infrastructure.store.datastore import UrlDatastore
-from turnlog.infrastructure.store.recorder import BatchRecorder
+from turnlog.infrastructure.store.recorder import BatchRecorder, PolledSubscription
 
 MAX_SCANNED = 50_000
 """So many log positions are looked through at once, so that no query takes longer than a connection may."""
 MAX_FOUND = 1_000
 MAX_BYTES = 8 * 1024 * 1024
 """Of the bodies in a batch, but for the last one."""
-PAUSE_SECONDS = 0.1
-"""Between two looks of a subscription: commits come by the hundred a second, and each look is a transaction of its
-subscriber's."""
 
 
 class Row(NamedTuple):
@@ -51,7 +45,7 @@ class Batch(NamedTuple):
 def read_batch(recorder: BatchRecorder, after: int, topics: Sequence[str], upto: int | None = None) -> Batch:
     """The next batch, which ends at `upto` (None: the head of the log) at the latest; `id` is `after` when there is
     nothing new."""
-    head: int = recorder.fetch("log_head")[0][0]
+    head = recorder.log_head()
     end = max(after, min(head, after + MAX_SCANNED, head if upto is None else upto))
     if end == after:
         return Batch(after, after, [])
@@ -71,7 +65,7 @@ class FeedRecorder(BatchRecorder):
         return BatchSubscription(recorder=self, gt=gt, topics=topics)
 
 
-class BatchSubscription(PostgresSubscription):
+class BatchSubscription(PolledSubscription):
     """The library's threads and queue, with a batch in place of an event."""
 
     _recorder: FeedRecorder
@@ -87,17 +81,3 @@ class BatchSubscription(PostgresSubscription):
             except ShutDown:
                 break
             self._last_notification_id = batch.id
-        time.sleep(PAUSE_SECONDS)
-
-    def _listen(self) -> None:
-        # Not on a connection of the pool: one that is in use for so long would be taken for a frozen one.
-        try:
-            with self._recorder.datastore.connect() as connection:
-                connection.execute(SQL("listen {}").format(Identifier(self._recorder.channel_name)))
-                self._has_been_notified.set()  # for what was appended before LISTEN and after the first look
-                while not self._has_been_stopped and not self._thread_error:
-                    for _ in connection.notifies(timeout=PAUSE_SECONDS, stop_after=1):
-                        self._has_been_notified.set()
-        except psycopg.Error as error:
-            self._thread_error = self._thread_error or OperationalError(str(error))
-            self.stop()

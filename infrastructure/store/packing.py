@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from operator import attrgetter
 from typing import Any
 
 from turnlog.infrastructure.store import arrays
@@ -22,7 +23,11 @@ PARAMETER_TYPES = [arrays.ARRAY_OF[kind] for kind in (*_EVENT_TYPES, *_SESSION_T
 
 
 def pack_appends(appends: Sequence[Append]) -> Parameters:
-    """The parameters for these appends, with the lines of the lists and the keys that go with them."""
+    """The parameters for these appends, with the lines of the lists and the keys that go with them.
+
+    All in the order of the sessions' ids, in every process, so that two of them never wait for each other's rows.
+    """
+    appends = sorted(appends, key=attrgetter("id_bytes"))
     ids: list[bytes] = []
     positions: list[int] = []
     rows: list[Any] = []
@@ -38,7 +43,6 @@ def pack_appends(appends: Sequence[Append]) -> Parameters:
     keys = {(row.session_id, row.key): row for append in appends for row in append.keys}
     return [
         *_event_arrays(ids, positions, rows[::2], rows[1::2]),
-        # In one order everywhere, so that two processes never wait for each other's rows.
         *_session_arrays([sessions[session_id] for session_id in sorted(sessions)]),
         *_key_arrays([keys[key] for key in sorted(keys)]),
     ]

@@ -131,7 +131,7 @@ select
     current_setting('synchronous_commit') as synchronous_commit
 
 -- name: log_head
-select coalesce(max(notification_id), 0) from {schema}.{events}
+select {schema}.{settled}()
 
 -- name: read_log
 select notification_id, originator_id, originator_version, topic, state, found
@@ -150,7 +150,7 @@ order by notification_id
 -- name: lags
 select t.application_name, t.notification_id, head.position, next.topic, next.state
 from {schema}.turnlog_tracking t
-cross join (select coalesce(max(notification_id), 0) as position from {schema}.{events}) head
+cross join {schema}.{settled}() as head (position)
 left join lateral (
     select topic, state from {schema}.{events} e where e.notification_id > t.notification_id
     order by e.notification_id limit 1

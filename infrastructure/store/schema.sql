@@ -69,9 +69,32 @@ create table if not exists {schema}.turnlog_keys (
     primary key (session_id, key)
 );
 
--- Appends a batch: events with the lines of the lists and the keys that go with them. Returns the last notification
--- id. One call, so that a commit is one round trip. (Version 1 had one without `writers`; where it is, it stays for the
--- processes that still run it.)
+-- Where log positions come from. Since version 2; before, they were given under a lock of the table.
+create sequence if not exists {schema}.{positions};
+
+select setval({positions_literal}, given.last)
+from (select max(notification_id) as last from {schema}.{events}) given, {schema}.{positions} next
+where given.last >= next.last_value;
+
+-- The log position up to which nothing new will appear any more. Whoever appends holds, until its commit, a shared
+-- advisory lock that names a position before its own ones. So nothing is under way up to the lowest of those that are
+-- held, nor up to what was given out before they were looked at: in this order, or what begins in between is missed.
+create or replace function {schema}.{settled}() returns bigint language plpgsql as $body$
+declare
+    given bigint;
+    before bigint;
+begin
+    select case when is_called then last_value else 0 end into given from {schema}.{positions};
+    -- A lock has room for 31 bits of the position; the others are those of what was given out last.
+    select min(given - ((given - objid::bigint) & 2147483647)) into before from pg_catalog.pg_locks
+    where locktype = 'advisory' and classid = {events_literal}::regclass::oid and objsubid = 2
+    and database = (select oid from pg_catalog.pg_database where datname = current_database());
+    return least(given, before);
+end
+$body$;
+
+-- Appends a batch: events with the lines of the lists and the keys that go with them. Returns the last log position.
+-- One call, so that a commit is one round trip.
 create or replace function {schema}.{append}(
     ids uuid[], positions bigint[], topics text[], states bytea[],
     session_ids uuid[], user_ids text[], titles bytea[], starts timestamptz[], updates timestamptz[],
@@ -79,12 +102,21 @@ create or replace function {schema}.{append}(
     key_session_ids uuid[], keys bytea[], key_values text[]
 ) returns bigint language plpgsql as $body$
 declare
+    given record;
     last bigint;
 begin
     perform set_config('lock_timeout', {lock_timeout}, true);
-    -- The lock keeps notification ids in commit order and without a gap; readers are not held up by it.
-    lock table {schema}.{events} in exclusive mode;
-    select coalesce(max(notification_id), 0) into last from {schema}.{events};
+    -- No lock is held over the commit that would keep other writers waiting: see `settled` for what readers do.
+    perform pg_advisory_xact_lock_shared(
+        {events_literal}::regclass::oid::integer,
+        (case when is_called then last_value & 2147483647 else 0 end)::integer
+    ) from {schema}.{positions};
+    -- All positions of a batch, in one expression, so that nothing can end it between the lock and its end.
+    select pg_advisory_lock({positions_literal}::regclass::oid::integer, 0),
+        setval({positions_literal}, nextval({positions_literal}) + cardinality(ids) - 1) as last,
+        pg_advisory_unlock({positions_literal}::regclass::oid::integer, 0)
+    into given;
+    last := given.last - cardinality(ids);
     insert into {schema}.{events} (originator_id, originator_version, topic, state, notification_id)
     select id, position, topic, state, last + number
     from unnest(ids, positions, topics, states) with ordinality as row (id, position, topic, state, number);
@@ -102,8 +134,22 @@ begin
         select * from unnest(key_session_ids, keys, key_values)
         on conflict (session_id, key) do update set value = excluded.value;
     end if;
-    notify {channel};
     return last + cardinality(ids);
+end
+$body$;
+
+-- As processes of version 1 call it.
+create or replace function {schema}.{append}(
+    ids uuid[], positions bigint[], topics text[], states bytea[],
+    session_ids uuid[], user_ids text[], titles bytea[], starts timestamptz[], updates timestamptz[],
+    versions bigint[], deletes boolean[],
+    key_session_ids uuid[], keys bytea[], key_values text[]
+) returns bigint language plpgsql as $body$
+begin
+    return {schema}.{append}(
+        ids, positions, topics, states, session_ids, user_ids, titles, starts, updates, versions, deletes,
+        array_fill(null::text, array[cardinality(session_ids)]), key_session_ids, keys, key_values
+    );
 end
 $body$;
 

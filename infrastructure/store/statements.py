@@ -22,14 +22,15 @@ class Statements:
     def __init__(self, schema: str = "public", events: str = EVENTS_TABLE) -> None:
         self.schema = schema
         self.events = events
-        self.channel = events
         self._names = {
             "schema": Identifier(schema),
             "events": Identifier(events),
             "append": Identifier(f"{events}_append"),
             "events_literal": Literal(f'"{schema}"."{events}"'),
             "events_notification_id": Identifier(f"{events}_notification_id_idx"),
-            "channel": Identifier(events),
+            "positions": Identifier(f"{events}_positions"),
+            "positions_literal": Literal(f'"{schema}"."{events}_positions"'),
+            "settled": Identifier(f"{events}_settled"),
             "lock_timeout": Literal(str(LOCK_TIMEOUT_MS)),
             "version": Literal(SCHEMA_VERSION),
         }
