@@ -5,7 +5,6 @@ VENV ?= .venv
 BIN = $(VENV)/bin
 TESTS ?=
 WORKERS ?= 2
-KILLS ?= 1000
 
 .PHONY: help setup demo test test-long lint check bench clean
 
@@ -25,8 +24,8 @@ demo: setup ## Record conversations over HTTP, kill a recording process, and loo
 test: setup ## Run the tests against a real Postgres and a real Valkey
 	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal $(TESTS)
 
-test-long: setup ## Kill many more recording processes than `make test` does
-	$(BIN)/python -m pytest tests/test_kills.py --kills $(KILLS)
+test-long: setup ## Run what `make test` takes a sample of: a thousand killed processes, every recorded conversation
+	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal -m long $(TESTS)
 
 lint: setup ## Style, types, and the import contract
 	$(BIN)/ruff check .

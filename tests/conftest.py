@@ -20,10 +20,6 @@ from turnlog.infrastructure.settings import Settings
 _NUMBERS = itertools.count(1)
 
 
-def pytest_addoption(parser: pytest.Parser) -> None:
-    parser.addoption("--kills", type=int, default=50, help="how many recording processes test_kills.py kills")
-
-
 @pytest.fixture(scope="session")
 def servers() -> Iterator[Servers]:
     """Throw-away servers, shared by the tests of this process."""

@@ -1,7 +1,7 @@
 """Processes of their own for tests that say process: they can be killed, frozen, and be many.
 
-They are forked from a server that has done the imports, so one is up within some ten milliseconds. A program is a
-function of a module: `async def program(line: Line, settings: Settings, ...)`.
+A `Child` runs a program of `programs`: `async def program(line: Line, settings: Settings, ...)`. It is forked from a
+server that has done the imports, so it is up within some ten milliseconds. A `Command` is `turnlog` as a shell runs it.
 """
 
 from __future__ import annotations
@@ -10,11 +10,15 @@ import asyncio
 import multiprocessing
 import os
 import signal
-from collections.abc import Awaitable, Callable
-from contextlib import suppress
+import sys
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager, suppress
 from multiprocessing.connection import Connection
+from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
+
+from turnlog.infrastructure.settings import Settings
 
 CONTEXT = multiprocessing.get_context("forkserver")
 CONTEXT.set_forkserver_preload(
@@ -66,6 +70,13 @@ class Child:
         """What the child says next. Raises EOFError once it is gone and all was heard."""
         return await asyncio.to_thread(self._hear)
 
+    async def until(self, wanted: Any) -> list[Any]:
+        """What the child says, up to this."""
+        said = [await self.hear()]
+        while said[-1] != wanted:
+            said.append(await self.hear())
+        return said
+
     async def rest(self) -> list[Any]:
         """All that the child says until it is gone."""
         return await asyncio.to_thread(self._rest)
@@ -105,3 +116,48 @@ def _run(program: Program, connection: Connection, arguments: tuple[Any, ...]) -
         await program(Line(connection), *arguments)
 
     asyncio.run(run())
+
+
+class Command:
+    """A command that runs, by the lines of its stdout."""
+
+    def __init__(self, process: asyncio.subprocess.Process) -> None:
+        self._process = process
+
+    async def line(self) -> str:
+        """The next line that it prints; empty at its end."""
+        assert self._process.stdout is not None
+        return (await self._process.stdout.readline()).decode().removesuffix("\n")
+
+    async def rest(self) -> list[str]:
+        """All that it still prints."""
+        assert self._process.stdout is not None
+        return (await self._process.stdout.read()).decode().splitlines()
+
+    def send_signal(self, number: signal.Signals) -> None:
+        """Sends a signal."""
+        self._process.send_signal(number)
+
+    async def left(self) -> int:
+        """Waits until it has ended by itself; its exit code."""
+        return await self._process.wait()
+
+
+@asynccontextmanager
+async def turnlog(settings: Settings, *args: str) -> AsyncIterator[Command]:
+    """Runs the command line on the test's own database. Leaving the block kills it if it still runs."""
+    process = await asyncio.create_subprocess_exec(
+        Path(sys.executable).with_name("turnlog"),
+        *("--database-url", str(settings.database_url), "--redis-url", str(settings.redis_url)),
+        *args,
+        env={**os.environ, "TURNLOG_DATABASE_SCHEMA": settings.database_schema},
+        stdout=asyncio.subprocess.PIPE,
+        # Where the tests run in the background of a script, Ctrl-C is ignored, and what they start inherits that.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    )
+    try:
+        yield Command(process)
+    finally:
+        with suppress(ProcessLookupError):
+            process.kill()
+        await process.communicate()

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Iterable, Sequence
 from typing import Any
 from uuid import UUID
+
+from openai import AsyncOpenAI
 
 from tests.processes import Line
 from turnlog.domain.errors import TurnlogError
@@ -60,15 +62,51 @@ async def _numbers(turn: int) -> AsyncIterator[dict[str, Any]]:
     yield {"choices": [{"delta": {}, "finish_reason": "tool_calls"}]}
 
 
-async def record_slowly(line: Line, settings: Settings, session_id: UUID, pause: float) -> None:
-    """Records an endless answer, and says each number once it is durable, and the error that ends it."""
+async def record(line: Line, settings: Settings, session_id: UUID, pause: float, count: int | None = None) -> None:
+    """Records an answer that counts, for ever or so far, and says each number once it is durable. Then "ended", or the
+    error that ended it."""
+    numbers = itertools.count() if count is None else range(count)
     async with SessionLog.open(settings) as log:
         session = log.session(session_id, SYSTEM)
         try:
-            async for chunk in session.record(_endless(pause)):
+            async for chunk in session.record(_slowly(numbers, pause)):
                 line.say(chunk["choices"][0]["delta"]["content"])
         except TurnlogError as error:
             line.say(type(error).__name__)
+        else:
+            line.say("ended")
+
+
+async def _slowly(numbers: Iterable[int], pause: float) -> AsyncIterator[dict[str, Any]]:
+    for number in numbers:
+        yield {"choices": [{"delta": {"content": f"{number} "}}]}
+        await asyncio.sleep(pause)
+
+
+async def ask(line: Line, settings: Settings, session_id: UUID, url: str) -> None:
+    """Asks the provider and says what is shown of its answer; "ended" when the loop ended as at the end of a stream."""
+    async with SessionLog.open(settings) as log, AsyncOpenAI(base_url=url, api_key="none") as client:
+        session = log.session(session_id, SYSTEM)
+        stream = await client.chat.completions.create(model="slow", messages=await session.prompt(), stream=True)
+        async for chunk in session.record(stream):
+            line.say(chunk.choices[0].delta.content)
+        line.say("ended")
+        await line.hear()
+
+
+async def follow(line: Line, settings: Settings, session_id: UUID, count: int) -> None:
+    """Has many followers until the turn ends; says "following", and then the positions that each saw."""
+    async with SessionLog.open(settings) as log:
+        session = log.session(session_id, SYSTEM)
+
+        async def positions() -> list[int]:
+            return [recorded.position async for recorded in session.follow(until_turn_ends=True)]
+
+        following = asyncio.gather(*(positions() for _ in range(count)))
+        await asyncio.sleep(0)
+        await session.view()
+        line.say("following")
+        line.say(await following)
 
 
 async def write_in_bursts(line: Line, settings: Settings, session_id: UUID) -> None:
@@ -81,12 +119,6 @@ async def write_in_bursts(line: Line, settings: Settings, session_id: UUID) -> N
             outcomes = await asyncio.gather(*burst, return_exceptions=True)
             errors = [outcome for outcome in outcomes if isinstance(outcome, BaseException)]
         line.say(sorted({type(error).__name__ for error in errors}))
-
-
-async def _endless(pause: float) -> AsyncIterator[dict[str, Any]]:
-    for number in itertools.count():
-        yield {"choices": [{"delta": {"content": f"{number} "}}]}
-        await asyncio.sleep(pause)
 
 
 async def give_results(line: Line, settings: Settings, session_id: UUID) -> None:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
+from typing import TypeVar
 
 import pytest
 
@@ -12,3 +14,18 @@ REAL_DATA = Path(os.environ.get("TURNLOG_REAL_DATA", Path(__file__).parents[2] /
 # A skip, because other people's recordings are not ours to put into the repository: where they do not lie beside it,
 # its own corpus has every shape that they have.
 needs_real_data = pytest.mark.skipif(not REAL_DATA.is_dir(), reason=f"the real data is not in {REAL_DATA}")
+
+Case = TypeVar("Case")
+
+SAMPLE = 25
+
+
+def evenly(cases: Sequence[Case], count: int) -> Sequence[Case]:
+    """At least so many of them, from all over, and all where there are fewer than twice as many."""
+    return cases[:: max(1, len(cases) // count)]
+
+
+each_sample = pytest.mark.parametrize(
+    "count", [pytest.param(SAMPLE, id="sample"), pytest.param(10**6, id="all", marks=pytest.mark.long)]
+)
+"""How many of the real cases a test takes: some by `make test`, all by `make test-long`."""

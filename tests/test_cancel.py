@@ -14,7 +14,8 @@ from typing import Any
 import psycopg
 import pytest
 
-from tests.children import RECORD, Child, child
+from tests import programs
+from tests.processes import Child
 from tests.prompt_rules import check_chat_prompt
 from turnlog import (
     LogClosedError,
@@ -31,24 +32,6 @@ from turnlog.infrastructure.provider import Provider, own_corpus
 
 SOON = 10.0
 A_SECOND = 1.5
-
-HANDLER = """
-import asyncio, sys
-from openai import AsyncOpenAI
-from turnlog import SessionLog, Settings
-
-async def main(session_id, url):
-    async with SessionLog.open(Settings.from_env()) as log, AsyncOpenAI(base_url=url, api_key="none") as client:
-        session = log.session(session_id, "u1")
-        stream = await client.chat.completions.create(model="slow", messages=await session.prompt(), stream=True)
-        async for chunk in session.record(stream):
-            print(chunk.choices[0].delta.content, flush=True)
-        print("ended", flush=True)
-        sys.stdin.readline()
-
-asyncio.run(main(*sys.argv[1:]))
-"""
-"""ID URL: asks the provider and shows the answer; "ended" when its loop ended as at the end of a stream."""
 
 
 @pytest.fixture
@@ -124,39 +107,30 @@ async def test_a_recording_that_waits_for_its_provider_is_stopped_from_another_p
     plain = next(stream for stream in own_corpus() if stream.name == "plain-text")
     slow = replace(plain, name="slow", delays_ms=(0.0,) * 4 + (60_000.0,) * (len(plain.chunks) - 4))
     await session.say("Hello")
-    with Provider([slow]) as provider:
-        async with (
-            asyncio.timeout(3 * SOON),
-            child(HANDLER, places, session.id, provider.url) as handler,
-            SessionLog.open(places) as log,
-        ):
-            said = [await handler.line() for _ in range(4)]
+    with Provider([slow]) as provider, Child(programs.ask, places, session.id, provider.url) as handler:
+        async with asyncio.timeout(3 * SOON), SessionLog.open(places) as log:
+            said = [await handler.hear() for _ in range(4)]
             assert await log.session(session.id, "u1").cancel("the user pressed stop")
             async with asyncio.timeout(A_SECOND):
-                assert await handler.line() == "ended"
+                assert await handler.hear() == "ended"
                 while provider.disconnects != 1:
                     await asyncio.sleep(0.01)
     step = await last_step(session)
     assert (step.status, step.note) == ("interrupted", "the user pressed stop")
-    assert step.message.content == "".join(said).replace("None", "")
+    assert step.message.content == "".join(text or "" for text in said)
     await goes_on(session)
 
 
 async def test_an_answer_whose_process_is_dead_is_stopped_all_the_same(settings: Settings, session: Session) -> None:
-    async with child(RECORD, settings, session.id, 1000, 0.01) as recorder:
-        await kill_after(recorder, 5)
+    with Child(programs.record, settings, session.id, 0.01) as recorder:
+        for _ in range(5):
+            await recorder.hear()
+        recorder.kill()
     assert await session.cancel()
     step = await last_step(session)
     assert (step.status, step.note) == ("interrupted", "stopped")
     assert str(step.message.content).startswith("0 1 2 3 4 ")
     await goes_on(session)
-
-
-async def kill_after(recorder: Child, lines: int) -> None:
-    for _ in range(lines):
-        await recorder.line()
-    recorder.process.kill()
-    await recorder.process.wait()
 
 
 async def goes_on(session: Session) -> None:

@@ -4,15 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import json
-import os
 import signal
-import sys
-from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
 
-from tests.children import Child
+from tests.processes import turnlog
 from tests.test_follow import answer
 from turnlog import Session, SessionLog, Settings
 from turnlog.infrastructure.cli.app import cli
@@ -20,37 +17,25 @@ from turnlog.infrastructure.cli.commands.follow import Teller
 from turnlog.infrastructure.cli.output import Screen
 
 SOON = 20.0
-TURNLOG = str(Path(sys.executable).with_name("turnlog"))
-
-
-async def turnlog(settings: Settings, *args: str) -> Child:
-    places = ["--database-url", str(settings.database_url), "--redis-url", str(settings.redis_url)]
-    process = await asyncio.create_subprocess_exec(
-        TURNLOG,
-        *places,
-        *args,
-        env={**os.environ, "TURNLOG_DATABASE_SCHEMA": settings.database_schema},
-        stdout=asyncio.subprocess.PIPE,
-    )
-    return Child(process)
 
 
 async def test_follow_prints_an_answer_while_another_process_records_it(session: Session, settings: Settings) -> None:
     await session.say("Count.")
-    both = await asyncio.gather(
-        turnlog(settings, "follow", str(session.id), "--until-turn-ends"),
-        turnlog(settings, "follow", str(session.id), "--until-turn-ends", "--json", "--after", "1"),
-    )
-    async with asyncio.timeout(SOON):
-        assert [await both[0].line() for _ in range(2)] == ["session-started.v1", "user       Count."]
-        first = await both[1].line()  # it follows
+    async with (
+        turnlog(settings, "follow", str(session.id), "--until-turn-ends") as screen,
+        turnlog(settings, "follow", str(session.id), "--until-turn-ends", "--json", "--after", "1") as pipe,
+        asyncio.timeout(SOON),
+    ):
+        assert [await screen.line() for _ in range(2)] == ["session-started.v1", "user       Count."]
+        first = await pipe.line()  # it follows
         async with session.completion(model="m") as completion:
             await completion.text("one, ")
             await completion.tool_call("c1", "count", '{"to": 3}')
             await session.add_tool_result("c1", "1 2\n3")
             await completion.finish("tool_calls")
         await answer(session, "two, ", "three")
-        people, machines = await asyncio.gather(*(child.rest() for child in both))
+        people, machines = await asyncio.gather(screen.rest(), pipe.rest())
+        assert [await screen.left(), await pipe.left()] == [0, 0]
     assert people == [
         "step started",
         "one, ",
@@ -63,25 +48,23 @@ async def test_follow_prints_an_answer_while_another_process_records_it(session:
     ]
     positions = [json.loads(line)["position"] for line in [first, *machines]]
     assert positions == [event.position async for event in session.events(after=1)]
-    assert [await child.process.wait() for child in both] == [0, 0]
 
 
 async def test_follow_ends_quietly_with_ctrl_c(session: Session, settings: Settings) -> None:
     await session.say("Hello")
-    follower = await turnlog(settings, "follow", str(session.id))
-    async with asyncio.timeout(SOON):
-        await follower.until("user       Hello")
-        follower.process.send_signal(signal.SIGINT)
+    async with turnlog(settings, "follow", str(session.id)) as follower, asyncio.timeout(SOON):
+        assert [await follower.line() for _ in range(2)] == ["session-started.v1", "user       Hello"]
+        follower.send_signal(signal.SIGINT)
         assert await follower.rest() == []
-        assert await follower.process.wait() == 0
+        assert await follower.left() == 0
 
 
 async def test_cancel_stops_what_another_process_records(session: Session, settings: Settings) -> None:
     await session.say("Hello")
     async with session.completion() as completion:
         await completion.text("Hel")
-        stopper = await turnlog(settings, "cancel", str(session.id), "--reason", "enough", "--json")
-        async with asyncio.timeout(SOON):
+        stop = turnlog(settings, "cancel", str(session.id), "--reason", "enough", "--json")
+        async with stop as stopper, asyncio.timeout(SOON):
             assert json.loads((await stopper.rest())[0]) == {"session_id": str(session.id), "cancelled": True}
         with pytest.raises(Exception, match="enough"):
             await completion.text("lo")

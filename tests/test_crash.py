@@ -11,7 +11,7 @@ import pytest
 from tests.anthropic_rules import check_anthropic_prompt
 from tests.histories import AT, imported, replayed
 from tests.prompt_rules import check_chat_prompt
-from tests.real_data import needs_real_data
+from tests.real_data import each_sample, evenly, needs_real_data
 from tests.responses_rules import check_responses_prompt
 from tests.test_conversations import FOLDERS, conversations
 from tests.test_import import FAULTY, FAULTY_BLOCKS
@@ -50,9 +50,17 @@ def check_every_cut(events: list[RecordedEvent]) -> None:
         check_all(resumed.view())
 
 
-@pytest.mark.parametrize("corpus", ["own", pytest.param("real", marks=needs_real_data)])
-async def test_a_stream_that_is_cut_after_any_event_gives_valid_prompts(log: SessionLog, corpus: str) -> None:
-    for stream in own_corpus() if corpus == "own" else REAL or ():
+CORPUS = own_corpus()
+
+
+@pytest.mark.parametrize(
+    "streams", [pytest.param(CORPUS, id="own"), pytest.param(REAL, id="real", marks=needs_real_data)]
+)
+@each_sample
+async def test_a_stream_that_is_cut_after_any_event_gives_valid_prompts(
+    log: SessionLog, streams: Any, count: int
+) -> None:
+    for stream in evenly(streams, count):
         session = await log.start_session(user_id="u1")
         await session.say("Hello")
         async for _ in session.record(_played(stream.parsed())):
@@ -72,9 +80,12 @@ each_corpus = pytest.mark.parametrize(
 
 
 @each_corpus
+@each_sample
 @pytest.mark.parametrize("history", [imported, replayed])
-def test_a_conversation_that_is_cut_after_any_event_gives_valid_prompts(folder: Any, name: str, history: Any) -> None:
-    for messages in conversations(folder, name):
+def test_a_conversation_that_is_cut_after_any_event_gives_valid_prompts(
+    folder: Any, name: str, history: Any, count: int
+) -> None:
+    for messages in evenly(conversations(folder, name), count):
         check_every_cut(history(messages))
 
 

@@ -16,7 +16,8 @@ from hypothesis import assume, given
 from hypothesis import settings as hypothesis_settings
 from redis import Redis
 
-from tests.children import FOLLOW, RECORD, child
+from tests import programs
+from tests.processes import Child
 from tests.strategies import SESSION_ID, histories
 from tests.test_acceptance import KillableServers, short_lived_folder
 from turnlog import (
@@ -159,16 +160,16 @@ async def test_a_position_that_is_not_there_yet_is_waited_for(session: Session) 
 async def test_a_process_follows_what_another_one_records(settings: Settings, session: Session, redis_url: str) -> None:
     places = settings if redis_url == "redis" else settings.model_copy(update={"redis_url": "none"})
     await session.say("Count.")
-    async with (
-        child(FOLLOW, places, session.id, 1000) as follower,
-        child(RECORD, places, session.id, 100, 0.005) as recorder,
-        asyncio.timeout(3 * SOON),
+    with (
+        Child(programs.follow, places, session.id, 1000) as follower,
+        Child(programs.record, places, session.id, 0.005, 100) as recorder,
     ):
-        await recorder.until("ended")
-        await follower.until("following")
-        said = (await follower.line()).split()
+        async with asyncio.timeout(3 * SOON):
+            await recorder.until("ended")
+            assert await follower.hear() == "following"
+            seen = await follower.hear()
     last = (await session.view()).version
-    assert said == ["1000", "True", *map(str, range(1, last + 1))]
+    assert seen == [list(range(1, last + 1))] * 1000
 
 
 async def test_a_thousand_followers_cost_one_reader(session: Session, other_log: SessionLog) -> None:
@@ -300,9 +301,9 @@ async def test_followers_miss_and_double_nothing_when_a_server_is_killed_and_com
         await session.say("Count.")
         tasks = [asyncio.create_task(to_the_end_whatever_comes(session)) for _ in range(100)]
         await followed(log, 100)
-        async with child(RECORD, places, session.id, 250, 0.01) as recorder:
+        with Child(programs.record, places, session.id, 0.01, 250) as recorder:
             for _ in range(60):
-                await recorder.line()
+                await recorder.hear()
             killable.kill_redis() if server == "redis" else killable.kill_postgres()
             await asyncio.sleep(0.2)
             await asyncio.to_thread(killable.start_again)

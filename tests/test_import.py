@@ -10,7 +10,7 @@ import pytest
 
 from tests.anthropic_rules import check_anthropic_prompt
 from tests.prompt_rules import check_chat_prompt
-from tests.real_data import REAL_DATA, needs_real_data
+from tests.real_data import REAL_DATA, each_sample, evenly, needs_real_data
 from tests.responses_rules import check_responses_prompt
 from turnlog import SYSTEM, InvalidInputError, PromptTooLongError, Session, SessionLog
 from turnlog.projections.placeholders import NO_RESULT
@@ -59,9 +59,12 @@ async def check_history(log: SessionLog, messages: list[Json], format_: Any) -> 
 
 
 @needs_real_data
+@each_sample
 @pytest.mark.parametrize("name", ["valid", "valid_reused_ids", "pending_call_at_end", "invalid_as_recorded"])
-async def test_every_real_conversation_has_valid_prompts_before_and_after_repair(log: SessionLog, name: str) -> None:
-    for conversation in lines(REAL_DATA / "conversations" / f"{name}.jsonl"):
+async def test_every_real_conversation_has_valid_prompts_before_and_after_repair(
+    log: SessionLog, name: str, count: int
+) -> None:
+    for conversation in evenly(lines(REAL_DATA / "conversations" / f"{name}.jsonl"), count):
         await check_history(log, conversation["messages"], "chat")
 
 

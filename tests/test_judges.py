@@ -12,6 +12,7 @@ from openai.types.chat import ChatCompletionMessageParam
 from openai.types.responses import ResponseInputParam
 from pydantic import TypeAdapter, ValidationError
 
+from tests.real_data import each_sample, evenly
 from tests.test_conversations import FOLDERS, conversations
 from turnlog import SessionLog
 from turnlog.projections.prompt.anthropic import OPENING
@@ -21,10 +22,11 @@ RESPONSES = TypeAdapter(ResponseInputParam)
 CORPORA = ["valid", "valid_reused_ids", "pending_call_at_end"]
 
 
+@each_sample
 @pytest.mark.parametrize("folder", FOLDERS)
 @pytest.mark.parametrize("name", CORPORA)
-async def test_the_openai_package_takes_the_prompts(log: SessionLog, folder: Any, name: str) -> None:
-    for messages in conversations(folder, name):
+async def test_the_openai_package_takes_the_prompts(log: SessionLog, folder: Any, name: str, count: int) -> None:
+    for messages in evenly(conversations(folder, name), count):
         session = await log.import_session(messages, "u1")
         CHAT.validate_python(await session.prompt(), strict=False)
         RESPONSES.validate_python(await session.prompt("responses"))
@@ -36,10 +38,11 @@ def test_the_openai_package_refuses_what_is_no_prompt() -> None:
             CHAT.validate_python(bad)
 
 
+@each_sample
 @pytest.mark.parametrize("folder", FOLDERS)
 @pytest.mark.parametrize("name", CORPORA)
-async def test_another_converter_gives_the_same_blocks(log: SessionLog, folder: Any, name: str) -> None:
-    for messages in conversations(folder, name):
+async def test_another_converter_gives_the_same_blocks(log: SessionLog, folder: Any, name: str, count: int) -> None:
+    for messages in evenly(conversations(folder, name), count):
         session = await log.import_session(messages, "u1")
         chat, ours = await session.prompt(), await session.prompt("anthropic")
         if any(

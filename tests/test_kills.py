@@ -1,5 +1,5 @@
 """Recording processes are killed at random moments: nothing that they have shown is lost or doubled, every turn ends,
-and every conversation goes on. `make test-long` kills a thousand."""
+and every conversation goes on."""
 
 from __future__ import annotations
 
@@ -26,10 +26,10 @@ LEASE_SECONDS = 1.0
 Heard = tuple[str, UUID, Any]
 
 
+@pytest.mark.parametrize("kills", [50, pytest.param(1000, marks=pytest.mark.long)])
 async def test_processes_that_are_killed_lose_and_double_nothing_and_their_conversations_go_on(
-    log: SessionLog, settings: Settings, pytestconfig: pytest.Config
+    log: SessionLog, settings: Settings, kills: int
 ) -> None:
-    kills = pytestconfig.getoption("kills")
     brief = settings.model_copy(update={"lease_seconds": LEASE_SECONDS})
     heard: dict[UUID, list[Heard]] = {}
     for number in _batches(kills):

@@ -74,7 +74,7 @@ def brief(settings: Settings) -> Settings:
 async def test_a_writer_that_was_frozen_past_its_lease_writes_nothing_after_a_takeover_and_is_told(
     session: Session, brief: Settings
 ) -> None:
-    with Child(programs.record_slowly, brief, session.id, 0.005) as child:
+    with Child(programs.record, brief, session.id, 0.005) as child:
         shown = [await child.hear() for _ in range(20)]
         with pytest.raises(TurnInProgressError):
             await take_over(session)
@@ -111,7 +111,7 @@ async def test_what_a_frozen_writer_had_queued_is_not_stored_after_a_takeover(
 async def test_a_writer_that_was_frozen_and_not_taken_over_does_not_wake_up_as_the_owner(
     session: Session, log: SessionLog, brief: Settings
 ) -> None:
-    with Child(programs.record_slowly, brief, session.id, 0.005) as child:
+    with Child(programs.record, brief, session.id, 0.005) as child:
         await child.hear()
         child.send_signal(signal.SIGSTOP)
         await asyncio.sleep(1.5 * LEASE_SECONDS)

@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
-import subprocess
-import sys
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Sequence
 from typing import Any, cast
 from uuid import UUID, uuid4
@@ -13,6 +10,8 @@ from uuid import UUID, uuid4
 import pytest
 from openai import AsyncOpenAI
 
+from tests import programs
+from tests.processes import Child
 from tests.prompt_rules import check_chat_prompt, check_no_neighbours
 from turnlog import SYSTEM, RecordedEvent, Session, SessionLog, SessionView, Settings
 from turnlog.domain.errors import ToolResultConflictError, TurnInProgressError
@@ -793,45 +792,16 @@ async def test_a_provider_takes_the_prompt_after_its_connection_broke(
 
 # A process that is killed while it records
 
-RECORD_FOR_EVER = """
-import asyncio, sys
-from turnlog import SessionLog
-from turnlog.infrastructure.settings import Settings
-
-async def provider():
-    for number in range(1_000_000):
-        await asyncio.sleep(0.0005)
-        yield {"choices": [{"index": 0, "delta": {"content": f"{number} "}}]}
-
-async def main(session_id):
-    async with SessionLog.open(Settings.from_env()) as log:
-        async for chunk in log.session(session_id, "u1").record(provider()):
-            print(chunk["choices"][0]["delta"]["content"], flush=True)
-
-asyncio.run(main(sys.argv[1]))
-"""
-
-
 BRIEF_LEASE = 0.5
 
 
-def shown_by_a_process_that_is_killed(settings: Settings, session_id: UUID, after: int) -> list[str]:
-    """Records in a child process, kills it after it has shown some deltas, and returns all that it has shown."""
-    assert settings.database_url
-    assert settings.redis_url
-    places = {
-        "TURNLOG_LEASE_SECONDS": str(BRIEF_LEASE),
-        "DATABASE_URL": settings.database_url,
-        "REDIS_URL": settings.redis_url,
-        "TURNLOG_DATABASE_SCHEMA": settings.database_schema,
-    }
-    command = [sys.executable, "-c", RECORD_FOR_EVER, str(session_id)]
-    with subprocess.Popen(command, env={**os.environ, **places}, stdout=subprocess.PIPE, text=True) as process:
-        assert process.stdout is not None
-        shown = [process.stdout.readline() for _ in range(after)]
-        process.kill()
-        shown += process.stdout.readlines()
-    return [line.removesuffix("\n") for line in shown]
+async def shown_by_a_process_that_is_killed(settings: Settings, session_id: UUID, after: int) -> list[str]:
+    """Records in a process of its own, kills it after it has shown some deltas, and returns all that it has shown."""
+    brief = settings.model_copy(update={"lease_seconds": BRIEF_LEASE})
+    with Child(programs.record, brief, session_id, 0.0005) as recorder:
+        shown = [await recorder.hear() for _ in range(after)]
+        recorder.kill()
+        return shown + await recorder.rest()
 
 
 async def test_of_two_completions_the_one_that_is_decided_second_is_refused_though_it_began_first(
@@ -859,7 +829,7 @@ async def test_of_two_completions_the_one_that_is_decided_second_is_refused_thou
 
 async def test_a_killed_process_loses_nothing_that_it_has_shown(session: Session, settings: Settings) -> None:
     await session.say("Count.")
-    shown = await asyncio.to_thread(shown_by_a_process_that_is_killed, settings, session.id, 50)
+    shown = await shown_by_a_process_that_is_killed(settings, session.id, 50)
     assert shown[:3] == ["0 ", "1 ", "2 "]
     events: list[Any] = [recorded.event for recorded in await stored_events(session)]
     deltas = [event.text for event in events if event.topic == "text-delta.v1"]
@@ -876,7 +846,7 @@ async def test_a_killed_process_leaves_a_step_that_another_can_take_over_after_i
     session: Session, settings: Settings
 ) -> None:
     await session.say("Count.")
-    await asyncio.to_thread(shown_by_a_process_that_is_killed, settings, session.id, 5)
+    await shown_by_a_process_that_is_killed(settings, session.id, 5)
     async with asyncio.timeout(A_WHILE):
         async with session.completion(takeover=True) as completion:
             await completion.text("I count again.")

@@ -11,8 +11,8 @@ from turnlog.infrastructure.provider import DemoTurn, Stream, load_demo, own_cor
 
 CROWD_CHUNKS = 50
 FIRST_MS = 800.0
-DELTA_MS = 60.0
-"""A model's: a while until the first token, then some 17 a second."""
+DELTA_MS = 30.0
+"""A model's: a while until the first token, then some 33 a second."""
 
 _REASONING = {"reasoning_content", "reasoning"}
 _TOOLS_AND_TEXT = {"parallel_tool_calls", "text_and_tools"}
