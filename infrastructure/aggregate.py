@@ -181,10 +181,13 @@ class Aggregate:
         """
         entry = _Entry(self, commands, self._loop.create_future())
         self._entries.append(entry)
-        if self._lane is None:
+        lane = self._lane
+        if lane is None:
             self._catch_up()
+        elif len(commands) == 1 and is_text(command := commands[0], self.state):
+            self._decide_text(entry, lane, command)
         else:
-            self._decide(entry, self._lane)
+            self._decide(entry, lane)
             if entry.stored:
                 self._resolve()
         return entry.done
@@ -215,10 +218,6 @@ class Aggregate:
 
     def _decided(self, entry: _Entry) -> SessionState:
         """The state after the entry's events, which are put into it as rows."""
-        first = entry.commands[0] if entry.commands else None
-        if first is not None and len(entry.commands) == 1 and is_text(first, self.state):
-            self._add_text(entry, first)
-            return self.state
         state, at, quiet = self.state, None, True
         for command in (entry.adopted, *entry.commands):
             for event in command if isinstance(command, tuple) else decide(state, command):
@@ -236,16 +235,25 @@ class Aggregate:
                 entry.session = self._line(state, at, self.version + entry.count)
         return state
 
-    def _add_text(self, entry: _Entry, command: AppendText) -> None:
-        """What the general way does, for the command that nearly all are: it changes no state and has no keys."""
+    def _decide_text(self, entry: _Entry, lane: Lane, command: AppendText) -> None:
+        """What `_decide` does, for the command that nearly all are: it changes no state and has no keys."""
         body = text_delta_json(command.at, command.step_id, command.text)
         entry.rows = (TextDelta.topic, body)
         entry.size = len(body)
         entry.count = 1
-        entry.position = self.version + 1
+        entry.position = version = self.version + 1
         if command.at >= self._next_touch:
             self._next_touch = command.at + LIST_TOUCH
-            entry.session = self._line(self.state, command.at, self.version + 1)
+            entry.session = self._line(self.state, command.at, version)
+        entry.lane = lane
+        try:
+            self._writer.put(entry)
+        except TurnlogError as error:
+            self._entries.remove(entry)
+            _fail(entry, error)
+            return
+        entry.state = self.state
+        entry.version = self.version = version
 
     def _line(self, state: SessionState, at: datetime, version: int) -> SessionRow | None:
         known = state if isinstance(state, Active) else self.state

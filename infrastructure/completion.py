@@ -181,7 +181,14 @@ class Completion:
     async def text(self, text: str) -> None:
         """Appends text to the answer."""
         step = self._step
-        await step.append(AppendText(step.clock.now(), step.step_id, checked_text(text, "text", step.max_bytes)))
+        command = AppendText(step.clock.now(), step.step_id, checked_text(text, "text", step.max_bytes))
+        # As `step.append`, without a coroutine more for each delta.
+        if step.writer.is_full:
+            await step.writer.room()
+        try:
+            await step.aggregate.submit(command)
+        except StepClosedError as error:
+            raise await step.closed_error() from error
 
     async def reasoning(self, text: str) -> None:
         """Appends text to the reasoning."""

@@ -78,8 +78,10 @@ class Prompts:
         """The prompt for the Chat Completions API."""
         asked = self._store.ask_position(session_id)
         entry = self._recent.get(session_id) or await self._cache.get(self.key(session_id))
+        cached = _parsed(entry) if entry is not None else None  # while Postgres looks
         position = await asked
-        cached = _parsed(entry) if entry is not None and entry.position <= (position or entry.position) else None
+        if cached is not None and position is not None and cached.entry.position > position:
+            cached = None  # it is of another log
         if cached is not None and cached.entry.position == position:
             self._recent.put(session_id, cached.entry)
             return cached.prompt()

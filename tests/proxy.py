@@ -61,7 +61,7 @@ class Proxy:
     def _requests(self, client: socket.socket, server: socket.socket) -> None:
         with contextlib.suppress(OSError):
             while data := client.recv(65536):
-                if b'_append"(' in data and self.cut_next != "nothing":
+                if b"\0turnlog_append\0" in data and self.cut_next != "nothing":
                     self._cut_commit(client, server, data)
                     return
                 server.sendall(data)

@@ -61,18 +61,22 @@ async def folded(session: Session) -> SessionView:
 def events_read(log: SessionLog) -> Iterator[list[int]]:
     """Counts the events that the store hands out."""
     store, counts = log._context.store, list[int]()
-    read = store._rows
+    read, fold = store._read, store._fold
 
-    def counting(*args: Any) -> list[Any]:
-        rows = read(*args)
-        counts.append(len(rows))
-        return rows
+    def reading(*args: Any) -> list[Any]:
+        events = read(*args)
+        counts.append(len(events))
+        return events
 
-    store._rows = counting  # type: ignore[method-assign]
+    def folding(*args: Any) -> int:
+        counts.append(fold(*args))
+        return counts[-1]
+
+    store._read, store._fold = reading, folding  # type: ignore[method-assign]
     try:
         yield counts
     finally:
-        store._rows = read  # type: ignore[method-assign]
+        store._read, store._fold = read, fold  # type: ignore[method-assign]
 
 
 async def test_a_cached_a_kept_and_a_folded_view_are_one(log: SessionLog, talk: Session, redis: Redis) -> None:

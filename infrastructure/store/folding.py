@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from itertools import groupby
 from operator import itemgetter
-from uuid import UUID
 
 from pydantic_core import from_json
 
@@ -15,39 +14,37 @@ from turnlog.domain.values import json_text
 from turnlog.infrastructure.store.mapper import EventMapper
 from turnlog.projections.projector import Projector
 
-Row = tuple[int, int, str, bytes]
-"""Position, log position, topic and state: the columns of the statement `read_session`."""
+Row = tuple[str, bytes]
+"""Topic and state: the columns of the statement `fold_session`. Where a row stands follows from the row before it, for
+positions have no gap; to fetch that too would cost as much as the fold."""
 
 
-def recorded_event(session_id: UUID, row: Row, mapper: EventMapper) -> RecordedEvent:
-    """The event of a row. Raises UnreadableEventError."""
-    position, log_position, topic, state = row
-    return RecordedEvent(session_id, position, log_position, mapper.event(topic, state))
-
-
-def fold_rows(projector: Projector, rows: Iterable[Row], mapper: EventMapper) -> None:
-    """Folds the rows in, in order. Raises UnreadableEventError, and PagesNeeded as the projector does."""
-    for topic, group in groupby(rows, itemgetter(2)):
+def fold_rows(projector: Projector, first: int, rows: Iterable[Row], mapper: EventMapper) -> None:
+    """Folds the rows in, which stand at the positions from `first` on. Raises UnreadableEventError, and PagesNeeded as
+    the projector does."""
+    position = first
+    for topic, group in groupby(rows, itemgetter(0)):
         run = list(group)
-        folded = _fold_texts(projector, run) if topic == TextDelta.topic else 0
-        for row in run[folded:]:
-            projector.apply(recorded_event(projector.session_id, row, mapper))
+        folded = _fold_texts(projector, position, run) if topic == TextDelta.topic else 0
+        for number, (_, state) in enumerate(run[folded:], position + folded):
+            projector.apply(RecordedEvent(projector.session_id, number, 0, mapper.event(topic, state)))
+        position += len(run)
 
 
-def _fold_texts(projector: Projector, rows: Sequence[Row]) -> int:
+def _fold_texts(projector: Projector, position: int, rows: Sequence[Row]) -> int:
     """Folds text deltas in. Returns how many, up to the first one that has to be read as an event."""
     done = 0
     while done < len(rows):
         try:
-            first = TextDelta.from_json(rows[done][3])
+            first = TextDelta.from_json(rows[done][1])
             bodies = _text_bodies(rows[done:], first.step_id)
             texts = from_json(b"[" + b",".join(bodies) + b"]", cache_strings=False)
         except ValueError:
             break  # lone surrogates are not JSON
         if not texts:
             break
-        last = rows[done + len(texts) - 1]
-        projector.apply_texts(rows[done][0], first.step_id, texts, TextDelta.from_json(last[3]).at)
+        last = TextDelta.from_json(rows[done + len(texts) - 1][1])
+        projector.apply_texts(position + done, first.step_id, texts, last.at)
         done += len(texts)
     return done
 
@@ -60,7 +57,7 @@ def _text_bodies(rows: Iterable[Row], step_id: str) -> list[bytes]:
     before = f'","step_id":{json_text(step_id)},"text":'.encode("utf-8", "surrogatepass")
     bodies: list[bytes] = []
     for row in rows:
-        body = row[3].partition(before)[2]
+        body = row[1].partition(before)[2]
         if not body:
             break
         bodies.append(body[:-1])

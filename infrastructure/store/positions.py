@@ -39,8 +39,9 @@ class Positions:
         for it waits and tries again."""
         answer: asyncio.Future[int | None] = self._loop.create_future()
         self._waiting.append((session_id, answer))
-        if not self._under_way and len(self._waiting) == 1:
-            self._loop.call_soon(self._send)
+        # At once, for whoever asks has something to do until the answer comes.
+        if not self._under_way:
+            self._send()
         return answer
 
     def close(self) -> None:

@@ -30,6 +30,11 @@ order by e.originator_id, e.originator_version
 select originator_version, topic, state from {schema}.{events}
 where originator_id = %b and topic = any(%b::text[]) order by originator_version desc limit %b
 
+-- name: fold_session
+select topic, state from {schema}.{events}
+where originator_id = %b and originator_version > %b
+order by originator_version limit %b
+
 -- name: positions
 select array(
     select coalesce((

@@ -24,7 +24,7 @@ from turnlog.domain.events import StepEnd
 from turnlog.domain.recorded import RecordedEvent
 from turnlog.infrastructure.store import positions
 from turnlog.infrastructure.store.datastore import UrlDatastore
-from turnlog.infrastructure.store.folding import Row, fold_rows, recorded_event
+from turnlog.infrastructure.store.folding import fold_rows
 from turnlog.infrastructure.store.leases import Leases
 from turnlog.infrastructure.store.mapper import EventMapper
 from turnlog.infrastructure.store.packing import PARAMETER_TYPES
@@ -70,14 +70,16 @@ class EventStore:
 
     def wire(self) -> Wire:
         """A connection of its own for the writer. Opened when first used."""
-        return Wire(self._url, self.recorder.append_statement, PARAMETER_TYPES, self._timeout)
+        return Wire(self._url, "turnlog_append", self.recorder.append_statement, PARAMETER_TYPES, self._timeout)
 
     def ask_position(self, session_id: UUID) -> asyncio.Future[int | None]:
         """The position of the session's last event, 0 if there is none; None if Postgres does not say at once: `read`
         waits for it."""
         if self._positions is None:
             statement = self.recorder.statements["positions"].as_string()
-            self._positions = Positions(Wire(self._url, statement, positions.PARAMETER_TYPES, self._timeout))
+            self._positions = Positions(
+                Wire(self._url, "turnlog_positions", statement, positions.PARAMETER_TYPES, self._timeout)
+            )
         return self._positions.ask(session_id)
 
     async def prepare(self) -> None:
@@ -133,11 +135,12 @@ class EventStore:
         return events
 
     def _read(self, session_id: UUID, after: int, upto: int, limit: int) -> list[RecordedEvent]:
-        rows = self._rows(session_id, after, upto, limit)
-        return [recorded_event(session_id, row, self.mapper) for row in rows]
-
-    def _rows(self, session_id: UUID, after: int, upto: int, limit: int) -> list[Row]:
-        return self.recorder.fetch("read_session", session_id, after, upto, limit)
+        event = self.mapper.event
+        rows = self.recorder.fetch("read_session", session_id, after, upto, limit)
+        return [
+            RecordedEvent(session_id, position, log_position, event(topic, state))
+            for position, log_position, topic, state in rows
+        ]
 
     async def fold(self, projector: Projector) -> bool:
         """Folds the events after the projector's version in. False if the log does not even reach that version: then
@@ -153,8 +156,8 @@ class EventStore:
 
     def _fold(self, projector: Projector, after: int, limit: int) -> int:
         # On the reader's thread: a long fold must not hold up the loop.
-        rows = self._rows(projector.session_id, after, MAX_POSITION, limit)
-        fold_rows(projector, rows, self.mapper)
+        rows = self.recorder.fetch("fold_session", projector.session_id, after, limit)
+        fold_rows(projector, after + 1, rows, self.mapper)
         return len(rows)
 
     async def read_after(self, positions: Mapping[UUID, int], limit: int) -> list[RecordedEvent]:

@@ -13,6 +13,7 @@ from typing import Any
 
 import psycopg
 from psycopg.errors import error_from_result
+from psycopg.generators import execute
 from psycopg.pq import ExecStatus, Format
 from psycopg.pq.abc import PGconn, PGresult
 
@@ -25,8 +26,9 @@ Answered = Callable[[bytes | None, psycopg.Error | None], None]
 class Wire:
     """Sends one statement again and again, with other parameters."""
 
-    def __init__(self, url: str, statement: str, types: Sequence[int], timeout: float) -> None:
+    def __init__(self, url: str, name: str, statement: str, types: Sequence[int], timeout: float) -> None:
         self._url = url
+        self._name = name.encode()
         self._statement = statement.encode()
         self._types = types
         self._formats = [Format.BINARY] * len(types)
@@ -45,14 +47,26 @@ class Wire:
         return self._libpq is not None
 
     async def open(self) -> None:
-        """Connects. Raises psycopg.OperationalError."""
-        self._connection = await psycopg.AsyncConnection.connect(
+        """Connects, and prepares the statement. Raises psycopg.Error or TimeoutError."""
+        connection = await psycopg.AsyncConnection.connect(
             self._url, autocommit=True, connect_timeout=max(2, round(self._timeout)), **KEEPALIVE
         )
-        self._libpq = self._connection.pgconn
+        try:
+            async with asyncio.timeout(self._timeout):
+                await self._prepare(connection)
+        except BaseException:
+            await connection.close()
+            raise
+        self._connection, self._libpq = connection, connection.pgconn
         self._libpq.nonblocking = 1
         self._socket = self._libpq.socket
         self._loop.add_reader(self._socket, self._readable)
+
+    async def _prepare(self, connection: psycopg.AsyncConnection[Any]) -> None:
+        connection.pgconn.send_prepare(self._name, self._statement, self._types)
+        (result,) = await connection.wait(execute(connection.pgconn))
+        if result.status != ExecStatus.COMMAND_OK:
+            raise error_from_result(result)
 
     def close(self) -> None:
         """Ends the connection. A statement under way is answered with OperationalError."""
@@ -64,7 +78,7 @@ class Wire:
         self._answered = answered
         self._deadline = self._loop.call_later(self._timeout, self._lost, "no answer in time")
         try:
-            self._libpq.send_query_params(self._statement, parameters, self._types, self._formats, Format.BINARY)
+            self._libpq.send_query_prepared(self._name, parameters, self._formats, Format.BINARY)
             self._flush()
         except psycopg.Error as error:
             self._lost(str(error))
