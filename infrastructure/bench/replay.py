@@ -44,7 +44,7 @@ async def measure(options: ReplayOptions, ground: Ground, say: Say) -> Report:
     """Runs the benchmark."""
     say(f"recording {options.deltas} deltas")
     url = ground.database(_OURS)
-    replay = _Replay(url, await _recorded(options, url))
+    replay = _Replay(url, *await _recorded(options, url))
     with replay.connection:
         case = f"{options.deltas:,} deltas"
         visits = ((_OURS, replay.folded), (_ROWS, replay.rows), (_WHOLE, replay.whole), (_STATES, replay.states))
@@ -65,32 +65,35 @@ async def measure(options: ReplayOptions, ground: Ground, say: Say) -> Report:
     )
 
 
-async def _recorded(options: ReplayOptions, url: str) -> LoadedSession:
+async def _recorded(options: ReplayOptions, url: str) -> tuple[LoadedSession, UUID]:
+    """The session, and another one that is short."""
     async with SessionLog.open(Settings(database_url=url, redis_url="none")) as log:
-        (session,) = await start_sessions(log, 1, Workload())
+        session, other = await start_sessions(log, 2, Workload())
         for first in range(0, options.deltas, options.answer):
             async with AsyncExitStack() as stack:
                 answer = await session.begin(stack)
                 await session.send_at_once(answer, min(options.answer, options.deltas - first))
                 await session.finish(answer)
-    return session
+    return session, other.session.id
 
 
 class _Replay:
-    def __init__(self, url: str, session: LoadedSession) -> None:
+    def __init__(self, url: str, session: LoadedSession, other: UUID) -> None:
         self.all_right = True
         self.connection = psycopg.connect(url, autocommit=True)
         self.connection.execute(_VACUUM.format(Identifier(EVENTS_TABLE)))
         self._url = url
         self._id: UUID = session.session.id
+        self._other = other
         self._events = session.acknowledged
         self._text = session.workload.text(session.number, 0, session.sent)
 
     async def folded(self) -> Numbers:
-        """By a log that has just been opened, and whose connections are warm."""
+        """By a log that has just been opened, and has read another session: its connection knows the statements, as the
+        one that selects does."""
         self.connection.execute(_FORGET, prepare=False)
         async with SessionLog.open(Settings(database_url=self._url, redis_url="none")) as log:
-            await log.list_sessions(USER)
+            await log.session(self._other, USER).view()
             began = perf_counter()
             view = await log.session(self._id, USER).view()
             seconds = perf_counter() - began

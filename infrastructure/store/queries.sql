@@ -97,10 +97,16 @@ and not exists (select from {schema}.turnlog_sessions s where s.writer = w.write
 returning true
 
 -- name: load_head
-select body, closed_turns from {schema}.turnlog_heads where session_id = %b and view_schema = %b
+select body from {schema}.turnlog_heads where session_id = %b and view_schema = %b
 
--- name: load_pages
-select body from {schema}.turnlog_pages where session_id = %b and turn >= %b order by turn
+-- name: load_kept
+with head as materialized (
+    select session_id, body, closed_turns from {schema}.turnlog_heads where session_id = %b and view_schema = %b
+)
+select -1 as turn, body from head
+union all
+select p.turn, p.body from head join {schema}.turnlog_pages p using (session_id) where p.turn >= closed_turns - %b
+order by turn
 
 -- name: lock_head
 select view_schema, position, closed_turns from {schema}.turnlog_heads where session_id = %b for update

@@ -39,6 +39,7 @@ T = TypeVar("T")
 
 READ_THREADS = 4
 MAX_POSITION = 2**62
+MAX_TURNS = 2**31 - 1
 PAGE_OF_EVENTS = 10_000
 """So many events are read at once, so that no one query of a long session takes longer than a connection may."""
 
@@ -213,19 +214,11 @@ class EventStore:
 
     async def load_kept(self, session_id: UUID, turns: int | None = None) -> tuple[bytes, list[bytes]] | None:
         """The kept head of the session's view and its last pages (None: all), if there are any of this version."""
-        return await self._run(self._load_kept, session_id, turns)
-
-    def _load_kept(self, session_id: UUID, turns: int | None) -> tuple[bytes, list[bytes]] | None:
-        with self._datastore.transaction(commit=True) as cursor:
-            # Head and pages of one moment: a page saved in between would hold events that the head does not know.
-            cursor.execute("set transaction isolation level repeatable read, read only")
-            cursor.execute(self.recorder.statements["load_head"], (session_id, VIEW_SCHEMA), binary=True)
-            head = cursor.fetchone()
-            if head is None:
-                return None
-            first = 0 if turns is None else max(0, head["closed_turns"] - turns)
-            cursor.execute(self.recorder.statements["load_pages"], (session_id, first), binary=True)
-            return head["body"], [row["body"] for row in cursor.fetchall()]
+        # One statement, so that head and pages are of one moment: a page that was saved in between would hold events that
+        # the head does not know.
+        most = MAX_TURNS if turns is None else turns
+        rows = await self._fetch("load_kept", session_id, VIEW_SCHEMA, most)
+        return (rows[0][1], [body for _, body in rows[1:]]) if rows else None
 
     async def load_head(self, session_id: UUID) -> bytes | None:
         """The kept head alone."""
