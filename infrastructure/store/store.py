@@ -214,8 +214,8 @@ class EventStore:
 
     async def load_kept(self, session_id: UUID, turns: int | None = None) -> tuple[bytes, list[bytes]] | None:
         """The kept head of the session's view and its last pages (None: all), if there are any of this version."""
-        # One statement, so that head and pages are of one moment: a page that was saved in between would hold events that
-        # the head does not know.
+        # One statement, so that head and pages are of one moment: a page that was saved in between would hold events
+        # that the head does not know.
         most = MAX_TURNS if turns is None else turns
         rows = await self._fetch("load_kept", session_id, VIEW_SCHEMA, most)
         return (rows[0][1], [body for _, body in rows[1:]]) if rows else None
