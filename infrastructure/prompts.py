@@ -94,8 +94,8 @@ class Prompts:
     ) -> Prompt | None:
         """The prompt that fits. Raises PromptTooLongError."""
         turns = TURNS_AT_FIRST
+        projector = await self._views.load_end(session_id, turns)
         while True:
-            projector = await self._views.load_end(session_id, turns)
             if not isinstance(projector.state, Active):
                 return None
             loaded = [only_pinned(0, projector.pinned), *projector.turns()]
@@ -104,6 +104,7 @@ class Prompts:
             if projector.first_turn == 0 or window.first > 1:
                 return Prompt(window.prompt, projector.state.user_id)
             turns *= 4
+            projector = await self._views.widen(projector, turns)
 
     async def whole(self, session_id: UUID, api: Api, policy: PromptPolicy) -> Prompt | None:
         """The prompt of all turns."""

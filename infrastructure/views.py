@@ -71,6 +71,17 @@ class Views:
         except PagesNeeded:
             return await self.load(session_id)
 
+    async def widen(self, projector: Projector, turns: int) -> Projector:
+        """The projection with at least its last `turns` turns: what is there stays, and is not folded again."""
+        before = await self._cached_end(projector.session_id, turns)
+        if before is None or not before.first_turn < projector.first_turn <= before.closed_turns:
+            return await self.load_end(projector.session_id, turns)
+        if before.version > projector.version:
+            return await self.load_end(projector.session_id, turns)
+        # None of them has changed since: an event that reached back so far would have asked for all pages.
+        projector.prepend(before.pages_from(before.first_turn)[: projector.first_turn - before.first_turn])
+        return projector
+
     async def _brought_up(self, projector: Projector, cached: bool) -> Projector:
         """The projector with the tail folded in, and kept if that is worth it. Raises PagesNeeded."""
         session_id = projector.session_id

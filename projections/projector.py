@@ -229,6 +229,13 @@ class Projector:
         """The closed turns that an event after the position `after` has changed, for keeping."""
         return tuple(_frozen(turn) for turn in self._turns[: self._closed] if turn.position > after)
 
+    def prepend(self, pages: Sequence[Turn]) -> None:
+        """Takes the closed turns before the first one that is here, as they are now."""
+        self._turns[:0] = pages
+        self.first_turn -= len(pages)
+        for page in pages:
+            self._index(page)
+
     def pages_from(self, index: int) -> tuple[Turn, ...]:
         """The closed turns from this one on, for keeping. They must be there."""
         return tuple(_frozen(turn) for turn in self._turns[index - self.first_turn : self._closed])

@@ -140,6 +140,12 @@ async def test_the_end_of_a_session_is_read_without_the_turns_before_it(log: Ses
         end = await log._context.views.load_end(session.id, turns)
         assert end.turns() == whole.turns[end.first_turn :]
         assert end.first_turn == max(0, 29 - turns)
+        with events_read(log) as read:
+            wider = await log._context.views.widen(end, 12)
+        assert wider.turns() == whole.turns[wider.first_turn :]
+        assert wider.first_turn <= 17
+        assert (read == []) == (turns < 12)
+        assert wider.head().to_json() == (await log._context.views.load(session.id)).head().to_json()
 
 
 async def test_entries_have_the_configured_prefix_and_live_as_long_as_configured(
