@@ -40,7 +40,7 @@ T = TypeVar("T")
 READ_THREADS = 4
 MAX_POSITION = 2**62
 MAX_TURNS = 2**31 - 1
-PAGE_OF_EVENTS = 10_000
+PAGE_OF_EVENTS = 20_000
 """So many events are read at once, so that no one query of a long session takes longer than a connection may."""
 
 RECENT_ENDS = 50
