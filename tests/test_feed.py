@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
-from typing import Any
+from contextlib import ExitStack
 from uuid import uuid4
 
-import psycopg
 import pytest
 from eventsourcing.persistence import Notification, StoredEvent
 
+from tests.appends import held_back, under_way
 from tests.processes import Child
 from tests.programs import converse
 from turnlog.infrastructure.log import SessionLog
@@ -77,16 +75,16 @@ def test_nothing_is_read_above_an_append_that_is_under_way(settings: Settings) -
         assert read_batch(recorder, 0, ["t"]).id == recorder.log_head() == 4
 
 
-@contextmanager
-def under_way(settings: Settings) -> Iterator[psycopg.Connection[Any]]:
-    """An append whose transaction is still open."""
-    nulls = ", ".join(["null"] * 11)
-    with psycopg.connect(settings.database_url or "") as connection:
-        connection.execute(
-            f"select {settings.database_schema}.turnlog_events_append(%s, %s, %s, %s, {nulls})".encode(),
-            ([uuid4()], [1], ["t"], [b"x"]),
-        )
-        yield connection
+def test_what_was_settled_once_can_be_read_when_the_head_is_held_back(settings: Settings) -> None:
+    with UrlDatastore(settings.database_url or "", schema=settings.database_schema, pool_size=4, timeout=60) as store:
+        recorder = BatchRecorder(store)
+        recorder.create_table()
+        recorder.insert_events([StoredEvent(uuid4(), 1, "t", b"x") for _ in range(3)])
+        head = recorder.log_head()
+        with held_back(settings):
+            assert (head, recorder.log_head(), recorder.log_end()) == (3, 0, 3)
+            assert len(read_batch(recorder, 0, ["t"]).rows) == 0
+            assert len(read_batch(recorder, 0, ["t"], upto=head).rows) == 3
 
 
 @pytest.mark.parametrize("sizes", [[10] * 2_500, [3_000_000] * 7, [9_000_000, 10, 9_000_000]])

@@ -12,6 +12,7 @@ from typing import Any, ClassVar
 import psycopg
 import pytest
 
+from tests.appends import held_back
 from tests.counting import Counting, Refusing
 from tests.processes import Child
 from tests.programs import converse, keep_up, rebuild
@@ -420,6 +421,30 @@ async def test_a_rebuild_waits_for_a_reader_who_holds_the_old_tables(log: Sessio
         assert not rebuilding.done()
         reader.execute(f"select * from {settings.database_schema}.turnlog_projection_counting")
     await asyncio.wait_for(rebuilding, 5)
+
+    check_counted(settings)
+
+
+async def test_a_rebuild_holds_all_that_the_old_tables_had_when_the_head_is_held_back(
+    log: SessionLog, settings: Settings
+) -> None:
+    await converse_here(log, sessions=2, steps=1, deltas=5)
+    await log.projections.catch_up(Counting())
+    with held_back(settings):
+        await log.projections.rebuild(Counting())
+
+    check_counted(settings)
+
+
+async def test_catching_up_waits_for_what_holds_back_the_callers_own_events(
+    log: SessionLog, settings: Settings
+) -> None:
+    await converse_here(log, sessions=1, steps=1, deltas=5)
+    with held_back(settings):
+        catching_up = asyncio.create_task(log.projections.catch_up(Counting()))
+        await asyncio.sleep(0.3)
+        assert position(settings, "counting") == 0
+    await catching_up
 
     check_counted(settings)
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import time
 from datetime import datetime
 from typing import NamedTuple
 
@@ -14,7 +16,11 @@ from turnlog.infrastructure.projecting.tables import ProjectionTables
 from turnlog.infrastructure.store.feed import read_batch
 from turnlog.infrastructure.store.mapper import EventMapper
 from turnlog.infrastructure.store.recorder import BatchRecorder
+from turnlog.infrastructure.store.statements import LOCK_TIMEOUT_MS
 from turnlog.infrastructure.store.store import EventStore
+
+PAUSE_SECONDS = 0.01
+"""Between two looks at whether an append has ended."""
 
 
 class Lag(NamedTuple):
@@ -30,8 +36,22 @@ async def catch_up(store: EventStore, projection: Projection, progress: Progress
     """Brings a projection to where the log ends now. Returns its log position. Safe beside workers and others who
     do the same. Raises ProjectionError, and StoreError."""
     tables = await open_tables(store, projection)
-    head = await store.run(store.recorder.log_head)
-    return await advance(store, tables, head, progress)
+    return await advance(store, tables, await _settled_end(store), progress)
+
+
+async def _settled_end(store: EventStore) -> int:
+    """A head of the log below which is all that was appended before the call, the caller's own last event as well.
+
+    It waits for others' appends that are under way, each of which takes milliseconds and, by Postgres, LOCK_TIMEOUT_MS
+    at the most; if one takes longer nevertheless, the head is what it is.
+    """
+    end = await store.run(store.recorder.log_end)
+    deadline = time.monotonic() + LOCK_TIMEOUT_MS / 1000
+    while True:
+        head = await store.run(store.recorder.log_head)
+        if head >= end or time.monotonic() > deadline:
+            return head
+        await asyncio.sleep(PAUSE_SECONDS)
 
 
 async def open_tables(store: EventStore, projection: Projection) -> ProjectionTables:

@@ -43,10 +43,11 @@ class Batch(NamedTuple):
 
 
 def read_batch(recorder: BatchRecorder, after: int, topics: Sequence[str], upto: int | None = None) -> Batch:
-    """The next batch, which ends at `upto` (None: the head of the log) at the latest; `id` is `after` when there is
-    nothing new."""
-    head = recorder.log_head()
-    end = max(after, min(head, after + MAX_SCANNED, head if upto is None else upto))
+    """The next batch, which ends at `upto` at the latest, a head of the log that was seen before (None: it is looked
+    up); `id` is `after` when there is nothing new."""
+    # Not the lower of both: the head may have been held back since, and who relies on `upto` would miss events.
+    head = recorder.log_head() if upto is None else upto
+    end = max(after, min(head, after + MAX_SCANNED))
     if end == after:
         return Batch(after, after, [])
     found = recorder.fetch("read_log", after, end, list(topics), MAX_FOUND, MAX_BYTES)

@@ -144,6 +144,9 @@ select
 -- name: log_head
 select {schema}.{settled}()
 
+-- name: log_end
+select case when is_called then last_value else 0 end from {schema}.{positions}
+
 -- name: read_log
 select notification_id, originator_id, originator_version, topic, state, found
 from (

@@ -111,9 +111,17 @@ class BatchRecorder(PostgresApplicationRecorder):
         return found
 
     def log_head(self) -> int:
-        """The notification id up to which nothing new will appear; 0 where there is nothing."""
+        """The notification id up to which nothing new will appear; 0 where there is nothing.
+
+        It can be lower than it was: whoever is about to append holds it back. What was settled once stays so.
+        """
         head: int = self.fetch("log_head")[0][0]
         return head
+
+    def log_end(self) -> int:
+        """The last notification id that was given out, be its event there, under way or refused."""
+        end: int = self.fetch("log_end")[0][0]
+        return end
 
     def subscribe(self, gt: int | None = None, topics: Sequence[str] = ()) -> Subscription[PostgresApplicationRecorder]:
         """As the library's, looking for what is new every `PAUSE_SECONDS`."""
