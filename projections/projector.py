@@ -154,10 +154,11 @@ class Projector:
         self._updated_at = event.at
         self._FOLDS[type(event)](self, event, recorded.position)
 
-    def apply_texts(self, first: int, step_id: str, texts: Sequence[str], at: datetime) -> None:
-        """Folds the texts of a step in that stand at the positions from `first` on, the last of which was decided `at`.
+    def apply_texts(self, first: int, step_id: str, texts: Sequence[str]) -> None:
+        """Folds the texts of a step in that stand at the positions from `first` on.
 
-        As `apply` would, without their events: nearly all that is folded are text deltas. Raises PagesNeeded.
+        As `apply` would, without their events, but for the time at which the session was last updated: an event has to
+        come after them. Raises PagesNeeded.
         """
         texts = texts[max(0, self.version + 1 - first) :]
         if not texts:
@@ -167,7 +168,6 @@ class Projector:
         for position in range(self.version + 1, self.version + 1 + len(texts)) if step_id not in self._open else ():
             self._open_step(step_id, position)  # each one is a fault
         self.version += len(texts)
-        self._updated_at = at
         if step_id in self._open:
             step, turn = self._open[step_id]
             step.content.extend(texts)

@@ -15,8 +15,6 @@ from tests.responses_rules import check_responses_prompt
 from tests.strategies import BEGAN, SESSION_ID, histories
 from turnlog.domain import events as e
 from turnlog.domain.recorded import RecordedEvent
-from turnlog.infrastructure.store.folding import fold_rows
-from turnlog.infrastructure.store.mapper import EventMapper
 from turnlog.projections.projector import Projector, SessionHead
 from turnlog.projections.prompt import Api, build_prompt, chat_prompt
 from turnlog.projections.view import SessionView, Turn
@@ -113,17 +111,6 @@ def test_pages_that_did_not_change_need_not_be_kept_again(history: History, data
     pages |= {page.index: page for page in late.pages(after=early.version)}
 
     assert [pages[index] for index in sorted(pages)] == list(late.pages())
-
-
-@given(histories, st.integers(0, 10))
-def test_rows_fold_as_their_events_do(history: History, seen: int) -> None:
-    rows = [(event.topic, event.event.to_json()) for event in history]
-    by_rows, by_events = fold(history[:seen]), fold(history)
-
-    fold_rows(by_rows, 1, rows, EventMapper())
-
-    assert by_rows.head().to_json() == by_events.head().to_json()
-    assert by_rows.pages() == by_events.pages()
 
 
 @given(histories)

@@ -1,64 +1,56 @@
-"""Folding rows: what `Projector.apply` makes of their events, without making an event of each text delta."""
+"""Folding a page of events: what `Projector.apply` makes of them, without making an event of each text delta.
+
+Nearly all that is folded are text deltas. The statement `fold_session` packs a whole page into one value, so that
+neither a row nor a body of each has to be made here: a run of text deltas as it stands in the page becomes a JSON list
+of their texts by one replacement, and is parsed at once.
+"""
 
 from __future__ import annotations
-
-from collections.abc import Iterable, Sequence
-from itertools import groupby
-from operator import itemgetter
 
 from pydantic_core import from_json
 
 from turnlog.domain.events import TextDelta
 from turnlog.domain.recorded import RecordedEvent
-from turnlog.domain.values import json_text
 from turnlog.infrastructure.store.mapper import EventMapper
 from turnlog.projections.projector import Projector
 
-Row = tuple[str, bytes]
-"""Topic and state: the columns of the statement `fold_session`. Where a row stands follows from the row before it, for
-positions have no gap; to fetch that too would cost as much as the fold."""
+_STEP, _TEXT = b'"step_id":', b',"text":'
 
 
-def fold_rows(projector: Projector, first: int, rows: Iterable[Row], mapper: EventMapper) -> None:
-    """Folds the rows in, which stand at the positions from `first` on. Raises UnreadableEventError, and PagesNeeded as
-    the projector does."""
-    position = first
-    for topic, group in groupby(rows, itemgetter(0)):
-        run = list(group)
-        folded = _fold_texts(projector, position, run) if topic == TextDelta.topic else 0
-        for number, (_, state) in enumerate(run[folded:], position + folded):
-            projector.apply(RecordedEvent(projector.session_id, number, 0, mapper.event(topic, state)))
-        position += len(run)
+def fold_page(projector: Projector, first: int, page: bytes, last: bytes, mapper: EventMapper) -> None:
+    """Folds a page in, whose events stand at the positions from `first` on; `last` is the last one's body.
 
-
-def _fold_texts(projector: Projector, position: int, rows: Sequence[Row]) -> int:
-    """Folds text deltas in. Returns how many, up to the first one that has to be read as an event."""
-    done = 0
-    while done < len(rows):
-        try:
-            first = TextDelta.from_json(rows[done][1])
-            bodies = _text_bodies(rows[done:], first.step_id)
-            texts = from_json(b"[" + b",".join(bodies) + b"]", cache_strings=False)
-        except ValueError:
-            break  # lone surrogates are not JSON
-        if not texts:
-            break
-        last = TextDelta.from_json(rows[done + len(texts) - 1][1])
-        projector.apply_texts(position + done, first.step_id, texts, last.at)
-        done += len(texts)
-    return done
-
-
-def _text_bodies(rows: Iterable[Row], step_id: str) -> list[bytes]:
-    """The texts, as they stand in the bodies, of the first rows, as far as they are of this step.
-
-    They are cut out and parsed together: a dictionary for each body would cost more than all the rest of the fold.
+    Raises ValueError or UnreadableEventError at what cannot be read in this way, with all before it folded in: their
+    events may say more. Raises PagesNeeded as the projector does.
     """
-    before = f'","step_id":{json_text(step_id)},"text":'.encode("utf-8", "surrogatepass")
-    bodies: list[bytes] = []
-    for row in rows:
-        body = row[1].partition(before)[2]
-        if not body:
-            break
-        bodies.append(body[:-1])
-    return bodies
+    position = first
+    runs_and_events = page.split(b"\n")  # no JSON has a line break in it
+    for number, part in enumerate(runs_and_events):
+        if number % 2:
+            topic, _, body = part.partition(b" ")
+            _apply(projector, position, topic.decode(), body, mapper)
+            position += 1
+        elif run := part.strip(b","):
+            step_id, texts = _texts(run)
+            position += len(texts)
+            is_last = number == len(runs_and_events) - 1
+            # Only the page's last event says when the session was last updated.
+            projector.apply_texts(position - len(texts), step_id, texts[:-1] if is_last else texts)
+            if is_last:
+                _apply(projector, position - 1, TextDelta.topic, last, mapper)
+
+
+def _apply(projector: Projector, position: int, topic: str, body: bytes, mapper: EventMapper) -> None:
+    projector.apply(RecordedEvent(projector.session_id, position, 0, mapper.event(topic, body)))
+
+
+def _texts(run: bytes) -> tuple[str, list[str]]:
+    """The step of a run of text deltas, and their texts. Raises ValueError where they are of several steps, or hold
+    lone surrogates, which are not JSON."""
+    before, _, _ = run.partition(_TEXT)
+    if not before.startswith(_STEP):
+        raise ValueError("not a text delta")
+    before += _TEXT
+    # Within a text there is no quotation mark without a backslash: what is replaced can only lie between two.
+    texts = run[len(before) : -1].replace(b"}," + before, b",")
+    return from_json(before[len(_STEP) : -len(_TEXT)]), from_json(b"[" + texts + b"]", cache_strings=False)

@@ -31,9 +31,22 @@ select originator_version, topic, state from {schema}.{events}
 where originator_id = %b and topic = any(%b::text[]) order by originator_version desc limit %b
 
 -- name: fold_session
-select topic, state from {schema}.{events}
-where originator_id = %b and originator_version > %b
-order by originator_version limit %b
+select page.events, page.packed, last.state
+from (
+    -- A comma between two, as in a JSON list. Text deltas without their time; the others in lines of their own.
+    select count(*) as events, string_agg(
+        case topic when {text_delta} then substr(state, position(','::bytea in state) + 1)
+        else '\x0a'::bytea || convert_to(topic, 'UTF8') || ' '::bytea || state || '\x0a'::bytea end,
+        ','::bytea
+    ) as packed
+    from (
+        select topic, state from {schema}.{events}
+        where originator_id = %b and originator_version > %b
+        order by originator_version limit %b
+    ) as event
+) as page
+join {schema}.{events} as last on last.originator_id = %b and last.originator_version = %b + page.events
+where page.events > 0
 
 -- name: positions
 select array(

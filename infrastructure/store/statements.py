@@ -8,6 +8,8 @@ from importlib.resources import files
 
 from psycopg.sql import SQL, Composed, Identifier, Literal
 
+from turnlog.domain.events import TextDelta
+
 EVENTS_TABLE = "turnlog_events"
 SCHEMA_VERSION = 2
 LOCK_TIMEOUT_MS = 4_000
@@ -33,6 +35,7 @@ class Statements:
             "settled": Identifier(f"{events}_settled"),
             "lock_timeout": Literal(str(LOCK_TIMEOUT_MS)),
             "version": Literal(SCHEMA_VERSION),
+            "text_delta": Literal(TextDelta.topic),
         }
         queries = _queries()
         self._statements = {name: SQL(text).format(**self._names) for name, text in queries.items()}

@@ -16,15 +16,21 @@ from uuid import UUID
 import psycopg
 from eventsourcing.persistence import InterfaceError, OperationalError, PersistenceError, ProgrammingError
 from psycopg import Connection
-from psycopg.errors import UndefinedTable
+from psycopg.errors import ProgramLimitExceeded, UndefinedTable
 from psycopg.rows import DictRow
 
-from turnlog.domain.errors import LogClosedError, SchemaVersionError, StoreError, StoreUnavailableError
+from turnlog.domain.errors import (
+    LogClosedError,
+    SchemaVersionError,
+    StoreError,
+    StoreUnavailableError,
+    UnreadableEventError,
+)
 from turnlog.domain.events import StepEnd
 from turnlog.domain.recorded import RecordedEvent
 from turnlog.infrastructure.store import positions
 from turnlog.infrastructure.store.datastore import UrlDatastore
-from turnlog.infrastructure.store.folding import fold_rows
+from turnlog.infrastructure.store.folding import fold_page
 from turnlog.infrastructure.store.leases import Leases
 from turnlog.infrastructure.store.mapper import EventMapper
 from turnlog.infrastructure.store.packing import PARAMETER_TYPES
@@ -157,9 +163,20 @@ class EventStore:
 
     def _fold(self, projector: Projector, after: int, limit: int) -> int:
         # On the reader's thread: a long fold must not hold up the loop.
-        rows = self.recorder.fetch("fold_session", projector.session_id, after, limit)
-        fold_rows(projector, after + 1, rows, self.mapper)
-        return len(rows)
+        session_id = projector.session_id
+        try:
+            pages = self.recorder.fetch("fold_session", session_id, after, limit, session_id, after)
+            for _, packed, last in pages:
+                fold_page(projector, after + 1, packed, last, self.mapper)
+            return pages[0][0] if pages else 0
+        except (ValueError, UnreadableEventError):
+            pass
+        except OperationalError as error:
+            if not isinstance(error.__cause__, ProgramLimitExceeded):  # more than Postgres packs into one value
+                raise
+        events = self._read(session_id, after, MAX_POSITION, limit)
+        projector.apply_all(events)
+        return len(events)
 
     async def read_after(self, positions: Mapping[UUID, int], limit: int) -> list[RecordedEvent]:
         """Of each session the events after its position, in order, at most `limit` of each: one statement for all."""
