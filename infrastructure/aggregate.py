@@ -14,6 +14,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from random import random
 from typing import TYPE_CHECKING
 from uuid import UUID
 
@@ -60,6 +61,8 @@ if TYPE_CHECKING:
 CONFLICT_SECONDS = 30.0
 """So long an append tries for a position before it is given up. By time and not by attempts: the writer that has just
 won knows the next position first, and wins again for as long as its caller goes on without a pause."""
+LONGEST_PAUSE = 0.1
+"""Between two tries for a position, in seconds."""
 LIST_TOUCH = timedelta(seconds=1)
 """While only deltas come, the session's line in the lists is touched this often."""
 
@@ -333,6 +336,8 @@ class Aggregate:
 
     async def _read_and_decide_again(self) -> None:
         try:
+            if pause := self._pause():
+                await asyncio.sleep(pause)
             if self._stored is None:
                 state, version = await self._views.load_state(self.session_id)
             else:
@@ -348,6 +353,14 @@ class Aggregate:
         for entry in list(self._entries):
             self._decide(entry, lane)
         self._resolve()
+
+    def _pause(self) -> float:
+        """How long to wait before reading what came in between: nothing the first time; later, when many append to one
+        session, a random time, for one of them gets through and all others only keep Postgres busy."""
+        since = self._entries[0].conflict_since if self._entries else None
+        if since is None:
+            return 0
+        return random() * min(self._loop.time() - since, LONGEST_PAUSE)  # noqa: S311 no secret
 
     def _fail_all(self, error: Exception) -> None:
         while self._entries:

@@ -32,7 +32,9 @@ logger = logging.getLogger("turnlog")
 HAND_OVER = 250
 """So many appends are sent at once, in the middle of a turn of the loop: Postgres commits them while the loop goes on
 with the next ones."""
-MAX_BATCH_EVENTS = 5_000
+MAX_BATCH_EVENTS = 1_000
+"""Of deltas, about what a socket takes at once. The rest of a larger batch waits until the loop comes round, and
+Postgres waits with it."""
 MAX_BATCH_BYTES = 8 * 1024 * 1024
 FIRST_BACKOFF = 0.05
 LAST_BACKOFF = 1.0
@@ -201,6 +203,7 @@ class GroupWriter:
     async def _commit(self, batch: list[Append], error: BaseException | None = None) -> None:
         deadline = self._loop.time() + self._retry_seconds
         backoff = FIRST_BACKOFF
+        may_be_stored = False
         while batch := self._unbroken(batch):
             if error is None:
                 error = await self._inserted(batch)
@@ -208,11 +211,15 @@ class GroupWriter:
                 self._stored(batch)
                 return
             if isinstance(error, psycopg.IntegrityError):
+                if len(batch) == 1 and not may_be_stored:
+                    self._fail(batch, PositionTakenError("position taken"))
+                    return
                 batch, error = await self._without_taken(batch)
             elif not isinstance(error, UNREACHED):
                 await self._commit_alone(batch, AppendRefusedError(f"Postgres: {error}"))
                 return
             if isinstance(error, UNREACHED):
+                may_be_stored = True
                 if self._loop.time() >= deadline:
                     self._fail(batch, StoreUnavailableError(f"Postgres: {error}"))
                     return
