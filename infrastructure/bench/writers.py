@@ -1,7 +1,7 @@
 """`bench writers`: one, two, four and eight processes that append to one database, each with a log of its own.
 
-The same number of streams is spread over the processes. In the other case all append messages to one session, and
-whoever finds its position taken decides again.
+So many streams are spread over the processes. In the last case all append messages to one session, and whoever finds
+its position taken decides again.
 """
 
 from __future__ import annotations
@@ -30,8 +30,9 @@ from turnlog.infrastructure.store.statements import EVENTS_TABLE
 
 _MODULE = "turnlog.infrastructure.bench.writer_process"
 _RATE, _REFUSED = "events/s", "given up for conflicts, appends/s"
-_DIFFERENT, _SAME = "sessions of its own", "one session for all"
-_PROMISED = (1, 8)
+_SAME = "one session for all"
+_PROMISED = (1_000, 1, 8)
+"""Streams, and the processes that they are spread over."""
 # Every event is there, and each position of a session once.
 _STORED = SQL("""
 select count(*),
@@ -46,7 +47,9 @@ class WritersOptions:
     """All processes live through the whole run; a visit uses the first so many."""
 
     processes: tuple[int, ...] = option((1, 2, 4, 8), "How many, a comma list.")
-    sessions: int = option(512, "Streams of all processes together, in sessions of their own.")
+    sessions: tuple[int, ...] = option(
+        (125, 1_000, 4_000), "Streams of all processes together, in sessions of their own, a comma list."
+    )
     handlers: int = option(8, "Of all processes together, that append to one session.")
     seconds: float = option(2.0, "How long a visit takes.")
     repeat: int = option(5, "Visits to each.")
@@ -63,20 +66,20 @@ async def measure(options: WritersOptions, ground: Ground, say: Say) -> Report:
         await asyncio.gather(*(each.answer() for each in processes))
         writers = _Writers(options, processes, str(shared.id))
         entries = [
-            Entry(case, _system(count), partial(writers.visit, case, count))
-            for case in (_DIFFERENT, _SAME)
+            Entry(_case(streams), _system(count), partial(writers.visit, streams, count))
+            for streams in (*options.sessions, None)
             for count in options.processes
         ]
         samples = await interleaved(entries, options.repeat, say)
     return Report(
         benchmark="writers",
-        title=f"{options.sessions} streams, or {options.handlers} handlers of one session, in several processes",
+        title="Streams in sessions of their own, and handlers of one session, in several processes",
         options=asdict(options),
         samples=samples,
         verified=_is_whole(url, writers.events + 1),
         checked="all that was acknowledged is stored, without a gap in any session",
         machine=machine_of(ground),
-        ratios=[ratio for case in (_DIFFERENT, _SAME) for ratio in _ratios(samples, case, options.processes)],
+        ratios=_ratios(samples, options),
     )
 
 
@@ -122,10 +125,10 @@ class _Writers:
         self._processes = processes
         self._shared = shared
 
-    async def visit(self, case: str, count: int) -> Numbers:
-        """The first `count` processes, all at once."""
+    async def visit(self, streams: int | None, count: int) -> Numbers:
+        """The first `count` processes, all at once: so many streams (None: handlers of one session) in all."""
         chosen = self._processes[:count]
-        await asyncio.gather(*(each.tell(self._order(case, count, number)) for number, each in enumerate(chosen)))
+        await asyncio.gather(*(each.tell(self._order(streams, count, number)) for number, each in enumerate(chosen)))
         began = perf_counter()
         await asyncio.gather(*(each.tell({}) for each in chosen))
         seconds = perf_counter() - began
@@ -134,28 +137,46 @@ class _Writers:
         self.events += events + sum(answer["others"] for answer in answers)
         return {_RATE: events / seconds, _REFUSED: sum(answer["refused"] for answer in answers) / seconds}
 
-    def _order(self, case: str, count: int, number: int) -> dict[str, Any]:
-        whole = self._options.sessions if case == _DIFFERENT else self._options.handlers
+    def _order(self, streams: int | None, count: int, number: int) -> dict[str, Any]:
+        whole = self._options.handlers if streams is None else streams
         share = max(1, whole // count + (number < whole % count))
-        one = {"sessions": share} if case == _DIFFERENT else {"sessions": 0, "handlers": share}
+        one = {"sessions": 0, "handlers": share} if streams is None else {"sessions": share}
         return {**one, "session_id": self._shared, "seconds": self._options.seconds}
+
+
+def _case(streams: int | None) -> str:
+    return _SAME if streams is None else f"{streams:,} streams"
 
 
 def _system(count: int) -> str:
     return f"{count} process{'es' if count > 1 else ''}"
 
 
-def _ratios(samples: Samples, case: str, processes: Sequence[int]) -> list[Ratio]:
-    first, *others = sorted(processes)
-    return [
-        samples.ratio(
-            f"{case}: {_system(count)} against {_system(first)}",
-            Key(case, _system(count), _RATE),
-            Key(case, _system(first), _RATE),
-            "writers" if case == _DIFFERENT and (first, count) == _PROMISED else None,
+def _ratios(samples: Samples, options: WritersOptions) -> list[Ratio]:
+    first, *others = sorted(options.processes)
+
+    def ratio(what: str, streams: int | None, count: int, than: int | None, target: str | None = None) -> Ratio:
+        of, to = Key(_case(streams), _system(count), _RATE), Key(_case(than), _system(first), _RATE)
+        return samples.ratio(f"{what} against {_system(first)}", of, to, target)
+
+    shared = [
+        ratio(
+            f"{_case(streams)}: {_system(count)}",
+            streams,
+            count,
+            streams,
+            "writers" if (streams, first, count) == _PROMISED else None,
         )
+        for streams in (*options.sessions, None)
         for count in others
     ]
+    grown = [
+        ratio(f"{streams // count:,} streams each: {_system(count)}", streams, count, streams // count)
+        for streams in options.sessions
+        for count in others
+        if first == 1 and streams // count in options.sessions and streams % count == 0
+    ]
+    return shared + grown
 
 
 def _is_whole(url: str, expected: int) -> bool:
