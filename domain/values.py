@@ -50,7 +50,15 @@ class Frozen(BaseModel):
         try:
             return self.__pydantic_serializer__.to_json(self)
         except PydanticSerializationError:
-            return self._dumped(ensure_ascii=False, separators=(",", ":")).encode("utf-8", "surrogatepass")
+            return _json_bytes(self.model_dump())
+
+    def to_short_json(self) -> bytes:
+        """As `to_json`, without the fields that have their default, which is what `from_json` fills in. For what is
+        dropped when a default changes."""
+        try:
+            return self.__pydantic_serializer__.to_json(self, exclude_defaults=True)
+        except PydanticSerializationError:
+            return _json_bytes(self.model_dump(exclude_defaults=True))
 
     @classmethod
     def from_json(cls, data: bytes) -> Self:
@@ -67,11 +75,7 @@ class Frozen(BaseModel):
         try:
             return super().model_dump_json(**options)
         except PydanticSerializationError:
-            return self._dumped(indent=options.get("indent"))
-
-    def _dumped(self, **options: Any) -> str:
-        # Not mode="json": that turns dictionary keys into Unicode text, too.
-        return json.dumps(self.model_dump(), default=to_jsonable_python, **options)
+            return json.dumps(self.model_dump(), default=to_jsonable_python, indent=options.get("indent"))
 
     @classmethod
     def model_validate_json(cls, json_data: str | bytes | bytearray, **options: Any) -> Self:
@@ -82,6 +86,12 @@ class Frozen(BaseModel):
             if b"\\ud" not in (json_data.encode() if isinstance(json_data, str) else json_data).lower():
                 raise
             return cls.model_validate(json.loads(json_data), **options)
+
+
+def _json_bytes(dumped: dict[str, Any]) -> bytes:
+    # Not of mode="json": that turns dictionary keys into Unicode text, too.
+    text = json.dumps(dumped, default=to_jsonable_python, ensure_ascii=False, separators=(",", ":"))
+    return text.encode("utf-8", "surrogatepass")
 
 
 def _has_surrogate_bytes(data: bytes) -> bool:

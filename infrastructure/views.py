@@ -200,7 +200,7 @@ class Views:
 
 
 def _lines(pages: Sequence[Turn]) -> bytes:
-    return b"".join(page.to_json() + b",\n" for page in pages)
+    return b"".join(page.to_short_json() + b",\n" for page in pages)
 
 
 def _turns(lines: Sequence[bytes]) -> list[Turn]:

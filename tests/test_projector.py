@@ -29,7 +29,7 @@ def fold(events: History) -> Projector:
 def kept_and_resumed(projector: Projector) -> Projector:
     """The projector after its head and pages went through JSON."""
     head = SessionHead.from_json(projector.head().to_json())
-    return Projector.resume(head, [Turn.from_json(page.to_json()) for page in projector.pages()])
+    return Projector.resume(head, [Turn.from_json(page.to_short_json()) for page in projector.pages()])
 
 
 @given(histories)

@@ -118,7 +118,7 @@ async def test_what_is_sent_to_redis_for_a_turn_does_not_grow_with_the_session(
     log: SessionLog, session: Session, redis: Redis
 ) -> None:
     sent = []
-    for number in range(60):
+    for number in range(90):
         before = redis.info("stats")["total_net_input_bytes"]
         await turn(session, 100 + number)
         await session.add_tool_result(f"c{100 + number}", "found")  # what still waits for a result stays in the head

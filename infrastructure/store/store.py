@@ -317,7 +317,7 @@ class EventStore:
 
 
 def _columns(pages: Sequence[Turn]) -> tuple[list[int], list[bytes]]:
-    return [page.index for page in pages], [page.to_json() for page in pages]
+    return [page.index for page in pages], [page.to_short_json() for page in pages]
 
 
 def _summary(row: Iterable[Any]) -> SessionSummary:
