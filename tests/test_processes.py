@@ -239,21 +239,18 @@ async def test_a_hundred_streams_go_on_after_postgres_was_restarted_and_nothing_
 async def test_streams_for_which_postgres_stays_away_get_an_error_in_time_and_their_ends_are_stored_afterwards(
     fragile: KillableServers,
 ) -> None:
-    settings = fragile.settings.model_copy(update={"lease_seconds": 12})
+    # Long enough that the lease does not run out before Postgres is back, on a busy machine either.
+    settings = fragile.settings.model_copy(update={"lease_seconds": 36})
     async with SessionLog.open(settings) as log:
         streams = await begin_streams(log, 10_000)
-        began = asyncio.get_running_loop().time()
         fragile.kill_postgres()
         async with asyncio.timeout(10):
             outcomes = await asyncio.gather(*streams.tasks, return_exceptions=True)
         assert {type(outcome) for outcome in outcomes} == {StoreUnavailableError}
         await asyncio.to_thread(fragile.start_again)
-        # On a machine so busy that the lease ran out before Postgres was back, the steps are given up instead.
-        is_slow = asyncio.get_running_loop().time() > began + settings.lease_seconds / 3
-        ends = ("failed", "abandoned") if is_slow else ("failed",)
         for session, texts in zip(streams.sessions, streams.shown, strict=True):
             step = await ended(session)
-            assert step.status in ends
+            assert step.status == "failed"
             assert str(step.message.content).startswith("".join(texts))
 
 
