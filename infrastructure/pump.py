@@ -186,7 +186,8 @@ class Pump(Generic[Chunk]):
         _wake(self._changed)
         try:
             while not self._is_over:
-                await self._room()
+                if self.step.writer.is_full or self._is_ahead():
+                    await self._room()
                 self._take(await anext(self._chunks))
         except StopAsyncIteration:
             if not self._is_over:
@@ -196,13 +197,17 @@ class Pump(Generic[Chunk]):
     async def _room(self) -> None:
         if self.step.writer.is_full:
             await self.step.writer.room()
-        while not self.is_detached and len(self._queue) >= self._ahead() + self._is_asked:
+        while self._is_ahead():
             self._wanted = asyncio.get_running_loop().create_future()
             await self._wanted
 
-    def _ahead(self) -> int:
-        # Once the provider has said how it finished, a consumer that leaves has had its answer.
-        return 0 if self._reader.finish_reason else min(self._shown // SHARE, self._limit)
+    def _is_ahead(self) -> bool:
+        """Whether as much was read as may be: nothing more once the provider has said how it finished, for then a
+        consumer that leaves has had its answer."""
+        if self.is_detached:
+            return False
+        most = 0 if self._reader.finish_reason else min(self._shown // SHARE, self._limit)
+        return len(self._queue) >= most + self._is_asked
 
     def _take(self, chunk: Chunk) -> None:
         if self._is_over:  # a provider that is cancelled may answer all the same

@@ -10,9 +10,11 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from datetime import datetime
-from typing import Any
+from typing import Any, TypeAlias
+
+from pydantic import BaseModel
 
 from turnlog.domain.commands import (
     AnyStepAppend,
@@ -44,43 +46,50 @@ class ChunkReader:
 
     def read(self, chunk: Any) -> list[AnyStepAppend]:
         """The commands for what the chunk says of choice 0; empty where it says nothing that is recorded."""
-        self.model = self.model or _text(_get(chunk, "model")) or None
-        self.response_id = self.response_id or _text(_get(chunk, "id")) or None
-        self.usage = as_object(_get(chunk, "usage")) or self.usage
-        error = _get(chunk, "error")
-        if error:
+        fields = _fields(chunk)
+        self.model = self.model or _text(fields.get("model")) or None
+        self.response_id = self.response_id or _text(fields.get("id")) or None
+        if usage := fields.get("usage"):
+            self.usage = as_object(usage) or self.usage
+        if error := fields.get("error"):
             self.error = error_text(error)
-        return [command for choice in _list(_get(chunk, "choices")) for command in self._choice(choice)]
+        choices = fields.get("choices")
+        if not isinstance(choices, list):
+            return []
+        return [command for choice in choices for command in self._choice(_fields(choice))]
 
-    def _choice(self, choice: Any) -> Iterator[AnyStepAppend]:
-        if _get(choice, "index"):
+    def _choice(self, choice: _Fields) -> list[AnyStepAppend]:
+        if choice.get("index"):
             self._warn_of_choices()
-            return
-        self.finish_reason = _text(_get(choice, "finish_reason")) or self.finish_reason
-        delta = _get(choice, "delta")
-        if delta is None:
-            return
+            return []
+        self.finish_reason = _text(choice.get("finish_reason")) or self.finish_reason
+        if choice.get("delta") is None:
+            return []
+        delta = _fields(choice.get("delta"))
         at, step_id = self._now(), self._step_id
-        text, thinking = _content(_get(delta, "content"))
-        details = _details(_get(delta, "reasoning_details"))
-        reasoning = _text(_get(delta, "reasoning_content")) or _text(_get(delta, "reasoning")) or thinking
+        commands: list[AnyStepAppend] = []
+        text, thinking = _content(delta.get("content"))
+        details = _details(delta.get("reasoning_details"))
+        reasoning = _text(delta.get("reasoning_content")) or _text(delta.get("reasoning")) or thinking
         if reasoning or details:
-            yield AppendReasoning(at, step_id, reasoning, details)
+            commands.append(AppendReasoning(at, step_id, reasoning, details))
         if text:
-            yield AppendText(at, step_id, text)
-        if refusal := _text(_get(delta, "refusal")):
-            yield AppendRefusal(at, step_id, refusal)
-        for fragment in _list(_get(delta, "tool_calls")):
-            yield self._tool_call(at, fragment)
-        if function := _get(delta, "function_call"):
-            name, arguments = _text(_get(function, "name")), _arguments(_get(function, "arguments"))
-            yield AppendFunctionCall(at, step_id, name, arguments)
+            commands.append(AppendText(at, step_id, text))
+        if refusal := _text(delta.get("refusal")):
+            commands.append(AppendRefusal(at, step_id, refusal))
+        if fragments := delta.get("tool_calls"):
+            commands += [self._tool_call(at, _fields(fragment)) for fragment in _list(fragments)]
+        if function_call := delta.get("function_call"):
+            function = _fields(function_call)
+            name, arguments = _text(function.get("name")), _arguments(function.get("arguments"))
+            commands.append(AppendFunctionCall(at, step_id, name, arguments))
+        return commands
 
-    def _tool_call(self, at: datetime, fragment: Any) -> AppendToolCall:
-        function = _get(fragment, "function")
-        call_id, name = _text(_get(fragment, "id")), _text(_get(function, "name"))
-        index = self._calls.place(_get(fragment, "index"), call_id, name)
-        return AppendToolCall(at, self._step_id, index, call_id, name, _arguments(_get(function, "arguments")))
+    def _tool_call(self, at: datetime, fragment: _Fields) -> AppendToolCall:
+        function = _fields(fragment.get("function"))
+        call_id, name = _text(fragment.get("id")), _text(function.get("name"))
+        index = self._calls.place(fragment.get("index"), call_id, name)
+        return AppendToolCall(at, self._step_id, index, call_id, name, _arguments(function.get("arguments")))
 
     def _warn_of_choices(self) -> None:
         if not self._warned:
@@ -133,12 +142,32 @@ def as_object(value: Any) -> JsonObject | None:
 
 def error_text(error: Any) -> str:
     """What a provider's error object says."""
-    message = _get(error, "message")
+    message = _fields(error).get("message")
     return message if isinstance(message, str) and message else str(error)
 
 
-def _get(value: Any, name: str) -> Any:
-    return value.get(name) if isinstance(value, dict) else getattr(value, name, None)
+def _fields(value: Any) -> _Fields:
+    """What a dict, a model or another object holds, by name."""
+    if isinstance(value, dict):
+        return value
+    if isinstance(value, BaseModel):
+        # Not by attribute: to ask a model for what it does not have takes longer than all that is read of a chunk.
+        extra = value.__pydantic_extra__
+        return {**vars(value), **extra} if extra else vars(value)
+    return _Attributes(value)
+
+
+class _Attributes:
+    """An object, read as a dict is."""
+
+    def __init__(self, value: Any) -> None:
+        self._value = value
+
+    def get(self, name: str) -> Any:
+        return getattr(self._value, name, None)
+
+
+_Fields: TypeAlias = dict[str, Any] | _Attributes
 
 
 def _text(value: Any) -> str:
@@ -160,14 +189,16 @@ def _content(content: Any) -> tuple[str, str]:
     if not isinstance(content, list):
         return _text(content), ""
     text, thinking = [], []
-    for part in content:
-        text.append(_text(_get(part, "text")))
-        inner = _get(part, "thinking")
+    for part in map(_fields, content):
+        text.append(_text(part.get("text")))
+        inner = part.get("thinking")
         thinking.append(inner if isinstance(inner, str) else _content(inner)[0])
     return "".join(text), "".join(thinking)
 
 
 def _details(details: Any) -> tuple[JsonObject, ...]:
     """The reasoning details that hold what the text does not: a signature, or encrypted data."""
-    kept = (as_object(detail) for detail in _list(details) if _get(detail, "signature") or _get(detail, "data"))
-    return tuple(detail for detail in kept if detail)
+    if not details:
+        return ()
+    kept = [detail for detail in _list(details) if _fields(detail).get("signature") or _fields(detail).get("data")]
+    return tuple(copied for copied in map(as_object, kept) if copied)
