@@ -5,9 +5,10 @@ What the log itself records by step and index cannot be out of place, so most ru
 
 from __future__ import annotations
 
-from bisect import bisect_right
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterator
 from itertools import pairwise
+from typing import NamedTuple, Self
 
 from pydantic_core import from_json
 
@@ -110,11 +111,11 @@ def _imported(turn: Turn) -> Iterator[Fault]:
     yield from _neighbours(turn, steps)
     yield from _leading(turn)
     yield from _consecutive(turn)
-    joined = {second.position for _, second in neighbours(turn, steps)}
+    places = _Places.of(turn, steps)
     for step in steps:
         yield from _unanswered(step)
         yield from _twins(step)
-        yield from _misplaced(turn, step, joined)
+        yield from _misplaced(step, places)
     for step in turn.steps:
         if step.step_id in attempts:
             text = "the answer was made again with the same calls, and both attempts were stored"
@@ -220,30 +221,57 @@ def _never_ran(result: ToolResult | None) -> bool:
     return result is None or is_placeholder(result.content)
 
 
-def _misplaced(turn: Turn, step: Step, joined: set[int]) -> Iterator[Fault]:
+class _Places(NamedTuple):
+    """The positions of what may stand between a call and its result, in order: a turn can have thousands of each."""
+
+    messages: list[int]
+    recorded: list[int]
+    """Of steps and results."""
+    apart: list[int]
+    """Of steps that are not the second part of the one before."""
+    replaced: int
+    """Results of which nothing is left."""
+
+    @classmethod
+    def of(cls, turn: Turn, steps: list[Step]) -> Self:
+        """Those of the turn; `steps` are the imported ones."""
+        joined = {second.position for _, second in neighbours(turn, steps)}
+        spoken = {step.position for step in turn.steps}
+        results = {result.position for step in turn.steps for result in step.tool_results}
+        return cls(
+            messages=sorted(message.position for message in turn.messages),
+            recorded=sorted(spoken | results),
+            apart=sorted(spoken - joined),
+            replaced=sum(flaw.kind == "duplicate_result" for flaw in turn.flaws),
+        )
+
+
+def _misplaced(step: Step, places: _Places) -> Iterator[Fault]:
     results = [result for result in step.tool_results if result.origin and result.status != "synthetic"]
     for result in results:
         if result.position < step.position:
             text = f"the result of {result.call_id!r} stands before its call"
             yield Fault(kind="result_before_call", position=result.position, index=result.index, message=text)
-        elif (kind := _between(turn, step, result, joined)) is not None:
+        elif (kind := _between(step.position, result.position, places)) is not None:
             text = f"the result of {result.call_id!r} does not stand directly after its call"
             yield Fault(kind=kind, position=result.position, index=result.index, message=text)
-    places = sorted({result.position for result in results if result.position > step.position})
-    if step.origin == "anthropic" and len(places) > 1:
+    spread = sorted({result.position for result in results if result.position > step.position})
+    if step.origin == "anthropic" and len(spread) > 1:
         text = "the results of one message are spread over several user messages"
-        yield Fault(kind="split_results", position=places[1], message=text)
+        yield Fault(kind="split_results", position=spread[1], message=text)
 
 
-def _between(turn: Turn, step: Step, result: ToolResult, joined: set[int]) -> str | None:
-    gap = range(step.position + 1, result.position)
-    steps = {other.position for other in turn.steps if other.position in gap}
-    results = {r.position for other in turn.steps for r in other.tool_results if r.position in gap}
-    messages = [m for m in turn.messages if m.position in gap]
-    replaced = sum(1 for flaw in turn.flaws if flaw.kind == "duplicate_result")
-    if messages or len(steps | results) + replaced < len(gap):
+def _between(call: int, result: int, places: _Places) -> str | None:
+    """What is wrong with a result that stands there, if anything."""
+    recorded = _count(places.recorded, call, result) + places.replaced
+    if _count(places.messages, call, result) or recorded < result - call - 1:
         return "user_message_between"
-    return "result_not_adjacent" if steps - joined else None
+    return "result_not_adjacent" if _count(places.apart, call, result) else None
+
+
+def _count(positions: list[int], after: int, before: int) -> int:
+    """How many of them lie between two positions."""
+    return max(0, bisect_left(positions, before) - bisect_right(positions, after))
 
 
 def entries_in_order(turn: Turn) -> list[Message | Step]:

@@ -94,6 +94,23 @@ def test_of_a_turn_that_is_too_long_the_oldest_results_are_shortened_until_it_fi
     assert contents == [f"{'a' * SHORTENED_TO} [... {4_000 - SHORTENED_TO} {MARK}", "b" * 4_000, "short"]
 
 
+def test_a_turn_of_many_long_results_is_not_counted_anew_for_each() -> None:
+    view = long_turn(*("x" * 4_000 for _ in range(64)))
+    whole, counted = estimated_tokens(build_prompt(view.turns)), list[int]()
+
+    def count(messages: list[Json]) -> int:
+        counted.append(estimated_tokens(messages))
+        return counted[-1]
+
+    prompt = windowed(view, "chat", whole // 2, count)
+
+    assert whole // 2 - 1_000 < counted[-1] <= whole // 2
+    short = [MARK in message["content"] for message in prompt[2:]]
+    assert short == sorted(short, reverse=True)
+    assert 0 < sum(short) < 64
+    assert len(counted) < 12
+
+
 @pytest.mark.parametrize("api", CHECKS)
 def test_a_result_of_parts_is_shortened_only_where_that_makes_it_shorter(api: Api) -> None:
     view = long_turn([{"type": "text", "text": "few"}], [{"type": "text", "text": "x" * 4_000}])

@@ -56,18 +56,24 @@ def anthropic_prompt(rendered: Sequence[Rendered]) -> dict[str, Any]:
 def _add(rendered: list[Rendered], role: str, blocks: list[Block], turn: int, positions: Positions) -> None:
     if not blocks:
         return
-    spoken = [place for place, one in enumerate(rendered) if one.message["role"] != "system"][-1:]
-    if not spoken and role == "assistant":
+    place = _last_spoken(rendered)
+    if place is None and role == "assistant":
         rendered.append(Rendered({"role": "user", "content": [{"type": "text", "text": OPENING}]}, turn, ()))
-    last = rendered[spoken[0]] if spoken else None
-    if last is None or last.message["role"] != role:
+    last = None if place is None else rendered[place]
+    if place is None or last is None or last.message["role"] != role:
         rendered.append(Rendered({"role": role, "content": blocks}, turn, positions))
         return
     content = last.message["content"] + [block for block in blocks if "thinking" not in block["type"]]
     if role == "assistant":
         content.sort(key=lambda block: block["type"] == "tool_use")
     positions = tuple(dict.fromkeys((*last.positions, *positions)))
-    rendered[spoken[0]] = Rendered({"role": role, "content": content}, last.turn, positions)
+    rendered[place] = Rendered({"role": role, "content": content}, last.turn, positions)
+
+
+def _last_spoken(rendered: list[Rendered]) -> int | None:
+    """The place of the last message that is not to be lifted out."""
+    places = range(len(rendered) - 1, -1, -1)
+    return next((place for place in places if rendered[place].message["role"] != "system"), None)
 
 
 def _step_blocks(step: PromptStep) -> list[Block]:

@@ -77,29 +77,40 @@ def _tokens(entries: list[PromptEntry], render: Render, count: CountTokens) -> i
 
 
 def _shortened(entries: list[PromptEntry], render: Render, max_tokens: int, count: CountTokens) -> list[PromptEntry]:
-    """The entries with the oldest tool results shortened, one after the other, until they fit."""
-    for place, entry in enumerate(entries):
-        if not isinstance(entry, PromptStep):
-            continue
-        for answer in range(len(entry.calls)):
-            if not _is_long(entry.calls[answer].result):
-                continue
-            entry = _with_short_result(entry, answer)  # noqa: PLW2901 the next call of the same step
-            entries[place] = entry
-            if _tokens(entries, render, count) <= max_tokens:
-                return entries
-    tokens = _tokens(entries, render, count)
-    raise PromptTooLongError(tokens, max_tokens)
+    """The entries with the oldest tool results shortened, as few as it takes until they fit."""
+    answers = [(place, answer) for place, entry in enumerate(entries) for answer in _long_answers(entry)]
+    low, high = min(1, len(answers)), len(answers)
+    while low < high:
+        middle = (low + high) // 2
+        if _tokens(_with_short_results(entries, answers[:middle]), render, count) <= max_tokens:
+            high = middle
+        else:
+            low = middle + 1
+    kept = _with_short_results(entries, answers[:low])
+    tokens = _tokens(kept, render, count)
+    if tokens > max_tokens:
+        raise PromptTooLongError(tokens, max_tokens)
+    return kept
+
+
+def _long_answers(entry: PromptEntry) -> list[int]:
+    calls = entry.calls if isinstance(entry, PromptStep) else ()
+    return [answer for answer, call in enumerate(calls) if _is_long(call.result)]
 
 
 def _is_long(content: Any) -> bool:
     return len(_text(content)) > 2 * SHORTENED_TO
 
 
-def _with_short_result(step: PromptStep, place: int) -> PromptStep:
-    call = step.calls[place]
-    short = replace(call, result=_short(call.result))
-    return replace(step, calls=(*step.calls[:place], short, *step.calls[place + 1 :]))
+def _with_short_results(entries: list[PromptEntry], answers: Iterable[tuple[int, int]]) -> list[PromptEntry]:
+    entries = entries.copy()
+    for place, answer in answers:
+        step = entries[place]
+        assert isinstance(step, PromptStep)  # noqa: S101 it has calls
+        call = step.calls[answer]
+        short = replace(call, result=_short(call.result))
+        entries[place] = replace(step, calls=(*step.calls[:answer], short, *step.calls[answer + 1 :]))
+    return entries
 
 
 def _short(content: Any) -> str:
