@@ -167,13 +167,13 @@ class Aggregate:
 
     def begin_empty(self) -> None:
         """Skips the loading, for a session whose id was made a moment ago."""
-        self._stored, self._lane = (self.state, 0), Lane()
+        self._stored, self._lane = (self.state, 0), Lane(self._writer.connection)
 
     def begin_at(self, state: SessionState, version: int) -> None:
         """Skips the loading where the state was folded a moment ago. Should it be old, the store will say so."""
         if self._lane is None and not self._entries:
             self._stored = self.state, self.version = state, version
-            self._lane = Lane()
+            self._lane = Lane(self._writer.connection)
 
     def submit(self, *commands: Command) -> asyncio.Future[int]:
         """As `execute`, at once and without waiting: the future is done when the append is stored.
@@ -306,12 +306,10 @@ class Aggregate:
             self._catch_up()
             return
         failure = AppendConflictError("other writers kept taking the position") if taken else error
-        self._entries.remove(entry)
-        _fail(entry, failure)
-        # What was found to be done already was so only on top of what failed.
-        for other in [other for other in self._entries if other.lane is lane and other.stored and not other.count]:
-            self._entries.remove(other)
-            _fail(other, failure)
+        # With all that was decided on top of it: decided anew, a text would be stored without the one before it.
+        for failed in [other for other in self._entries if other.lane is lane]:
+            self._entries.remove(failed)
+            _fail(failed, failure)
         self._resolve()
 
     def _may_try_again(self, entry: _Entry) -> bool:
@@ -335,6 +333,7 @@ class Aggregate:
             self._catching_up = asyncio.create_task(self._read_and_decide_again())
 
     async def _read_and_decide_again(self) -> None:
+        connection = self._writer.connection
         try:
             if pause := self._pause():
                 await asyncio.sleep(pause)
@@ -348,7 +347,7 @@ class Aggregate:
         finally:
             self._catching_up = None
         self._stored = self.state, self.version = state, version
-        self._lane = lane = Lane()
+        self._lane = lane = Lane(connection)  # of before it was read: what was lost meanwhile is noticed
         self._entries = deque(entry.again() for entry in self._entries)
         for entry in list(self._entries):
             self._decide(entry, lane)

@@ -106,7 +106,10 @@ class Views:
 
     async def catch_up(self, state: SessionState, version: int) -> tuple[SessionState, int]:
         """The state and position after what others have appended since `version`."""
-        return self._evolved(state, version, await self._store.read(state.session_id, after=version))
+        tail = await self._tail(state.session_id, version)
+        if tail is None:  # a server that has lost its last commits
+            return await self.load_state(state.session_id)
+        return self._evolved(state, version, tail)
 
     @staticmethod
     def _evolved(state: SessionState, version: int, tail: list[RecordedEvent]) -> tuple[SessionState, int]:

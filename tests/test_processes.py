@@ -207,9 +207,9 @@ class Streams:
         raise AssertionError(f"a stream has not shown {count} deltas")
 
 
-async def begin_streams(log: SessionLog, chunks: int) -> Streams:
+async def begin_streams(log: SessionLog, chunks: int, shown: int = 10) -> Streams:
     streams = Streams([await log.start_session("u1") for _ in range(100)], chunks)
-    await streams.until_all_have_shown(10)
+    await streams.until_all_have_shown(shown)
     return streams
 
 
@@ -242,7 +242,7 @@ async def test_streams_for_which_postgres_stays_away_get_an_error_in_time_and_th
     # Long enough that the lease does not run out before Postgres is back, on a busy machine either.
     settings = fragile.settings.model_copy(update={"lease_seconds": 36})
     async with SessionLog.open(settings) as log:
-        streams = await begin_streams(log, 10_000)
+        streams = await begin_streams(log, 10_000, shown=50)  # so that several chunks of each are on their way
         fragile.kill_postgres()
         async with asyncio.timeout(10):
             outcomes = await asyncio.gather(*streams.tasks, return_exceptions=True)

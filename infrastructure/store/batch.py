@@ -38,12 +38,20 @@ class PositionTakenError(StoreError):
 
 
 class Lane:
-    """A run of appends that were decided one on top of the other (see `writer`). Only the writer thread breaks it."""
+    """A run of appends that were decided one on top of the other (see `writer`). Only the writer breaks it.
 
-    __slots__ = ("broken",)
+    `connection` is that on which the store was last seen to hold what the run begins on, by its number.
+    """
 
-    def __init__(self) -> None:
+    __slots__ = ("broken", "connection")
+
+    def __init__(self, connection: int = 0) -> None:
         self.broken: StoreError | None = None
+        self.connection = connection
+
+
+UNDECIDED = Lane()
+"""Of appends that are not handed over yet. Never broken."""
 
 
 class Owner(Protocol):
@@ -62,13 +70,13 @@ class Append:
     each object that the garbage collector has to follow costs more than all that is done with it.
     """
 
-    lane: Lane  # set when it is handed over
-
-    __slots__ = ("count", "id_bytes", "keys", "lane", "owner", "position", "rows", "session", "size")
+    __slots__ = ("count", "id_bytes", "keys", "lane", "owner", "position", "rows", "session", "since", "size")
 
     def __init__(self, owner: Owner) -> None:
         self.owner = owner
+        self.lane = UNDECIDED
         self.id_bytes = owner.id_bytes
+        self.since = 0.0
         self.position = 0
         self.count = 0
         self.rows: tuple[Any, ...] = ()

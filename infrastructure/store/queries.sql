@@ -160,6 +160,12 @@ select {schema}.{settled}()
 -- name: log_end
 select case when is_called then last_value else 0 end from {schema}.{positions}
 
+-- name: mend_positions
+select pg_advisory_lock({positions_literal}::regclass::oid::integer, 0),
+    setval({positions_literal}, greatest(last_value, (select max(notification_id) from {schema}.{events}))),
+    pg_advisory_unlock({positions_literal}::regclass::oid::integer, 0)
+from {schema}.{positions}
+
 -- name: read_log
 select notification_id, originator_id, originator_version, topic, state, found
 from (

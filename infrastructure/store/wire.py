@@ -36,6 +36,8 @@ class Wire:
         self._loop = asyncio.get_running_loop()
         self._connection: psycopg.AsyncConnection[Any] | None = None
         self._libpq: PGconn | None = None
+        self.number = -1
+        """How often it was connected again."""
         self._socket = -1
         self._answered: Answered | None = None
         self._result: PGresult | None = None
@@ -58,6 +60,7 @@ class Wire:
             await connection.close()
             raise
         self._connection, self._libpq = connection, connection.pgconn
+        self.number += 1
         self._libpq.nonblocking = 1
         self._socket = self._libpq.socket
         self._loop.add_reader(self._socket, self._readable)

@@ -39,8 +39,15 @@ MAX_BATCH_BYTES = 8 * 1024 * 1024
 FIRST_BACKOFF = 0.05
 LAST_BACKOFF = 1.0
 
-UNREACHED = (psycopg.OperationalError, psycopg.InterfaceError, OperationalError, InterfaceError, OSError)
-"""What the driver and the library raise when the outcome is not known."""
+UNREACHED = (
+    psycopg.OperationalError,
+    psycopg.InterfaceError,
+    psycopg.errors.ReadOnlySqlTransaction,  # a standby that is about to be promoted
+    OperationalError,
+    InterfaceError,
+    OSError,
+)
+"""What the driver and the library raise when the outcome is not known, or will be another one soon."""
 
 
 @dataclass(slots=True)
@@ -76,6 +83,7 @@ class GroupWriter:
         self._mending: asyncio.Task[None] | None = None
         self._closing = False
         self._drained: asyncio.Future[None] | None = None
+        self._turn_began = 0.0
         self._events = self._bytes = 0  # queued or under way
         self._waiting: deque[asyncio.Future[None]] = deque()
         self.on_stored: Callable[[Sequence[Append]], None] | None = None
@@ -83,6 +91,11 @@ class GroupWriter:
         self.is_full = False
         """Whether producers have to wait for `room`."""
         self.statistics = WriterStatistics()
+
+    @property
+    def connection(self) -> int:
+        """The number of the connection: it is another one when Postgres was lost, and may have lost something."""
+        return max(0, self._wire.number)
 
     async def room(self) -> None:
         """Waits until the queue takes more: this is how a slow database slows the producers."""
@@ -95,6 +108,9 @@ class GroupWriter:
         """Queues an append. Raises LogClosedError after `close`."""
         if self._closing:
             raise LogClosedError("the log was closed")
+        if not self._is_due:
+            self._turn_began = self._loop.time()
+        append.since = self._turn_began
         self._queue.append(append)
         self._events += append.count
         self._bytes += append.size
@@ -147,10 +163,16 @@ class GroupWriter:
         return batch
 
     def _send(self, batch: list[Append]) -> None:
-        if any(append.lane.broken for append in batch):
+        number = self._wire.number
+        if any(append.lane.broken or append.lane.connection != number for append in batch):
             self._mending = self._loop.create_task(self._mend(batch, None))
+            return
+        try:
+            parameters = pack_appends(batch)
+        except Exception as error:  # noqa: BLE001 one of them cannot be sent: the others are
+            self._mending = self._loop.create_task(self._mend(batch, error))
         else:
-            self._wire.send(pack_appends(batch), self._answered)
+            self._wire.send(parameters, self._answered)
 
     def _answered(self, _last: bytes | None, error: psycopg.Error | None) -> None:
         if error is not None:
@@ -198,25 +220,33 @@ class GroupWriter:
         except Exception as failure:
             logger.exception("the writer failed")
             self._fail(batch, AppendRefusedError(str(failure)))
-        self._done()
+        finally:
+            self._done()
 
-    async def _commit(self, batch: list[Append], error: BaseException | None = None) -> None:
-        deadline = self._loop.time() + self._retry_seconds
+    async def _commit(
+        self, batch: list[Append], error: BaseException | None = None, *, may_be_stored: bool = False
+    ) -> None:
+        # From when they came: whoever has waited behind another batch is not kept waiting as long again.
+        deadline = max(append.since for append in batch) + self._retry_seconds
         backoff = FIRST_BACKOFF
-        may_be_stored = False
         while batch := self._unbroken(batch):
+            if error is None:
+                error = await self._connected(batch)
+                batch = self._unbroken(batch)
             if error is None:
                 error = await self._inserted(batch)
             if error is None:
                 self._stored(batch)
                 return
-            if isinstance(error, psycopg.IntegrityError):
+            if isinstance(error, psycopg.IntegrityError) and _is_of_log_positions(error):
+                error = await self._log_positions_mended()
+            elif isinstance(error, psycopg.IntegrityError):
                 if len(batch) == 1 and not may_be_stored:
                     self._fail(batch, PositionTakenError("position taken"))
                     return
                 batch, error = await self._without_taken(batch)
             elif not isinstance(error, UNREACHED):
-                await self._commit_alone(batch, AppendRefusedError(f"Postgres: {error}"))
+                await self._commit_alone(batch, f"Postgres: {error}", may_be_stored)
                 return
             if isinstance(error, UNREACHED):
                 may_be_stored = True
@@ -227,12 +257,40 @@ class GroupWriter:
                 backoff = min(2 * backoff, LAST_BACKOFF)
                 error = None
 
+    async def _connected(self, batch: list[Append]) -> BaseException | None:
+        """Connects, and breaks the lanes that begin on what is not there any more: a server that has taken another
+        one's place may lack the last commits. An append behind such a gap could never be read."""
+        try:
+            if not self._wire.is_open:
+                await self._wire.open()
+            firsts = {append.lane: append for append in reversed(batch) if append.lane.connection != self._wire.number}
+            there = await asyncio.to_thread(self._have_bases, firsts.values()) if firsts else set()
+        except UNREACHED as error:
+            return error
+        for lane, append in firsts.items():
+            if append.position == 1 or append.id_bytes in there:
+                lane.connection = self._wire.number
+            else:
+                lane.broken = lane.broken or PositionTakenError("the event before it is gone")
+        return None
+
     async def _inserted(self, batch: list[Append]) -> BaseException | None:
+        if not batch:
+            return None
         try:
             await self._wire.call(pack_appends(batch))
-        except (psycopg.Error, OSError) as error:
+        except Exception as error:  # noqa: BLE001 it is what became of the batch
             return error
         self.statistics.commits += 1
+        return None
+
+    async def _log_positions_mended(self) -> BaseException | None:
+        """Log positions were given out again: where a sequence is not copied with its table, it is behind it."""
+        logger.warning("the sequence of the log positions is behind the log, and is set right")
+        try:
+            await asyncio.to_thread(self._recorder.fetch, "mend_positions")
+        except UNREACHED as error:
+            return error
         return None
 
     def _fail(self, batch: Iterable[Append], error: StoreError) -> None:
@@ -241,7 +299,10 @@ class GroupWriter:
             self._settle_failed(append)
 
     def _settle_failed(self, append: Append) -> None:
-        append.owner.settled(append, append.lane.broken)
+        try:
+            append.owner.settled(append, append.lane.broken)
+        except Exception:
+            logger.exception("an append that failed could not be settled")
         self._release(append.count, append.size)
 
     def _unbroken(self, batch: list[Append]) -> list[Append]:
@@ -270,6 +331,12 @@ class GroupWriter:
                 rest.append(append)
         return rest, None
 
+    def _have_bases(self, appends: Iterable[Append]) -> set[bytes]:
+        """The sessions, of these, of which the event before the append is stored."""
+        ids = [UUID(bytes=append.id_bytes) for append in appends]
+        bases = [append.position - 1 for append in appends]
+        return {session_id.bytes for session_id, *_ in self._recorder.fetch("stored_at", ids, bases, bases)}
+
     def _stored_at(self, batch: list[Append]) -> dict[bytes, dict[int, tuple[str, bytes]]]:
         ids = [UUID(bytes=append.id_bytes) for append in batch]
         firsts = [append.position for append in batch]
@@ -279,11 +346,15 @@ class GroupWriter:
             stored[session_id.bytes][version] = (topic, state)
         return stored
 
-    async def _commit_alone(self, batch: list[Append], error: StoreError) -> None:
+    async def _commit_alone(self, batch: list[Append], why: str, may_be_stored: bool) -> None:
         """Postgres refused something in the batch: each append on its own, so that only the bad one fails."""
         if len(batch) == 1:
-            self._fail(batch, error)
+            self._fail(batch, StoreUnavailableError(why) if may_be_stored else AppendRefusedError(why))
             return
-        logger.warning("Postgres refused a batch of %d appends, each is now tried alone: %s", len(batch), error)
+        logger.warning("Postgres refused a batch of %d appends, each is now tried alone: %s", len(batch), why)
         for append in batch:
-            await self._commit([append])
+            await self._commit([append], may_be_stored=may_be_stored)
+
+
+def _is_of_log_positions(error: psycopg.IntegrityError) -> bool:
+    return str(error.diag.constraint_name).endswith("_notification_id_idx")
