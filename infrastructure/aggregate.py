@@ -117,6 +117,11 @@ class Aggregate:
         self._next_touch = datetime.min.replace(tzinfo=UTC)
         self._loop = asyncio.get_running_loop()
 
+    @property
+    def stored_version(self) -> int:
+        """The position of the last event that is known to be stored."""
+        return self._stored[1] if self._stored else 0
+
     async def execute(self, *commands: Command) -> int:
         """Decides the commands as one append and waits until it is stored. Returns the number of its events: none if
         the commands had been carried out before. Raises what `decide` raises, and StoreError."""

@@ -13,6 +13,7 @@ Trouble is logged once an outage; while it lasts, one read in a while tries whet
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import time
 from collections.abc import Callable
@@ -144,9 +145,10 @@ class Cache:
         return f"{info.get('server_name', 'redis')} {info.get('redis_version')}" if info else None
 
     async def close(self) -> None:
-        """Closes the connections."""
-        if self._client is not None:
-            await self._client.aclose()
+        """Closes the connections. From here on it is as if there were no Redis."""
+        client, self._client = self._client, None
+        if client is not None:
+            await client.aclose()
 
     async def attempt(self, call: Callable[[Redis], Any], key: str | None = None) -> Any:
         """What the call answers; None when Redis does not, when it is known to be down, or where there is none."""
@@ -154,12 +156,18 @@ class Cache:
 
         if self._client is None or (self._down_until is not None and time.monotonic() < self._down_until):
             return None
+        task = asyncio.current_task()
+        cancelled = task.cancelling() if task else 0
         try:
             answer = await _but_for_wrong_types(self._client, call, key, ResponseError)
         except (RedisError, OSError, TimeoutError) as error:
             self.failed(error)
-            return None
-        self.answered()
+            answer = None
+        else:
+            self.answered()
+        if task and task.cancelling() > cancelled:
+            # Before Python 3.12 `asyncio.wait_for`, which the driver uses, swallows what comes together with an answer.
+            raise asyncio.CancelledError
         return answer
 
     def failed(self, error: Exception) -> None:

@@ -161,23 +161,25 @@ class Hub:
     # Sessions that are followed
 
     async def source(self, session_id: UUID) -> Source:
-        """The session's source; it is made if there is none. Raises SessionNotFoundError and StoreError."""
+        """The session's source; it is made if there is none. The caller takes a place there in the same breath: a
+        source that nobody has a place at is never left. Raises SessionNotFoundError and StoreError."""
         source = self._sources.get(session_id.bytes)
         if source is not None:
             return source
-        return await self._opening.run(session_id, lambda: self._open(session_id))
-
-    async def _open(self, session_id: UUID) -> Source:
-        projector = await self._views.load_end(session_id, 1)
+        opened = await self._opening.run(session_id, lambda: self._open(session_id))
         if self._is_closed:
             raise LogClosedError("the log was closed")
-        if not projector.exists:
-            raise SessionNotFoundError(session_id)
-        source = Source(session_id, self._store, projector.version, TurnWatch(projector))
-        self._sources[session_id.bytes] = source
+        # Here and not when it was opened: whoever asked for it may have been cancelled, or come and gone already.
+        source = self._sources.setdefault(session_id.bytes, opened)
         self._lookouts[NOTICES].start()
         self.look([session_id.bytes])  # it may have gone on since it was loaded
         return source
+
+    async def _open(self, session_id: UUID) -> Source:
+        projector = await self._views.load_end(session_id, 1)
+        if not projector.exists:
+            raise SessionNotFoundError(session_id)
+        return Source(session_id, self._store, projector.version, TurnWatch(projector))
 
     def left(self, source: Source, place: Place) -> None:
         """A follower has gone; the source goes with the last one."""

@@ -54,6 +54,7 @@ class Pump(Generic[Chunk]):
         self._reader = ChunkReader(step.step_id, step.clock.now)
         self._task: asyncio.Task[None] | None = None
         self._has_begun = self._is_open = self._is_over = self._is_lost = self._is_asked = False
+        self._is_running = False
         self._error: BaseException | None = None
         self._queue: deque[tuple[Chunk, asyncio.Future[int] | None]] = deque()
         self._shown = 0
@@ -160,8 +161,10 @@ class Pump(Generic[Chunk]):
     # The pump
 
     async def _run(self) -> None:
+        self._is_running = True
         try:
-            await self._record()
+            if not self._is_over:
+                await self._record()
         except StepClosedError:  # the end came too late
             self._is_lost = True
         except asyncio.CancelledError as error:
@@ -229,7 +232,8 @@ class Pump(Generic[Chunk]):
         _wake(self._changed)
 
     def _cancel(self) -> None:
-        if self._task is not None and self._task is not asyncio.current_task():
+        # A task that is cancelled before its first step never runs, not even what it does at its end.
+        if self._task is not None and self._is_running and self._task is not asyncio.current_task():
             self._task.cancel()
 
     def _outcome(self) -> BaseException:

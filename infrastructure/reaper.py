@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from uuid import UUID
 
 from turnlog.domain.commands import AbandonSteps
-from turnlog.domain.errors import SessionNotFoundError, TurnlogError
+from turnlog.domain.errors import SessionNotFoundError, StoreUnavailableError, TurnlogError
 from turnlog.domain.state import Active
 from turnlog.infrastructure.aggregate import Aggregate
 from turnlog.infrastructure.clock import now
@@ -43,6 +43,10 @@ class Reaper:
                 reaped += await self._reap(lapsed, dry_run)
             except SessionNotFoundError:  # deleted meanwhile
                 continue
+            except StoreUnavailableError:
+                raise
+            except TurnlogError as error:  # such as an event of a newer version: the others are not to wait for it
+                logger.warning("an open step of session %s could not be ended: %s", lapsed.session_id, error)
         if not dry_run:
             await self._leases.forget_old()
         return tuple(reaped)
@@ -54,6 +58,8 @@ class Reaper:
                 await self.reap()
             except TurnlogError as error:
                 logger.debug("not reaped: %s", error)
+            except Exception:
+                logger.exception("not reaped")
             await asyncio.sleep(seconds)
 
     async def _lapsed(self) -> AsyncIterator[Lapsed]:
@@ -64,6 +70,9 @@ class Reaper:
             after = page[-1].session_id
 
     async def _reap(self, lapsed: Lapsed, dry_run: bool) -> list[ReapedStep]:
+        # Asked once more, for a renewal that is under way: this waits for it.
+        if any(lease.seconds_left > 0 for lease in (await self._leases.of([lapsed.writer_id])).values()):
+            return []
         aggregate = self._aggregate(lapsed.session_id)
         await aggregate.refresh()
         found = _open_steps(aggregate, lapsed)

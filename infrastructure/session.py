@@ -407,7 +407,7 @@ class Session:
     async def _checked_version(self, version: int | None) -> int:
         await self._aggregate.flush()
         await self._checked()
-        last = self._aggregate.version
+        last = self._aggregate.stored_version
         return last if version is None else checked_range(version, "version", 1, last)
 
     async def _pages(self, upto: int, at_once: int = EVENTS_AT_ONCE) -> AsyncIterator[list[RecordedEvent]]:

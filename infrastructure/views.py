@@ -76,7 +76,7 @@ class Views:
         before = await self._cached_end(projector.session_id, turns)
         if before is None or not before.first_turn < projector.first_turn <= before.closed_turns:
             return await self.load_end(projector.session_id, turns)
-        if before.version > projector.version:
+        if before.version > projector.version or projector.reached_back > before.version:
             return await self.load_end(projector.session_id, turns)
         # None of them has changed since: an event that reached back so far would have asked for all pages.
         projector.prepend(before.pages_from(before.first_turn)[: projector.first_turn - before.first_turn])

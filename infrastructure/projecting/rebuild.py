@@ -39,7 +39,7 @@ async def rebuild(store: EventStore, projection: Projection, progress: Progress 
     new = ProjectionTables(store.recorder.datastore, projection, store.mapper, suffix=REBUILT)
     async with _alone(store, old):
         await store.run(_begin, new)
-        await _fill(store, new, progress)
+        await _fill(store, old, new, progress)
         return await _switch(store, old, new, progress)
 
 
@@ -65,12 +65,13 @@ def _begin(new: ProjectionTables) -> None:
         new.create_within(cursor)
 
 
-async def _fill(store: EventStore, new: ProjectionTables, progress: Progress | None) -> None:
+async def _fill(store: EventStore, old: ProjectionTables, new: ProjectionTables, progress: Progress | None) -> None:
     """Goes on until what is left fits into the switch: what came while the last round took less than SHORT_SECONDS."""
     took = SHORT_SECONDS
     while took >= SHORT_SECONDS:
         began = time.monotonic()
-        await advance(store, new, await store.run(store.recorder.log_head), progress)
+        head = await store.run(lambda: max(old.position, store.recorder.log_head()))
+        await advance(store, new, head, progress)
         took = time.monotonic() - began
 
 
@@ -83,7 +84,7 @@ async def _switch(store: EventStore, old: ProjectionTables, new: ProjectionTable
             if time.monotonic() > deadline:
                 raise ProjectionError(old.name, "the old tables are in use, and cannot be replaced") from error
             await asyncio.sleep(LOCK_MS / 1000)
-            await _fill(store, new, progress)
+            await _fill(store, old, new, progress)
 
 
 def _try_to_switch(recorder: BatchRecorder, old: ProjectionTables, new: ProjectionTables) -> int:

@@ -33,11 +33,15 @@ class Positions:
         self._waiting: list[tuple[UUID, asyncio.Future[int | None]]] = []
         self._under_way: list[tuple[UUID, asyncio.Future[int | None]]] = []
         self._opening: asyncio.Task[None] | None = None
+        self._is_closed = False
 
     def ask(self, session_id: UUID) -> asyncio.Future[int | None]:
         """The position of the session's last event, 0 if there is none; None if Postgres does not say: a read does,
         for it waits and tries again."""
         answer: asyncio.Future[int | None] = self._loop.create_future()
+        if self._is_closed:
+            answer.set_result(None)
+            return answer
         self._waiting.append((session_id, answer))
         # At once, for whoever asks has something to do until the answer comes.
         if not self._under_way:
@@ -45,10 +49,12 @@ class Positions:
         return answer
 
     def close(self) -> None:
-        """Ends the connection."""
+        """Ends the connection. Who still waits is told nothing more."""
+        self._is_closed = True
         if self._opening is not None:
             self._opening.cancel()
         self._wire.close()
+        self._answered(None, None)  # a task that is cancelled before its first step does nothing at all
 
     def _send(self) -> None:
         self._under_way, self._waiting = self._waiting, []
@@ -63,6 +69,9 @@ class Positions:
         except (psycopg.Error, OSError) as error:
             logger.debug("no connection to ask for positions: %s", error)
             self._answered(None, None)
+        except BaseException:  # closed meanwhile, for one
+            self._answered(None, None)
+            raise
         else:
             self._send_open()
 
@@ -75,5 +84,10 @@ class Positions:
         for (_, answer), (position,) in zip(asked, positions, strict=True):
             if not answer.done():
                 answer.set_result(position)
-        if self._waiting:
+        if not self._waiting:
+            return
+        if self._is_closed:
+            self._under_way, self._waiting = self._waiting, []
+            self._answered(None, None)
+        else:
             self._send()

@@ -85,8 +85,10 @@ declare
     before bigint;
 begin
     select case when is_called then last_value else 0 end into given from {schema}.{positions};
-    -- A lock has room for 31 bits of the position; the others are those of what was given out last.
-    select min(given - ((given - objid::bigint) & 2147483647)) into before from pg_catalog.pg_locks
+    -- A lock has room for 31 bits of the position; the others are those of what was given out last, which may be a
+    -- little less than what the lock names: it was looked at before.
+    select min(given - ((given - objid::bigint + 1073741824) & 2147483647) + 1073741824) into before
+    from pg_catalog.pg_locks
     where locktype = 'advisory' and classid = {events_literal}::regclass::oid and objsubid = 2
     and database = (select oid from pg_catalog.pg_database where datname = current_database());
     return least(given, before);

@@ -63,7 +63,9 @@ class EventStore:
         self._threads = ThreadPoolExecutor(READ_THREADS, thread_name_prefix="turnlog-reader")
         self._recorder: BatchRecorder | None = None
         self.mapper = EventMapper()
-        self.leases = Leases(self._fetch)
+        # Leases are renewed beside all reads and not behind them: four slow ones would else end what is written here.
+        self._lease_thread = ThreadPoolExecutor(1, thread_name_prefix="turnlog-leases")
+        self.leases = Leases(self._fetch_lease)
         self._positions: Positions | None = None
         self.log_id = ""
         self._closed = False
@@ -244,7 +246,7 @@ class EventStore:
 
     async def keep(self, projector: Projector) -> bool:
         """Keeps the head and the pages that changed since they were last kept, unless what is there is newer. False if
-        a page is missing for that: one that was closed since, and that the projector does not hold."""
+        a page is missing for that: one that was closed or changed since, and that the projector does not hold."""
         return await self._run(self._keep, projector)
 
     def _keep(self, projector: Projector) -> bool:
@@ -256,7 +258,9 @@ class EventStore:
                 kept = {"view_schema": VIEW_SCHEMA, "position": 0, "closed_turns": 0}
             if kept["position"] >= projector.version:
                 return True
-            if kept["closed_turns"] < projector.first_turn:
+            if projector.first_turn and (
+                kept["closed_turns"] < projector.first_turn or kept["position"] < projector.reached_back
+            ):
                 return False
             head = projector.head()
             values = (session_id, VIEW_SCHEMA, head.version, head.closed_turns, head.to_json())
@@ -279,7 +283,8 @@ class EventStore:
         self._closed = True
         if self._positions is not None:
             self._positions.close()
-        await asyncio.to_thread(self._threads.shutdown)
+        for threads in (self._threads, self._lease_thread):
+            await asyncio.to_thread(threads.shutdown)
         await asyncio.to_thread(self._datastore.close)
 
     async def run(self, function: Callable[..., T], *args: Any) -> T:
@@ -297,10 +302,16 @@ class EventStore:
     async def _fetch(self, name: str, *params: Any) -> list[tuple[Any, ...]]:
         return await self._run(lambda: self.recorder.fetch(name, *params))
 
+    async def _fetch_lease(self, name: str, *params: Any) -> list[tuple[Any, ...]]:
+        return await self._run_on(self._lease_thread, lambda: self.recorder.fetch(name, *params))
+
     async def _run(self, function: Callable[..., T], *args: Any) -> T:
+        return await self._run_on(self._threads, function, *args)
+
+    async def _run_on(self, threads: ThreadPoolExecutor, function: Callable[..., T], *args: Any) -> T:
         if self._closed:
             raise LogClosedError("the log was closed")
-        return await asyncio.get_running_loop().run_in_executor(self._threads, self._translated, function, *args)
+        return await asyncio.get_running_loop().run_in_executor(threads, self._translated, function, *args)
 
     def _translated(self, function: Callable[..., T], *args: Any) -> T:
         """Calls a read, again while the connection is lost and time is left, and translates what it raises."""
