@@ -58,13 +58,19 @@ class Views:
 
     async def load(self, session_id: UUID) -> Projector:
         """The projection as of now, with all its turns. For an unknown session it has version 0."""
+        asked = self._store.ask_position(session_id)  # while Redis answers
         cached = await self._cached(session_id)
+        if cached is not None and cached.version == await asked:
+            return cached
         projector = cached or await self._kept(session_id) or Projector(session_id)
         return await self._brought_up(projector, cached is not None)
 
     async def load_end(self, session_id: UUID, turns: int) -> Projector:
         """The projection as of now, with at least the last `turns` turns, if there are so many."""
+        asked = self._store.ask_position(session_id)
         cached = await self._cached_end(session_id, turns)
+        if cached is not None and cached.version == await asked:
+            return cached
         projector = cached or await self._kept(session_id, turns) or Projector(session_id)
         try:
             return await self._brought_up(projector, cached is not None)

@@ -93,8 +93,7 @@ async def test_a_cached_a_kept_and_a_folded_view_are_one(log: SessionLog, talk: 
     await log._context.store.forget_kept(talk.id)
     assert await talk.view() == whole
 
-    # One event is read to see that the log reaches what is cached.
-    assert from_cache == [1]
+    assert from_cache == []  # Postgres is only asked where the session stands
     assert sum(from_kept) < 20 < whole.version
 
 
@@ -107,7 +106,7 @@ async def test_a_late_result_changes_the_page_of_its_old_turn(log: SessionLog, t
     with events_read(log) as read:
         view = await talk.view()
 
-    assert read == [1]
+    assert read == []
     assert view == await folded(talk)
     result = view.turns[0].steps[0].result_of(0)
     assert result is not None
@@ -144,7 +143,7 @@ async def test_the_end_of_a_session_is_read_without_the_turns_before_it(log: Ses
             wider = await log._context.views.widen(end, 12)
         assert wider.turns() == whole.turns[wider.first_turn :]
         assert wider.first_turn <= 17
-        assert (read == []) == (turns < 12)
+        assert read == []
         assert wider.head().to_json() == (await log._context.views.load(session.id)).head().to_json()
 
 
