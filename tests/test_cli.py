@@ -399,6 +399,24 @@ def test_a_bad_setting_is_named() -> None:
     assert done.stderr.startswith("error: TURNLOG_CACHE_TTL_SECONDS: ")
 
 
+def test_an_empty_option_counts_as_not_given(settings: Settings, started: Callable[[Work], str]) -> None:
+    started(harbour)
+    where = {"DATABASE_URL": str(settings.database_url), "REDIS_URL": "none"}
+    options = ["--database-url", "", "--redis-url", "", "--data-dir", ""]
+    done = CliRunner(env=where).invoke(cli, [*options, "list", "--json"])
+    assert (done.exit_code, json.loads(done.stdout)["total"]) == (0, 1)
+
+
+@pytest.mark.parametrize(
+    ("variable", "value"),
+    [("DATABASE_URL", "postgresql+psycopg://h/d"), ("TURNLOG_STORE_TIMEOUT_SECONDS", "inf")],
+)
+def test_a_setting_that_cannot_be_is_one_line(variable: str, value: str) -> None:
+    done = CliRunner(env={variable: value}).invoke(cli, ["list"])
+    assert (done.exit_code, done.stdout) == (1, "")
+    assert done.stderr.startswith(f"error: {variable}: ")
+
+
 def test_a_reader_that_goes_away_is_no_error(settings: Settings, started: Callable[[Work], str]) -> None:
     async def long(log: SessionLog) -> str:
         session = await log.start_session(user_id="u1")

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 import click
 
@@ -23,14 +24,14 @@ session_argument = click.argument("session_id", metavar="ID")
 class Globals:
     """The options that stand before the command."""
 
-    overrides: Mapping[str, Any] = field(default_factory=dict)
+    overrides: Mapping[str, str] = field(default_factory=dict)
     debug: bool = False
 
     def settings(self) -> Settings:
-        """The environment's settings, and the options on top. Raises InvalidInputError."""
-        from turnlog.infrastructure.settings import Settings  # noqa: PLC0415 pydantic, which `--help` does without
+        """The environment's settings, and the options in their place. Raises InvalidInputError."""
+        from turnlog.infrastructure.settings import Settings, variable  # noqa: PLC0415 pydantic; `--help` does without
 
-        return Settings.from_env().model_copy(update=dict(self.overrides))
+        return Settings.from_env({**os.environ, **{variable(name): text for name, text in self.overrides.items()}})
 
     def run(self, work: Callable[[SessionLog], Awaitable[T]]) -> T:
         """Does the work on an open log. Raises TurnlogError."""
