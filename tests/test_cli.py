@@ -481,6 +481,16 @@ def _after_the_first_kilobyte(command: list[str]) -> tuple[bytes, int]:
         return process.stderr.read(), process.wait()
 
 
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="this system has no /dev/full")
+def test_a_full_disk_is_one_line(settings: Settings, started: Callable[[Work], str]) -> None:
+    session_id = started(harbour)
+    for command in (["show", session_id], ["events", session_id, "--json"]):
+        with Path("/dev/full").open("wb") as full:
+            whole = [sys.executable, "-m", "turnlog", *_where(settings), *command]
+            done = subprocess.run(whole, stdout=full, stderr=subprocess.PIPE, text=True, check=False)
+        assert (done.returncode, done.stderr) == (1, "error: [Errno 28] No space left on device\n")
+
+
 # Colours
 
 
