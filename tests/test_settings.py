@@ -85,3 +85,8 @@ def test_a_bad_setting_in_code_is_refused_without_the_password(given: dict[str, 
     with pytest.raises(ValidationError) as error:
         Settings(**given)
     assert "secret" not in str(error.value)
+
+
+def test_settings_that_another_process_handed_on_are_taken_as_they_are() -> None:
+    brief = Settings(database_url=None).model_copy(update={"lease_seconds": 1})
+    assert Settings.model_validate_json(brief.model_dump_json()) == brief
