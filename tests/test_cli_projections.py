@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import pty
 import signal
 import subprocess
 import sys
@@ -201,6 +202,23 @@ def test_what_a_failed_rebuild_left_is_dropped_alone_or_with_the_rest(run: Run, 
     run("project", "--drop", "usage")
     assert (tables_of(settings), positions_in(settings)) == ([], [])
     assert run("usage", "--by", "user").stdout.endswith("up to log position 8\n")
+
+
+@pytest.mark.parametrize(("answer", "code", "left"), [("n", 1, 2), ("y", 0, 0)])
+def test_on_a_terminal_dropping_asks_first(
+    run: Run, environment: dict[str, str], settings: Settings, answer: str, code: int, left: int
+) -> None:
+    run("usage")
+    ours, theirs = pty.openpty()
+    os.write(ours, f"{answer}\n".encode())
+    command = [sys.executable, "-m", "turnlog", "project", "--drop", "usage"]
+    done = subprocess.run(
+        command, env={**os.environ, **environment}, cwd=ROOT, stdin=theirs, capture_output=True, text=True, check=False
+    )
+    os.close(ours)
+    os.close(theirs)
+    assert "Drop the tables of projection usage? [y/N]" in done.stderr
+    assert (done.returncode, len(tables_of(settings))) == (code, left)
 
 
 def test_what_cannot_be_dropped_is_an_error_and_nothing_is_dropped(run: Run, settings: Settings) -> None:
