@@ -20,9 +20,11 @@ ROWS_AT_ONCE = 1_000
 
 
 class ForeignSession(NamedTuple):
-    """The rows of one session, in order. `number` counts from 1; `user` is None where the table has no such column."""
+    """The rows of one session, in order. `number` counts from 1; `user` is None where the table has no such column.
+    `table` has its schema in front, however it was named."""
 
     number: int
+    table: str
     id: str
     user: str | None
     rows: list[dict[str, Any]]
@@ -49,6 +51,7 @@ def _sessions(connection: psycopg.Connection[Any], table: str) -> Iterator[Forei
     _found(columns, ("role",), "role")
     user = next((columns[wanted] for wanted in _USER if wanted in columns), None)
     wanted = [session, order, *([user] if user else []), *(columns[name] for name in _MESSAGE if name in columns)]
+    full_name = _full_name(connection, name)
     query = sql.SQL("select {columns} from {table} where {session} is not null order by {session}, {order}").format(
         columns=sql.SQL(", ").join(map(sql.Identifier, wanted)),
         table=name,
@@ -61,7 +64,14 @@ def _sessions(connection: psycopg.Connection[Any], table: str) -> Iterator[Forei
         for number, (found, rows) in enumerate(groupby(cursor, lambda row: row[session]), 1):
             kept = list(rows)
             owner = None if user is None or kept[0][user] is None else str(kept[0][user])
-            yield ForeignSession(number, str(found), owner, [_message(row, columns) for row in kept])
+            yield ForeignSession(number, full_name, str(found), owner, [_message(row, columns) for row in kept])
+
+
+def _full_name(connection: psycopg.Connection[Any], name: sql.Identifier) -> str:
+    query = """select nspname || '.' || relname from pg_class join pg_namespace n on n.oid = relnamespace
+        where pg_class.oid = to_regclass(%s)"""
+    (found,) = connection.execute(query, (name.as_string(connection),)).fetchone() or (name.as_string(connection),)
+    return str(found)
 
 
 def _found(columns: dict[str, str], wanted: tuple[str, ...], what: str) -> str:

@@ -36,7 +36,7 @@ from turnlog.infrastructure.background import Background
 from turnlog.infrastructure.cache import Cache
 from turnlog.infrastructure.clock import now
 from turnlog.infrastructure.hub import FollowStatistics, Hub
-from turnlog.infrastructure.importing import import_messages
+from turnlog.infrastructure.importing import ImportReport, import_messages
 from turnlog.infrastructure.lease import WriterLease
 from turnlog.infrastructure.notices import Notices
 from turnlog.infrastructure.principal import SYSTEM, Principal, checked_principal
@@ -240,14 +240,39 @@ class SessionLog:
         Raises SessionExistsError, and InvalidInputError that names the message, also where one is not the one that
         was imported in its place before.
         """
+        aggregate, _ = await self._import(messages, user_id, session_id, format, title, dry_run=False)
+        return Session(self._context, aggregate, user_id if user_id is not None else SYSTEM)
+
+    async def import_reported(
+        self,
+        messages: Sequence[Mapping[str, Any]],
+        user_id: str | None,
+        session_id: UUID | str | None = None,
+        format: ForeignFormat = "chat",  # noqa: A002 the public name
+        title: str | None = None,
+        dry_run: bool = False,
+    ) -> ImportReport:
+        """As `import_session`, and says whether the conversation was new, extended, or there already. Nothing is stored
+        on a dry run, which raises what the import would."""
+        _, report = await self._import(messages, user_id, session_id, format, title, dry_run)
+        return report
+
+    async def _import(
+        self,
+        messages: Sequence[Mapping[str, Any]],
+        user_id: str | None,
+        session_id: UUID | str | None,
+        format: ForeignFormat,  # noqa: A002 as above
+        title: str | None,
+        dry_run: bool,
+    ) -> tuple[Aggregate, ImportReport]:
         format_ = checked_format(format)
         given = checked_foreign(messages, format_, self._context.settings.max_message_bytes)
         start = _start(user_id, title)
         aggregate = self._aggregate(uuid4() if session_id is None else checked_session_id(session_id))
         if session_id is None:
             aggregate.begin_empty()
-        await import_messages(self._context, aggregate, start, format_, given)
-        return Session(self._context, aggregate, start.user_id if start.user_id is not None else SYSTEM)
+        return aggregate, await import_messages(self._context, aggregate, start, format_, given, dry_run)
 
     async def repair(self, session_id: UUID | str, principal: Principal, dry_run: bool = False) -> RepairReport:
         """Corrects what is wrong with the session's history by one event that names each correction.

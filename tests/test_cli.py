@@ -6,8 +6,11 @@ import json
 import logging
 import os
 import pty
+import re
+import signal
 import subprocess
 import sys
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
@@ -19,6 +22,7 @@ import pytest
 from click.testing import CliRunner, Result
 from psycopg import sql
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
+from rich.cells import cell_len
 
 from turnlog import SYSTEM, InvalidInputError, Session, SessionLog, SessionNotFoundError, SessionView, Settings
 from turnlog.infrastructure.cli.app import COMMANDS, cli
@@ -125,7 +129,20 @@ def test_the_entry_points_run_the_command_line(command: list[str]) -> None:
     assert done.stdout.startswith("turnlog, version ")
 
 
-@pytest.mark.parametrize("args", [["lst"], ["list", "--limit", "101"], ["show"], ["prompt", "x", "--api", "telepathy"]])
+@pytest.mark.parametrize(
+    "args",
+    [
+        ["lst"],
+        ["list", "--limit", "101"],
+        ["show"],
+        ["prompt", "x", "--api", "telepathy"],
+        ["prompt", "x", "--explain", "--max-tokens", "5"],
+        ["record", str(STREAMS / "plain-text.jsonl"), "--pace", "nan"],
+        ["reap", "--watch", "nan"],
+        ["reap", "--watch", "inf"],
+        ["demo", "--pace", "nan"],
+    ],
+)
 def test_wrong_usage_exits_with_2(args: list[str]) -> None:
     done = CliRunner().invoke(cli, args)
     assert done.exit_code == 2
@@ -204,6 +221,25 @@ def test_list_shows_sessions_by_activity_with_their_total(run: Run, started: Cal
     assert text[0].split() == ["id", "title", "user", "updated", "version"]
     assert "Session 1" in text[1]
     assert text[2] == "2 to 2 of 3 sessions"
+
+
+def test_a_list_on_a_narrow_terminal_cuts_titles_and_users_and_no_other_column(
+    started: Callable[[Work], str], settings: Settings
+) -> None:
+    from turnlog.infrastructure.cli.commands.listing import _show
+
+    async def shown(log: SessionLog) -> str:
+        await log.start_session(user_id="u" * 30, title="A title of more than forty characters, as models make them")
+        await log.start_session(user_id="u1", title="港湾の潮と風についての長い題名です。港湾の潮と風")
+        screen = Screen(file=io.StringIO(), force_terminal=True, width=80, no_color=True)
+        _show(screen, await log.list_sessions(SYSTEM), 0)
+        assert isinstance(screen.file, io.StringIO)
+        return screen.file.getvalue()
+
+    lines = [re.sub("\x1b[^m]*m", "", line) for line in started(shown).splitlines()]
+    assert lines[0].split() == ["id", "title", "user", "updated", "version"]
+    assert all(cell_len(line) <= 80 for line in lines)
+    assert all(re.search(r"….*  now +1$", line) for line in lines[1:3])
 
 
 def test_an_empty_list_is_no_error(run: Run) -> None:
@@ -351,6 +387,14 @@ def test_record_reads_captured_server_sent_events_from_stdin(run: Run) -> None:
     assert view["turns"][0]["steps"][0]["message"]["content"] == "a\u2028b"
 
 
+def test_record_reads_comments_event_names_and_ids_of_server_sent_events_as_no_chunks(run: Run) -> None:
+    chunk = json.dumps({"choices": [{"index": 0, "delta": {"content": "Hi"}}]})
+    stream = f": keepalive\r\n\r\nretry: 10\nid: 7\nevent: message\ndata: {chunk}\r\n\r\n:\n\ndata: [DONE]\n\n"
+    done = json.loads(run("record", "-", "--json", stdin=stream).stdout)
+    assert done["chunks"] == 1
+    assert "error" not in done
+
+
 def test_record_takes_owner_and_title_for_a_new_session_only(run: Run) -> None:
     done = run("record", str(STREAMS / "plain-text.jsonl"), "--session", NOBODYS, "--title", "x")
     assert done.exit_code == 2
@@ -399,6 +443,24 @@ def test_a_bad_setting_is_named() -> None:
     assert done.stderr.startswith("error: TURNLOG_CACHE_TTL_SECONDS: ")
 
 
+def test_an_empty_option_counts_as_not_given(settings: Settings, started: Callable[[Work], str]) -> None:
+    started(harbour)
+    where = {"DATABASE_URL": str(settings.database_url), "REDIS_URL": "none"}
+    options = ["--database-url", "", "--redis-url", "", "--data-dir", ""]
+    done = CliRunner(env=where).invoke(cli, [*options, "list", "--json"])
+    assert (done.exit_code, json.loads(done.stdout)["total"]) == (0, 1)
+
+
+@pytest.mark.parametrize(
+    ("variable", "value"),
+    [("DATABASE_URL", "postgresql+psycopg://h/d"), ("TURNLOG_STORE_TIMEOUT_SECONDS", "inf")],
+)
+def test_a_setting_that_cannot_be_is_one_line(variable: str, value: str) -> None:
+    done = CliRunner(env={variable: value}).invoke(cli, ["list"])
+    assert (done.exit_code, done.stdout) == (1, "")
+    assert done.stderr.startswith(f"error: {variable}: ")
+
+
 def test_a_reader_that_goes_away_is_no_error(settings: Settings, started: Callable[[Work], str]) -> None:
     async def long(log: SessionLog) -> str:
         session = await log.start_session(user_id="u1")
@@ -417,6 +479,16 @@ def _after_the_first_kilobyte(command: list[str]) -> tuple[bytes, int]:
         process.stdout.read(1_000)
         process.stdout.close()
         return process.stderr.read(), process.wait()
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="this system has no /dev/full")
+def test_a_full_disk_is_one_line(settings: Settings, started: Callable[[Work], str]) -> None:
+    session_id = started(harbour)
+    for command in (["show", session_id], ["events", session_id, "--json"]):
+        with Path("/dev/full").open("wb") as full:
+            whole = [sys.executable, "-m", "turnlog", *_where(settings), *command]
+            done = subprocess.run(whole, stdout=full, stderr=subprocess.PIPE, text=True, check=False)
+        assert (done.returncode, done.stderr) == (1, "error: [Errno 28] No space left on device\n")
 
 
 # Colours
@@ -584,6 +656,71 @@ async def test_a_chunk_file_is_read_as_it_is_asked_for() -> None:
         await anext(chunks)
 
 
+# Interrupted
+
+
+def _interrupted(command: list[str], when: Callable[[], bool]) -> tuple[int, str]:
+    """Ctrl-C, once it is time: the exit code, and what was said."""
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stderr is not None
+        while not when() and process.poll() is None:
+            time.sleep(0.02)
+        process.send_signal(signal.SIGINT)
+        return process.wait(30), process.stderr.read()
+
+
+@pytest.fixture
+def turnlog(settings: Settings) -> list[str]:
+    return [sys.executable, "-m", "turnlog", *_where(settings)]
+
+
+def _stored(settings: Settings, topic: str) -> Callable[[], bool]:
+    """Whether there is an event of that topic."""
+    query = sql.SQL("select 1 from {} where topic = %s limit 1").format(
+        sql.Identifier(settings.database_schema, "turnlog_events")
+    )
+
+    def look() -> bool:
+        with psycopg.connect(str(settings.database_url)) as connection:
+            return connection.execute(query, (topic,)).fetchone() is not None
+
+    return look
+
+
+def test_a_recording_that_is_interrupted_says_where_it_is(
+    run: Run, turnlog: list[str], settings: Settings, tmp_path: Path
+) -> None:
+    run("init")
+    file = tmp_path / "stream.jsonl"
+    file.write_text(f"{json.dumps({'choices': [{'index': 0, 'delta': {'content': 'Hi'}}]})}\n" * 1_000)
+    command = [*turnlog, "record", str(file), "--pace", "0.1"]
+    code, said = _interrupted(command, _stored(settings, "text-delta.v1"))
+    (session,) = json.loads(run("list", "--json").stdout)["items"]
+    assert f"interrupted: session {session['session_id']} has what came so far" in said
+    assert code == 1
+
+
+def test_an_import_and_a_repair_that_are_interrupted_say_how_far_they_came(
+    run: Run, turnlog: list[str], settings: Settings, tmp_path: Path
+) -> None:
+    run("init")
+    file = tmp_path / "chats.jsonl"
+    parts = [{"role": "assistant", "content": text} for text in ("Hel", "lo")]
+    chats = ([{"role": "user", "content": str(number)}, *parts] for number in range(40_000))
+    file.write_text("\n".join(map(json.dumps, chats)), "utf-8")
+    code, said = _interrupted([*turnlog, "import", str(file)], _stored(settings, "message-imported.v1"))
+    assert re.search(r"^interrupted: [\d,]+ conversations? imported; the same command goes on from there\n", said)
+    assert code == 1
+    code, said = _interrupted([*turnlog, "repair", "--all"], _stored(settings, "session-repaired.v1"))
+    assert code == 0 or re.search(r"^interrupted: [\d,]+ sessions? done; the same command goes on$", said, re.MULTILINE)
+
+
+def test_a_reaper_that_watches_ends_well_when_it_is_interrupted(run: Run, turnlog: list[str]) -> None:
+    run("init")
+    began = time.monotonic()
+    assert _interrupted([*turnlog, "reap", "--watch", "0.1"], lambda: time.monotonic() > began + 3) == (0, "")
+
+
 def test_import_reports_bad_lines_goes_on_and_imports_nothing_twice(run: Run, tmp_path: Path) -> None:
     file = tmp_path / "conversations.jsonl"
     split = [
@@ -597,11 +734,61 @@ def test_import_reports_bad_lines_goes_on_and_imports_nothing_twice(run: Run, tm
     tried = run("import", str(file), "--user", "u1", "--dry-run", "--json")
     assert (tried.exit_code, json.loads(run("list", "--json").stdout)["total"]) == (1, 0)
     done = [run("import", str(file), "--user", "u1", "--json") for _ in range(2)]
-    assert done[0].stdout == done[1].stdout
-    outcome = json.loads(done[0].stdout)
+    outcome, again = (json.loads(each.stdout) for each in done)
+    assert again == {**outcome, "new": 0, "already_there": 2}
     assert (outcome["imported"], [bad["line"] for bad in outcome["bad"]]) == (2, [2, 4])
+    assert (outcome["new"], outcome["extended"], outcome["already_there"]) == (2, 0, 0)
     assert json.loads(run("list", "--json").stdout)["total"] == 2
-    assert "line 2: line: is not JSON" in run("import", str(file)).stderr
+    assert "line 2: is not JSON" in run("import", str(file)).stderr
+
+
+def test_import_says_how_many_were_new_grew_or_were_there(run: Run, tmp_path: Path) -> None:
+    file = tmp_path / "chats.jsonl"
+    hi, hello = {"role": "user", "content": "hi"}, {"role": "assistant", "content": "Hello!"}
+
+    def said(*args: str) -> str:
+        return run("import", str(file), *args).stdout
+
+    _write_lines(file, {"id": 1, "messages": [hi]})
+    assert said() == "1 conversation with 1 message imported: 1 new, 0 extended, 0 already there; 0 not imported\n"
+    _write_lines(file, {"id": 1, "messages": [hi, hello]}, {"id": 2, "messages": [hi]}, {"id": "1", "messages": [hi]})
+    would = said("--dry-run")
+    assert (
+        would
+        == "3 conversations with 4 messages would be imported: 1 new, 1 extended, 1 already there; 0 not imported\n"
+    )
+    assert said().endswith(" imported: 1 new, 1 extended, 1 already there; 0 not imported\n")
+    assert json.loads(run("list", "--json").stdout)["total"] == 2
+
+
+BAD_LINES: list[tuple[Json, str]] = [
+    ({"user_id": ""}, "user_id: must not be empty"),
+    ({"user_id": 7}, "user_id: must be a string, not int"),
+    ({"title": 5}, "title: must be a string, not int"),
+    ({"title": " "}, "title: must not be blank"),
+    ({"id": 1.5}, "id: must be a string or a whole number, not 1.5"),
+    ({"id": True}, "id: must be a string or a whole number, not True"),
+    ({"id": ["a"]}, "id: must be a string or a whole number, not ['a']"),
+    ({"id": "known", "messages": [{"role": "user", "content": "HI"}]}, "messages[0]: another one was imported"),
+]
+
+
+@pytest.mark.parametrize(("fields", "reason"), BAD_LINES)
+def test_a_dry_run_refuses_what_the_import_refuses(run: Run, tmp_path: Path, fields: Json, reason: str) -> None:
+    file = tmp_path / "chats.jsonl"
+    messages = [{"role": "user", "content": "hi"}]
+    _write_lines(file, {"id": "known", "messages": messages})
+    run("import", str(file))
+    _write_lines(file, {"messages": messages, **fields})
+    for args in (["--dry-run"], []):
+        outcome = json.loads(run("import", str(file), "--json", *args).stdout)
+        assert outcome["imported"] == 0
+        assert outcome["bad"][0]["reason"].startswith(reason)
+    assert json.loads(run("list", "--json").stdout)["total"] == 1
+
+
+def _write_lines(file: Path, *lines: Json) -> None:
+    file.write_text("\n".join(map(json.dumps, lines)), "utf-8")
 
 
 def test_repair_shows_a_diff_sums_up_and_can_be_undone(run: Run, tmp_path: Path) -> None:
@@ -617,16 +804,27 @@ def test_repair_shows_a_diff_sums_up_and_can_be_undone(run: Run, tmp_path: Path)
     assert "split_assistant" in run("show", session_id).stdout
     tried = run("repair", session_id, "--dry-run").stdout
     assert '+{"role": "assistant", "content": "Hello"}' in tried
-    assert "1 sessions corrected, 0 had nothing to repair" in run("repair", "--all").stdout
+    assert "1 session corrected, 0 had nothing to repair" in run("repair", "--all").stdout
     assert "0 sessions corrected, 1 had nothing to repair" in run("repair", "--user", "u1").stdout
     assert run("repair", session_id).stdout == "Nothing to repair.\n"
-    assert "withdrawn" in run("repair", session_id, "--undo").stdout
+    would = run("repair", session_id, "--undo", "--dry-run").stdout
+    assert "split_assistant: " in would
+    assert would.endswith("The latest repair would be withdrawn: 1 correction.\n")
+    tried = json.loads(run("repair", session_id, "--undo", "--dry-run", "--json").stdout)
+    assert (tried["withdrawn"], [c["action"] for c in tried["corrections"]]) == (False, ["join"])
+    assert run("repair", session_id).stdout == "Nothing to repair.\n"
+    assert run("repair", session_id, "--undo").stdout == "The latest repair is withdrawn.\n"
+    assert run("repair", session_id, "--undo", "--dry-run").stdout == "No repair applies to this session.\n"
     assert json.loads(run("repair", session_id, "--json").stdout)["corrections"][0]["action"] == "join"
     assert run("repair").exit_code == run("repair", session_id, "--all").exit_code == 2
     assert json.loads(run("prompt", session_id, "--api", "anthropic").stdout)["messages"][1]["role"] == "assistant"
     assert (
         json.loads(run("prompt", session_id, "--api", "responses", "--max-tokens", "500").stdout)[0]["role"] == "user"
     )
+
+
+def _with_search_path(url: str, schema: str) -> str:
+    return make_conninfo(**{**conninfo_to_dict(url), "options": f"-csearch_path={schema}"})
 
 
 def test_import_reads_a_table_of_another_system(run: Run, settings: Settings) -> None:
@@ -650,7 +848,12 @@ def test_import_reads_a_table_of_another_system(run: Run, settings: Settings) ->
         source = ("import", "--from", settings.database_url, "--user", "u2", "--json", "--table")
         done = [run(*source, f"{name}.messages") for _ in range(2)]
         assert json.loads(done[0].stdout)["imported"] == 2
-        assert done[0].stdout == done[1].stdout
+        again = json.loads(done[1].stdout)
+        assert (again["sessions"], again["already_there"]) == (json.loads(done[0].stdout)["sessions"], 2)
+        by_path = _with_search_path(settings.database_url, name)
+        unqualified = run("import", "--from", by_path, "--user", "u2", "--json", "--table", "messages")
+        assert json.loads(unqualified.stdout) == again
+        assert "--format is for a FILE" in run(*source, f"{name}.messages", "--format", "chat").stderr
         first = json.loads(done[0].stdout)["sessions"][0]
         assert [m["role"] for m in json.loads(run("prompt", first).stdout)] == ["user", "assistant", "tool"]
         assert json.loads(run("list", "--user", "u2", "--json").stdout)["total"] == 1
@@ -723,7 +926,7 @@ def test_show_says_what_is_wrong_and_what_was_made_up(run: Run, tmp_path: Path) 
     mended = run("show", session_id)
     assert mended.exit_code == 0, mended.exception
     assert "synthetic" in mended.stdout
-    assert "repaired: 1 corrections by" in mended.stdout
+    assert "repaired: 1 correction by" in mended.stdout
     assert "faults" not in mended.stdout
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import pty
 import signal
 import subprocess
 import sys
@@ -127,16 +128,136 @@ def test_a_projection_that_cannot_go_on_is_an_error_and_the_others_go_on(run: Ru
     assert result.stdout == "usage: up to log position 10\n"
 
 
+BROKEN = {
+    "syntax": "class X(",
+    "raising": "1 / 0",
+    "leaving": "raise SystemExit('no')",
+    "classes": """
+from turnlog import Projection
+
+class Nameless(Projection):
+    tables = "create table {nameless} (n int)"
+
+    def process(self, recorded):
+        return ()
+
+class Demanding(Nameless):
+    name = "demanding"
+
+    def __init__(self, what):
+        pass
+""",
+}
+
+
+@pytest.fixture
+def broken_modules(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Modules as people write them on a bad day."""
+    monkeypatch.syspath_prepend(tmp_path)
+    for name, text in BROKEN.items():
+        (tmp_path / f"broken_{name}.py").write_text(text)
+
+
+def tables_of(settings: Settings) -> list[str]:
+    query = "select tablename from pg_tables where schemaname = %s and tablename like 'turnlog_projection%%' order by 1"
+    with psycopg.connect(settings.database_url or "") as connection:
+        return [name for (name,) in connection.execute(query, (settings.database_schema,))]
+
+
+def positions_in(settings: Settings) -> list[str]:
+    query = f"select application_name from {settings.database_schema}.turnlog_tracking order by 1"
+    with psycopg.connect(settings.database_url or "") as connection:
+        return [name for (name,) in connection.execute(query.encode())]
+
+
+def execute(settings: Settings, *statements: str) -> None:
+    with psycopg.connect(settings.database_url or "", autocommit=True) as admin:
+        for statement in statements:
+            admin.execute(statement.replace("SCHEMA", settings.database_schema).encode())
+
+
+def test_a_projection_that_is_not_wanted_is_dropped_with_its_position(run: Run, settings: Settings) -> None:
+    run("project", "--once", "usage", "tests.counting:Counting")
+    execute(settings, "insert into SCHEMA.turnlog_tracking values ('usage_owners', 1)")
+    assert run("project", "--drop", "counting").stdout == "dropped counting: turnlog_projection_counting\n"
+    assert tables_of(settings) == ["turnlog_projection_usage", "turnlog_projection_usage_owners"]
+    assert said(run("project", "--drop", "usage", "--yes", "--json"))["dropped"] == ["turnlog_projection_usage"]
+    assert positions_in(settings) == ["usage_owners"]
+    run("project", "--drop", "usage_owners")
+    assert (tables_of(settings), positions_in(settings)) == ([], [])
+
+
+def test_what_a_failed_rebuild_left_is_dropped_alone_or_with_the_rest(run: Run, settings: Settings) -> None:
+    left = [
+        "insert into SCHEMA.turnlog_tracking values ('usage_new', 3)",
+        "create table SCHEMA.turnlog_projection_usage_new ()",
+        "create table SCHEMA.turnlog_projection_usage_owners_new ()",
+    ]
+    run("usage")
+    execute(settings, *left)
+    dropped = said(run("project", "--drop", "usage_new", "--json"))["dropped"]
+    assert dropped == ["turnlog_projection_usage_new", "turnlog_projection_usage_owners_new"]
+    assert positions_in(settings) == ["usage"]
+    execute(settings, *left)
+    run("project", "--drop", "usage")
+    assert (tables_of(settings), positions_in(settings)) == ([], [])
+    assert run("usage", "--by", "user").stdout.endswith("up to log position 8\n")
+
+
+@pytest.mark.parametrize(("answer", "code", "left"), [("n", 1, 2), ("y", 0, 0)])
+def test_on_a_terminal_dropping_asks_first(
+    run: Run, environment: dict[str, str], settings: Settings, answer: str, code: int, left: int
+) -> None:
+    run("usage")
+    ours, theirs = pty.openpty()
+    os.write(ours, f"{answer}\n".encode())
+    command = [sys.executable, "-m", "turnlog", "project", "--drop", "usage"]
+    done = subprocess.run(
+        command, env={**os.environ, **environment}, cwd=ROOT, stdin=theirs, capture_output=True, text=True, check=False
+    )
+    os.close(ours)
+    os.close(theirs)
+    assert "Drop the tables of projection usage? [y/N]" in done.stderr
+    assert (done.returncode, len(tables_of(settings))) == (code, left)
+
+
+def test_what_cannot_be_dropped_is_an_error_and_nothing_is_dropped(run: Run, settings: Settings) -> None:
+    assert "there is no such projection in this database; there are: none" in run("project", "--drop", "x").stderr
+    run("usage")
+    execute(settings, "create view SCHEMA.theirs as select * from SCHEMA.turnlog_projection_usage_owners")
+    result = run("project", "--drop", "usage")
+    assert (result.exit_code, result.stdout) == (1, "")
+    assert "projection usage: its tables cannot be dropped: " in result.stderr
+    with psycopg.connect(settings.database_url or "") as rebuilding:
+        key = f"turnlog rebuild {settings.database_schema}.usage"
+        rebuilding.execute("select pg_advisory_lock(hashtextextended(%s, 0))", (key,))
+        assert "another process is rebuilding it" in run("project", "--drop", "usage_new").stderr
+    with psycopg.connect(settings.database_url or "") as reading:
+        reading.execute(f"select * from {settings.database_schema}.turnlog_projection_usage".encode())
+        assert "its tables are in use" in run("project", "--drop", "usage").stderr
+    assert len(tables_of(settings)) == 2
+    assert positions_in(settings) == ["usage"]
+    assert run("project", "usage", "--drop", "usage").exit_code == 2
+
+
 @pytest.mark.parametrize(
     ("name", "why"),
     [
         ("nothing", "'nothing' is not one of: usage; one of your own is module:Class"),
         ("tests.nowhere:X", "cannot be imported"),
         ("tests.counting:X", "cannot be imported"),
+        (":X", "cannot be imported: ValueError: Empty module name"),
+        (".:X", "cannot be imported: TypeError: "),
+        ("broken_syntax:X", "cannot be imported: SyntaxError: "),
+        ("broken_raising:X", "cannot be imported: ZeroDivisionError: "),
+        ("broken_leaving:X", "cannot be imported: SystemExit: "),
+        ("broken_classes:Nameless", "has no `name`"),
+        ("broken_classes:Demanding", "cannot be made without arguments: TypeError: "),
         ("turnlog:Session", "is no subclass of turnlog.Projection"),
         ("turnlog:Projection", "is no subclass of turnlog.Projection with a `process`"),
     ],
 )
+@pytest.mark.usefixtures("broken_modules")
 def test_a_name_that_is_no_projection_is_an_error(run: Run, name: str, why: str) -> None:
     for command in (["project", "--once"], ["rebuild"]):
         result = run(*command, name)

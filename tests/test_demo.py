@@ -151,8 +151,9 @@ def test_a_provider_that_refuses_is_an_error_in_a_line(settings: Settings, monke
     with Provider([]) as empty:
         monkeypatch.setenv("OPENAI_BASE_URL", empty.url)
         done = CliRunner().invoke(cli, [*_where(settings), "demo", "--model", "nobody", "--sessions", "1"])
+        url = empty.url
     assert done.exit_code == 1
-    assert "the provider: " in done.stderr
+    assert f"the provider at {url}: " in done.stderr
     assert "does not exist" in done.stderr
 
 

@@ -72,7 +72,9 @@ async def measure(options: AppendOptions, ground: Ground, say: Say) -> Report:
 
 async def _prepared(options: AppendOptions, ground: Ground, stack: AsyncExitStack) -> _Contest:
     url = ground.database(_OURS)
-    log = await stack.enter_async_context(SessionLog.open(Settings(database_url=url, redis_url="none")))
+    log = await stack.enter_async_context(
+        SessionLog.open(Settings.from_env({"DATABASE_URL": url, "REDIS_URL": "none"}))
+    )
     workload = Workload()
     sessions = await start_sessions(log, options.sessions, workload)
     copy = stack.enter_context(CopyLimit(url))

@@ -13,6 +13,7 @@ from turnlog.infrastructure.bench.benchmark import Benchmark, Report
 from turnlog.infrastructure.bench.report import print_json, print_report, progress
 from turnlog.infrastructure.bench.server import fresh_ground
 from turnlog.infrastructure.bench.suite import SUITE
+from turnlog.infrastructure.cli.shared import Seconds
 
 
 @click.group()
@@ -44,7 +45,7 @@ class _Counts(click.ParamType[Any]):
 
 _TYPES: dict[str, click.ParamType[Any]] = {
     "int": click.IntRange(min=1),
-    "float": click.FloatRange(min=0, min_open=True),
+    "float": Seconds(min=0, min_open=True),
     "tuple[int, ...]": _Counts(),
     "str": click.STRING,
 }
@@ -83,7 +84,7 @@ def _option(field: Field[Any]) -> click.Option:
     default = ",".join(map(str, field.default)) if isinstance(field.default, tuple) else field.default
     return click.Option(
         [f"--{field.name.replace('_', '-')}"],
-        type=click.FloatRange(min=0) if field.metadata["zero"] else _TYPES[str(field.type)],
+        type=Seconds(min=0) if field.metadata["zero"] else _TYPES[str(field.type)],
         default=default,
         show_default=True,
         help=field.metadata["help"],

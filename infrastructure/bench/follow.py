@@ -74,7 +74,9 @@ class _Follow:
 
     async def answer(self, followers: int, system: str) -> Numbers:
         """One answer, followed by so many."""
-        async with SessionLog.open(Settings(database_url=self._url, redis_url=self._redis[system])) as log:
+        async with SessionLog.open(
+            Settings.from_env({"DATABASE_URL": self._url, "REDIS_URL": self._redis[system]})
+        ) as log:
             session = await log.start_session(user_id="bench")
             await session.say("Go on.")
             following = [asyncio.create_task(_arrivals(session)) for _ in range(followers)]

@@ -49,7 +49,9 @@ async def measure(options: LatencyOptions, ground: Ground, say: Say) -> Report:
     """Runs the benchmark."""
     url = ground.database(_OURS)
     async with AsyncExitStack() as stack:
-        log = await stack.enter_async_context(SessionLog.open(Settings(database_url=url, redis_url="none")))
+        log = await stack.enter_async_context(
+            SessionLog.open(Settings.from_env({"DATABASE_URL": url, "REDIS_URL": "none"}))
+        )
         watched, *others = await start_sessions(log, options.sessions + 1, Workload())
         bare = await stack.enter_async_context(_bare(ground))
         load = _Background(options, others)

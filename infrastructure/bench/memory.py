@@ -79,7 +79,7 @@ class Meter:
 async def measure(options: MemoryOptions, ground: Ground, say: Say) -> Report:
     """Runs the benchmark."""
     url = ground.database("turnlog")
-    async with SessionLog.open(Settings(database_url=url, redis_url="none")) as log:
+    async with SessionLog.open(Settings.from_env({"DATABASE_URL": url, "REDIS_URL": "none"})) as log:
         if options.slow_ms:
             _slow_down(url, options.slow_ms)
         sessions = await start_sessions(log, options.sessions, Workload())

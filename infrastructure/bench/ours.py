@@ -74,7 +74,7 @@ class Turnlog(System):
 
     def settings(self) -> Settings:
         """The defaults, on the servers that are measured."""
-        return Settings(database_url=self.url, redis_url=self.ground.redis_url or "none")
+        return Settings.from_env({"DATABASE_URL": self.url, "REDIS_URL": self.ground.redis_url or "none"})
 
     async def stop(self) -> None:
         await self._stack.aclose()

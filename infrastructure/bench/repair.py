@@ -31,7 +31,7 @@ class RepairOptions:
 
 async def measure(options: RepairOptions, ground: Ground, say: Say) -> Report:
     """Runs the benchmark."""
-    settings = Settings(database_url=ground.database("turnlog"), redis_url="none")
+    settings = Settings.from_env({"DATABASE_URL": ground.database("turnlog"), "REDIS_URL": "none"})
     async with SessionLog.open(settings) as log:
         began = perf_counter()
         await _imported(log, options.conversations, say)

@@ -67,7 +67,7 @@ async def measure(options: ReplayOptions, ground: Ground, say: Say) -> Report:
 
 async def _recorded(options: ReplayOptions, url: str) -> tuple[LoadedSession, UUID]:
     """The session, and another one that is short."""
-    async with SessionLog.open(Settings(database_url=url, redis_url="none")) as log:
+    async with SessionLog.open(Settings.from_env({"DATABASE_URL": url, "REDIS_URL": "none"})) as log:
         session, other = await start_sessions(log, 2, Workload())
         for first in range(0, options.deltas, options.answer):
             async with AsyncExitStack() as stack:
@@ -92,7 +92,7 @@ class _Replay:
         """By a log that has just been opened, and has read another session: its connection knows the statements, as the
         one that selects does."""
         self.connection.execute(_FORGET, prepare=False)
-        async with SessionLog.open(Settings(database_url=self._url, redis_url="none")) as log:
+        async with SessionLog.open(Settings.from_env({"DATABASE_URL": self._url, "REDIS_URL": "none"})) as log:
             await log.session(self._other, USER).view()
             began = perf_counter()
             view = await log.session(self._id, USER).view()

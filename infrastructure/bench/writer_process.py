@@ -25,7 +25,7 @@ Order = dict[str, Any]
 
 async def serve(url: str) -> None:
     """An order is answered when all is ready; and after the line that says go, when it is done and with its counts."""
-    async with SessionLog.open(Settings(database_url=url, redis_url="none")) as log:
+    async with SessionLog.open(Settings.from_env({"DATABASE_URL": url, "REDIS_URL": "none"})) as log:
         _say({"ready": True})
         while line := await _line():
             order = json.loads(line)

@@ -59,7 +59,9 @@ async def measure(options: WritersOptions, ground: Ground, say: Say) -> Report:
     """Runs the benchmark."""
     url = ground.database("turnlog")
     async with AsyncExitStack() as stack:
-        log = await stack.enter_async_context(SessionLog.open(Settings(database_url=url, redis_url="none")))
+        log = await stack.enter_async_context(
+            SessionLog.open(Settings.from_env({"DATABASE_URL": url, "REDIS_URL": "none"}))
+        )
         shared = await log.start_session(MODEL)
         say(f"starting {max(options.processes)} processes")
         processes = [await stack.enter_async_context(_process(url)) for _ in range(max(options.processes))]

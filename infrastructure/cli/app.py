@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import sys
 from contextlib import suppress
-from pathlib import Path
 
 import click
 
@@ -45,16 +44,17 @@ COMMANDS = {
 )
 @click.option("--database-url", metavar="URL", help="Postgres; instead of DATABASE_URL.")
 @click.option("--redis-url", metavar="URL", help="Redis or Valkey, or `none`; instead of REDIS_URL.")
-@click.option("--data-dir", type=click.Path(path_type=Path), help="Of the embedded servers; not TURNLOG_DATA_DIR.")
+@click.option("--data-dir", metavar="PATH", help="Of the embedded servers; not TURNLOG_DATA_DIR.")
 @click.option("--debug", is_flag=True, help="Show tracebacks, and what the libraries log.")
 @click.version_option(__version__, prog_name="turnlog")
 @click.pass_context
 def cli(
-    context: click.Context, database_url: str | None, redis_url: str | None, data_dir: Path | None, debug: bool
+    context: click.Context, database_url: str | None, redis_url: str | None, data_dir: str | None, debug: bool
 ) -> None:
     """An event-sourced log for LLM conversations."""
     given = {"database_url": database_url, "redis_url": redis_url, "data_dir": data_dir}
-    context.obj = Globals({name: value for name, value in given.items() if value is not None}, debug)
+    # An empty one counts as not given, as an empty variable does.
+    context.obj = Globals({name: value for name, value in given.items() if value}, debug)
     if debug:
         log_at(logging.DEBUG)
 

@@ -27,12 +27,12 @@ def masked(text: str) -> str:
     return _PARAMETER.sub(r"\1***", _USERINFO.sub(r"\1***@", text))
 
 
-def hint_for(error: TurnlogError) -> str | None:
+def hint_for(error: Exception) -> str | None:
     """What to do about it, where that is known."""
     return next((hint for kind, hint in _HINTS if isinstance(error, kind)), None)
 
 
-def report(error: TurnlogError) -> None:
+def report(error: Exception) -> None:
     """Prints the error on stderr."""
     from turnlog.infrastructure.cli.output import stderr  # noqa: PLC0415 rich, which `--help` does without
 

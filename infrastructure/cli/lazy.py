@@ -5,7 +5,9 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Mapping
+from contextlib import suppress
 from importlib import import_module
+from io import UnsupportedOperation
 from typing import Any, NamedTuple
 
 import click
@@ -57,23 +59,26 @@ class LazyGroup(click.Group):
             formatter.write_dl([(name, lazy.help) for name, lazy in self.table.items()])
 
     def invoke(self, ctx: click.Context) -> Any:
-        """Runs the command; a TurnlogError becomes a line on stderr and exit code 1."""
+        """Runs the command; a TurnlogError, and what the system refuses, becomes a line on stderr and exit code 1."""
         try:
             result = super().invoke(ctx)
             sys.stdout.flush()
         except BrokenPipeError:
             _let_go_of_stdout()
             ctx.exit(KILLED_BY_SIGPIPE)
-        except TurnlogError as error:
+        except (TurnlogError, OSError) as error:
             if ctx.params.get("debug"):
                 raise
             report(error)
+            if isinstance(error, OSError):  # a full disk, for one
+                _let_go_of_stdout()
             ctx.exit(1)
         return result
 
 
 def _let_go_of_stdout() -> None:
-    # Whoever read it has gone (`| head`): what is still buffered must not raise again at exit.
-    devnull = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(devnull, sys.stdout.fileno())
-    os.close(devnull)
+    # Whoever read it has gone (`| head`), or it is full: what is still buffered must not raise again at exit.
+    with suppress(UnsupportedOperation):  # whatever stands in its place
+        devnull = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(devnull, sys.stdout.fileno())
+        os.close(devnull)

@@ -66,6 +66,11 @@ def shortened(text: str, length: int) -> str:
     return text if len(text) <= length else f"{text[: length - 1]}…"
 
 
+def counted(number: int, word: str) -> str:
+    """The number and the word, in the plural where it is not one."""
+    return f"{number:,} {word}{'' if number == 1 else 's'}"
+
+
 def json_text(value: Any, indent: int | None = None) -> str:
     """JSON in a form that stdout can take: raw where its encoding allows, else with escapes."""
     text = json.dumps(value, ensure_ascii=False, indent=indent)

@@ -26,8 +26,18 @@ def find_projection(name: str) -> Projection:
         sys.path.insert(0, here)
     try:
         found = getattr(import_module(module), attribute)
-    except (ImportError, AttributeError) as error:
-        raise click.BadParameter(f"{name!r} cannot be imported: {error}") from error
+    except (Exception, SystemExit) as error:  # whatever its author's module does
+        raise click.BadParameter(f"{name!r} cannot be imported: {_told(error)}") from error
     if not (isinstance(found, type) and issubclass(found, Projection)) or isabstract(found):
         raise click.BadParameter(f"{name!r} is no subclass of turnlog.Projection with a `process`")
-    return found()
+    for wanted in ("name", "tables"):
+        if not isinstance(getattr(found, wanted, None), str):
+            raise click.BadParameter(f"{name!r} has no `{wanted}`: it is a class variable, a string")
+    try:
+        return found()
+    except Exception as error:
+        raise click.BadParameter(f"{name!r} cannot be made without arguments: {_told(error)}") from error
+
+
+def _told(error: BaseException) -> str:
+    return f"{type(error).__name__}: {error}"

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import math
+import os
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -16,6 +18,19 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON, and nothing else, to stdout.")
+
+
+class Seconds(click.FloatRange):
+    """A time in seconds, which `nan` and `inf` are not: nobody would see the end of either."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """The number, in its range. Fails as click's own."""
+        seconds = super().convert(value, param, ctx)
+        if not math.isfinite(seconds):
+            self.fail(f"{value!r} is not a finite number.", param, ctx)
+        return seconds
+
+
 session_argument = click.argument("session_id", metavar="ID")
 
 
@@ -23,14 +38,14 @@ session_argument = click.argument("session_id", metavar="ID")
 class Globals:
     """The options that stand before the command."""
 
-    overrides: Mapping[str, Any] = field(default_factory=dict)
+    overrides: Mapping[str, str] = field(default_factory=dict)
     debug: bool = False
 
     def settings(self) -> Settings:
-        """The environment's settings, and the options on top. Raises InvalidInputError."""
-        from turnlog.infrastructure.settings import Settings  # noqa: PLC0415 pydantic, which `--help` does without
+        """The environment's settings, and the options in their place. Raises InvalidInputError."""
+        from turnlog.infrastructure.settings import Settings, variable  # noqa: PLC0415 pydantic; `--help` does without
 
-        return Settings.from_env().model_copy(update=dict(self.overrides))
+        return Settings.from_env({**os.environ, **{variable(name): text for name, text in self.overrides.items()}})
 
     def run(self, work: Callable[[SessionLog], Awaitable[T]]) -> T:
         """Does the work on an open log. Raises TurnlogError."""

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from rich.text import Text
 
 from turnlog.domain.events import Content
-from turnlog.infrastructure.cli.output import Screen, one_line, printable, shortened
+from turnlog.infrastructure.cli.output import Screen, counted, one_line, printable, shortened
 from turnlog.infrastructure.cli.times import ago, moment
 from turnlog.projections.usage import TOKEN_PATHS
 from turnlog.projections.view import Message, SessionView, Step, StepToolCall, ToolResult, Turn
@@ -45,7 +45,7 @@ def print_session(screen: Screen, view: SessionView) -> None:
             print_block(screen, "", f"a provider answers: {fault.provider_error}", "dim", "dim")
     repairs = Counter(repair.repair_id for turn in view.turns for repair in turn.repairs for _ in repair.corrections)
     for repair_id, count in repairs.items():
-        screen.say(f"\nrepaired: {count} corrections by {repair_id}", style="dim")
+        screen.say(f"\nrepaired: {counted(count, 'correction')} by {repair_id}", style="dim")
 
 
 def print_turn(screen: Screen, turn: Turn) -> None:

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 
 import click
 
+from turnlog.infrastructure.cli.failures import masked
 from turnlog.infrastructure.cli.output import Screen, emit_json, stderr, stdout
-from turnlog.infrastructure.cli.shared import Globals, json_option, pass_globals
+from turnlog.infrastructure.cli.shared import Globals, Seconds, json_option, pass_globals
 from turnlog.infrastructure.demo.run import Options, run_demo
 from turnlog.infrastructure.demo.summary import Summary
 
 
 @click.command("demo")
-@click.option("--pace", type=click.FloatRange(min=0), metavar="SECONDS", help="A chunk; not as recorded.")
+@click.option("--pace", type=Seconds(min=0), metavar="SECONDS", help="A chunk; not as recorded.")
 @click.option("--keep", is_flag=True, help="Leave the sessions in the log.")
 @click.option("--model", default="gpt-4o-mini", show_default=True, help="With OPENAI_API_KEY or OPENAI_BASE_URL set.")
 @click.option("--sessions", type=click.IntRange(1, 1000), default=50, show_default=True, help="In the crowd.")
@@ -43,4 +45,10 @@ def _run(options: Globals, chosen: Options, screen: Screen) -> Summary:
     try:
         return asyncio.run(run_demo(options.settings(), chosen, screen, stderr()))
     except OpenAIError as error:
-        raise click.ClickException(f"the provider: {error}") from error
+        raise click.ClickException(f"the provider{_named()}: {error}") from error
+
+
+def _named() -> str:
+    """Where the provider is: openai's errors say "Connection error." and no more."""
+    url = os.environ.get("OPENAI_BASE_URL")
+    return f" at {masked(url)}" if url else ""

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 class Projections:
-    """Brings projections up to the log, keeps them there, and rebuilds them."""
+    """Brings projections up to the log, keeps them there, rebuilds and drops them."""
 
     def __init__(self, store: EventStore, settings: Settings, check_open: Callable[[], None]) -> None:
         self._store = store
@@ -49,3 +49,14 @@ class Projections:
 
         self._check_open()
         return await rebuild(self._store, projection, progress)
+
+    async def drop(self, name: str) -> list[str]:
+        """Drops the tables and the position of a projection that nobody wants any more, in one transaction; with `_new`
+        at the end of its name, what a rebuild has left. Returns the names of the tables.
+
+        A worker that still runs makes them anew: stop it first. Raises ProjectionError where there is none, while it
+        is rebuilt or read, and where something depends on a table; and StoreError."""
+        from turnlog.infrastructure.projecting.dropping import drop  # noqa: PLC0415
+
+        self._check_open()
+        return await drop(self._store, name)

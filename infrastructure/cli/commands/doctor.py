@@ -21,7 +21,8 @@ from turnlog.infrastructure.cli.transcript import print_block
 def doctor(context: click.Context, options: Globals, as_json: bool) -> None:
     """Say what is connected, in which versions and settings, and what is wrong and what to do about it.
 
-    Changes nothing. Exits with 1 when something is wrong.
+    Stores nothing in the log. Where a URL is not set, the embedded server is started. Exits with 1 when something is
+    wrong.
     """
     diagnosis = asyncio.run(examine(options.settings()))
     if as_json:

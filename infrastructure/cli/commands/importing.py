@@ -4,25 +4,30 @@ from __future__ import annotations
 
 import asyncio
 import json
+from collections import Counter
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
-from typing import IO, Any
+from typing import IO, Any, get_args
 from uuid import NAMESPACE_URL, UUID, uuid5
 from weakref import WeakValueDictionary
 
 import click
 
 from turnlog.domain.errors import InvalidInputError, LogClosedError, StoreUnavailableError, TurnlogError
-from turnlog.domain.inputs import checked_foreign, checked_format, checked_session_id
+from turnlog.domain.inputs import checked_foreign, checked_format, checked_id, checked_session_id, checked_title
 from turnlog.domain.values import fingerprint
-from turnlog.infrastructure.cli.output import emit_json, stderr, stdout
+from turnlog.infrastructure.cli.output import counted, emit_json, stderr, stdout
 from turnlog.infrastructure.cli.progress import counting_bar
 from turnlog.infrastructure.cli.shared import Globals, json_option, pass_globals
+from turnlog.infrastructure.importing import Became
 from turnlog.infrastructure.log import SessionLog
 from turnlog.infrastructure.several import each, read_aside
 
+BECAME: tuple[Became, ...] = get_args(Became)
 NAMESPACE = uuid5(NAMESPACE_URL, "turnlog:import")
+LINE = "line"
 FORMATS = ("chat", "anthropic", "responses", "rows")
 
 
@@ -30,7 +35,7 @@ FORMATS = ("chat", "anthropic", "responses", "rows")
 class Outcome:
     """What became of the lines, by number: the sessions, and why the bad ones were not imported."""
 
-    imported: int = 0
+    became: Counter[Became] = field(default_factory=Counter)
     messages: int = 0
     sessions: list[tuple[int, str]] = field(default_factory=list)
     bad: list[tuple[int, str]] = field(default_factory=list)
@@ -51,7 +56,7 @@ class Conversation:
 @click.argument("file", type=click.File("rb"), required=False)
 @click.option("--from", "url", metavar="URL", help="Read a table of this Postgres instead of FILE.")
 @click.option("--table", metavar="NAME", help="The table, one row a message: `messages` or `schema.messages`.")
-@click.option("--format", "format_", type=click.Choice(FORMATS), default="chat", show_default=True, help="Of messages.")
+@click.option("--format", "format_", type=click.Choice(FORMATS), help="Of messages in FILE.  [default: chat]")
 @click.option("--user", metavar="ID", help="Who owns the sessions, where a line has no `user_id`.")
 @click.option("--dry-run", is_flag=True, help="Read and check everything, store nothing.")
 @json_option
@@ -61,7 +66,7 @@ def import_(
     file: IO[bytes] | None,
     url: str | None,
     table: str | None,
-    format_: str,
+    format_: str | None,
     user: str | None,
     dry_run: bool,
     as_json: bool,
@@ -80,11 +85,16 @@ def import_(
     """
     if (file is None) == (url is None) or (url is None) != (table is None):
         raise click.UsageError("Give a FILE, or --from with --table.")
+    if url is not None and format_ not in (None, "rows"):
+        raise click.UsageError("--format is for a FILE: a table has rows.")
+    outcome = Outcome()
 
-    async def work(log: SessionLog) -> Outcome:
-        outcome = Outcome()
+    async def work(log: SessionLog) -> None:
         limit = log.settings.max_message_bytes
-        found = _of_table(url or "", table or "", user, limit) if file is None else _of_file(file, format_, user, limit)
+        if file is None:
+            found = _of_table(url or "", table or "", user, limit)
+        else:
+            found = _of_file(file, format_ or "chat", user, limit)
         locks: WeakValueDictionary[UUID, asyncio.Lock] = WeakValueDictionary()
 
         async def work_on(one: tuple[int, Callable[[], Conversation]]) -> None:
@@ -93,13 +103,24 @@ def import_(
 
         with counting_bar("importing", _lines(file)) as advance:
             await each(read_aside(found), work_on)
-        outcome.bad.sort()
-        return outcome
 
-    outcome = options.run(work)
+    with _told_when_interrupted(outcome, dry_run):
+        options.run(work)
+    outcome.bad.sort()
     _print_json(outcome, dry_run) if as_json else _print(outcome, dry_run)
     if outcome.bad:
         raise click.exceptions.Exit(1)
+
+
+@contextmanager
+def _told_when_interrupted(outcome: Outcome, dry_run: bool) -> Iterator[None]:
+    try:
+        yield
+    except KeyboardInterrupt:
+        done = counted(outcome.became.total(), "conversation")
+        what = "checked" if dry_run else "imported; the same command goes on from there"
+        stderr().say(f"interrupted: {done} {what}")
+        raise
 
 
 Found = Iterator[tuple[int, Callable[[], Conversation]]]
@@ -117,7 +138,7 @@ def _of_table(url: str, table: str, user: str | None, limit: int) -> Found:
 
     for found in read_table(url, table):
         owner = found.user or user
-        session_id = uuid5(NAMESPACE, fingerprint(owner, "rows", table, found.id))
+        session_id = uuid5(NAMESPACE, fingerprint(owner, "rows", found.table, found.id))
         yield found.number, partial(_of_rows, session_id, found.rows, owner, limit)
 
 
@@ -146,16 +167,20 @@ async def _import(
         one = read()
         # Two lines with one session are imported in their order.
         async with locks.setdefault(one.session_id, asyncio.Lock()):
-            if not dry_run:
-                await log.import_session(one.messages, one.user, one.session_id, one.format, one.title)
+            report = await log.import_reported(one.messages, one.user, one.session_id, one.format, one.title, dry_run)
     except (StoreUnavailableError, LogClosedError):
         raise
     except TurnlogError as error:
-        outcome.bad.append((number, str(error)))
+        outcome.bad.append((number, _reason(error)))
         return
-    outcome.imported += 1
+    outcome.became[report.became] += 1
     outcome.messages += len(one.messages)
     outcome.sessions.append((number, str(one.session_id)))
+
+
+def _reason(error: TurnlogError) -> str:
+    """Why a line was not imported; that it is the line's fault is said already."""
+    return error.reason if isinstance(error, InvalidInputError) and error.field == LINE else str(error)
 
 
 def _conversation(line: bytes, format_: str, user: str | None, limit: int) -> Conversation:
@@ -163,29 +188,44 @@ def _conversation(line: bytes, format_: str, user: str | None, limit: int) -> Co
     try:
         found = json.loads(line)
     except (ValueError, RecursionError) as error:
-        raise InvalidInputError("line", f"is not JSON: {error}") from error
+        raise InvalidInputError(LINE, f"is not JSON: {error}") from error
     fields = found if isinstance(found, dict) else {"messages": found}
     format_, user = fields.get("format", format_), fields.get("user_id", user)
     if "messages" not in fields:
-        raise InvalidInputError("line", "has no `messages`")
+        raise InvalidInputError(LINE, "has no `messages`")
+    # Before the session's id is made of it, and on a dry run as well.
+    user = None if user is None else checked_id(user, "user_id")
+    title = None if fields.get("title") is None else checked_title(fields["title"])
     messages = checked_foreign(fields["messages"], checked_format(format_), limit)
     if "session_id" in fields:
         session_id = checked_session_id(fields["session_id"])
     else:
-        key = fields.get("id") if isinstance(fields.get("id"), str) else None
-        session_id = uuid5(NAMESPACE, fingerprint(user, format_, key or messages))
-    return Conversation(session_id, messages, format_, user, fields.get("title"))
+        session_id = uuid5(NAMESPACE, fingerprint(user, format_, _key(fields.get("id")) or messages))
+    return Conversation(session_id, messages, format_, user, title)
+
+
+def _key(value: Any) -> str | None:
+    """The conversation's `id` as text: a whole number is one, too."""
+    if value is None or isinstance(value, str):
+        return value
+    if isinstance(value, int) and not isinstance(value, bool):
+        return str(value)
+    raise InvalidInputError("id", f"must be a string or a whole number, not {value!r:.80}")
 
 
 def _print(outcome: Outcome, dry_run: bool) -> None:
     screen = stderr()
     for number, reason in outcome.bad:
         screen.say(f"line {number}: {reason}", style="red")
+    became = {name.replace("_", " "): outcome.became[name] for name in BECAME}
     what = "would be imported" if dry_run else "imported"
-    stdout().say(f"{outcome.imported} conversations with {outcome.messages} messages {what}, {len(outcome.bad)} not")
+    told = ", ".join(f"{number:,} {name}" for name, number in became.items())
+    whole = f"{counted(outcome.became.total(), 'conversation')} with {counted(outcome.messages, 'message')}"
+    stdout().say(f"{whole} {what}: {told}; {len(outcome.bad):,} not imported")
 
 
 def _print_json(outcome: Outcome, dry_run: bool) -> None:
     bad = [{"line": number, "reason": reason} for number, reason in outcome.bad]
-    done = {"imported": outcome.imported, "messages": outcome.messages, "dry_run": dry_run}
+    done = {"imported": outcome.became.total(), "messages": outcome.messages, "dry_run": dry_run}
+    done |= {name: outcome.became[name] for name in BECAME}
     emit_json(json.dumps({**done, "sessions": [session_id for _, session_id in sorted(outcome.sessions)], "bad": bad}))

@@ -5,14 +5,18 @@ from __future__ import annotations
 from datetime import UTC, datetime
 
 import click
+from rich.cells import cell_len
 from rich.table import Table
 
-from turnlog.infrastructure.cli.output import Screen, emit_json, one_line, stdout
+from turnlog.infrastructure.cli.output import Screen, counted, emit_json, one_line, stdout
 from turnlog.infrastructure.cli.shared import Globals, json_option, pass_globals
 from turnlog.infrastructure.cli.times import ago
 from turnlog.infrastructure.log import MAX_PAGE
 from turnlog.infrastructure.principal import SYSTEM
-from turnlog.projections.view import SessionPage
+from turnlog.projections.view import SessionPage, SessionSummary
+
+HEADER = ("id", "title", "user", "updated", "version")
+LEAST_TITLE, LEAST_USER, MOST_USER = 8, 4, 20
 
 
 @click.command("list")
@@ -33,21 +37,34 @@ def listing(options: Globals, user: str | None, limit: int, offset: int, as_json
 
 def _show(screen: Screen, page: SessionPage, offset: int) -> None:
     if page.items:
-        screen.print(_table(page))
+        screen.print(_table(page, screen.width))
     shown = f"{offset + 1} to {offset + len(page.items)} of " if 0 < len(page.items) < page.total else ""
-    screen.say(f"{shown}{page.total} {'session' if page.total == 1 else 'sessions'}", style="dim")
+    screen.say(f"{shown}{counted(page.total, 'session')}", style="dim")
 
 
-def _table(page: SessionPage) -> Table:
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    table.add_column("id", no_wrap=True, min_width=36)
-    table.add_column("title", no_wrap=True, overflow="ellipsis", ratio=None)
-    table.add_column("user", no_wrap=True, overflow="ellipsis", max_width=20)
-    table.add_column("updated", no_wrap=True, min_width=10)
-    table.add_column("version", justify="right", no_wrap=True)
+def _table(page: SessionPage, width: int) -> Table:
     now = datetime.now(UTC)
-    for item in page.items:
-        title = one_line(item.title) if item.title is not None else "-"
-        user = one_line(item.user_id) if item.user_id is not None else "-"
-        table.add_row(str(item.session_id), title, user, ago(item.updated_at, now), str(item.version))
+    rows = [_row(item, now) for item in page.items]
+    longest = [max(map(cell_len, column)) for column in zip(HEADER, *rows, strict=True)]
+    title, user = _shares(width - sum(longest) + longest[1] + longest[2] - 2 * (len(HEADER) - 1), longest[2])
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    table.add_column(HEADER[0], no_wrap=True)
+    table.add_column(HEADER[1], no_wrap=True, overflow="ellipsis", max_width=title)
+    table.add_column(HEADER[2], no_wrap=True, overflow="ellipsis", max_width=user)
+    table.add_column(HEADER[3], no_wrap=True)
+    table.add_column(HEADER[4], justify="right", no_wrap=True)
+    for row in rows:
+        table.add_row(*row)
     return table
+
+
+def _row(item: SessionSummary, now: datetime) -> tuple[str, ...]:
+    title = one_line(item.title) if item.title is not None else "-"
+    user = one_line(item.user_id) if item.user_id is not None else "-"
+    return str(item.session_id), title, user, ago(item.updated_at, now), str(item.version)
+
+
+def _shares(room: int, longest_user: int) -> tuple[int, int]:
+    """The widths of title and user: they are cut, so that on a narrow terminal no other column is lost."""
+    title = max(LEAST_TITLE, room - min(longest_user, MOST_USER))
+    return title, max(LEAST_USER, min(room - title, MOST_USER))

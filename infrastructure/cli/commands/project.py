@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import signal
+import sys
 
 import click
 
@@ -21,20 +22,48 @@ from turnlog.infrastructure.projecting.projection import Projection
 @click.command("project")
 @click.argument("names", metavar="[NAME]...", nargs=-1)
 @click.option("--once", is_flag=True, help="Stop where the log ends now.")
+@click.option("--drop", "unwanted", metavar="NAME", help="Drop this projection's tables and position instead.")
+@click.option("--yes", is_flag=True, help="Do not ask before dropping.")
 @json_option
 @pass_globals
 @click.pass_context
-def project(context: click.Context, options: Globals, names: tuple[str, ...], once: bool, as_json: bool) -> None:
+def project(
+    context: click.Context,
+    options: Globals,
+    names: tuple[str, ...],
+    once: bool,
+    unwanted: str | None,
+    yes: bool,
+    as_json: bool,
+) -> None:
     """Keep projections up to the log until Ctrl-C or SIGTERM: the built-in ones, or those named, such as `usage` or
     `module:Class` for one of your own.
 
     Several of these at once do no harm. One that cannot apply an event stops and says which; the others go on, and
     the exit code is 1. With --json a line a projection when it ends.
+
+    --drop takes the name in the database (`questions`, not `module:Class`), for the class may be gone; with `_new` at
+    its end it drops what a failed rebuild has left. Stop its workers before: they would make it anew.
     """
+    if unwanted is not None and (names or once):
+        raise click.UsageError("--drop is for one projection, and nothing else.")
+    if unwanted is not None:
+        _drop(options, unwanted, yes, as_json)
+        return
     projections = [find_projection(name) for name in names or BUILT_IN]
     run = _catch_up if once else _keep_up
     outcomes = options.run(lambda log: run(log, projections, as_json))
     context.exit(0 if all(outcomes) else 1)
+
+
+def _drop(options: Globals, name: str, yes: bool, as_json: bool) -> None:
+    if not yes and sys.stdin.isatty():
+        click.confirm(f"Drop the tables of projection {name}?", abort=True, err=True)
+    tables = options.run(lambda log: log.projections.drop(name))
+    if as_json:
+        emit_json(json.dumps({"projection": name, "dropped": tables}))
+    else:
+        stdout().say(f"dropped {name}: {', '.join(tables) or 'its position; there were no tables'}")
 
 
 async def _catch_up(log: SessionLog, projections: list[Projection], as_json: bool) -> list[bool]:

@@ -34,6 +34,8 @@ def prompt(options: Globals, session_id: str, api: str, max_tokens: int | None, 
     (there a provider's cached prefix is lost) and why, and what some providers would refuse of the request, such as a
     prompt that ends with the assistant.
     """
+    if explained and max_tokens is not None:
+        raise click.UsageError("--explain is of the whole prompt: leave out --max-tokens.")
     if explained:
         _explain(options, session_id, api, as_json)
         return

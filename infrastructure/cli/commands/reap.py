@@ -4,19 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import json
+from contextlib import nullcontext, suppress
 from datetime import UTC, datetime
 
 import click
 
-from turnlog.infrastructure.cli.output import Screen, emit_json, stdout
-from turnlog.infrastructure.cli.shared import Globals, json_option, pass_globals
+from turnlog.infrastructure.cli.output import Screen, counted, emit_json, stdout
+from turnlog.infrastructure.cli.shared import Globals, Seconds, json_option, pass_globals
 from turnlog.infrastructure.cli.times import ago
 from turnlog.infrastructure.log import SessionLog
 from turnlog.projections.report import ReapedStep
 
 
 @click.command("reap")
-@click.option("--watch", type=click.FloatRange(min=0.1), metavar="SECONDS", help="Again so often, until interrupted.")
+@click.option("--watch", type=Seconds(min=0.1), metavar="SECONDS", help="Again so often, until interrupted.")
 @click.option("--dry-run", is_flag=True, help="Say what would be ended, and end nothing.")
 @json_option
 @pass_globals
@@ -34,7 +35,9 @@ def reap(options: Globals, watch: float | None, dry_run: bool, as_json: bool) ->
                 return
             await asyncio.sleep(watch)
 
-    options.run(work)
+    # With --watch this is how it is meant to end.
+    with suppress(KeyboardInterrupt) if watch is not None else nullcontext():
+        options.run(work)
 
 
 def _show(reaped: tuple[ReapedStep, ...], dry_run: bool, as_json: bool, quiet: bool) -> None:
@@ -47,7 +50,7 @@ def _show(reaped: tuple[ReapedStep, ...], dry_run: bool, as_json: bool, quiet: b
         _print(screen, step)
     if reaped or not quiet:
         what = "would be ended" if dry_run else "ended"
-        screen.say(f"{len(reaped)} {'step' if len(reaped) == 1 else 'steps'} {what} as abandoned", style="dim")
+        screen.say(f"{counted(len(reaped), 'step')} {what} as abandoned", style="dim")
 
 
 def _print(screen: Screen, step: ReapedStep) -> None:

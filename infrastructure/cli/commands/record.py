@@ -16,7 +16,7 @@ from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, T
 from turnlog.domain.errors import TurnlogError
 from turnlog.infrastructure.cli.chunk_file import paced_chunks
 from turnlog.infrastructure.cli.output import emit_json, stderr, stdout
-from turnlog.infrastructure.cli.shared import Globals, json_option, pass_globals
+from turnlog.infrastructure.cli.shared import Globals, Seconds, json_option, pass_globals
 from turnlog.infrastructure.cli.transcript import print_step
 from turnlog.infrastructure.log import SessionLog
 from turnlog.infrastructure.principal import SYSTEM
@@ -41,7 +41,7 @@ class Outcome:
 @click.option("--session", "session_id", metavar="ID", help="Append to this session; else one is started.")
 @click.option("--user", metavar="ID", help="Who owns the new session.")
 @click.option("--title", help="The title of the new session.")
-@click.option("--pace", type=click.FloatRange(min=0), default=0.0, metavar="SECONDS", help="Wait before each chunk.")
+@click.option("--pace", type=Seconds(min=0), default=0.0, metavar="SECONDS", help="Wait before each chunk.")
 @json_option
 @pass_globals
 def record(
@@ -53,21 +53,29 @@ def record(
     pace: float,
     as_json: bool,
 ) -> None:
-    """Record a stream from FILE (one chunk a line; - is stdin) into a session, as one step.
+    """Record a stream from FILE (one chunk a line, or server-sent events; - is stdin) into a session, as one step.
 
     A line that is not a chunk ends the step as failed; what came before it stays.
     """
     if session_id is not None and (user is not None or title is not None):
         raise click.UsageError("--user and --title are for a new session; --session names one that is there.")
 
+    into: list[Session] = []
+
     async def work(log: SessionLog) -> Outcome:
         if session_id is None:
             session = await log.start_session(user_id=user, title=title)
         else:
             session = await log.session(session_id, SYSTEM)
+        into.append(session)
         return await _record(session, file, pace)
 
-    outcome = options.run(work)
+    try:
+        outcome = options.run(work)
+    except KeyboardInterrupt:
+        for session in into:  # else nobody would find again what was recorded so far
+            stderr().say(f"interrupted: session {session.id} has what came so far")
+        raise
     _print_json(outcome) if as_json else _print(outcome)
     if outcome.error is not None:
         raise outcome.error

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from uuid import UUID
 
@@ -11,7 +13,8 @@ import click
 from rich.table import Table
 
 from turnlog.domain.errors import SessionNotFoundError, StoreUnavailableError, TurnlogError
-from turnlog.infrastructure.cli.output import Screen, emit_json, printable, stderr, stdout
+from turnlog.domain.events import RepairWithdrawn, SessionRepaired
+from turnlog.infrastructure.cli.output import Screen, counted, emit_json, printable, stderr, stdout
 from turnlog.infrastructure.cli.progress import counting_bar
 from turnlog.infrastructure.cli.shared import Globals, json_option, pass_globals
 from turnlog.infrastructure.log import SessionLog
@@ -19,12 +22,14 @@ from turnlog.infrastructure.principal import SYSTEM, Principal
 from turnlog.infrastructure.several import each
 from turnlog.projections.report import RepairReport
 
+NO_REPAIR = "No repair applies to this session."
+
 
 @click.command("repair")
 @click.argument("session_id", metavar="[ID]", required=False)
 @click.option("--all", "every", is_flag=True, help="All sessions.")
 @click.option("--user", metavar="ID", help="All sessions of this user.")
-@click.option("--dry-run", is_flag=True, help="Show what would be corrected, and store nothing.")
+@click.option("--dry-run", is_flag=True, help="Show what would be done, and store nothing.")
 @click.option("--undo", is_flag=True, help="Withdraw the latest repair of the session ID instead.")
 @json_option
 @pass_globals
@@ -42,25 +47,60 @@ def repair(
     if undo and session_id is None:
         raise click.UsageError("--undo is for one session.")
     if undo:
-        _undo(options, session_id or "", as_json)
+        _undo(options, session_id or "", dry_run, as_json)
         return
+    summary = _Summary()
 
     async def work(log: SessionLog) -> None:
         if session_id is not None:
             report = await log.repair(session_id, SYSTEM, dry_run)
             emit_json(report.model_dump_json()) if as_json else _print_report(stdout(), report)
         else:
-            await _repair_many(log, SYSTEM if every or user is None else user, dry_run, as_json)
+            await _repair_many(log, SYSTEM if every or user is None else user, dry_run, as_json, summary)
 
-    options.run(work)
+    with _told_when_interrupted(summary, dry_run):
+        options.run(work)
 
 
-def _undo(options: Globals, session_id: str, as_json: bool) -> None:
+def _undo(options: Globals, session_id: str, dry_run: bool, as_json: bool) -> None:
+    if dry_run:
+        found = options.run(lambda log: _latest_repair(log, session_id))
+        _print_would_withdraw(session_id, found, as_json)
+        return
     withdrawn = options.run(lambda log: log.undo_repair(session_id, SYSTEM))
     if as_json:
         emit_json(json.dumps({"session_id": session_id, "withdrawn": withdrawn}))
     else:
-        stdout().say("The latest repair is withdrawn." if withdrawn else "No repair applies to this session.")
+        stdout().say("The latest repair is withdrawn." if withdrawn else NO_REPAIR)
+
+
+async def _latest_repair(log: SessionLog, session_id: str) -> SessionRepaired | None:
+    """The repair that an undo would withdraw."""
+    repairs: dict[str, SessionRepaired] = {}
+    async for recorded in (await log.session(session_id, SYSTEM)).events():
+        match recorded.event:
+            case SessionRepaired() as repaired:
+                repairs[repaired.repair_id] = repaired
+            case RepairWithdrawn(repair_id=repair_id):
+                repairs.pop(repair_id, None)
+    return next(reversed(repairs.values()), None)
+
+
+def _print_would_withdraw(session_id: str, found: SessionRepaired | None, as_json: bool) -> None:
+    corrections = () if found is None else found.corrections
+    if as_json:
+        which = {
+            "repair_id": found and found.repair_id,
+            "corrections": [c.model_dump(mode="json") for c in corrections],
+        }
+        emit_json(json.dumps({"session_id": session_id, "withdrawn": False, "dry_run": True, **which}))
+        return
+    if found is None:
+        stdout().say(NO_REPAIR)
+        return
+    for correction in corrections:
+        stdout().say(f"{correction.position:>6}  {correction.fault}: {correction.text}")
+    stdout().say(f"The latest repair would be withdrawn: {counted(len(corrections), 'correction')}.")
 
 
 @dataclass
@@ -78,9 +118,17 @@ class _Summary:
             self.healthy += 1
 
 
-async def _repair_many(log: SessionLog, principal: Principal, dry_run: bool, as_json: bool) -> None:
-    summary = _Summary()
+@contextmanager
+def _told_when_interrupted(summary: _Summary, dry_run: bool) -> Iterator[None]:
+    try:
+        yield
+    except KeyboardInterrupt:
+        done = counted(summary.corrected + summary.healthy, "session")
+        stderr().say(f"interrupted: {done} {'looked at' if dry_run else 'done; the same command goes on'}")
+        raise
 
+
+async def _repair_many(log: SessionLog, principal: Principal, dry_run: bool, as_json: bool, summary: _Summary) -> None:
     async def work(session_id: UUID) -> None:
         try:
             report = await log.repair(session_id, principal, dry_run)
@@ -125,7 +173,7 @@ def _print_report(screen: Screen, report: RepairReport) -> None:
     done = (
         "would be corrected" if report.dry_run else f"corrected; undo with: turnlog repair {report.session_id} --undo"
     )
-    screen.say(f"\n{len(report.corrections)} faults {done}", style="dim")
+    screen.say(f"\n{counted(len(report.corrections), 'fault')} {done}", style="dim")
 
 
 def _print_summary(screen: Screen, summary: _Summary, dry_run: bool) -> None:
@@ -136,4 +184,4 @@ def _print_summary(screen: Screen, summary: _Summary, dry_run: bool) -> None:
         screen.print(table)
     what = "would be corrected" if dry_run else "corrected"
     failed = f", {len(summary.failed):,} failed" if summary.failed else ""
-    screen.say(f"{summary.corrected:,} sessions {what}, {summary.healthy:,} had nothing to repair{failed}")
+    screen.say(f"{counted(summary.corrected, 'session')} {what}, {summary.healthy:,} had nothing to repair{failed}")
