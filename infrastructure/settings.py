@@ -44,8 +44,7 @@ class Settings(BaseModel):
         30.0,
         gt=0,
         le=_DAY,
-        validate_default=True,
-        description="how long a writer counts as alive without a sign of life; longer than store_timeout_seconds",
+        description="how long a writer counts as alive without a sign of life; best longer than store_timeout_seconds",
     )
     reap_seconds: float = Field(
         30.0, ge=0, le=_DAY, description="how often to end steps whose writers are gone; 0: never"
@@ -88,20 +87,6 @@ class Settings(BaseModel):
         if len(name.encode("utf-8")) > _MAX_SCHEMA_BYTES:
             raise _bad("is longer than the {limit} bytes that Postgres takes", limit=_MAX_SCHEMA_BYTES)
         return name
-
-    @field_validator("lease_seconds")
-    @classmethod
-    def _outlasts_an_outage(cls, seconds: float, info: ValidationInfo) -> float:
-        # A writer that waits for Postgres for so long must not have lost its steps meanwhile.
-        # Not asked of JSON: those are settings that another process handed on, with a brief lease for a demonstration.
-        timeout = info.data.get("store_timeout_seconds")
-        if info.mode != "json" and timeout is not None and seconds <= timeout:
-            raise _bad(
-                "must be longer than store_timeout_seconds: {lease} is not longer than {timeout}",
-                lease=f"{seconds:g}",
-                timeout=f"{timeout:g}",
-            )
-        return seconds
 
 
 def variable(field: str) -> str:
