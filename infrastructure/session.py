@@ -359,7 +359,7 @@ class Session:
 
     async def explain_prompt(self, api: Literal["chat", "anthropic", "responses"] = "chat") -> Explanation:
         """The events behind each message of the prompt, and where a prompt did not begin as the one before it. It
-        builds the prompt after every event that may change it: for looking into a session. Raises InvalidInputError."""
+        reads all events: for looking into a session. Raises InvalidInputError."""
         if api not in APIS:
             raise InvalidInputError("api", f"{api!r} is not one of: {', '.join(APIS)}")
         events = [event async for event in self.events()]

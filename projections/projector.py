@@ -24,7 +24,7 @@ from turnlog.projections.fold import StepFold, TurnFold, new_step, with_result
 from turnlog.projections.imported import calls_meant, foreign_step, is_attempt_again, whole_step
 from turnlog.projections.placeholders import is_placeholder
 from turnlog.projections.queue import mark_queued
-from turnlog.projections.repair import corrected
+from turnlog.projections.repair import corrected, mended
 from turnlog.projections.usage import total_usage
 from turnlog.projections.view import (
     Compaction,
@@ -95,6 +95,7 @@ class Projector:
         self._compaction: Compaction | None = None
         self._imported_ids: set[str] = set()
         self._pinned: tuple[Message, ...] = ()
+        self._changed_from: int | None = None
 
     @classmethod
     def resume(cls, head: SessionHead, pages: Iterable[Turn]) -> Projector:
@@ -171,7 +172,7 @@ class Projector:
         if step_id in self._open:
             step, turn = self._open[step_id]
             step.content.extend(texts)
-            turn.position = self.version
+            self._touch(turn, self.version)
 
     def _reaches_back(self, event: e.SessionEvent) -> bool:
         """Whether the event may change, or depend on, a turn before the first one that is here."""
@@ -249,6 +250,20 @@ class Projector:
         return tuple(corrected(_frozen(turn)) for turn in self._turns)
 
     @property
+    def turn_count(self) -> int:
+        """How many turns there are."""
+        return self.first_turn + len(self._turns)
+
+    def take_changed(self) -> int | None:
+        """The index of the first turn that has changed since this was last asked; None where none has."""
+        changed, self._changed_from = self._changed_from, None
+        return changed
+
+    def mended_turns(self, index: int) -> tuple[Turn, ...]:
+        """The turns from this one on, repairs applied, without a look for faults: what prompts are made of."""
+        return tuple(mended(_frozen(turn)) for turn in self._turns[index - self.first_turn :])
+
+    @property
     def pinned(self) -> tuple[Message, ...]:
         """The system and developer messages of the turns before the first that is there."""
         loaded = {message.position for turn in self._turns for message in turn.messages}
@@ -299,8 +314,13 @@ class Projector:
             turn = self._turns[place] = TurnFold(turn)
         if place < len(self._turns) - 1 and not turn.is_open():
             self.reached_back = position
-        turn.position = position
+        self._touch(turn, position)
         return turn
+
+    def _touch(self, turn: TurnFold, position: int) -> None:
+        turn.position = position
+        if self._changed_from is None or turn.index < self._changed_from:
+            self._changed_from = turn.index
 
     def _fault(self, kind: str, position: int, message: str, index: int | None = None) -> None:
         fault = Fault(kind=kind, position=position, index=index, message=message)
@@ -313,7 +333,7 @@ class Projector:
             kind, why = ("closed_step", "has ended") if known else ("unknown_step", "was never opened")
             self._fault(kind, position, f"an event for step {step_id}, which {why}")
             return None
-        found[1].position = position
+        self._touch(found[1], position)
         return found[0]
 
     def _add_step(self, step_id: str, step: Step | StepFold, position: int) -> None:

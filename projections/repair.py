@@ -39,18 +39,27 @@ def corrected(turn: Turn) -> Turn:
     faults = diagnose(turn)
     if not faults and not turn.repairs:
         return _with_whole_responses(turn)
-    corrections = [correction for repair in turn.repairs for correction in repair.corrections]
-    known = {(c.fault, c.position, c.index) for c in corrections}
+    known = {(c.fault, c.position, c.index) for c in _corrections(turn)}
     left = tuple(fault for fault in faults if (fault.kind, fault.position, fault.index) not in known)
+    return mended(turn).model_copy(update={"faults": left})
+
+
+def mended(turn: Turn) -> Turn:
+    """The turn with its repairs applied. What is left is not looked for: that takes longer than all the rest."""
+    if not turn.repairs:
+        return _with_whole_responses(turn)
     steps, messages = list(turn.steps), turn.messages
-    for correction in sorted(corrections, key=lambda correction: _ORDER.index(correction.action)):
+    for correction in sorted(_corrections(turn), key=lambda correction: _ORDER.index(correction.action)):
         if correction.action == "leave_out":
             steps = [step for step in steps if step.position != correction.position]
             messages = tuple(m for m in messages if m.position != correction.position)
         else:
             steps = _applied(steps, correction)
-    mended = turn.model_copy(update={"steps": tuple(steps), "messages": messages, "faults": left})
-    return _with_whole_responses(mended)
+    return _with_whole_responses(turn.model_copy(update={"steps": tuple(steps), "messages": messages}))
+
+
+def _corrections(turn: Turn) -> list[Correction]:
+    return [correction for repair in turn.repairs for correction in repair.corrections]
 
 
 def _with_whole_responses(turn: Turn) -> Turn:
