@@ -184,8 +184,9 @@ class Session:
         `stream` is an openai AsyncStream, or any async iterator of such chunks or dicts. Yields each chunk unchanged
         once its events are durable; see Recording for how it ends. `detached`: the stream is recorded to its end
         also when the consumer goes away, as when a client disconnects; `cancel` ends it. Raises TurnInProgressError
-        at the first chunk while another step is written, StepClosedError when another writer took the step over, and
-        whatever the stream raises.
+        at the first chunk while another step is written, StepClosedError when another writer took the step over,
+        InvalidInputError in place of a chunk of another API, which is not recorded and ends the step as failed (see
+        `completion`), and whatever the stream raises.
 
         A step that a dead process left open is closed as abandoned once its writer's lease has run out. With
         `takeover` the first chunk waits for that, at most for the rest of the lease, instead of being refused; while
