@@ -152,8 +152,8 @@ class Session:
         """Adds a whole message and returns its id.
 
         `content` is text or a list of content parts; only an assistant message may have none. `refusal`,
-        `tool_calls` and `function_call` are an assistant's. The same `message_id` again changes nothing. Raises
-        InvalidInputError.
+        `tool_calls` and `function_call` are an assistant's. A `message_id` that is known is taken for a retry: nothing
+        is added, and what is given with it is not compared with what was stored. Raises InvalidInputError.
         """
         limit = self._context.settings.max_message_bytes
         if role == "assistant" and content == []:
@@ -173,7 +173,7 @@ class Session:
         return command.message_id
 
     async def say(self, content: str | Sequence[Mapping[str, Any]], message_id: str | None = None) -> str:
-        """Adds a message of the user: `add_message("user", ...)`."""
+        """Adds a message of the user, as `add_message("user", ...)`; also a known `message_id` is taken as there."""
         return await self.add_message("user", content, message_id=message_id)
 
     def record(
