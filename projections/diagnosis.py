@@ -202,13 +202,12 @@ def _unanswered(step: Step) -> Iterator[Fault]:
 
 
 def _twins(step: Step) -> Iterator[Fault]:
-    calls = step.message.tool_calls
-    for place, call in enumerate(calls):
-        twins = [other for other in calls[:place] if call.id and other.id == call.id]
-        if twins:
-            aborted = aborted_twin(step, twins[-1], call)
+    before = dict[str, StepToolCall]()
+    for call in step.message.tool_calls:
+        if call.id and (twin := before.get(call.id)) is not None:
             text = f"two calls of one message have the id {call.id!r}"
-            yield _of_call("duplicate_call_id", step, aborted or call, text)
+            yield _of_call("duplicate_call_id", step, aborted_twin(step, twin, call) or call, text)
+        before[call.id] = call
 
 
 def aborted_twin(step: Step, first: StepToolCall, second: StepToolCall) -> StepToolCall | None:

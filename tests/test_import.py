@@ -9,12 +9,13 @@ from typing import Any
 import pytest
 
 from tests.anthropic_rules import check_anthropic_prompt
-from tests.histories import folded, imported
+from tests.histories import calls_made_by, folded, imported
 from tests.prompt_rules import check_chat_prompt
 from tests.real_data import REAL_DATA, each_sample, evenly, needs_real_data
 from tests.responses_rules import check_responses_prompt
 from turnlog import SYSTEM, InvalidInputError, PromptTooLongError, Session, SessionLog
 from turnlog.projections.placeholders import NO_RESULT
+from turnlog.projections.repair import corrections_of
 from turnlog.projections.view import Turn
 
 Json = dict[str, Any]
@@ -147,6 +148,16 @@ def test_only_what_a_user_said_is_named_as_a_users_message_between_call_and_resu
     kinds = [fault.kind for turn in folded(imported(messages)).turns() for fault in turn.faults]
     assert "result_not_adjacent" in kinds
     assert "user_message_between" not in kinds
+
+
+def test_a_turn_of_many_split_messages_is_repaired_in_a_time_in_proportion_to_it() -> None:
+    def split(count: int) -> Turn:
+        parts = [part for n in range(count) for part in (said("I"), said("will", call(f"c{n}")), result(f"c{n}"))]
+        return folded(imported([user(), *parts])).raw_turns()[0]
+
+    few, many = split(20), split(80)
+
+    assert calls_made_by(lambda: corrections_of(many)) < 5 * calls_made_by(lambda: corrections_of(few))
 
 
 def test_results_that_replace_one_another_hide_no_users_message_and_are_none() -> None:

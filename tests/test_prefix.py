@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.histories import AT, ID, folded, imported, recorded, repaired, replayed
+from tests.histories import AT, ID, calls_made_by, folded, imported, recorded, repaired, replayed
 from tests.strategies import histories
 from tests.test_conversations import FOLDERS, conversations
 from tests.test_growing import each_step_once, talks
@@ -238,22 +236,6 @@ def halves(message: dict[str, Any]) -> list[dict[str, Any]]:
     if message["role"] != "assistant" or not isinstance(text, str) or len(text) < 2:
         return [message]
     return [{"role": "assistant", "content": text[:1]}, {**message, "content": text[1:]}]
-
-
-def calls_made_by(work: Callable[[], object]) -> int:
-    """How many functions are called: a measure of time that is the same on every machine."""
-    count = 0
-
-    def counted(_frame: Any, event: str, _arg: Any) -> None:
-        nonlocal count
-        count += event in ("call", "c_call")
-
-    sys.setprofile(counted)
-    try:
-        work()
-    finally:
-        sys.setprofile(None)
-    return count
 
 
 def long_import(turns: int) -> History:
