@@ -9,7 +9,7 @@ at its beginning. An event that reaches back further raises PagesNeeded: then al
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import datetime
 from typing import Any, ClassVar
 from uuid import UUID
@@ -94,6 +94,7 @@ class Projector:
         self._open: dict[str, tuple[StepFold, TurnFold]] = {}
         self._compaction: Compaction | None = None
         self._imported_ids: set[str] = set()
+        self._steps_of_call: dict[str, dict[str, None]] = {}  # those that have ended
         self._pinned: tuple[Message, ...] = ()
         self._changed_from: int | None = None
 
@@ -298,7 +299,11 @@ class Projector:
 
     def _index_step(self, step_id: str, step: Step | StepFold, turn: int) -> None:
         self._turn_of[step_id] = turn
-        if isinstance(step, Step) and step.origin is not None:
+        if not isinstance(step, Step):
+            return
+        for call in step.message.tool_calls:
+            self._steps_of_call.setdefault(call.id, {})[step_id] = None
+        if step.origin is not None:
             self._imported_ids.update(call.id for call in step.message.tool_calls if call.id)
 
     def _turn(self, position: int) -> TurnFold:
@@ -461,19 +466,30 @@ class Projector:
     def _call_for(self, item: ForeignResult) -> tuple[Step, StepToolCall] | None:
         """The call that the result answers: the latest unanswered one of its id, else the latest one of its id."""
         answered: tuple[Step, StepToolCall] | None = None
+        for step in self._steps_meant(item):
+            for call in calls_meant(step, item):
+                known = step.result_of(call.index)
+                if known is None:
+                    return step, call
+                answered = answered or (step, call)
+            if not item.call_id:
+                return answered
+        return answered
+
+    def _steps_meant(self, item: ForeignResult) -> Iterator[Step]:
+        """The steps that have ended and may have called for the result, the latest first."""
+        if item.call_id:
+            found = (self._ended_step(step_id) for step_id in self._steps_of_call.get(item.call_id, ()))
+            yield from sorted(found, key=lambda step: step.position, reverse=True)
+            return
         for turn in reversed(self._turns):
             steps: Iterable[Step | StepFold] = turn.steps if isinstance(turn, Turn) else tuple(turn.steps.values())
-            for step in reversed(tuple(steps)):
-                if not isinstance(step, Step):
-                    continue
-                for call in calls_meant(step, item):
-                    known = step.result_of(call.index)
-                    if known is None:
-                        return step, call
-                    answered = answered or (step, call)
-                if not item.call_id:
-                    return answered
-        return answered
+            yield from (step for step in reversed(tuple(steps)) if isinstance(step, Step))
+
+    def _ended_step(self, step_id: str) -> Step:
+        turn = self._turns[self._turn_of[step_id] - self.first_turn]
+        steps = turn.steps if isinstance(turn, Turn) else (turn.steps[step_id],)
+        return next(step for step in steps if isinstance(step, Step) and step.step_id == step_id)
 
     def _session_repaired(self, event: e.SessionRepaired, position: int) -> None:
         of_turn: dict[int, list[e.Correction]] = {}
@@ -532,7 +548,8 @@ class Projector:
     def _ended(self, event: e.StepEnd, position: int) -> None:
         if step := self._open_step(event.step_id, position):
             _, turn = self._open.pop(event.step_id)
-            turn.steps[event.step_id] = step.ended(event)
+            turn.steps[event.step_id] = ended = step.ended(event)
+            self._index_step(event.step_id, ended, turn.index)
 
     def _result_added(self, event: e.ToolResultAdded, position: int) -> None:
         result = ToolResult(

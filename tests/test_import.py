@@ -14,6 +14,7 @@ from tests.prompt_rules import check_chat_prompt
 from tests.real_data import REAL_DATA, each_sample, evenly, needs_real_data
 from tests.responses_rules import check_responses_prompt
 from turnlog import SYSTEM, InvalidInputError, PromptTooLongError, Session, SessionLog
+from turnlog.domain.recorded import RecordedEvent
 from turnlog.projections.placeholders import NO_RESULT
 from turnlog.projections.repair import corrections_of
 from turnlog.projections.view import Turn
@@ -158,6 +159,16 @@ def test_a_turn_of_many_split_messages_is_repaired_in_a_time_in_proportion_to_it
     few, many = split(20), split(80)
 
     assert calls_made_by(lambda: corrections_of(many)) < 5 * calls_made_by(lambda: corrections_of(few))
+
+
+def test_results_that_come_after_all_calls_are_filed_in_a_time_in_proportion_to_them() -> None:
+    def late(count: int) -> list[RecordedEvent]:
+        calls = [said("I", call(f"c{n}")) for n in range(count)]
+        return imported([user(), *calls, *(result(f"c{n}") for n in range(count))])
+
+    few, many = late(50), late(200)
+
+    assert calls_made_by(lambda: folded(many)) < 5 * calls_made_by(lambda: folded(few))
 
 
 def test_results_that_replace_one_another_hide_no_users_message_and_are_none() -> None:
