@@ -152,8 +152,8 @@ class Session:
         """Adds a whole message and returns its id.
 
         `content` is text or a list of content parts; only an assistant message may have none. `refusal`,
-        `tool_calls` and `function_call` are an assistant's. The same `message_id` again changes nothing. Raises
-        InvalidInputError.
+        `tool_calls` and `function_call` are an assistant's. A `message_id` that is known is taken for a retry: nothing
+        is added, and what is given with it is not compared with what was stored. Raises InvalidInputError.
         """
         limit = self._context.settings.max_message_bytes
         if role == "assistant" and content == []:
@@ -173,7 +173,7 @@ class Session:
         return command.message_id
 
     async def say(self, content: str | Sequence[Mapping[str, Any]], message_id: str | None = None) -> str:
-        """Adds a message of the user: `add_message("user", ...)`."""
+        """Adds a message of the user, as `add_message("user", ...)`; also a known `message_id` is taken as there."""
         return await self.add_message("user", content, message_id=message_id)
 
     def record(
@@ -184,8 +184,9 @@ class Session:
         `stream` is an openai AsyncStream, or any async iterator of such chunks or dicts. Yields each chunk unchanged
         once its events are durable; see Recording for how it ends. `detached`: the stream is recorded to its end
         also when the consumer goes away, as when a client disconnects; `cancel` ends it. Raises TurnInProgressError
-        at the first chunk while another step is written, StepClosedError when another writer took the step over, and
-        whatever the stream raises.
+        at the first chunk while another step is written, StepClosedError when another writer took the step over,
+        InvalidInputError in place of a chunk of another API, which is not recorded and ends the step as failed (see
+        `completion`), and whatever the stream raises.
 
         A step that a dead process left open is closed as abandoned once its writer's lease has run out. With
         `takeover` the first chunk waits for that, at most for the rest of the lease, instead of being refused; while
@@ -359,7 +360,7 @@ class Session:
 
     async def explain_prompt(self, api: Literal["chat", "anthropic", "responses"] = "chat") -> Explanation:
         """The events behind each message of the prompt, and where a prompt did not begin as the one before it. It
-        builds the prompt after every event that may change it: for looking into a session. Raises InvalidInputError."""
+        reads all events: for looking into a session. Raises InvalidInputError."""
         if api not in APIS:
             raise InvalidInputError("api", f"{api!r} is not one of: {', '.join(APIS)}")
         events = [event async for event in self.events()]

@@ -37,7 +37,7 @@ class ChunkReader:
         self._step_id = step_id
         self._now = now
         self._calls = _CallPlaces()
-        self._warned = False
+        self._warned = self._has_choices = False
         self.model: str | None = None
         self.response_id: str | None = None
         self.finish_reason: str | None = None
@@ -45,7 +45,10 @@ class ChunkReader:
         self.error: str | None = None
 
     def read(self, chunk: Any) -> list[AnyStepAppend]:
-        """The commands for what the chunk says of choice 0; empty where it says nothing that is recorded."""
+        """The commands for what the chunk says of choice 0; empty where it says nothing that is recorded.
+
+        Raises InvalidInputError for what is no chunk of Chat Completions: what it says would be shown and not recorded.
+        """
         fields = _fields(chunk)
         self.model = self.model or _text(fields.get("model")) or None
         self.response_id = self.response_id or _text(fields.get("id")) or None
@@ -55,7 +58,11 @@ class ChunkReader:
             self.error = error_text(error)
         choices = fields.get("choices")
         if not isinstance(choices, list):
+            # Later on a provider's own summary may come without choices (Hugging Face).
+            if not self._has_choices and not _is_chunk(chunk, fields):
+                raise _no_chunk(chunk, fields)
             return []
+        self._has_choices = True
         return [command for choice in choices for command in self._choice(_fields(choice))]
 
     def _choice(self, choice: _Fields) -> list[AnyStepAppend]:
@@ -64,6 +71,8 @@ class ChunkReader:
             return []
         self.finish_reason = _text(choice.get("finish_reason")) or self.finish_reason
         if choice.get("delta") is None:
+            if choice.get("message") or choice.get("text"):
+                raise InvalidInputError("chunk", f"{_TAKES}, with a `delta` in each choice, not a whole answer")
             return []
         delta = _fields(choice.get("delta"))
         at, step_id = self._now(), self._step_id
@@ -95,6 +104,22 @@ class ChunkReader:
         if not self._warned:
             self._warned = True
             logger.warning("step %s has several choices; only choice 0 is recorded", self._step_id)
+
+
+_TAKES = "record() takes chunks of the Chat Completions API"
+
+
+def _is_chunk(chunk: Any, fields: _Fields) -> bool:
+    """Whether what has no choices is a chunk all the same: one of an error, of usage alone, or of nothing at all."""
+    kind = fields.get("object")
+    has_usage = fields.get("usage") and not kind and not fields.get("type")
+    return bool(chunk == {} or fields.get("error") or has_usage or kind == "chat.completion.chunk")
+
+
+def _no_chunk(chunk: Any, fields: _Fields) -> InvalidInputError:
+    kind = fields.get("type") or fields.get("object")
+    what = type(chunk).__name__ + (f" of type {kind!r}" if isinstance(kind, str) else "")
+    return InvalidInputError("chunk", f"{_TAKES}, not a {what}; session.completion() records the answers of other APIs")
 
 
 class _CallPlaces:

@@ -202,13 +202,12 @@ def _unanswered(step: Step) -> Iterator[Fault]:
 
 
 def _twins(step: Step) -> Iterator[Fault]:
-    calls = step.message.tool_calls
-    for place, call in enumerate(calls):
-        twins = [other for other in calls[:place] if call.id and other.id == call.id]
-        if twins:
-            aborted = aborted_twin(step, twins[-1], call)
+    before = dict[str, StepToolCall]()
+    for call in step.message.tool_calls:
+        if call.id and (twin := before.get(call.id)) is not None:
             text = f"two calls of one message have the id {call.id!r}"
-            yield _of_call("duplicate_call_id", step, aborted or call, text)
+            yield _of_call("duplicate_call_id", step, aborted_twin(step, twin, call) or call, text)
+        before[call.id] = call
 
 
 def aborted_twin(step: Step, first: StepToolCall, second: StepToolCall) -> StepToolCall | None:
@@ -224,13 +223,12 @@ def _never_ran(result: ToolResult | None) -> bool:
 class _Places(NamedTuple):
     """The positions of what may stand between a call and its result, in order: a turn can have thousands of each."""
 
-    messages: list[int]
-    recorded: list[int]
-    """Of steps and results."""
+    known: list[int]
+    """Of all that is in the turn. The user's next message is not: it begins another turn."""
     apart: list[int]
-    """Of steps that are not the second part of the one before."""
+    """Of what does not belong between them: not results, nor steps that are the second part of the one before."""
     replaced: int
-    """Results of which nothing is left."""
+    """Results of which nothing is left, at places that nobody knows any more."""
 
     @classmethod
     def of(cls, turn: Turn, steps: list[Step]) -> Self:
@@ -238,11 +236,12 @@ class _Places(NamedTuple):
         joined = {second.position for _, second in neighbours(turn, steps)}
         spoken = {step.position for step in turn.steps}
         results = {result.position for step in turn.steps for result in step.tool_results}
+        others = {message.position for message in turn.messages} | {orphan.position for orphan in turn.orphans}
+        second = {flaw.position for flaw in turn.flaws if flaw.kind == "duplicate_result"}
         return cls(
-            messages=sorted(message.position for message in turn.messages),
-            recorded=sorted(spoken | results),
-            apart=sorted(spoken - joined),
-            replaced=sum(flaw.kind == "duplicate_result" for flaw in turn.flaws),
+            known=sorted(spoken | results | others | second),
+            apart=sorted((spoken - joined) | others),
+            replaced=len(second & results),
         )
 
 
@@ -263,8 +262,7 @@ def _misplaced(step: Step, places: _Places) -> Iterator[Fault]:
 
 def _between(call: int, result: int, places: _Places) -> str | None:
     """What is wrong with a result that stands there, if anything."""
-    recorded = _count(places.recorded, call, result) + places.replaced
-    if _count(places.messages, call, result) or recorded < result - call - 1:
+    if _count(places.known, call, result) + places.replaced < result - call - 1:
         return "user_message_between"
     return "result_not_adjacent" if _count(places.apart, call, result) else None
 

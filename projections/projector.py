@@ -9,7 +9,7 @@ at its beginning. An event that reaches back further raises PagesNeeded: then al
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import datetime
 from typing import Any, ClassVar
 from uuid import UUID
@@ -24,7 +24,7 @@ from turnlog.projections.fold import StepFold, TurnFold, new_step, with_result
 from turnlog.projections.imported import calls_meant, foreign_step, is_attempt_again, whole_step
 from turnlog.projections.placeholders import is_placeholder
 from turnlog.projections.queue import mark_queued
-from turnlog.projections.repair import corrected
+from turnlog.projections.repair import corrected, mended
 from turnlog.projections.usage import total_usage
 from turnlog.projections.view import (
     Compaction,
@@ -94,7 +94,9 @@ class Projector:
         self._open: dict[str, tuple[StepFold, TurnFold]] = {}
         self._compaction: Compaction | None = None
         self._imported_ids: set[str] = set()
+        self._steps_of_call: dict[str, dict[str, None]] = {}  # those that have ended
         self._pinned: tuple[Message, ...] = ()
+        self._changed_from: int | None = None
 
     @classmethod
     def resume(cls, head: SessionHead, pages: Iterable[Turn]) -> Projector:
@@ -171,7 +173,7 @@ class Projector:
         if step_id in self._open:
             step, turn = self._open[step_id]
             step.content.extend(texts)
-            turn.position = self.version
+            self._touch(turn, self.version)
 
     def _reaches_back(self, event: e.SessionEvent) -> bool:
         """Whether the event may change, or depend on, a turn before the first one that is here."""
@@ -249,6 +251,20 @@ class Projector:
         return tuple(corrected(_frozen(turn)) for turn in self._turns)
 
     @property
+    def turn_count(self) -> int:
+        """How many turns there are."""
+        return self.first_turn + len(self._turns)
+
+    def take_changed(self) -> int | None:
+        """The index of the first turn that has changed since this was last asked; None where none has."""
+        changed, self._changed_from = self._changed_from, None
+        return changed
+
+    def mended_turns(self, index: int) -> tuple[Turn, ...]:
+        """The turns from this one on, repairs applied, without a look for faults: what prompts are made of."""
+        return tuple(mended(_frozen(turn)) for turn in self._turns[index - self.first_turn :])
+
+    @property
     def pinned(self) -> tuple[Message, ...]:
         """The system and developer messages of the turns before the first that is there."""
         loaded = {message.position for turn in self._turns for message in turn.messages}
@@ -283,7 +299,11 @@ class Projector:
 
     def _index_step(self, step_id: str, step: Step | StepFold, turn: int) -> None:
         self._turn_of[step_id] = turn
-        if isinstance(step, Step) and step.origin is not None:
+        if not isinstance(step, Step):
+            return
+        for call in step.message.tool_calls:
+            self._steps_of_call.setdefault(call.id, {})[step_id] = None
+        if step.origin is not None:
             self._imported_ids.update(call.id for call in step.message.tool_calls if call.id)
 
     def _turn(self, position: int) -> TurnFold:
@@ -299,8 +319,13 @@ class Projector:
             turn = self._turns[place] = TurnFold(turn)
         if place < len(self._turns) - 1 and not turn.is_open():
             self.reached_back = position
-        turn.position = position
+        self._touch(turn, position)
         return turn
+
+    def _touch(self, turn: TurnFold, position: int) -> None:
+        turn.position = position
+        if self._changed_from is None or turn.index < self._changed_from:
+            self._changed_from = turn.index
 
     def _fault(self, kind: str, position: int, message: str, index: int | None = None) -> None:
         fault = Fault(kind=kind, position=position, index=index, message=message)
@@ -313,7 +338,7 @@ class Projector:
             kind, why = ("closed_step", "has ended") if known else ("unknown_step", "was never opened")
             self._fault(kind, position, f"an event for step {step_id}, which {why}")
             return None
-        found[1].position = position
+        self._touch(found[1], position)
         return found[0]
 
     def _add_step(self, step_id: str, step: Step | StepFold, position: int) -> None:
@@ -441,19 +466,30 @@ class Projector:
     def _call_for(self, item: ForeignResult) -> tuple[Step, StepToolCall] | None:
         """The call that the result answers: the latest unanswered one of its id, else the latest one of its id."""
         answered: tuple[Step, StepToolCall] | None = None
+        for step in self._steps_meant(item):
+            for call in calls_meant(step, item):
+                known = step.result_of(call.index)
+                if known is None:
+                    return step, call
+                answered = answered or (step, call)
+            if not item.call_id:
+                return answered
+        return answered
+
+    def _steps_meant(self, item: ForeignResult) -> Iterator[Step]:
+        """The steps that have ended and may have called for the result, the latest first."""
+        if item.call_id:
+            found = (self._ended_step(step_id) for step_id in self._steps_of_call.get(item.call_id, ()))
+            yield from sorted(found, key=lambda step: step.position, reverse=True)
+            return
         for turn in reversed(self._turns):
             steps: Iterable[Step | StepFold] = turn.steps if isinstance(turn, Turn) else tuple(turn.steps.values())
-            for step in reversed(tuple(steps)):
-                if not isinstance(step, Step):
-                    continue
-                for call in calls_meant(step, item):
-                    known = step.result_of(call.index)
-                    if known is None:
-                        return step, call
-                    answered = answered or (step, call)
-                if not item.call_id:
-                    return answered
-        return answered
+            yield from (step for step in reversed(tuple(steps)) if isinstance(step, Step))
+
+    def _ended_step(self, step_id: str) -> Step:
+        turn = self._turns[self._turn_of[step_id] - self.first_turn]
+        steps = turn.steps if isinstance(turn, Turn) else (turn.steps[step_id],)
+        return next(step for step in steps if isinstance(step, Step) and step.step_id == step_id)
 
     def _session_repaired(self, event: e.SessionRepaired, position: int) -> None:
         of_turn: dict[int, list[e.Correction]] = {}
@@ -512,7 +548,8 @@ class Projector:
     def _ended(self, event: e.StepEnd, position: int) -> None:
         if step := self._open_step(event.step_id, position):
             _, turn = self._open.pop(event.step_id)
-            turn.steps[event.step_id] = step.ended(event)
+            turn.steps[event.step_id] = ended = step.ended(event)
+            self._index_step(event.step_id, ended, turn.index)
 
     def _result_added(self, event: e.ToolResultAdded, position: int) -> None:
         result = ToolResult(

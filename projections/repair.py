@@ -39,18 +39,27 @@ def corrected(turn: Turn) -> Turn:
     faults = diagnose(turn)
     if not faults and not turn.repairs:
         return _with_whole_responses(turn)
-    corrections = [correction for repair in turn.repairs for correction in repair.corrections]
-    known = {(c.fault, c.position, c.index) for c in corrections}
+    known = {(c.fault, c.position, c.index) for c in _corrections(turn)}
     left = tuple(fault for fault in faults if (fault.kind, fault.position, fault.index) not in known)
+    return mended(turn).model_copy(update={"faults": left})
+
+
+def mended(turn: Turn) -> Turn:
+    """The turn with its repairs applied. What is left is not looked for: that takes longer than all the rest."""
+    if not turn.repairs:
+        return _with_whole_responses(turn)
     steps, messages = list(turn.steps), turn.messages
-    for correction in sorted(corrections, key=lambda correction: _ORDER.index(correction.action)):
+    for correction in sorted(_corrections(turn), key=lambda correction: _ORDER.index(correction.action)):
         if correction.action == "leave_out":
             steps = [step for step in steps if step.position != correction.position]
             messages = tuple(m for m in messages if m.position != correction.position)
         else:
             steps = _applied(steps, correction)
-    mended = turn.model_copy(update={"steps": tuple(steps), "messages": messages, "faults": left})
-    return _with_whole_responses(mended)
+    return _with_whole_responses(turn.model_copy(update={"steps": tuple(steps), "messages": messages}))
+
+
+def _corrections(turn: Turn) -> list[Correction]:
+    return [correction for repair in turn.repairs for correction in repair.corrections]
 
 
 def _with_whole_responses(turn: Turn) -> Turn:
@@ -73,6 +82,10 @@ def _with_whole_responses(turn: Turn) -> Turn:
 _ORDER: tuple[CorrectionAction, ...] = ("none", "leave_out", "leave_out_call", "empty_arguments", "answer", "join")
 
 
+_Parts = dict[int, tuple[Step, Step]]
+"""The two parts of a message, by the position of the second."""
+
+
 def corrections_of(turn: Turn) -> tuple[Correction, ...]:
     """What a repair would do about the faults of a recorded turn that no repair has corrected yet."""
     return corrections_for(turn, corrected(turn).faults)
@@ -80,14 +93,16 @@ def corrections_of(turn: Turn) -> tuple[Correction, ...]:
 
 def corrections_for(turn: Turn, faults: Iterable[Fault]) -> tuple[Correction, ...]:
     """What a repair would do about these faults of a recorded turn."""
-    return tuple(_correction(turn, fault) for fault in faults)
+    pairs = neighbours(turn, [step for step in turn.steps if step.origin])
+    parts = {second.position: (first, second) for first, second in pairs}
+    return tuple(_correction(turn, fault, parts) for fault in faults)
 
 
-def _correction(turn: Turn, fault: Fault) -> Correction:
+def _correction(turn: Turn, fault: Fault, parts: _Parts) -> Correction:
     action, text = _DONE.get(fault.kind, ("none", "what cannot be sent is left out, and stays in the log"))
     separator = ""
     if fault.kind == "split_assistant":
-        action, (separator, text) = "join", _joint(turn, fault.position)
+        action, (separator, text) = "join", _joint(parts, fault.position)
     elif fault.kind == "duplicate_call_id" and _is_aborted(turn, fault):
         action, text = "leave_out_call", "the one that never ran is left out"
     return Correction(
@@ -110,11 +125,11 @@ def _is_aborted(turn: Turn, fault: Fault) -> bool:
     return any(aborted_twin(step, calls[0], twin) is calls[0] for twin in twins)
 
 
-def _joint(turn: Turn, position: int) -> tuple[str, str]:
-    for first, second in neighbours(turn, [step for step in turn.steps if step.origin]):
-        if second.position == position:
-            return _separator(first.message.content, second.message.content)
-    return "", "the parts are one message again"
+def _joint(parts: _Parts, position: int) -> tuple[str, str]:
+    if position not in parts:
+        return "", "the parts are one message again"
+    first, second = parts[position]
+    return _separator(first.message.content, second.message.content)
 
 
 def _separator(first: Content | None, second: Content | None) -> tuple[str, str]:

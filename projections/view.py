@@ -74,7 +74,12 @@ class Step(Frozen):
 
     def unanswered_calls(self) -> tuple[StepToolCall, ...]:
         """The calls that have no result at all, not even a pending one."""
-        return tuple(call for call in self.message.tool_calls if self.result_of(call.index) is None)
+        results = self.results()
+        return tuple(call for call in self.message.tool_calls if call.index not in results)
+
+    def results(self) -> dict[int, ToolResult]:
+        """The latest results of the calls, by index."""
+        return {result.index: result for result in self.tool_results}
 
 
 class Message(Frozen):

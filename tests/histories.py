@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import sys
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Any
@@ -112,3 +113,19 @@ def alike(value: Any) -> Any:
         only = listed[0] if len(listed) == 1 and isinstance(listed[0], dict) else {}
         return only["text"] if set(only) == {"type", "text"} else listed
     return {key: alike(item) for key, item in value.items()} if isinstance(value, dict) else value
+
+
+def calls_made_by(work: Callable[[], object]) -> int:
+    """How many functions are called: a measure of time that is the same on every machine."""
+    count = 0
+
+    def counted(_frame: Any, event: str, _arg: Any) -> None:
+        nonlocal count
+        count += event in ("call", "c_call")
+
+    sys.setprofile(counted)
+    try:
+        work()
+    finally:
+        sys.setprofile(None)
+    return count

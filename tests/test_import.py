@@ -9,11 +9,14 @@ from typing import Any
 import pytest
 
 from tests.anthropic_rules import check_anthropic_prompt
+from tests.histories import calls_made_by, folded, imported
 from tests.prompt_rules import check_chat_prompt
 from tests.real_data import REAL_DATA, each_sample, evenly, needs_real_data
 from tests.responses_rules import check_responses_prompt
 from turnlog import SYSTEM, InvalidInputError, PromptTooLongError, Session, SessionLog
+from turnlog.domain.recorded import RecordedEvent
 from turnlog.projections.placeholders import NO_RESULT
+from turnlog.projections.repair import corrections_of
 from turnlog.projections.view import Turn
 
 Json = dict[str, Any]
@@ -133,6 +136,46 @@ FAULTY: dict[str, list[Json]] = {
     "foreign_block": [user(), said([{"type": "tool_use", "id": "c1", "name": "f", "input": {}}]), result()],  # type: ignore[arg-type]
     "bad_content_block": [user([{"role": "system", "content": "be brief"}, {"role": "user", "content": "hi"}])],
 }
+
+
+NOT_ADJACENT: dict[str, list[Json]] = {
+    "a result of no call": [user(), said(None, call()), result("gone"), result()],
+    "a system message": [user(), said(None, call()), {"role": "system", "content": "Be brief."}, result()],
+}
+
+
+@pytest.mark.parametrize("messages", NOT_ADJACENT.values(), ids=NOT_ADJACENT.keys())
+def test_only_what_a_user_said_is_named_as_a_users_message_between_call_and_result(messages: list[Json]) -> None:
+    kinds = [fault.kind for turn in folded(imported(messages)).turns() for fault in turn.faults]
+    assert "result_not_adjacent" in kinds
+    assert "user_message_between" not in kinds
+
+
+def test_a_turn_of_many_split_messages_is_repaired_in_a_time_in_proportion_to_it() -> None:
+    def split(count: int) -> Turn:
+        parts = [part for n in range(count) for part in (said("I"), said("will", call(f"c{n}")), result(f"c{n}"))]
+        return folded(imported([user(), *parts])).raw_turns()[0]
+
+    few, many = split(20), split(80)
+
+    assert calls_made_by(lambda: corrections_of(many)) < 5 * calls_made_by(lambda: corrections_of(few))
+
+
+def test_results_that_come_after_all_calls_are_filed_in_a_time_in_proportion_to_them() -> None:
+    def late(count: int) -> list[RecordedEvent]:
+        calls = [said("I", call(f"c{n}")) for n in range(count)]
+        return imported([user(), *calls, *(result(f"c{n}") for n in range(count))])
+
+    few, many = late(50), late(200)
+
+    assert calls_made_by(lambda: folded(many)) < 5 * calls_made_by(lambda: folded(few))
+
+
+def test_results_that_replace_one_another_hide_no_users_message_and_are_none() -> None:
+    twice = [user(), said(None, call(), call("c2")), result(), result("c1", "again"), result("c2")]
+    assert [fault.kind for turn in folded(imported(twice)).turns() for fault in turn.faults] == ["duplicate_result"]
+    asked = [user(), said(None, call()), user("and?"), result()]
+    assert "user_message_between" in [f.kind for turn in folded(imported(asked)).turns() for f in turn.faults]
 
 
 def use(call_id: str = "c1") -> Json:

@@ -7,18 +7,32 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
-from tests.histories import AT, ID, folded, imported, recorded, repaired, replayed
+from tests.histories import AT, ID, calls_made_by, folded, imported, recorded, repaired, replayed
 from tests.strategies import histories
 from tests.test_conversations import FOLDERS, conversations
+from tests.test_growing import each_step_once, talks
 from tests.test_projector import CHECKS, History
 from turnlog.domain import events as e
 from turnlog.projections.diagnosis import PROVIDER_ERRORS
 from turnlog.projections.projector import Projector
-from turnlog.projections.prompt import Api, build_prompt
-from turnlog.projections.prompt.explain import BREAKS, explain
-from turnlog.projections.prompt.request import REQUEST_FAULTS
+from turnlog.projections.prompt import APIS, Api, build_prompt
+from turnlog.projections.prompt.assembly import assemble
+from turnlog.projections.prompt.entries import PromptStep, Rendered
+from turnlog.projections.prompt.explain import (
+    _DELTAS,
+    BREAKS,
+    ExplainedMessage,
+    Explanation,
+    PrefixBreak,
+    _goes_on,
+    _reason,
+    explain,
+)
+from turnlog.projections.prompt.request import REQUEST_FAULTS, request_faults
+from turnlog.projections.repair import corrections_of
 
 ROOT = Path(__file__).parents[1]
 LISTED = (
@@ -127,6 +141,123 @@ def test_a_result_that_is_awaited_breaks_nothing_and_one_that_was_pending_does()
     for length, reasons in ((6, []), (7, ["late_result"])):
         found = explain(Projector(ID), recorded(events[:length]), "chat").breaks
         assert [one.reason for one in found] == reasons
+
+
+def naive(events: History, api: Api) -> Explanation:
+    """The report as it is meant: the prompt is built anew after each event, and compared with the one before."""
+    projector, before, breaks = Projector(ID), list[Any](), list[PrefixBreak]()
+    for event in events:
+        projector.apply(event)
+        if isinstance(event.event, _DELTAS):
+            continue
+        rendered, is_waiting = built(projector, api)
+        if is_waiting:
+            continue
+        now = [one.message for one in rendered]
+        if (place := first_other(before, now)) is not None:
+            reason = _reason(event.event)
+            breaks.append(PrefixBreak(position=event.position, topic=event.topic, reason=reason, message=place))
+        before = now
+    messages = tuple(ExplainedMessage(message=m.message, positions=m.positions) for m in built(projector, api)[0])
+    faults = request_faults([one.message for one in messages], api)
+    return Explanation(messages=messages, breaks=tuple(breaks), request_faults=faults)
+
+
+def built(projector: Projector, api: Api) -> tuple[list[Rendered], bool]:
+    """The messages of the prompt, and whether it ends with calls whose results are still to come."""
+    view = projector.view()
+    entries = assemble(view.turns, APIS[api].dialect, view.compaction)
+    rendered = APIS[api].render(entries)
+    if api == "anthropic":
+        rendered.sort(key=lambda one: one.message["role"] != "system")
+    last = entries[-1] if entries else None
+    return rendered, isinstance(last, PromptStep) and any(len(call.positions) == 1 for call in last.calls)
+
+
+def first_other(before: list[Any], now: list[Any]) -> int | None:
+    for place, message in enumerate(before):
+        is_last = place == len(before) - 1
+        if place >= len(now) or not (message == now[place] or (is_last and _goes_on(message, now[place]))):
+            return place
+    return None
+
+
+def with_repairs(history: History, places: list[int]) -> History:
+    """The history with repairs of what is there by then, of which every other is withdrawn again."""
+    projector, events = Projector(history[0].session_id), list[e.SessionEvent]()
+    for place, event in enumerate(history):
+        events.append(event.event)
+        projector.apply(recorded([event.event], len(events) - 1)[0])
+        if place not in places:
+            continue
+        corrections = tuple(c for turn in projector.raw_turns() for c in corrections_of(turn))
+        added: list[e.SessionEvent] = [
+            e.SessionRepaired(at=AT, repair_id=f"r{place}", upto=len(events), corrections=corrections)
+        ]
+        if place % 2:
+            added += [said("user", f"in between {place}"), e.RepairWithdrawn(at=AT, repair_id=f"r{place}")]
+        projector.apply_all(recorded(added, len(events)))
+        events += added
+    return recorded(events)
+
+
+@pytest.mark.parametrize("api", CHECKS)
+@settings(max_examples=300)
+@given(histories, st.lists(st.integers(0, 40), max_size=3))
+def test_the_report_is_that_of_building_every_prompt_anew(api: Api, history: History, places: list[int]) -> None:
+    events = with_repairs(history, places)
+
+    assert explain(Projector(ID), events, api) == naive(events, api)
+
+
+@pytest.mark.parametrize("api", CHECKS)
+@settings(max_examples=200)
+@given(talks.map(each_step_once))
+def test_the_report_of_usual_turns_is_that_of_building_every_prompt_anew(api: Api, history: History) -> None:
+    assert explain(Projector(ID), history, api) == naive(history, api)
+
+
+@pytest.mark.parametrize("folder", FOLDERS)
+@pytest.mark.parametrize("api", CHECKS)
+def test_the_report_of_an_import_with_split_answers_and_its_repair_is_the_same(folder: Any, api: Api) -> None:
+    for messages in conversations(folder, "valid")[::6]:
+        whole = imported([half for message in messages for half in halves(message)])
+        projector = folded(whole)
+        corrections = repaired(projector)
+        repair = e.SessionRepaired(at=AT, repair_id="r", upto=len(whole), corrections=corrections)
+        after = [repair, said("user", "and?"), e.RepairWithdrawn(at=AT, repair_id="r")]
+        events = [*whole, *recorded(after, len(whole))]
+        assert explain(Projector(ID), events, api) == naive(events, api)
+
+
+def halves(message: dict[str, Any]) -> list[dict[str, Any]]:
+    """An assistant's text as two messages, as a store with a row a chunk has it."""
+    text = message.get("content")
+    if message["role"] != "assistant" or not isinstance(text, str) or len(text) < 2:
+        return [message]
+    return [{"role": "assistant", "content": text[:1]}, {**message, "content": text[1:]}]
+
+
+def long_import(turns: int) -> History:
+    """Turns of four messages: a question, an answer in two parts with a call, and its result."""
+    call = {"id": "", "type": "function", "function": {"name": "find", "arguments": "{}"}}
+    messages: list[dict[str, Any]] = []
+    for turn in range(turns):
+        calls = [{**call, "id": f"c{turn}"}]
+        messages += [
+            {"role": "user", "content": f"question {turn}"},
+            {"role": "assistant", "content": "I will"},
+            {"role": "assistant", "content": " look", "tool_calls": calls},
+            {"role": "tool", "tool_call_id": f"c{turn}", "content": "found"},
+        ]
+    return imported(messages)
+
+
+@pytest.mark.parametrize("api", CHECKS)
+def test_the_report_of_a_long_import_takes_a_time_in_proportion_to_it(api: Api) -> None:
+    calls = [calls_made_by(lambda turns=turns: explain(Projector(ID), long_import(turns), api)) for turns in (25, 100)]
+
+    assert calls[1] < 5 * calls[0]
 
 
 def test_the_page_lists_every_break_every_fault_and_what_providers_refuse_of_a_request() -> None:

@@ -10,8 +10,10 @@ from typing import Any
 
 import pytest
 from openai.types.chat import ChatCompletionChunk
+from pydantic import BaseModel
 
 from tests.real_data import needs_real_data
+from turnlog.domain.errors import InvalidInputError
 from turnlog.infrastructure.log import SessionLog
 from turnlog.infrastructure.provider.corpus import Stream, own_corpus, real_corpus
 from turnlog.projections.view import Step
@@ -125,6 +127,63 @@ async def test_models_of_the_openai_package_are_read_as_dicts_are(log: SessionLo
 async def test_text_and_arguments_cut_elsewhere_give_the_same_message(log: SessionLog, streams: list[Stream]) -> None:
     rng = random.Random(7)
     assert await _differing(log, streams, lambda stream: _recut(stream.parsed(), rng)) == []
+
+
+class Event(BaseModel):
+    """As the models of other packages are."""
+
+    type: str
+    delta: str
+
+
+FOREIGN = {
+    "a text": "Hello",
+    "bytes": b"data: {}",
+    "an event of Anthropic's": {
+        "type": "content_block_delta",
+        "index": 0,
+        "delta": {"type": "text_delta", "text": "Hi"},
+    },
+    "its first event": {"type": "message_start", "message": {"content": [], "usage": {"input_tokens": 1}}},
+    "its last event": {"type": "message_delta", "delta": {"stop_reason": "end_turn"}, "usage": {"output_tokens": 1}},
+    "an event of the Responses API": Event(type="response.output_text.delta", delta="Hi"),
+    "an answer of the Responses API": {"object": "response", "output": [], "usage": {"input_tokens": 1}},
+    "any object": {"a": 1},
+    "nothing": None,
+    "a whole answer": {
+        "object": "chat.completion",
+        "choices": [{"index": 0, "message": {"role": "assistant", "content": "Hi"}, "finish_reason": "stop"}],
+    },
+    "a completion of text": {
+        "object": "text_completion",
+        "choices": [{"index": 0, "text": "Hi", "finish_reason": None}],
+    },
+}
+
+
+@pytest.mark.parametrize("chunk", FOREIGN.values(), ids=FOREIGN.keys())
+async def test_what_is_no_chunk_is_refused_before_it_is_shown_and_the_step_fails(log: SessionLog, chunk: Any) -> None:
+    session = await log.start_session(user_id="u1")
+
+    with pytest.raises(InvalidInputError, match=r"chunk: record\(\) takes chunks of the Chat Completions API"):
+        await anext(session.record(_played([chunk, chunk])))
+
+    step = (await session.view()).turns[-1].steps[-1]
+    assert step.status == "failed"
+    assert step.note is not None
+    assert "Chat Completions" in step.note
+
+
+EMPTY = [{}, {"choices": []}, {"object": "chat.completion.chunk"}, {"usage": {"total_tokens": 1}}, {"choices": [{}]}]
+
+
+async def test_chunks_that_say_nothing_are_shown_and_end_no_answer(log: SessionLog) -> None:
+    chunks = [*EMPTY, {"choices": [{"delta": {"content": "Hi"}, "finish_reason": "stop"}]}, {"summary": "Hi"}, *EMPTY]
+
+    step, shown = await _recorded(log, chunks)
+
+    assert shown == chunks
+    assert (step.status, step.message.content) == ("finished", "Hi")
 
 
 def _recut(chunks: list[dict[str, Any]], rng: random.Random) -> list[dict[str, Any]]:

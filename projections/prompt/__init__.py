@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, Protocol
 
 from turnlog.projections.placeholders import NO_RESULT
 from turnlog.projections.prompt.anthropic import anthropic_prompt, render_anthropic
@@ -20,9 +20,13 @@ __all__ = ["APIS", "NO_RESULT", "Api", "CountTokens", "PromptPolicy", "build_pro
 Api = Literal["chat", "anthropic", "responses"]
 
 
+class _Render(Protocol):
+    def __call__(self, entries: Iterable[PromptEntry], rendered: list[Rendered] | None = None, /) -> list[Rendered]: ...
+
+
 class _Api(NamedTuple):
     dialect: Dialect
-    render: Callable[[Iterable[PromptEntry]], list[Rendered]]
+    render: _Render
     whole: Callable[[Sequence[Rendered]], Any]
 
 

@@ -26,9 +26,9 @@ _IMAGES = frozenset({"image/jpeg", "image/png", "image/gif", "image/webp"})
 Block = dict[str, Any]
 
 
-def render_anthropic(entries: Iterable[PromptEntry]) -> list[Rendered]:
-    """The entries as messages; what is to be lifted out as messages of the role system."""
-    rendered: list[Rendered] = []
+def render_anthropic(entries: Iterable[PromptEntry], rendered: list[Rendered] | None = None) -> list[Rendered]:
+    """The entries as messages, behind those that are there; what is to be lifted out as messages of the role system."""
+    rendered = [] if rendered is None else rendered
     for entry in entries:
         if isinstance(entry, PromptStep):
             _add(rendered, "assistant", _step_blocks(entry), entry.turn, entry.positions)
@@ -56,7 +56,7 @@ def anthropic_prompt(rendered: Sequence[Rendered]) -> dict[str, Any]:
 def _add(rendered: list[Rendered], role: str, blocks: list[Block], turn: int, positions: Positions) -> None:
     if not blocks:
         return
-    place = _last_spoken(rendered)
+    place = last_spoken(rendered)
     if place is None and role == "assistant":
         rendered.append(Rendered({"role": "user", "content": [{"type": "text", "text": OPENING}]}, turn, ()))
     last = None if place is None else rendered[place]
@@ -70,10 +70,10 @@ def _add(rendered: list[Rendered], role: str, blocks: list[Block], turn: int, po
     rendered[place] = Rendered({"role": role, "content": content}, last.turn, positions)
 
 
-def _last_spoken(rendered: list[Rendered]) -> int | None:
+def last_spoken(rendered: list[Rendered]) -> int | None:
     """The place of the last message that is not to be lifted out."""
     places = range(len(rendered) - 1, -1, -1)
-    return next((place for place in places if rendered[place].message["role"] != "system"), None)
+    return next((place for place in places if rendered[place].message.get("role") != "system"), None)
 
 
 def _step_blocks(step: PromptStep) -> list[Block]:

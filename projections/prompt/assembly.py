@@ -47,9 +47,11 @@ ANTHROPIC = Dialect(re.compile(r"[a-zA-Z0-9_-]{1,64}"))
 RESPONSES = Dialect(re.compile(r"(?s).{1,64}"))
 
 
-class _Placed(NamedTuple):
+class Placed(NamedTuple):
+    """What happened, and the turn that it happened in."""
+
     turn: int
-    entry: Message | Step
+    entry: Message | Step | Compaction
 
 
 def assemble(
@@ -65,29 +67,29 @@ def assemble(
 
     `taken`: the call ids of what is sent before it. `is_end`: whether nothing is sent after it.
     """
-    assembly = _Assembly(dialect, policy, taken)
-    placed = list(_sent(turns, compaction, policy))
+    assembly = Assembly(dialect, policy, taken)
+    placed = list(sent(turns, compaction, policy))
     if is_end:
-        placed = _without_tail(placed)
+        placed = placed[: end_of(placed)]
     if compaction is not None:
-        placed = assembly.begin_compacted(placed, compaction)
-    for turn, entry in placed:
-        if isinstance(entry, Message):
-            assembly.add_message(turn, entry)
-        else:
-            assembly.add_step(turn, entry)
-    return assembly.finished()
+        placed = with_summary(placed, compaction)
+    for one in placed:
+        assembly.add(one)
+    return assembly.entries
 
 
-def _sent(turns: Sequence[Turn], compaction: Compaction | None, policy: PromptPolicy) -> Iterator[_Placed]:
+def sent(
+    turns: Iterable[Turn], compaction: Compaction | None = None, policy: PromptPolicy = DEFAULT_POLICY
+) -> Iterator[Placed]:
+    """What is sent of these turns, in the order of the log."""
     upto = compaction.upto if compaction else 0
     for turn in turns:
         for entry in entries_in_order(turn):
             if isinstance(entry, Message):
                 if entry.position > upto or entry.is_pinned:
-                    yield _Placed(turn.index, entry)
+                    yield Placed(turn.index, entry)
             elif entry.position > upto and not is_replaced(entry, turn) and _is_sent(entry, policy):
-                yield _Placed(turn.index, entry)
+                yield Placed(turn.index, entry)
 
 
 def _is_sent(step: Step, policy: PromptPolicy) -> bool:
@@ -95,14 +97,22 @@ def _is_sent(step: Step, policy: PromptPolicy) -> bool:
     return wish.get(step.status, "send") == "send" or bool(step.tool_results)
 
 
-def _without_tail(placed: list[_Placed]) -> list[_Placed]:
-    # At the very end an open step still grows, and a failed one is about to be made again.
-    while placed:
-        last = placed[-1].entry
-        if isinstance(last, Message) or last.tool_results or last.status in ("finished", "interrupted"):
+def end_of(placed: Sequence[Placed]) -> int:
+    """How many of them are sent: at the very end an open step still grows, and a failed one is about to be made
+    again."""
+    end = len(placed)
+    while end:
+        last = placed[end - 1].entry
+        if not isinstance(last, Step) or last.tool_results or last.status in ("finished", "interrupted"):
             break
-        placed.pop()
-    return placed
+        end -= 1
+    return end
+
+
+def with_summary(placed: Sequence[Placed], compaction: Compaction) -> list[Placed]:
+    """With what is pinned of the time before, and the summary, in front."""
+    old = [one for one in placed if one.entry.position <= compaction.upto]
+    return [*old, Placed(-1, compaction), *(one for one in placed if one.entry.position > compaction.upto)]
 
 
 def is_sendable(message: Message) -> bool:
@@ -114,63 +124,91 @@ def _sendable_content(message: Message) -> Any:
     return sendable(readable(message.content, message.role))
 
 
-class _Assembly:
+Results = dict[int, ToolResult]
+
+
+class Mark(NamedTuple):
+    """Where an assembly was. Of the entries that there were only the last one may be another since."""
+
+    entries: int
+    last: PromptEntry | None
+    taken: int
+    called: PromptStep | None
+
+
+class Assembly:
+    """Makes entries of what is placed behind one another, and can go back to where it was."""
+
     def __init__(self, dialect: Dialect, policy: PromptPolicy, taken: frozenset[str]) -> None:
         self._dialect = dialect
         self._policy = policy
         self._sends_reasoning = dialect.has_thinking or policy.reasoning == "send"
-        self._taken = set(taken)
-        self._entries: list[PromptEntry] = []
+        self._taken = dict.fromkeys(taken)  # in the order in which they were
+        self.entries: list[PromptEntry] = []
         self._called: PromptStep | None = None  # whose function_call waits for its function message
 
-    def begin_compacted(self, placed: list[_Placed], compaction: Compaction) -> list[_Placed]:
-        """Puts what is pinned and the summary in front; returns what follows."""
-        old = [p for p in placed if isinstance(p.entry, Message) and p.entry.position <= compaction.upto]
-        for turn, entry in old:
-            if isinstance(entry, Message):
-                self.add_message(turn, entry)
-        summary = PromptMessage(-1, (compaction.position,), "user", utf8(compaction.summary), pinned=True)
-        self._entries.append(summary)
-        return placed[len(old) :] if placed[: len(old)] == old else [p for p in placed if p not in old]
+    def mark(self) -> Mark:
+        """Where it is now."""
+        last = self.entries[-1] if self.entries else None
+        return Mark(len(self.entries), last, len(self._taken), self._called)
 
-    def add_message(self, turn: int, message: Message) -> None:
-        """Adds a message that is not a step."""
+    def go_back(self, mark: Mark) -> None:
+        """Forgets all that was added since it was there."""
+        del self.entries[mark.entries :]
+        if mark.last is not None:
+            self.entries[-1] = mark.last
+        while len(self._taken) > mark.taken:
+            self._taken.popitem()
+        self._called = mark.called
+
+    def add(self, placed: Placed) -> None:
+        """Adds what comes next."""
+        turn, entry = placed
+        if isinstance(entry, Message):
+            self._add_message(turn, entry)
+        elif isinstance(entry, Step):
+            self._add_step(turn, entry)
+        else:
+            self.entries.append(PromptMessage(-1, (entry.position,), "user", utf8(entry.summary), pinned=True))
+
+    def _add_message(self, turn: int, message: Message) -> None:
         content, name = _sendable_content(message), _name(message.name)
         if message.role == "function":
             self._add_function(turn, message)
         elif content:
             pinned = message.is_pinned
             entry = PromptMessage(turn, (message.position,), message.role, content, name, pinned)
-            self._entries.append(entry)
+            self.entries.append(entry)
 
     def _add_function(self, turn: int, message: Message) -> None:
         called, self._called = self._called, None
         name = _NAME.sub("_", message.name or "")[:64]
         if called is None or called.function_call is None or called.function_call.name != name:
             return  # the result of no call
-        content, last = _plain(message.content), self._entries[-1]
+        content, last = _plain(message.content), self.entries[-1]
         if self._dialect.has_functions:
-            self._entries.append(PromptMessage(turn, (message.position,), "function", content, name))
+            self.entries.append(PromptMessage(turn, (message.position,), "function", content, name))
         elif isinstance(last, PromptStep):
             answered = replace(last.calls[-1], result=content, positions=(*last.calls[-1].positions, message.position))
-            self._entries[-1] = replace(last, calls=(*last.calls[:-1], answered))
+            self.entries[-1] = replace(last, calls=(*last.calls[:-1], answered))
 
-    def add_step(self, turn: int, step: Step) -> None:
+    def _add_step(self, turn: int, step: Step) -> None:
         """Adds a step, or joins it to the one that it would stand beside."""
-        calls = [call for call in step.message.tool_calls if self._can_be_sent(step, call)]
-        said = self._said(turn, step, calls)
+        results = step.results()
+        calls = [call for call in step.message.tool_calls if self._can_be_sent(step, call, results)]
+        said = self._said(turn, step, calls, results)
         if not (said.content or said.refusal or said.calls or said.function_call):
             return
-        last = self._entries[-1] if self._entries else None
+        last = self.entries[-1] if self.entries else None
         if isinstance(last, PromptStep) and not last.calls:
-            self._entries[-1] = said = _joined(last, said)
+            self.entries[-1] = said = _joined(last, said)
         else:
-            self._entries.append(said)
+            self.entries.append(said)
         self._called = said if said.function_call else None
 
-    def _said(self, turn: int, step: Step, calls: list[StepToolCall]) -> PromptStep:
+    def _said(self, turn: int, step: Step, calls: list[StepToolCall], results: Results) -> PromptStep:
         message, function = step.message, _function(step)
-        prompt_calls = [self._call(step, call) for call in calls]
+        prompt_calls = [self._call(step, call, results.get(call.index)) for call in calls]
         order = {result.index: place for place, result in enumerate(step.tool_results)}
         answers = sorted(range(len(calls)), key=lambda place: order.get(calls[place].index, len(order)))
         if function is not None and not self._dialect.has_functions:
@@ -192,15 +230,15 @@ class _Assembly:
             name=_name(message.name),
         )
 
-    def _can_be_sent(self, step: Step, call: StepToolCall) -> bool:
+    def _can_be_sent(self, step: Step, call: StepToolCall, results: Results) -> bool:
         if not call.name:
             return False
         was_cut_off = step.status != "finished" and not is_object(utf8(call.arguments))
-        closed = self._policy.unfinished_calls == "close" or step.result_of(call.index) is not None
+        closed = self._policy.unfinished_calls == "close" or call.index in results
         return closed or not was_cut_off
 
-    def _call(self, step: Step, call: StepToolCall) -> PromptCall:
-        result, arguments = step.result_of(call.index), utf8(call.arguments)
+    def _call(self, step: Step, call: StepToolCall, result: ToolResult | None) -> PromptCall:
+        arguments = utf8(call.arguments)
         return PromptCall(
             id=self._unique(utf8(call.id), step, call.index),
             name=_NAME.sub("_", utf8(call.name))[:64],
@@ -213,12 +251,8 @@ class _Assembly:
     def _unique(self, wanted: str, step: Step, index: int) -> str:
         legal = self._dialect.call_id.fullmatch(wanted) is not None and wanted not in self._taken
         chosen = wanted if legal else f"call_{fingerprint(step.step_id, index)[:24]}"
-        self._taken.add(chosen)
+        self._taken[chosen] = None
         return chosen
-
-    def finished(self) -> list[PromptEntry]:
-        """What was assembled."""
-        return self._entries
 
 
 def _content(result: ToolResult | None) -> Any:

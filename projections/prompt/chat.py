@@ -16,9 +16,9 @@ from turnlog.projections.prompt.entries import PromptEntry, PromptMessage, Promp
 from turnlog.projections.prompt.parts import IMAGE_DETAILS, known_fields, left_out
 
 
-def render_chat(entries: Iterable[PromptEntry]) -> list[Rendered]:
-    """The entries as messages."""
-    rendered: list[Rendered] = []
+def render_chat(entries: Iterable[PromptEntry], rendered: list[Rendered] | None = None) -> list[Rendered]:
+    """The entries as messages, behind those that are there."""
+    rendered = [] if rendered is None else rendered
     for entry in entries:
         if isinstance(entry, PromptMessage):
             rendered.append(Rendered(_plain(entry), entry.turn, entry.positions))

@@ -7,8 +7,7 @@ still to come is not counted: nobody sends it.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from typing import NamedTuple
+from collections.abc import Iterable
 
 from turnlog.domain.events import (
     ContextCompacted,
@@ -27,9 +26,9 @@ from turnlog.domain.events import (
 from turnlog.domain.recorded import RecordedEvent
 from turnlog.domain.values import Frozen, JsonObject, Text
 from turnlog.projections.projector import Projector
-from turnlog.projections.prompt import APIS, Api
-from turnlog.projections.prompt.assembly import assemble
-from turnlog.projections.prompt.entries import PromptStep
+from turnlog.projections.prompt import Api
+from turnlog.projections.prompt.entries import Rendered
+from turnlog.projections.prompt.evolving import EvolvingPrompt
 from turnlog.projections.prompt.request import RequestFault, request_faults
 
 BREAKS: dict[str, str] = {
@@ -73,41 +72,30 @@ class Explanation(Frozen):
 def explain(projector: Projector, events: Iterable[RecordedEvent], api: Api) -> Explanation:
     """Explains the prompt after these events. `projector` is a new one."""
     breaks: list[PrefixBreak] = []
-    before: Sequence[JsonObject] = ()
+    prompt = EvolvingPrompt(projector, api)
+    before: list[Rendered] = []
     for event in events:
         projector.apply(event)
-        if isinstance(event.event, _DELTAS):
+        if isinstance(event.event, _DELTAS) or not prompt.look() or prompt.is_waiting() or prompt.update():
             continue
-        sent = _sent(projector, api)
-        if sent.is_waiting:
-            continue
-        now = [one.message for one in sent.messages]
-        if (place := _first_other(before, now)) is not None:
+        if (place := _first_other(before, prompt, api)) is not None:
             reason = _reason(event.event)
             breaks.append(PrefixBreak(position=event.position, topic=event.topic, reason=reason, message=place))
-        before = now
-    messages = _sent(projector, api).messages
+        before, prompt.same = prompt.messages.copy(), len(prompt.messages)
+    prompt.look()
+    prompt.update()
+    messages = tuple(ExplainedMessage(message=m.message, positions=m.positions) for m in _sent(prompt.messages, api))
     faults = request_faults([one.message for one in messages], api)
     return Explanation(messages=messages, breaks=tuple(breaks), request_faults=faults)
 
 
-class _Sent(NamedTuple):
-    messages: tuple[ExplainedMessage, ...]
-    is_waiting: bool
+def _sent(rendered: list[Rendered], api: Api) -> list[Rendered]:
+    """The messages as the API has them: Anthropic's has the system's text in front, wherever it was said."""
+    return sorted(rendered, key=_is_spoken) if api == "anthropic" else rendered
 
 
-def _sent(projector: Projector, api: Api) -> _Sent:
-    view = projector.view()
-    entries = assemble(view.turns, APIS[api].dialect, view.compaction)
-    last = entries[-1] if entries else None
-    rendered = APIS[api].render(entries)
-    if api == "anthropic":  # where the system's text is in front, wherever it was said
-        rendered.sort(key=lambda one: one.message["role"] != "system")
-    return _Sent(
-        tuple(ExplainedMessage(message=one.message, positions=one.positions) for one in rendered),
-        # A call that has a result has the position of that, too.
-        is_waiting=isinstance(last, PromptStep) and any(len(call.positions) == 1 for call in last.calls),
-    )
+def _is_spoken(rendered: Rendered) -> bool:
+    return rendered.message.get("role") != "system"
 
 
 def _reason(event: SessionEvent) -> str:
@@ -126,10 +114,16 @@ def _reason(event: SessionEvent) -> str:
             return "step"
 
 
-def _first_other(before: Sequence[JsonObject], now: Sequence[JsonObject]) -> int | None:
-    for place, message in enumerate(before):
-        is_last = place == len(before) - 1
-        if place >= len(now) or not (message == now[place] or (is_last and _goes_on(message, now[place]))):
+def _first_other(before: list[Rendered], prompt: EvolvingPrompt, api: Api) -> int | None:
+    now, same = prompt.messages, prompt.same
+    if api == "anthropic" and not all(map(_is_spoken, before[same:] + now[same:])):
+        before, now, same = _sent(before, api), _sent(now, api), 0  # what is behind them has moved
+    for place in range(same, len(before)):
+        message, is_last = before[place].message, place == len(before) - 1
+        is_there = place < len(now) and (
+            message == now[place].message or (is_last and _goes_on(message, now[place].message))
+        )
+        if not is_there:
             return place
     return None
 

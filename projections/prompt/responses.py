@@ -17,9 +17,9 @@ from turnlog.projections.prompt.parts import IMAGE_DETAILS, known_fields, left_o
 Item = dict[str, Any]
 
 
-def render_responses(entries: Iterable[PromptEntry]) -> list[Rendered]:
-    """The entries as input items."""
-    rendered: list[Rendered] = []
+def render_responses(entries: Iterable[PromptEntry], rendered: list[Rendered] | None = None) -> list[Rendered]:
+    """The entries as input items, behind those that are there."""
+    rendered = [] if rendered is None else rendered
     for entry in entries:
         if isinstance(entry, PromptMessage):
             if content := _content(entry.content):
