@@ -110,10 +110,14 @@ _TAKES = "record() takes chunks of the Chat Completions API"
 
 
 def _is_chunk(chunk: Any, fields: _Fields) -> bool:
-    """Whether what has no choices is a chunk all the same: one of an error, of usage alone, or of nothing at all."""
-    kind = fields.get("object")
-    has_usage = fields.get("usage") and not kind and not fields.get("type")
-    return bool(chunk == {} or fields.get("error") or has_usage or kind == "chat.completion.chunk")
+    """Whether what has no list of choices is a chunk all the same: one of an error, of usage alone, of nothing at all,
+    or one that lacks nothing but them."""
+    if chunk == {} or fields.get("error"):
+        return True
+    if kind := fields.get("object"):
+        return bool(kind == "chat.completion.chunk")
+    is_of_its_kind = any(fields.get(name) is not None for name in ("id", "model", "created", "usage"))
+    return not fields.get("type") and (is_of_its_kind or (isinstance(fields, dict) and "choices" in fields))
 
 
 def _no_chunk(chunk: Any, fields: _Fields) -> InvalidInputError:

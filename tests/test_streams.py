@@ -174,7 +174,15 @@ async def test_what_is_no_chunk_is_refused_before_it_is_shown_and_the_step_fails
     assert "Chat Completions" in step.note
 
 
-EMPTY = [{}, {"choices": []}, {"object": "chat.completion.chunk"}, {"usage": {"total_tokens": 1}}, {"choices": [{}]}]
+EMPTY = [
+    {},
+    {"choices": []},
+    {"choices": None},
+    {"id": "x", "model": "m"},
+    {"object": "chat.completion.chunk"},
+    {"usage": {"total_tokens": 1}},
+    {"choices": [{}]},
+]
 
 
 async def test_chunks_that_say_nothing_are_shown_and_end_no_answer(log: SessionLog) -> None:
