@@ -109,7 +109,10 @@ async def interleaved(entries: Sequence[Entry], repeat: int, say: Say) -> Sample
 
 
 async def _visit(entry: Entry, samples: Samples, say: Say) -> None:
+    # Nobody pays for the garbage of the one before, nor for going through all that the others have imported.
+    gc.unfreeze()
     gc.collect()
+    gc.freeze()
     try:
         samples.add(entry.case, entry.system, await entry.run())
     except Exception as error:
