@@ -229,19 +229,13 @@ class DeleteSession:
 
 
 AnyStepAppend = AppendText | AppendRefusal | AppendReasoning | AppendToolCall | AppendWholeToolCall | AppendFunctionCall
-Command = (
-    AnyStepAppend
-    | StartSession
-    | AssignOwner
+StepCommand = BeginCompletion | EndCompletion | CancelSteps | AbandonSteps | AddToolResult
+SessionCommand = (
+    AssignOwner
     | SetTitle
     | SetMetadata
     | IncrementCounter
     | AddMessage
-    | BeginCompletion
-    | EndCompletion
-    | CancelSteps
-    | AbandonSteps
-    | AddToolResult
     | ReportUsage
     | ImportMessage
     | RepairSession
@@ -250,3 +244,4 @@ Command = (
     | MarkFork
     | DeleteSession
 )
+Command = AnyStepAppend | StepCommand | SessionCommand | StartSession

@@ -32,10 +32,12 @@ from turnlog.domain.commands import (
     MarkFork,
     RepairSession,
     ReportUsage,
+    SessionCommand,
     SetMetadata,
     SetTitle,
     StartSession,
     StepAppend,
+    StepCommand,
     WithdrawRepair,
 )
 from turnlog.domain.errors import (
@@ -99,7 +101,9 @@ def decide(state: SessionState, command: Command) -> Events:
         return _append(state, command)
     if isinstance(command, StartSession):
         return _start(state, command)
-    return _decide_active(state, command)
+    if isinstance(command, StepCommand):
+        return _decide_step(state, command)
+    return _decide_session(state, command)
 
 
 def is_text(command: Command, state: SessionState) -> TypeGuard[AppendText]:
@@ -186,29 +190,8 @@ def _whole_tool_call(step: OpenStep, command: AppendWholeToolCall) -> Events:
     return _tool_call_fragment(step, fragment)
 
 
-def _decide_active(
-    state: Active,
-    command: AssignOwner
-    | SetTitle
-    | SetMetadata
-    | IncrementCounter
-    | AddMessage
-    | BeginCompletion
-    | EndCompletion
-    | CancelSteps
-    | AbandonSteps
-    | AddToolResult
-    | ReportUsage
-    | ImportMessage
-    | RepairSession
-    | WithdrawRepair
-    | CompactContext
-    | MarkFork
-    | DeleteSession,
-) -> Events:
+def _decide_step(state: Active, command: StepCommand) -> Events:
     match command:
-        case AddMessage():
-            return _add_message(state, command)
         case BeginCompletion():
             return _begin(state, command)
         case EndCompletion(end):
@@ -221,6 +204,14 @@ def _decide_active(
             return _abandoned((step for step in state.open_steps.values() if step.writer in writers), at, reason)
         case AddToolResult():
             return _add_result(state, command)
+        case _:
+            assert_never(command)
+
+
+def _decide_session(state: Active, command: SessionCommand) -> Events:
+    match command:
+        case AddMessage():
+            return _add_message(state, command)
         case SetTitle(at, title, only_if_empty):
             unchanged = title == state.title or (only_if_empty and bool(state.title))
             return () if unchanged else (SessionTitled(at=at, title=title),)

@@ -7,6 +7,7 @@ from datetime import date, datetime
 from typing import Any, cast, get_args
 from uuid import UUID
 
+from turnlog.domain.commands import AddMessage, StartSession
 from turnlog.domain.errors import InvalidInputError
 from turnlog.domain.events import Content, FunctionCall, ResultStatus, Role, ToolCall
 from turnlog.domain.foreign import ForeignFormat
@@ -190,3 +191,30 @@ def checked_foreign(value: Any, format: ForeignFormat, limit: int) -> list[JsonO
     if format == "rows" and all(isinstance(message.get("sequence"), int) for message in messages):
         messages.sort(key=lambda message: message["sequence"])
     return messages
+
+
+def check_message(command: AddMessage) -> None:
+    """Raises InvalidInputError where a message has what its role has not, or lacks what it must have."""
+    if command.role == "assistant":
+        if command.content is None and not (command.refusal or command.tool_calls or command.function_call):
+            raise InvalidInputError("content", "an assistant message without content needs something else")
+        return
+    for field in ("refusal", "tool_calls", "function_call"):
+        if getattr(command, field):
+            raise InvalidInputError(field, f"is an assistant's, not a {command.role}'s")
+    if command.content is None:
+        raise InvalidInputError("content", f"a {command.role} message must have one")
+    if command.role == "function" and not command.name:
+        raise InvalidInputError("name", "a function message must have one")
+
+
+def checked_start(
+    at: datetime, user_id: str | None, title: str | None, metadata: Mapping[str, Any] | None = None
+) -> StartSession:
+    """The command that starts a session."""
+    return StartSession(
+        at=at,
+        user_id=None if user_id is None else checked_id(user_id, "user_id"),
+        title=None if title is None else checked_title(title),
+        metadata={} if metadata is None else checked_object(metadata, "metadata"),
+    )

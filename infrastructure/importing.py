@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
-from uuid import UUID
+from typing import TYPE_CHECKING, Any, Literal
+from uuid import UUID, uuid4
 
 from turnlog.domain.commands import Command, ImportMessage, StartSession
 from turnlog.domain.decide import decide
 from turnlog.domain.errors import InvalidInputError
 from turnlog.domain.events import MessageImported
 from turnlog.domain.foreign import ForeignFormat
+from turnlog.domain.inputs import checked_foreign, checked_format, checked_session_id, checked_start
 from turnlog.domain.state import Active
 from turnlog.domain.values import JsonObject
+from turnlog.infrastructure.clock import now
 
 if TYPE_CHECKING:
     from turnlog.infrastructure.aggregate import Aggregate
-    from turnlog.infrastructure.session import Context
+    from turnlog.infrastructure.context import Context
 
 AT_ONCE = 500
 """Messages in an append: a conversation of no more than that is there as a whole or not at all."""
@@ -33,16 +35,27 @@ class ImportReport:
     became: Became
 
 
-async def import_messages(
-    context: Context,
-    aggregate: Aggregate,
-    start: StartSession,
-    format: ForeignFormat,  # noqa: A002 the field's name
-    messages: Sequence[JsonObject],
-    dry_run: bool = False,
-) -> ImportReport:
+@dataclass(frozen=True, slots=True)
+class Conversation:
+    """A conversation of another system, as `SessionLog.import_session` takes it."""
+
+    messages: Sequence[Mapping[str, Any]]
+    user_id: str | None
+    session_id: UUID | str | None = None
+    format: ForeignFormat = "chat"
+    title: str | None = None
+
+
+async def import_conversation(context: Context, conversation: Conversation, dry_run: bool) -> ImportReport:
     """Starts the session and imports what is new, or on a dry run only says what would be refused. Raises
-    InvalidInputError for a message that is another one than was imported in its place, and SessionExistsError."""
+    InvalidInputError, also for a message that is another one than was imported in its place, and SessionExistsError."""
+    format_ = checked_format(conversation.format)
+    messages = checked_foreign(conversation.messages, format_, context.settings.max_message_bytes)
+    start = checked_start(now(), conversation.user_id, conversation.title)
+    given = conversation.session_id
+    aggregate = context.aggregate(uuid4() if given is None else checked_session_id(given))
+    if given is None:
+        aggregate.begin_empty()
     await aggregate.ready()
     became: Became = "new"
     if isinstance(aggregate.state, Active) and aggregate.state.user_id == start.user_id:
@@ -51,14 +64,14 @@ async def import_messages(
     if dry_run:
         decide(aggregate.state, start)
     else:
-        await _append(aggregate, start, format, messages)
+        await _append(aggregate, start, format_, messages)
     return ImportReport(aggregate.session_id, became)
 
 
 async def _append(
     aggregate: Aggregate,
     start: StartSession,
-    format: ForeignFormat,  # noqa: A002 as above
+    format: ForeignFormat,  # noqa: A002 the field's name
     messages: Sequence[JsonObject],
 ) -> None:
     imports = [

@@ -6,57 +6,42 @@ import asyncio
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import date
-from functools import partial
 from typing import TYPE_CHECKING, Any
 from uuid import UUID, uuid4
-from weakref import WeakValueDictionary
 
 from turnlog.domain.commands import (
     AssignOwner,
     DeleteSession,
-    StartSession,
     WithdrawRepair,
 )
-from turnlog.domain.errors import InvalidInputError, SessionNotFoundError
+from turnlog.domain.errors import SessionNotFoundError
 from turnlog.domain.foreign import ForeignFormat
 from turnlog.domain.inputs import (
     checked_count,
     checked_day,
-    checked_foreign,
-    checked_format,
     checked_id,
-    checked_object,
     checked_range,
     checked_session_id,
-    checked_title,
+    checked_start,
 )
 from turnlog.domain.state import Active
-from turnlog.infrastructure.aggregate import Aggregate
-from turnlog.infrastructure.background import Background
-from turnlog.infrastructure.cache import Cache
 from turnlog.infrastructure.clock import now
-from turnlog.infrastructure.hub import FollowStatistics, Hub
-from turnlog.infrastructure.importing import ImportReport, import_messages
-from turnlog.infrastructure.lease import WriterLease
-from turnlog.infrastructure.notices import Notices
+from turnlog.infrastructure.context import Context
+from turnlog.infrastructure.hub import FollowStatistics
+from turnlog.infrastructure.importing import Conversation, ImportReport, import_conversation
+from turnlog.infrastructure.opening import opened
 from turnlog.infrastructure.principal import SYSTEM, Principal, checked_principal
 from turnlog.infrastructure.projecting.projection import Progress
 from turnlog.infrastructure.projecting.projections import Projections
-from turnlog.infrastructure.prompts import Prompts
-from turnlog.infrastructure.pump import stop_all
 from turnlog.infrastructure.reaper import Reaper
 from turnlog.infrastructure.repairing import repair
-from turnlog.infrastructure.session import Context, Session
+from turnlog.infrastructure.session import Session
 from turnlog.infrastructure.settings import Settings
-from turnlog.infrastructure.views import Views
-from turnlog.projections.projector import VIEW_SCHEMA
 from turnlog.projections.report import ReapedStep, RepairReport
 from turnlog.projections.usage_report import DIMENSIONS, Dimension, UsageReport, checked_dimensions
 from turnlog.projections.view import SessionPage
 
 if TYPE_CHECKING:
-    from redis.asyncio import Redis
-
     from turnlog.infrastructure.store.writer import WriterStatistics
 
 MAX_PAGE = 100
@@ -70,12 +55,9 @@ class SessionLog:
         session = await log.start_session(user_id="u1")
     """
 
-    def __init__(self, context: Context, cache: Cache) -> None:
+    def __init__(self, context: Context) -> None:
         self._context = context
-        self._cache = cache
-        self._aggregates: WeakValueDictionary[UUID, Aggregate] = WeakValueDictionary()
-        context.aggregate = self._aggregate
-        self._reaper = Reaper(context.store.leases, self._aggregate)
+        self._reaper = Reaper(context.store.leases, context.aggregate)
 
     @classmethod
     @asynccontextmanager
@@ -85,52 +67,10 @@ class SessionLog:
         Creates the schema where there is none. On leaving, all that was accepted is stored. Raises
         StoreUnavailableError, SchemaVersionError, InvalidInputError for a bad setting, and EmbeddedServersError.
         """
-        # The drivers take longer to import than most commands take to run: they are loaded when a log is opened.
-        from turnlog.infrastructure.store.datastore import check_url  # noqa: PLC0415
-        from turnlog.infrastructure.store.store import EventStore  # noqa: PLC0415
-        from turnlog.infrastructure.store.writer import GroupWriter  # noqa: PLC0415
-
-        async with AsyncExitStack() as stack:
-            settings = await _with_servers(settings or Settings.from_env(), stack)
-            check_url(settings.database_url or "")
-            store = EventStore(
-                settings.database_url or "", schema=settings.database_schema, timeout=settings.store_timeout_seconds
-            )
-            stack.push_async_callback(store.close)
-            await store.prepare()
-            cache = Cache(
-                _redis(settings),
-                prefix=settings.cache_prefix,
-                log_id=store.log_id,
-                schema=VIEW_SCHEMA,
-                ttl_seconds=settings.cache_ttl_seconds,
-            )
-            stack.push_async_callback(cache.close)
-            notices = _notices(settings, cache, store.log_id)
-            if notices is not None:
-                stack.push_async_callback(notices.close)
-            writer = GroupWriter(
-                store.recorder,
-                store.wire(),
-                max_queued_events=settings.max_queued_events,
-                max_queued_bytes=settings.max_queued_bytes,
-                retry_seconds=settings.store_timeout_seconds,
-            )
-            stack.push_async_callback(writer.close)
-            background = Background()
-            stack.push_async_callback(background.close)
-            lease = WriterLease(store.leases, settings.lease_seconds)
-            stack.push_async_callback(lease.close)
-            views = Views(store, cache, background)
-            prompts = Prompts(store, cache, views, background, settings.prompt_memory_bytes)
-            hub = Hub(store, views, notices)
-            stack.push_async_callback(hub.close)
-            writer.on_stored = hub.stored
-            context = Context(store, writer, views, prompts, hub, background, lease, settings)
-            stack.push_async_callback(stop_all, context.pumps)
-            log = cls(context, cache)
-            if settings.reap_seconds:
-                reaping = asyncio.create_task(log._reaper.keep_reaping(settings.reap_seconds))
+        async with opened(settings or Settings.from_env()) as context, AsyncExitStack() as stack:
+            log = cls(context)
+            if context.settings.reap_seconds:
+                reaping = asyncio.create_task(log._reaper.keep_reaping(context.settings.reap_seconds))
                 stack.push_async_callback(_ended, reaping)
             stack.callback(log._close)
             yield log
@@ -167,8 +107,8 @@ class SessionLog:
         With the `session_id` of a session that the same user has, that one is returned. Raises SessionExistsError
         when the id is taken, and InvalidInputError.
         """
-        command = _start(user_id, title, metadata)
-        aggregate = self._aggregate(uuid4() if session_id is None else checked_session_id(session_id))
+        command = checked_start(now(), user_id, title, metadata)
+        aggregate = self._context.aggregate(uuid4() if session_id is None else checked_session_id(session_id))
         if session_id is None:
             aggregate.begin_empty()
         await aggregate.execute(command)
@@ -181,7 +121,7 @@ class SessionLog:
         SessionNotFoundError for an id that cannot be one, and InvalidInputError for a missing principal.
         """
         principal = checked_principal(principal)
-        return Session(self._context, self._aggregate(_found_id(session_id)), principal)
+        return Session(self._context, self._context.aggregate(_found_id(session_id)), principal)
 
     async def list_sessions(self, principal: Principal, limit: int = 50, offset: int = 0) -> SessionPage:
         """The principal's sessions (SYSTEM: all), newest activity first, 1 to 100 at once, with the total.
@@ -211,7 +151,7 @@ class SessionLog:
         """Deletes the session. False if there is none for this principal. Later appends to it are refused."""
         try:
             session = await self.session(session_id, principal)
-            await self._aggregate(session.id).execute(DeleteSession(now()))
+            await self._context.aggregate(session.id).execute(DeleteSession(now()))
         except SessionNotFoundError:
             return False
         self._context.hub.steps_ended(session.id)
@@ -222,7 +162,7 @@ class SessionLog:
         """Gives a session that nobody owns to a user. Raises SessionOwnedError if it has an owner, and
         SessionNotFoundError."""
         user_id = checked_id(user_id, "user_id")
-        await self._aggregate(_found_id(session_id)).execute(AssignOwner(now(), user_id))
+        await self._context.aggregate(_found_id(session_id)).execute(AssignOwner(now(), user_id))
 
     async def import_session(
         self,
@@ -240,39 +180,13 @@ class SessionLog:
         Raises SessionExistsError, and InvalidInputError that names the message, also where one is not the one that
         was imported in its place before.
         """
-        aggregate, _ = await self._import(messages, user_id, session_id, format, title, dry_run=False)
-        return Session(self._context, aggregate, user_id if user_id is not None else SYSTEM)
+        report = await self.import_conversation(Conversation(messages, user_id, session_id, format, title))
+        return self.session(report.session_id, SYSTEM if user_id is None else user_id)
 
-    async def import_reported(
-        self,
-        messages: Sequence[Mapping[str, Any]],
-        user_id: str | None,
-        session_id: UUID | str | None = None,
-        format: ForeignFormat = "chat",  # noqa: A002 the public name
-        title: str | None = None,
-        dry_run: bool = False,
-    ) -> ImportReport:
+    async def import_conversation(self, conversation: Conversation, dry_run: bool = False) -> ImportReport:
         """As `import_session`, and says whether the conversation was new, extended, or there already. Nothing is stored
         on a dry run, which raises what the import would."""
-        _, report = await self._import(messages, user_id, session_id, format, title, dry_run)
-        return report
-
-    async def _import(
-        self,
-        messages: Sequence[Mapping[str, Any]],
-        user_id: str | None,
-        session_id: UUID | str | None,
-        format: ForeignFormat,  # noqa: A002 as above
-        title: str | None,
-        dry_run: bool,
-    ) -> tuple[Aggregate, ImportReport]:
-        format_ = checked_format(format)
-        given = checked_foreign(messages, format_, self._context.settings.max_message_bytes)
-        start = _start(user_id, title)
-        aggregate = self._aggregate(uuid4() if session_id is None else checked_session_id(session_id))
-        if session_id is None:
-            aggregate.begin_empty()
-        return aggregate, await import_messages(self._context, aggregate, start, format_, given, dry_run)
+        return await import_conversation(self._context, conversation, dry_run)
 
     async def repair(self, session_id: UUID | str, principal: Principal, dry_run: bool = False) -> RepairReport:
         """Corrects what is wrong with the session's history by one event that names each correction.
@@ -281,16 +195,17 @@ class SessionLog:
         Nothing is appended on a dry run, or where there is nothing to repair. Raises SessionNotFoundError.
         """
         principal, session_id = checked_principal(principal), _found_id(session_id)
-        return await repair(self._context, self._aggregate(session_id), principal, dry_run)
+        return await repair(self._context, self._context.aggregate(session_id), principal, dry_run)
 
     async def undo_repair(self, session_id: UUID | str, principal: Principal, repair_id: str | None = None) -> bool:
         """Withdraws a repair (None: the latest): its corrections no longer apply. False if no such repair applies.
         Raises SessionNotFoundError."""
         session = await self.session(session_id, principal)
+        aggregate = self._context.aggregate(session.id)
         if repair_id is None:
-            state = self._aggregate(session.id).state
+            state = aggregate.state
             repair_id = state.repairs[-1] if isinstance(state, Active) and state.repairs else "none"
-        return await self._aggregate(session.id).execute(WithdrawRepair(now(), checked_id(repair_id, "repair_id"))) > 0
+        return await aggregate.execute(WithdrawRepair(now(), checked_id(repair_id, "repair_id"))) > 0
 
     async def usage(
         self,
@@ -345,28 +260,10 @@ class SessionLog:
         """Versions, counts and settings of the servers, for `turnlog doctor`."""
         store = await self._context.store.statistics()
         version = await self._context.store.schema_version()
-        return {"postgres": store, "schema_version": version, "redis": await self._cache.ping()}
-
-    def _aggregate(self, session_id: UUID) -> Aggregate:
-        self._context.check_open()
-        aggregate = self._aggregates.get(session_id)
-        if aggregate is None:
-            context = self._context
-            aggregate = Aggregate(session_id, context.store, context.writer, context.views)
-            self._aggregates[session_id] = aggregate
-        return aggregate
+        return {"postgres": store, "schema_version": version, "redis": await self._context.cache.ping()}
 
     def _close(self) -> None:
-        self._context.closed = True
-
-
-def _start(user_id: str | None, title: str | None, metadata: Mapping[str, Any] | None = None) -> StartSession:
-    return StartSession(
-        at=now(),
-        user_id=None if user_id is None else checked_id(user_id, "user_id"),
-        title=None if title is None else checked_title(title),
-        metadata={} if metadata is None else checked_object(metadata, "metadata"),
-    )
+        self._context.is_closed = True
 
 
 def _found_id(session_id: Any) -> UUID:
@@ -376,48 +273,6 @@ def _found_id(session_id: Any) -> UUID:
         raise SessionNotFoundError(session_id) from None
 
 
-async def _with_servers(settings: Settings, stack: AsyncExitStack) -> Settings:
-    """The settings with a URL for each server, embedded ones started where there was none."""
-    needs_postgres, needs_redis = settings.database_url is None, settings.redis_url is None
-    if not (needs_postgres or needs_redis):
-        return settings
-    from turnlog.infrastructure.embedded import EmbeddedServers, default_data_dir  # noqa: PLC0415 needs a Unix
-
-    data_dir = settings.data_dir or default_data_dir()
-    embedded = EmbeddedServers(data_dir, postgres=needs_postgres, redis=needs_redis)
-    servers = await asyncio.to_thread(embedded.start)
-    stack.push_async_callback(asyncio.to_thread, embedded.close)
-    return settings.model_copy(
-        update={
-            "database_url": settings.database_url or servers.database_url,
-            "redis_url": settings.redis_url or servers.redis_url,
-            "data_dir": data_dir,
-        }
-    )
-
-
 async def _ended(task: asyncio.Task[None]) -> None:
     task.cancel()
     await asyncio.wait([task])
-
-
-def _notices(settings: Settings, cache: Cache, log_id: str) -> Notices | None:
-    if settings.redis_url in (None, "none"):
-        return None
-    return Notices(cache, partial(_redis, settings), f"{settings.cache_prefix}{log_id}:")
-
-
-def _redis(settings: Settings) -> Redis | None:
-    if settings.redis_url in (None, "none"):
-        return None
-    from redis.asyncio import Redis  # noqa: PLC0415 as above
-    from redis.asyncio.retry import Retry  # noqa: PLC0415
-    from redis.backoff import NoBackoff  # noqa: PLC0415
-
-    timeout = settings.redis_timeout_seconds
-    try:
-        return Redis.from_url(
-            settings.redis_url, socket_timeout=timeout, socket_connect_timeout=timeout, retry=Retry(NoBackoff(), 0)
-        )
-    except ValueError as error:
-        raise InvalidInputError("redis_url", str(error)) from error

@@ -34,4 +34,9 @@ def checked_principal(value: Any) -> Principal:
 
 def may_use(state: SessionState, principal: Principal) -> bool:
     """Whether the session is there, and this principal's."""
-    return isinstance(state, Active) and (principal is SYSTEM or state.user_id == principal)
+    return isinstance(state, Active) and owns(principal, state.user_id)
+
+
+def owns(principal: Principal, user_id: str | None) -> bool:
+    """Whether what this user owns (None: nobody) is the principal's."""
+    return principal is SYSTEM or user_id == principal

@@ -22,6 +22,7 @@ from turnlog.infrastructure.views import TAIL_TO_KEEP, Views
 from turnlog.projections.projector import Projector
 from turnlog.projections.prompt import Api, CountTokens, PromptPolicy, build_prompt, windowed_prompt
 from turnlog.projections.prompt.growing import ChatMessages, GrowingPrompt, begin_prompt, call_ids, continue_prompt
+from turnlog.projections.prompt.policy import DEFAULT_POLICY
 from turnlog.projections.prompt.window import only_pinned
 
 if TYPE_CHECKING:
@@ -73,6 +74,16 @@ class Prompts:
     def key(self, session_id: UUID) -> str:
         """The key of the session's chat prompt in Redis."""
         return f"{self._views.key(session_id)}:chat"
+
+    async def read(
+        self, session_id: UUID, api: Api, policy: PromptPolicy, max_tokens: int | None, count_tokens: CountTokens
+    ) -> Prompt | None:
+        """The prompt for an API, with `max_tokens` what fits of it. Raises PromptTooLongError."""
+        if max_tokens is not None:
+            return await self.window(session_id, api, policy, max_tokens, count_tokens)
+        if api == "chat" and policy == DEFAULT_POLICY:
+            return await self.chat(session_id)
+        return await self.whole(session_id, api, policy)
 
     async def chat(self, session_id: UUID) -> Prompt | None:
         """The prompt for the Chat Completions API."""

@@ -40,13 +40,22 @@ class Pump(Generic[Chunk]):
     """
 
     def __init__(
-        self, step: StepWriter, stream: AsyncIterator[Chunk], model: str | None, limit: int, pumps: set[Pump[Any]]
+        self,
+        step: StepWriter,
+        stream: AsyncIterator[Chunk],
+        model: str | None,
+        limit: int,
+        pumps: set[Pump[Any]],
+        *,
+        takeover: bool,
+        detached: bool,
     ) -> None:
         self.step = step
         self.session_id: UUID = step.aggregate.session_id
         self.has_consumer = True
-        self.is_detached = self.takeover = False
+        self.is_detached = detached
         self._model = checked_optional_text(model, "model")
+        self._takeover = takeover
         self._stream = stream
         self._chunks = aiter(stream)
         self._limit = limit
@@ -183,7 +192,7 @@ class Pump(Generic[Chunk]):
             _wake(self._changed)
 
     async def _record(self) -> None:
-        await self.step.begin(self._model, self.takeover)
+        await self.step.begin(self._model, self._takeover)
         self._is_open = self._has_begun = True
         self.step.hub.watch(self)
         _wake(self._changed)

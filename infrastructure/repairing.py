@@ -20,7 +20,7 @@ from turnlog.projections.view import Repair, Turn
 
 if TYPE_CHECKING:
     from turnlog.infrastructure.aggregate import Aggregate
-    from turnlog.infrastructure.session import Context
+    from turnlog.infrastructure.context import Context
 
 EVENTS_AT_ONCE = 1_000
 

@@ -2,28 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Generator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Literal, TypeVar
-from uuid import UUID, uuid4
+from collections.abc import AsyncIterator, Generator, Mapping, Sequence
+from typing import Any, Literal, TypeVar
+from uuid import UUID
 
 from turnlog.domain.commands import (
     AddMessage,
     AddToolResult,
-    AssignOwner,
     CancelSteps,
     Command,
     CompactContext,
-    DeleteSession,
     IncrementCounter,
-    MarkFork,
     ReportUsage,
     SetMetadata,
     SetTitle,
 )
-from turnlog.domain.errors import InvalidInputError, LogClosedError, SessionNotFoundError
-from turnlog.domain.events import OwnerAssigned, SessionEvent, SessionStarted
+from turnlog.domain.errors import InvalidInputError, SessionNotFoundError
 from turnlog.domain.inputs import (
     MAX_COUNTER,
+    check_message,
     checked_content,
     checked_count,
     checked_function,
@@ -39,72 +36,31 @@ from turnlog.domain.inputs import (
     checked_tool_calls,
 )
 from turnlog.domain.recorded import RecordedEvent
-from turnlog.domain.state import Active, SessionState
+from turnlog.domain.state import SessionState
 from turnlog.infrastructure.aggregate import Aggregate
-from turnlog.infrastructure.background import Background
-from turnlog.infrastructure.clock import Clock, now
+from turnlog.infrastructure.clock import now
 from turnlog.infrastructure.completion import Completion, StepWriter
+from turnlog.infrastructure.context import Context
 from turnlog.infrastructure.follow import Following, Source
-from turnlog.infrastructure.hub import Hub
+from turnlog.infrastructure.forking import make_fork
 from turnlog.infrastructure.ids import new_id
-from turnlog.infrastructure.lease import WriterLease
 from turnlog.infrastructure.live import Deltas, Live
-from turnlog.infrastructure.principal import SYSTEM, Principal, may_use
-from turnlog.infrastructure.prompts import Prompts
+from turnlog.infrastructure.principal import Principal, may_use, owns
 from turnlog.infrastructure.pump import Pump
 from turnlog.infrastructure.recording import Recording
-from turnlog.infrastructure.settings import Settings
-from turnlog.infrastructure.streams import as_object
-from turnlog.infrastructure.views import Views
+from turnlog.infrastructure.streams import reported_usage
+from turnlog.projections.compacting import check_compaction
 from turnlog.projections.deltas import Offsets
 from turnlog.projections.projector import Projector
-from turnlog.projections.prompt import APIS, CountTokens, PromptPolicy
+from turnlog.projections.prompt import CountTokens, PromptPolicy, check_api
 from turnlog.projections.prompt.explain import Explanation, explain
 from turnlog.projections.prompt.policy import DEFAULT_POLICY
 from turnlog.projections.prompt.window import estimated_tokens
-from turnlog.projections.view import SessionView, Step
-
-if TYPE_CHECKING:
-    from turnlog.infrastructure.store.store import EventStore
-    from turnlog.infrastructure.store.writer import GroupWriter
+from turnlog.projections.view import SessionView
 
 Chunk = TypeVar("Chunk")
 
 EVENTS_AT_ONCE = 1_000
-FORKED_AT_ONCE = 10_000
-
-
-class Context:
-    """What all sessions of a log share."""
-
-    def __init__(
-        self,
-        store: EventStore,
-        writer: GroupWriter,
-        views: Views,
-        prompts: Prompts,
-        hub: Hub,
-        background: Background,
-        lease: WriterLease,
-        settings: Settings,
-    ) -> None:
-        self.store = store
-        self.writer = writer
-        self.views = views
-        self.prompts = prompts
-        self.hub = hub
-        self.background = background
-        self.settings = settings
-        self.clock = Clock()
-        self.lease = lease
-        self.pumps: set[Pump[Any]] = set()
-        self.aggregate: Callable[[UUID], Aggregate]
-        self.closed = False
-
-    def check_open(self) -> None:
-        """Raises LogClosedError once the log was closed."""
-        if self.closed:
-            raise LogClosedError("the log was closed")
 
 
 class Session:
@@ -160,7 +116,7 @@ class Session:
             content = None  # some back ends write it so beside tool calls
         command = AddMessage(
             at=now(),
-            message_id=new_id() if message_id is None else checked_id(message_id, "message_id"),
+            message_id=_id_or_new(message_id, "message_id"),
             role=checked_role(role),
             content=None if content is None else checked_content(content, limit),
             name=checked_name(name),
@@ -168,7 +124,7 @@ class Session:
             tool_calls=checked_tool_calls(tool_calls, limit),
             function_call=None if function_call is None else checked_function(function_call, "function_call", limit),
         )
-        _check_message(command)
+        check_message(command)
         await self._execute(command)
         return command.message_id
 
@@ -192,9 +148,7 @@ class Session:
         `takeover` the first chunk waits for that, at most for the rest of the lease, instead of being refused; while
         the other writer is alive it is refused all the same, once that has renewed its lease.
         """
-        pump = self._pump(stream, model, takeover)
-        pump.is_detached = detached
-        return Recording(pump)
+        return Recording(self._pump(stream, model, takeover, detached))
 
     async def record_in_background(
         self, stream: AsyncIterator[Any], model: str | None = None, *, takeover: bool = False
@@ -204,17 +158,15 @@ class Session:
         Returns the step's id once the step is open. What the provider raises then is in the log (the step is failed),
         and logged. Closing the log interrupts the step. Raises TurnInProgressError; `takeover` as in `record`.
         """
-        pump = self._pump(stream, model, takeover)
-        pump.is_detached, pump.has_consumer = True, False
+        pump = self._pump(stream, model, takeover, detached=True)
+        pump.has_consumer = False
         pump.start()
         await pump.begun()
         return pump.step.step_id
 
-    def _pump(self, stream: AsyncIterator[Chunk], model: str | None, takeover: bool) -> Pump[Chunk]:
-        context = self._context
-        pump = Pump(self._step(), stream, model, context.settings.read_ahead_chunks, context.pumps)
-        pump.takeover = takeover
-        return pump
+    def _pump(self, stream: AsyncIterator[Chunk], model: str | None, takeover: bool, detached: bool) -> Pump[Chunk]:
+        limit, pumps = self._context.settings.read_ahead_chunks, self._context.pumps
+        return Pump(self._step(), stream, model, limit, pumps, takeover=takeover, detached=detached)
 
     async def cancel(self, reason: str = "stopped") -> bool:
         """Ends the answer that is being written, by whichever process, as interrupted; what was written stays.
@@ -275,7 +227,7 @@ class Session:
     ) -> None:
         """Adds `by` to `counters[counter][key]`. The same `id` again changes nothing. Raises InvalidInputError."""
         command = IncrementCounter(
-            now(), _id_or_new(id), checked_id(counter, "counter"), checked_id(key, "key"), checked_count(by, "by")
+            now(), _id_or_new(id, "id"), checked_id(counter, "counter"), checked_id(key, "key"), checked_count(by, "by")
         )
         await self._execute(command)
 
@@ -289,13 +241,8 @@ class Session:
     ) -> None:
         """Reports usage outside a recorded step: a provider's usage object, or token counts by name
         (`prompt_tokens=...`). Kept verbatim. The same `id` again changes nothing. Raises InvalidInputError."""
-        reported = as_object(usage) if usage is not None else {}
-        if reported is None:
-            raise InvalidInputError("usage", "must be a JSON object")
-        reported |= {name: checked_count(count, name) for name, count in tokens.items()}
-        if not reported:
-            raise InvalidInputError("usage", "must not be empty")
-        await self._execute(ReportUsage(now(), _id_or_new(id), reported, checked_optional_text(model, "model")))
+        reported = reported_usage(usage, tokens)
+        await self._execute(ReportUsage(now(), _id_or_new(id, "id"), reported, checked_optional_text(model, "model")))
 
     async def compact(self, summary: str, upto: int) -> None:
         """From here on prompts have `summary`, as a user's message, in place of what began at or before the position
@@ -307,14 +254,7 @@ class Session:
         if not checked_text(summary, "summary", self._context.settings.max_message_bytes).strip():
             raise InvalidInputError("summary", "must not be blank")
         view = await self.view()
-        checked_range(upto, "upto", 1, view.version)
-        for turn in view.turns:
-            for step in (step for step in turn.steps if step.position <= upto and _is_unfinished(step)):
-                raise InvalidInputError("upto", f"the step at {step.position} is open or waits for a tool result")
-        waiting = view.turns[-1].steps[-1:] if view.turns else ()
-        for step in (step for step in waiting if step.position <= upto and step.unanswered_calls()):
-            if step.status == "finished":
-                raise InvalidInputError("upto", f"the step at {step.position} waits for a tool result")
+        check_compaction(view, checked_range(upto, "upto", 1, view.version))
         await self._execute(CompactContext(now(), summary, upto))
 
     # Reading
@@ -341,28 +281,20 @@ class Session:
         of messages in the shape of the API. Raises PromptTooLongError when the last turn alone does not fit, its
         tool results shortened, and InvalidInputError.
         """
-        if api not in APIS:
-            raise InvalidInputError("api", f"{api!r} is not one of: {', '.join(APIS)}")
+        check_api(api)
         if max_tokens is not None:
             checked_range(max_tokens, "max_tokens", 1, MAX_COUNTER)
         self._context.check_open()
         await self._aggregate.flush()
-        prompts, default = self._context.prompts, policy is None or policy == DEFAULT_POLICY
-        if max_tokens is not None:
-            prompt = await prompts.window(self.id, api, policy or DEFAULT_POLICY, max_tokens, count_tokens)
-        elif api == "chat" and default:
-            prompt = await prompts.chat(self.id)
-        else:
-            prompt = await prompts.whole(self.id, api, policy or DEFAULT_POLICY)
-        if prompt is None or not self._owns(prompt.user_id):
+        prompt = await self._context.prompts.read(self.id, api, policy or DEFAULT_POLICY, max_tokens, count_tokens)
+        if prompt is None or not owns(self._principal, prompt.user_id):
             raise SessionNotFoundError(self.id)
         return prompt.messages
 
     async def explain_prompt(self, api: Literal["chat", "anthropic", "responses"] = "chat") -> Explanation:
         """The events behind each message of the prompt, and where a prompt did not begin as the one before it. It
         reads all events: for looking into a session. Raises InvalidInputError."""
-        if api not in APIS:
-            raise InvalidInputError("api", f"{api!r} is not one of: {', '.join(APIS)}")
+        check_api(api)
         events = [event async for event in self.events()]
         return explain(Projector(self.id), events, api)
 
@@ -370,50 +302,26 @@ class Session:
         """The view as it was after the event at this position; nothing behind it is read. Raises InvalidInputError
         for a position that is not there."""
         projector = Projector(self.id)
-        async for page in self._pages(await self._checked_version(version)):
+        upto = await self._checked_version(version)
+        async for page in self._context.store.pages(self.id, upto, EVENTS_AT_ONCE):
             projector.apply_all(page)
         return projector.view()
 
     async def fork(self, version: int | None = None) -> Session:
         """A new session with copies of the events up to this position (None: all), owned by who owns this one.
 
-        A step that was open there is abandoned in the fork, for nobody writes it there. Up to `FORKED_AT_ONCE` events
-        are stored together or not at all; more are copied in parts, in bounded memory, and a fork that fails in
-        between is deleted. Raises InvalidInputError for a position that is not there.
+        A step that was open there is abandoned in the fork, for nobody writes it there. Up to 10,000 events are stored
+        together or not at all; more are copied in parts, and what fails in between is deleted. Raises
+        InvalidInputError for a position that is not there.
         """
-        version = await self._checked_version(version)
-        fork = self._context.aggregate(uuid4())
-        fork.begin_empty()
-        try:
-            await self._copy_into(fork, version)
-        except BaseException:
-            if fork.version:
-                self._context.background.spawn(_given_up(fork))
-            raise
-        return Session(self._context, fork, self._principal)
-
-    async def _copy_into(self, fork: Aggregate, version: int) -> None:
-        page, owned = list[SessionEvent](), False
-        async for following in self._pages(version, FORKED_AT_ONCE):
-            if page:
-                await fork.adopt(page)
-            page = [event.event for event in following]
-            owned = owned or _is_owned(page)
-        commands: list[Command] = [MarkFork(now(), self.id, version)]
-        state = self._aggregate.state
-        if isinstance(state, Active) and state.user_id is not None and not owned:
-            commands.append(AssignOwner(now(), state.user_id))
-        await fork.adopt(page, *commands)
+        upto = await self._checked_version(version)
+        return Session(self._context, await make_fork(self._context, self._aggregate, upto), self._principal)
 
     async def _checked_version(self, version: int | None) -> int:
         await self._aggregate.flush()
         await self._checked()
         last = self._aggregate.stored_version
         return last if version is None else checked_range(version, "version", 1, last)
-
-    async def _pages(self, upto: int, at_once: int = EVENTS_AT_ONCE) -> AsyncIterator[list[RecordedEvent]]:
-        for after in range(0, upto, at_once):
-            yield await self._context.store.read(self.id, after=after, upto=min(after + at_once, upto))
 
     async def events(self, after: int = 0) -> AsyncIterator[RecordedEvent]:
         """The stored events after a position, in order, up to the last one that is there."""
@@ -481,47 +389,15 @@ class Session:
     async def _authorise(self) -> None:
         self._context.check_open()
         await self._aggregate.ready()
-        if not self._is_allowed(self._aggregate.state):
+        if not may_use(self._aggregate.state, self._principal):
             # It may have been started, or given to this user, by another process since it was looked at.
             await self._aggregate.refresh()
         self._allow(self._aggregate.state)
 
     def _allow(self, state: SessionState) -> None:
-        if not self._is_allowed(state):
+        if not may_use(state, self._principal):
             raise SessionNotFoundError(self.id)
 
-    def _is_allowed(self, state: SessionState) -> bool:
-        return may_use(state, self._principal)
 
-    def _owns(self, user_id: str | None) -> bool:
-        return self._principal is SYSTEM or user_id == self._principal
-
-
-def _id_or_new(given: str | None) -> str:
-    return new_id() if given is None else checked_id(given, "id")
-
-
-def _is_owned(events: Sequence[SessionEvent]) -> bool:
-    return any(isinstance(event, SessionStarted | OwnerAssigned) and event.user_id is not None for event in events)
-
-
-async def _given_up(fork: Aggregate) -> None:
-    await fork.execute(DeleteSession(now()))
-
-
-def _is_unfinished(step: Step) -> bool:
-    return step.status == "open" or any(result.status == "pending" for result in step.tool_results)
-
-
-def _check_message(command: AddMessage) -> None:
-    if command.role == "assistant":
-        if command.content is None and not (command.refusal or command.tool_calls or command.function_call):
-            raise InvalidInputError("content", "an assistant message without content needs something else")
-        return
-    for field in ("refusal", "tool_calls", "function_call"):
-        if getattr(command, field):
-            raise InvalidInputError(field, f"is an assistant's, not a {command.role}'s")
-    if command.content is None:
-        raise InvalidInputError("content", f"a {command.role} message must have one")
-    if command.role == "function" and not command.name:
-        raise InvalidInputError("name", "a function message must have one")
+def _id_or_new(given: str | None, field: str) -> str:
+    return new_id() if given is None else checked_id(given, field)

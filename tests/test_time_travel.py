@@ -8,6 +8,7 @@ import pytest
 
 from tests.test_import import FAULTY, call, check_all, result, said, user
 from turnlog import InvalidInputError, Session, SessionLog, SessionNotFoundError
+from turnlog.infrastructure import forking
 from turnlog.infrastructure import session as session_module
 
 BROKEN = FAULTY["unanswered_call"]
@@ -46,7 +47,7 @@ async def test_a_long_fork_is_copied_in_parts_and_is_the_same(
 ) -> None:
     await talked(session, 10)
     view = await session.view()
-    monkeypatch.setattr(session_module, "FORKED_AT_ONCE", 4)
+    monkeypatch.setattr(forking, "FORKED_AT_ONCE", 4)
     monkeypatch.setattr(session_module, "EVENTS_AT_ONCE", 4)
     for version in (1, 3, 4, 5, 8, view.version):
         fork = await session.fork(version)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeVar
 from uuid import UUID
@@ -142,6 +142,11 @@ class EventStore:
             if len(page) < PAGE_OF_EVENTS:
                 break
         return events
+
+    async def pages(self, session_id: UUID, upto: int, at_once: int) -> AsyncIterator[list[RecordedEvent]]:
+        """The session's events up to a position, which has to be there, so many at once."""
+        for after in range(0, upto, at_once):
+            yield await self.read(session_id, after=after, upto=min(after + at_once, upto))
 
     def _read(self, session_id: UUID, after: int, upto: int, limit: int) -> list[RecordedEvent]:
         event = self.mapper.event

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Literal, NamedTuple, Protocol
 
+from turnlog.domain.errors import InvalidInputError
 from turnlog.projections.placeholders import NO_RESULT
 from turnlog.projections.prompt.anthropic import anthropic_prompt, render_anthropic
 from turnlog.projections.prompt.assembly import ANTHROPIC, CHAT, RESPONSES, Dialect, assemble
@@ -15,7 +16,7 @@ from turnlog.projections.prompt.responses import render_responses
 from turnlog.projections.prompt.window import CountTokens, estimated_tokens, fit
 from turnlog.projections.view import Compaction, Turn
 
-__all__ = ["APIS", "NO_RESULT", "Api", "CountTokens", "PromptPolicy", "build_prompt", "chat_prompt"]
+__all__ = ["APIS", "NO_RESULT", "Api", "CountTokens", "PromptPolicy", "build_prompt", "chat_prompt", "check_api"]
 
 Api = Literal["chat", "anthropic", "responses"]
 
@@ -39,6 +40,12 @@ APIS: dict[Api, _Api] = {
     "anthropic": _Api(ANTHROPIC, render_anthropic, anthropic_prompt),
     "responses": _Api(RESPONSES, render_responses, _messages),
 }
+
+
+def check_api(api: str) -> None:
+    """Raises InvalidInputError for one that is not known."""
+    if api not in APIS:
+        raise InvalidInputError("api", f"{api!r} is not one of: {', '.join(APIS)}")
 
 
 def build_prompt(

@@ -21,7 +21,7 @@ from turnlog.domain.values import fingerprint
 from turnlog.infrastructure.cli.output import counted, emit_json, stderr, stdout
 from turnlog.infrastructure.cli.progress import counting_bar
 from turnlog.infrastructure.cli.shared import Globals, json_option, pass_globals
-from turnlog.infrastructure.importing import Became
+from turnlog.infrastructure.importing import Became, Conversation
 from turnlog.infrastructure.log import SessionLog
 from turnlog.infrastructure.several import each, read_aside
 
@@ -39,17 +39,6 @@ class Outcome:
     messages: int = 0
     sessions: list[tuple[int, str]] = field(default_factory=list)
     bad: list[tuple[int, str]] = field(default_factory=list)
-
-
-@dataclass(frozen=True, slots=True)
-class Conversation:
-    """A line of the file."""
-
-    session_id: UUID
-    messages: list[dict[str, Any]]
-    format: Any
-    user: str | None
-    title: str | None
 
 
 @click.command("import")
@@ -143,7 +132,7 @@ def _of_table(url: str, table: str, user: str | None, limit: int) -> Found:
 
 
 def _of_rows(session_id: UUID, rows: list[dict[str, Any]], user: str | None, limit: int) -> Conversation:
-    return Conversation(session_id, checked_foreign(rows, "rows", limit), "rows", user, None)
+    return Conversation(checked_foreign(rows, "rows", limit), user, session_id, "rows")
 
 
 def _lines(file: IO[bytes] | None) -> int | None:
@@ -166,8 +155,8 @@ async def _import(
     try:
         one = read()
         # Two lines with one session are imported in their order.
-        async with locks.setdefault(one.session_id, asyncio.Lock()):
-            report = await log.import_reported(one.messages, one.user, one.session_id, one.format, one.title, dry_run)
+        async with locks.setdefault(checked_session_id(one.session_id), asyncio.Lock()):
+            report = await log.import_conversation(one, dry_run)
     except (StoreUnavailableError, LogClosedError):
         raise
     except TurnlogError as error:
@@ -175,7 +164,7 @@ async def _import(
         return
     outcome.became[report.became] += 1
     outcome.messages += len(one.messages)
-    outcome.sessions.append((number, str(one.session_id)))
+    outcome.sessions.append((number, str(report.session_id)))
 
 
 def _reason(error: TurnlogError) -> str:
@@ -201,7 +190,7 @@ def _conversation(line: bytes, format_: str, user: str | None, limit: int) -> Co
         session_id = checked_session_id(fields["session_id"])
     else:
         session_id = uuid5(NAMESPACE, fingerprint(user, format_, _key(fields.get("id")) or messages))
-    return Conversation(session_id, messages, format_, user, title)
+    return Conversation(messages, user, session_id, checked_format(format_), title)
 
 
 def _key(value: Any) -> str | None:

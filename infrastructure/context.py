@@ -1,0 +1,56 @@
+"""What all sessions of an open log share."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+from uuid import UUID
+from weakref import WeakValueDictionary
+
+from turnlog.domain.errors import LogClosedError
+from turnlog.infrastructure.aggregate import Aggregate
+from turnlog.infrastructure.background import Background
+from turnlog.infrastructure.cache import Cache
+from turnlog.infrastructure.clock import Clock
+from turnlog.infrastructure.hub import Hub
+from turnlog.infrastructure.lease import WriterLease
+from turnlog.infrastructure.prompts import Prompts
+from turnlog.infrastructure.pump import Pump
+from turnlog.infrastructure.settings import Settings
+from turnlog.infrastructure.views import Views
+
+if TYPE_CHECKING:
+    from turnlog.infrastructure.store.store import EventStore
+    from turnlog.infrastructure.store.writer import GroupWriter
+
+
+@dataclass(eq=False, slots=True, kw_only=True)
+class Context:
+    """The parts of an open log, and its sessions as far as somebody here uses them."""
+
+    settings: Settings
+    store: EventStore
+    writer: GroupWriter
+    cache: Cache
+    views: Views
+    prompts: Prompts
+    hub: Hub
+    background: Background
+    lease: WriterLease
+    clock: Clock = field(default_factory=Clock)
+    pumps: set[Pump[Any]] = field(default_factory=set)
+    is_closed: bool = False
+    _aggregates: WeakValueDictionary[UUID, Aggregate] = field(default_factory=WeakValueDictionary)
+
+    def check_open(self) -> None:
+        """Raises LogClosedError once the log was closed."""
+        if self.is_closed:
+            raise LogClosedError("the log was closed")
+
+    def aggregate(self, session_id: UUID) -> Aggregate:
+        """The session in this process, the same one for all who use it. Raises LogClosedError."""
+        self.check_open()
+        aggregate = self._aggregates.get(session_id)
+        if aggregate is None:
+            aggregate = self._aggregates[session_id] = Aggregate(session_id, self.store, self.writer, self.views)
+        return aggregate
