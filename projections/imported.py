@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
-from turnlog.domain.events import FunctionCall, MessageAdded, MessageImported
+from turnlog.domain.events import FunctionCall, MessageAdded, MessageImported, imported_step_id
 from turnlog.domain.foreign import ForeignMessage, ForeignResult
-from turnlog.projections.fold import StepFold
-from turnlog.projections.view import Step, StepMessage, StepToolCall
+from turnlog.projections.fold import StepFold, with_result
+from turnlog.projections.placeholders import is_placeholder
+from turnlog.projections.turns import Turns
+from turnlog.projections.view import Message, Step, StepMessage, StepToolCall, ToolResult
 
 
 def whole_step(event: MessageAdded, position: int) -> Step:
@@ -33,7 +35,7 @@ def whole_step(event: MessageAdded, position: int) -> Step:
     )
 
 
-def foreign_step(item: ForeignMessage, step_id: str, event: MessageImported, position: int) -> Step:
+def _foreign_step(item: ForeignMessage, step_id: str, event: MessageImported, position: int) -> Step:
     """The step of an imported assistant message."""
     calls = tuple(
         StepToolCall(index=index, id=call.id, name=call.name, arguments=call.arguments)
@@ -60,7 +62,7 @@ def foreign_step(item: ForeignMessage, step_id: str, event: MessageImported, pos
     )
 
 
-def calls_meant(step: Step, item: ForeignResult) -> list[StepToolCall]:
+def _calls_meant(step: Step, item: ForeignResult) -> list[StepToolCall]:
     """The step's calls that a result may answer. Without an id: those without one, or the first of its name."""
     calls = [call for call in step.message.tool_calls if call.id == item.call_id]
     if calls or item.call_id or item.name is None:
@@ -68,9 +70,101 @@ def calls_meant(step: Step, item: ForeignResult) -> list[StepToolCall]:
     return [call for call in step.unanswered_calls() if call.name == item.name][:1]
 
 
-def is_attempt_again(steps: Sequence[Step | StepFold], step: Step) -> bool:
+def _is_attempt_again(steps: Sequence[Step | StepFold], step: Step) -> bool:
     """Whether the last of these steps, `step`, makes the calls of the one before it again, which has no results."""
     before = steps[-2] if len(steps) > 1 else None
     if not isinstance(before, Step) or before.tool_results:
         return False
     return {call.id for call in before.message.tool_calls} <= {call.id for call in step.message.tool_calls}
+
+
+def fold_imported(turns: Turns, event: MessageImported, position: int) -> None:
+    """Files the items of an imported message: a result under its call wherever that is, though out of place."""
+    reading = event.reading
+    for flaw in reading.flaws:
+        turns.add_fault(flaw.kind, position, flaw.text)
+    for place, item in enumerate(reading.items):
+        step_id = imported_step_id(event.message_id, place)
+        if isinstance(item, ForeignResult):
+            _add_result(turns, item, event, position)
+        elif item.role == "assistant":
+            _add_step(turns, item, step_id, event, position)
+        else:
+            message = Message(
+                message_id=step_id,
+                position=position,
+                role=item.role,
+                content=item.content,
+                name=item.name,
+                at=event.at,
+                origin=event.format,
+            )
+            turns.add_message(message)
+
+
+def _add_step(turns: Turns, item: ForeignMessage, step_id: str, event: MessageImported, position: int) -> None:
+    step = _foreign_step(item, step_id, event, position)
+    reused = [call for call in step.message.tool_calls if call.id in turns.imported_ids]
+    turn = turns.latest(position)
+    for call in step.message.tool_calls:
+        # A fast tool's result may have been stored before its call.
+        early = next((orphan for orphan in turn.orphans if orphan.call_id == call.id != ""), None)
+        if early is not None:
+            turn.orphans.remove(early)
+            step = with_result(step, early.model_copy(update={"index": call.index}))
+    turns.add_step(step_id, step, position)
+    if not _is_attempt_again(list(turn.steps.values()), step):
+        for call in reused:
+            turns.add_fault("reused_call_id", position, f"the call id {call.id!r} was used before", call.index)
+
+
+def _add_result(turns: Turns, item: ForeignResult, event: MessageImported, position: int) -> None:
+    result = ToolResult(
+        call_id=item.call_id,
+        index=-1,
+        status="error" if item.is_error else "final",
+        content=item.content,
+        position=position,
+        at=event.at,
+        origin=event.format,
+    )
+    found = _call_for(turns, item)
+    if found is None:
+        turns.latest(position).orphans.append(result)
+        return
+    step, call = found
+    turn = turns.turn_of(step, position)
+    result = result.model_copy(update={"index": call.index})
+    known = step.result_of(call.index)
+    if known is None:
+        turn.steps[step.step_id] = with_result(step, result)
+    elif known.position < step.position:
+        # The early result that the call was given before is not its own, for here is the one behind it.
+        turn.steps[step.step_id] = with_result(step, result)
+        turn.orphans.append(known)
+    else:
+        stays = is_placeholder(result.content) and not is_placeholder(known.content)
+        if not stays:
+            turn.steps[step.step_id] = with_result(step, result)
+        which = "the first" if stays else "the last"
+        text = f"call {item.call_id!r} has a second result; {which} one is kept"
+        turns.add_fault("duplicate_result", position, text, call.index)
+
+
+def _call_for(turns: Turns, item: ForeignResult) -> tuple[Step, StepToolCall] | None:
+    """The call that the result answers: the latest unanswered one of its id, else the latest one of its id."""
+    answered: tuple[Step, StepToolCall] | None = None
+    for step in _steps_meant(turns, item):
+        for call in _calls_meant(step, item):
+            known = step.result_of(call.index)
+            if known is None:
+                return step, call
+            answered = answered or (step, call)
+        if not item.call_id:
+            return answered
+    return answered
+
+
+def _steps_meant(turns: Turns, item: ForeignResult) -> Iterable[Step]:
+    """The steps that have ended and may have called for the result, the latest first."""
+    return turns.steps_that_called(item.call_id) if item.call_id else turns.steps_before()

@@ -1,0 +1,269 @@
+"""The turns that a projection holds, and where in them each step is.
+
+A closed turn stands there as it is in the view; one that an event changes is thawed, and stays so.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+
+from turnlog.domain.events import StepEnd
+from turnlog.projections.fold import StepFold, TurnFold, with_result
+from turnlog.projections.repair import corrected, mended
+from turnlog.projections.view import Fault, Message, Repair, Step, ToolResult, Turn
+
+
+def _frozen(turn: Turn | TurnFold) -> Turn:
+    return turn.freeze() if isinstance(turn, TurnFold) else turn
+
+
+class Turns:
+    """Turns in the order of the session: all of them, or the last ones.
+
+    `first_turn` is the index of the first turn that is here. `reached_back` is the position of the last event that
+    changed a turn which had ended, with another one behind it. `imported_ids` are the ids of calls that were imported.
+    """
+
+    def __init__(self) -> None:
+        self.first_turn = 0
+        self.reached_back = 0
+        self._steps_of_call: dict[str, dict[str, None]] = {}  # those that have ended
+        self.imported_ids: set[str] = set()
+        self._turns: list[Turn | TurnFold] = []
+        self._turn_of: dict[str, int] = {}
+        self._open: dict[str, tuple[StepFold, TurnFold]] = {}
+        self._pinned: tuple[Message, ...] = ()
+        self._changed_from: int | None = None
+
+    def restore(
+        self, pages: Iterable[Turn], unclosed: Iterable[Turn], closed: int, pinned: tuple[Message, ...]
+    ) -> None:
+        """Takes the last closed turns, of which the session has so many, those behind them, and what is pinned in all
+        closed ones."""
+        self._pinned = pinned
+        self._turns = list[Turn | TurnFold](pages)
+        self.first_turn = closed - len(self._turns)
+        self._turns += [TurnFold(turn) for turn in unclosed]
+        for turn in self._turns:
+            self._index(turn)
+
+    @property
+    def is_streaming(self) -> bool:
+        """Whether a step is open."""
+        return bool(self._open)
+
+    @property
+    def has_turn_ended(self) -> bool:
+        """Whether the last turn, as the view has it, has ended (see Turn)."""
+        return bool(self._turns) and corrected(_frozen(self._turns[-1])).has_ended
+
+    @property
+    def closed_turns(self) -> int:
+        """How many turns, from the first on, change no more but for a late tool result."""
+        return self.first_turn + self._closed
+
+    @property
+    def _closed(self) -> int:
+        for place, turn in enumerate(self._turns):
+            if place == len(self._turns) - 1 or (isinstance(turn, TurnFold) and turn.is_open()):
+                return place
+        return 0
+
+    def unclosed_turns(self) -> tuple[Turn, ...]:
+        """The turns behind the closed ones."""
+        return tuple(map(_frozen, self._turns[self._closed :]))
+
+    def pinned_in_pages(self) -> tuple[Message, ...]:
+        """The system and developer messages of all closed turns, those included that are not here."""
+        known = {message.position for message in self._pinned}
+        closed = self._turns[: self._closed]
+        fresh = (m for turn in closed for m in turn.messages if m.is_pinned and m.position not in known)
+        return (*self._pinned, *fresh)
+
+    def pages(self, after: int = 0) -> tuple[Turn, ...]:
+        """The closed turns that an event after the position `after` has changed, for keeping."""
+        return tuple(_frozen(turn) for turn in self._turns[: self._closed] if turn.position > after)
+
+    def prepend(self, pages: Sequence[Turn]) -> None:
+        """Takes the closed turns before the first one that is here, as they are now."""
+        self._turns[:0] = pages
+        self.first_turn -= len(pages)
+        for page in pages:
+            self._index(page)
+
+    def pages_from(self, index: int) -> tuple[Turn, ...]:
+        """The closed turns from this one on, for keeping. They must be there."""
+        return tuple(_frozen(turn) for turn in self._turns[index - self.first_turn : self._closed])
+
+    def raw_turns(self) -> tuple[Turn, ...]:
+        """The turns as they were recorded: no repair is applied, and `faults` is empty."""
+        return tuple(map(_frozen, self._turns))
+
+    def turns(self) -> tuple[Turn, ...]:
+        """The turns that are there, repairs applied."""
+        return tuple(corrected(_frozen(turn)) for turn in self._turns)
+
+    @property
+    def turn_count(self) -> int:
+        """How many turns there are."""
+        return self.first_turn + len(self._turns)
+
+    def take_changed(self) -> int | None:
+        """The index of the first turn that has changed since this was last asked; None where none has."""
+        changed, self._changed_from = self._changed_from, None
+        return changed
+
+    def mended_turns(self, index: int) -> tuple[Turn, ...]:
+        """The turns from this one on, repairs applied, without a look for faults: what prompts are made of."""
+        return tuple(mended(_frozen(turn)) for turn in self._turns[index - self.first_turn :])
+
+    @property
+    def pinned(self) -> tuple[Message, ...]:
+        """The system and developer messages of the turns before the first that is there."""
+        loaded = {message.position for turn in self._turns for message in turn.messages}
+        return tuple(message for message in self._pinned if message.position not in loaded)
+
+    # For the events that change them
+
+    def knows_step(self, step_id: str) -> bool:
+        """Whether the step was opened in one of the turns that are here."""
+        return step_id in self._turn_of
+
+    def _index(self, turn: Turn | TurnFold) -> None:
+        if isinstance(turn, Turn):
+            for closed in turn.steps:
+                self._index_step(closed.step_id, closed, turn.index)
+            return
+        for step_id, step in turn.steps.items():
+            self._index_step(step_id, step, turn.index)
+            if isinstance(step, StepFold):
+                self._open[step_id] = (step, turn)
+
+    def _index_step(self, step_id: str, step: Step | StepFold, turn: int) -> None:
+        self._turn_of[step_id] = turn
+        if not isinstance(step, Step):
+            return
+        for call in step.message.tool_calls:
+            self._steps_of_call.setdefault(call.id, {})[step_id] = None
+        if step.origin is not None:
+            self.imported_ids.update(call.id for call in step.message.tool_calls if call.id)
+
+    def latest(self, position: int) -> TurnFold:
+        """The latest turn, which the event at `position` changes."""
+        if not self._turns:
+            self._turns.append(TurnFold(Turn(index=0, position=position)))
+        return self.thawed(self.first_turn + len(self._turns) - 1, position)
+
+    def thawed(self, index: int, position: int) -> TurnFold:
+        """The turn of this index, which the event at `position` changes."""
+        place = index - self.first_turn
+        turn = self._turns[place]
+        if isinstance(turn, Turn):
+            turn = self._turns[place] = TurnFold(turn)
+        if place < len(self._turns) - 1 and not turn.is_open():
+            self.reached_back = position
+        self._touch(turn, position)
+        return turn
+
+    def _touch(self, turn: TurnFold, position: int) -> None:
+        turn.position = position
+        if self._changed_from is None or turn.index < self._changed_from:
+            self._changed_from = turn.index
+
+    def add_fault(self, kind: str, position: int, message: str, index: int | None = None) -> None:
+        """Notes in the latest turn what is wrong with the event at `position`."""
+        fault = Fault(kind=kind, position=position, index=index, message=message)
+        self.latest(position).flaws.append(fault)
+
+    def open_step(self, step_id: str, position: int) -> StepFold | None:
+        """The open step that the event at `position` changes. Where there is none, that is a fault."""
+        found = self._open.get(step_id)
+        if found is None:
+            known = step_id in self._turn_of
+            kind, why = ("closed_step", "has ended") if known else ("unknown_step", "was never opened")
+            self.add_fault(kind, position, f"an event for step {step_id}, which {why}")
+            return None
+        self._touch(found[1], position)
+        return found[0]
+
+    def add_step(self, step_id: str, step: Step | StepFold, position: int) -> None:
+        """Adds a step to the latest turn, unless there was one of that id."""
+        if step_id in self._turn_of:
+            self.add_fault("repeated_step", position, f"step {step_id} was opened twice")
+            return
+        turn = self.latest(position)
+        turn.steps[step_id] = step
+        self._index_step(step_id, step, turn.index)
+        if isinstance(step, StepFold):
+            self._open[step_id] = (step, turn)
+
+    def end_step(self, end: StepEnd, position: int) -> None:
+        """The step is open no more."""
+        if step := self.open_step(end.step_id, position):
+            _, turn = self._open.pop(end.step_id)
+            turn.steps[end.step_id] = ended = step.ended(end)
+            self._index_step(end.step_id, ended, turn.index)
+
+    def add_texts(self, step_id: str, texts: Sequence[str], first: int) -> None:
+        """Texts of a step that stand at the positions from `first` on."""
+        if step_id in self._open:
+            step, turn = self._open[step_id]
+            step.content.extend(texts)
+            self._touch(turn, first + len(texts) - 1)
+            return
+        for position in range(first, first + len(texts)):
+            self.open_step(step_id, position)  # each one is a fault
+
+    def add_message(self, message: Message) -> None:
+        """Adds a message that is nobody's answer. One of the user behind a step begins a turn."""
+        turn = self.latest(message.position)
+        if message.role == "user" and turn.steps:
+            turn = TurnFold(Turn(index=turn.index + 1, position=message.position))
+            self._turns.append(turn)
+        turn.messages.append(message)
+
+    def steps_before(self) -> Iterator[Step]:
+        """The steps that have ended, the latest first."""
+        for turn in reversed(self._turns):
+            steps: Iterable[Step | StepFold] = turn.steps if isinstance(turn, Turn) else tuple(turn.steps.values())
+            yield from (step for step in reversed(tuple(steps)) if isinstance(step, Step))
+
+    def steps_that_called(self, call_id: str) -> list[Step]:
+        """The steps that have ended with a call of this id, the latest first."""
+        found = (self._ended_step(step_id) for step_id in self._steps_of_call.get(call_id, ()))
+        return sorted(found, key=lambda step: step.position, reverse=True)
+
+    def turn_of(self, step: Step, position: int) -> TurnFold:
+        """The turn of a step, which the event at `position` changes."""
+        return self.thawed(self._turn_of[step.step_id], position)
+
+    def _ended_step(self, step_id: str) -> Step:
+        turn = self._turns[self._turn_of[step_id] - self.first_turn]
+        steps = turn.steps if isinstance(turn, Turn) else (turn.steps[step_id],)
+        return next(step for step in steps if isinstance(step, Step) and step.step_id == step_id)
+
+    def file_result(self, step_id: str, result: ToolResult) -> bool:
+        """Files a result under its call. False where the step has no such call."""
+        index = self._turn_of.get(step_id)
+        if index is None:
+            return False
+        turn = self.thawed(index, result.position)
+        step = turn.steps[step_id]
+        if isinstance(step, StepFold):
+            return step.result_came(result)
+        if all(call.index != result.index for call in step.message.tool_calls):
+            return False
+        turn.steps[step_id] = with_result(step, result)
+        return True
+
+    def add_repair(self, index: int, repair: Repair, position: int) -> None:
+        """Applies a repair to a turn, if there is such a turn."""
+        if index < len(self._turns):
+            self.thawed(index, position).repairs.append(repair)
+
+    def withdraw_repair(self, repair_id: str, position: int) -> None:
+        """Applies a repair no longer."""
+        for index, turn in enumerate(self._turns):
+            if any(repair.repair_id == repair_id for repair in turn.repairs):
+                thawed = self.thawed(index, position)
+                thawed.repairs = [repair for repair in thawed.repairs if repair.repair_id != repair_id]
