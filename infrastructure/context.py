@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
@@ -12,7 +13,9 @@ from turnlog.infrastructure.aggregate import Aggregate
 from turnlog.infrastructure.background import Background
 from turnlog.infrastructure.cache import Cache
 from turnlog.infrastructure.clock import Clock
+from turnlog.infrastructure.completion import StepWriter
 from turnlog.infrastructure.hub import Hub
+from turnlog.infrastructure.ids import new_id
 from turnlog.infrastructure.lease import WriterLease
 from turnlog.infrastructure.prompts import Prompts
 from turnlog.infrastructure.pump import Pump
@@ -54,3 +57,17 @@ class Context:
         if aggregate is None:
             aggregate = self._aggregates[session_id] = Aggregate(session_id, self.store, self.writer, self.views)
         return aggregate
+
+    def step_writer(self, aggregate: Aggregate, authorise: Callable[[], Awaitable[None]]) -> StepWriter:
+        """What writes a new step of the session, once it is authorised."""
+        return StepWriter(
+            aggregate=aggregate,
+            authorise=authorise,
+            store=self.store,
+            writer=self.writer,
+            hub=self.hub,
+            clock=self.clock,
+            lease=self.lease,
+            max_bytes=self.settings.max_message_bytes,
+            step_id=new_id(),
+        )

@@ -369,18 +369,7 @@ class Session:
     # Inside
 
     def _step(self) -> StepWriter:
-        context = self._context
-        return StepWriter(
-            self._aggregate,
-            self._authorise,
-            context.store,
-            context.writer,
-            context.hub,
-            context.clock,
-            context.lease,
-            context.settings.max_message_bytes,
-            new_id(),
-        )
+        return self._context.step_writer(self._aggregate, self._authorise)
 
     async def _execute(self, command: Command) -> None:
         await self._authorise()

@@ -12,6 +12,7 @@ import psycopg
 import pytest
 from redis import Redis
 
+from tests.proxy import Proxy
 from turnlog.infrastructure.embedded import EmbeddedServers, Servers
 from turnlog.infrastructure.log import SessionLog
 from turnlog.infrastructure.session import Session
@@ -54,6 +55,13 @@ async def log(settings: Settings) -> AsyncIterator[SessionLog]:
 async def session(log: SessionLog) -> Session:
     """A session of the user u1."""
     return await log.start_session(user_id="u1")
+
+
+@pytest.fixture
+def proxy(settings: Settings) -> Iterator[Proxy]:
+    """A way to the database that can be cut."""
+    with Proxy(settings.database_url or "") as running:
+        yield running
 
 
 @pytest.fixture

@@ -219,6 +219,14 @@ async def test_each_fault_of_anthropics_format_is_named_and_repaired(log: Sessio
     await check_history(log, messages, "anthropic")
 
 
+async def test_a_result_in_the_message_of_its_call_stands_before_nothing_and_behind_nothing(log: SessionLog) -> None:
+    answered = {"type": "tool_result", "tool_use_id": "c1", "content": "found"}
+    messages = [blocks("user", text("hi")), blocks("assistant", use(), answered), blocks("user", text("more"))]
+    session = await log.import_session(messages, "u1", format="anthropic")
+    kinds = {fault.kind for fault in (await session.view()).faults}
+    assert not kinds & {"result_not_adjacent", "user_message_between", "result_before_call"}
+
+
 async def test_signed_thinking_goes_back_as_it_came(log: SessionLog) -> None:
     messages = [user(), blocks("assistant", thought("hm", "signed"), text("Yes."), use()), blocks("user", *used("c1"))]
     session = await log.import_session(messages, "u1", format="anthropic")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from contextlib import suppress
 from typing import Any
 
@@ -11,14 +11,8 @@ import psycopg
 import pytest
 
 from tests.proxy import Proxy
-from turnlog import SYSTEM, Session, SessionLog, Settings, StoreUnavailableError, TurnlogError
+from turnlog import SYSTEM, AppendRefusedError, Session, SessionLog, Settings, StoreUnavailableError, TurnlogError
 from turnlog.infrastructure.store import writer as writing
-
-
-@pytest.fixture
-def proxy(settings: Settings) -> Iterator[Proxy]:
-    with Proxy(settings.database_url or "") as running:
-        yield running
 
 
 @pytest.fixture
@@ -106,8 +100,16 @@ async def test_what_was_decided_on_top_of_a_text_that_was_given_up_is_not_stored
     assert "one two three four ".startswith(await text_of(session))
 
 
-async def test_an_append_whose_answer_was_lost_is_not_doubled_by_a_standby_that_refuses(
-    log: SessionLog, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(
+    ("refusal", "outcomes"),
+    [
+        # A standby that is not promoted yet is waited for; any other refusal is the appends' own.
+        (psycopg.errors.ReadOnlySqlTransaction, [type(None), type(None)]),
+        (psycopg.errors.InsufficientPrivilege, [StoreUnavailableError, type(None)]),
+    ],
+)
+async def test_an_append_whose_answer_was_lost_is_not_doubled_by_a_server_that_refuses(
+    log: SessionLog, monkeypatch: pytest.MonkeyPatch, refusal: type[psycopg.Error], outcomes: list[type]
 ) -> None:
     sessions = [await log.start_session("u1") for _ in range(2)]
     answers = [await session.completion().__aenter__() for session in sessions]
@@ -122,14 +124,53 @@ async def test_an_append_whose_answer_was_lost_is_not_doubled_by_a_standby_that_
         nonlocal refusals
         refusals -= 1
         if refusals >= 0:
-            raise psycopg.errors.ReadOnlySqlTransaction("cannot execute INSERT in a read-only transaction")
+            raise refusal("not now")
         return await call(parameters)
 
     monkeypatch.setattr(wire, "send", losing)
     monkeypatch.setattr(wire, "call", refusing)
-    await asyncio.gather(*(answer.text("Hello") for answer in answers))
+    found = await asyncio.gather(*(answer.text("Hello") for answer in answers), return_exceptions=True)
 
+    assert list(map(type, found)) == outcomes
     assert [await text_of(session) for session in sessions] == ["Hello", "Hello"]
+
+
+async def test_an_append_that_cannot_be_sent_is_refused_and_the_others_are_stored(
+    log: SessionLog, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sessions = [await log.start_session("u1") for _ in range(3)]
+    pack = writing.pack_appends
+
+    def packed(batch: Any) -> Any:
+        if any(append.id_bytes == sessions[1].id.bytes for append in batch):
+            raise OverflowError("too large for its column")
+        return pack(batch)
+
+    monkeypatch.setattr(writing, "pack_appends", packed)
+    outcomes = await asyncio.gather(*(session.say("hi") for session in sessions), return_exceptions=True)
+
+    assert [type(outcome) for outcome in outcomes] == [str, AppendRefusedError, str]
+    await sessions[0].say("and on")
+
+
+async def test_a_failure_in_what_is_told_of_an_append_keeps_nobody_else_waiting(
+    proxied: SessionLog, proxy: Proxy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sessions = [await proxied.start_session("u1") for _ in range(2)]
+
+    def failing(*_: Any) -> None:
+        raise RuntimeError("somebody's mistake")
+
+    monkeypatch.setattr(sessions[0]._aggregate, "settled", failing)
+    proxy.refuses = True
+    proxy.cut_all()
+    forgotten, told = [asyncio.create_task(session.say("hi")) for session in sessions]
+    async with asyncio.timeout(10):
+        with pytest.raises(StoreUnavailableError):
+            await told
+        proxy.refuses = False
+        await sessions[1].say("there again")
+    forgotten.cancel()
 
 
 async def test_all_who_wait_while_postgres_is_away_are_told_in_time(proxied: SessionLog, proxy: Proxy) -> None:

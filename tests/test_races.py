@@ -18,11 +18,13 @@ from redis import Redis
 
 from tests.appends import held_back
 from tests.proxy import Proxy
-from turnlog import Session, SessionLog, SessionView, Settings
+from turnlog import LogClosedError, Session, SessionLog, SessionView, Settings, StoreUnavailableError
 from turnlog.domain.events import SessionForked
 from turnlog.domain.recorded import RecordedEvent
+from turnlog.infrastructure.aggregate import LONGEST_PAUSE, _Entry
 from turnlog.infrastructure.projecting.projection import Projection, Statement
 from turnlog.infrastructure.store.datastore import UrlDatastore
+from turnlog.infrastructure.store.leases import Lapsed
 from turnlog.infrastructure.store.recorder import BatchRecorder
 from turnlog.projections.projector import Projector
 
@@ -56,6 +58,26 @@ async def test_a_result_that_came_late_is_in_the_kept_view_too(log: SessionLog, 
     redis.flushall()
 
     assert await session.view() == await folded(session)
+
+
+async def test_pages_that_a_late_result_has_outdated_are_not_put_before_newer_ones(
+    log: SessionLog, session: Session, redis: Redis
+) -> None:
+    views, key = log._context.views, log._context.views.key(session.id)
+    for number in range(6):
+        await turn(session, number, calls=number == 0)
+    await session.view()
+    await log._context.background.close()
+    outdated = redis.get(key)
+    await session.add_tool_result("c0", "late")
+    await turn(session, 6)
+    await session.view()
+    await log._context.background.close()
+    end = await views.load_end(session.id, 2)
+    assert isinstance(outdated, bytes)
+    redis.set(key, outdated)  # as where Redis was away meanwhile, and the end came from Postgres
+
+    assert (await views.widen(end, 100)).turns() == (await folded(session)).turns
 
 
 # Callers that are cancelled
@@ -105,6 +127,21 @@ async def test_a_follower_that_is_cancelled_before_it_has_begun_leaves_nothing_b
     assert log.follow_statistics.sessions == 0
 
 
+async def test_a_follower_that_comes_while_the_log_is_closed_is_told(log: SessionLog, session: Session) -> None:
+    hub = log._context.hub
+    opening = hub._open
+
+    async def closed_meanwhile(session_id: UUID) -> Any:
+        source = await opening(session_id)
+        hub._is_closed = True  # the rest of closing waits for this
+        return source
+
+    hub._open = closed_meanwhile  # type: ignore[method-assign]
+    with pytest.raises(LogClosedError):
+        await anext(session.follow())
+    assert log.follow_statistics.sessions == 0
+
+
 class Endless:
     """A provider that never says anything."""
 
@@ -136,8 +173,8 @@ async def test_a_recording_that_ends_before_it_has_begun_closes_its_stream(setti
     assert stream.closed == 1
 
 
-async def test_a_prompt_is_not_left_waiting_by_a_log_that_is_closed(settings: Settings) -> None:
-    with Proxy(settings.database_url or "") as proxy, socket.socket(socket.AF_UNIX) as deaf:
+async def test_a_prompt_is_not_left_waiting_by_a_log_that_is_closed(settings: Settings, proxy: Proxy) -> None:
+    with socket.socket(socket.AF_UNIX) as deaf:
         through = settings.model_copy(update={"database_url": proxy.url, "reap_seconds": 0})
         async with SessionLog.open(through) as log:
             session = await log.start_session("u1")
@@ -181,6 +218,19 @@ async def test_a_session_that_cannot_be_read_is_not_in_the_way_of_the_reaper(set
             connection.execute("update turnlog_writers set expires_at = now() - interval '1 second'")
 
         assert [step.session_id for step in await other.reap()] == [sessions[1].id]
+
+
+async def test_a_reaper_that_loses_postgres_says_so(log: SessionLog, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def lapsed(after: UUID, _limit: int) -> list[Lapsed]:
+        return [Lapsed(UUID(int=1), "w", None, None, None)] if after == UUID(int=0) else []
+
+    async def gone(_writers: Any) -> Any:
+        raise StoreUnavailableError("gone")
+
+    monkeypatch.setattr(log._context.store.leases, "lapsed", lapsed)
+    monkeypatch.setattr(log._context.store.leases, "of", gone)
+    with pytest.raises(StoreUnavailableError):
+        await log.reap()
 
 
 async def test_a_lease_whose_renewal_is_under_way_has_not_run_out(settings: Settings) -> None:
@@ -261,3 +311,20 @@ async def test_a_fork_names_as_many_events_as_it_has_copied_while_more_are_writt
         is_over = True
         await asyncio.gather(*writing)
     assert (await session.view()).user_id == "u1"
+
+
+# Many on one session
+
+
+async def test_a_pause_between_two_tries_is_never_longer_than_the_tries_have_taken(session: Session) -> None:
+    await session.say("hi")
+    aggregate, loop = session._aggregate, asyncio.get_running_loop()
+    entry = _Entry(aggregate, (), loop.create_future())
+    aggregate._entries.append(entry)
+    assert aggregate._pause() == 0
+    for tried, most in ((0.0, 0.01), (0.05, 0.06), (3600.0, LONGEST_PAUSE)):
+        entry.conflict_since = loop.time() - tried
+        pauses = [aggregate._pause() for _ in range(100)]
+        assert 0 <= min(pauses) <= max(pauses) <= most
+        assert max(pauses) > min(tried, LONGEST_PAUSE) / 2
+    aggregate._entries.clear()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from uuid import uuid4
 
 import psycopg
@@ -15,13 +15,6 @@ from turnlog.infrastructure.log import SessionLog
 from turnlog.infrastructure.principal import SYSTEM
 from turnlog.infrastructure.session import Session
 from turnlog.infrastructure.settings import Settings
-
-
-@pytest.fixture
-def proxy(settings: Settings) -> Iterator[Proxy]:
-    assert settings.database_url is not None
-    with Proxy(settings.database_url) as running:
-        yield running
 
 
 @pytest.fixture

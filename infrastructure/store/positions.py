@@ -66,12 +66,9 @@ class Positions:
     async def _open(self) -> None:
         try:
             await self._wire.open()
-        except (psycopg.Error, OSError) as error:
+        except Exception as error:  # noqa: BLE001 whatever it is, nobody may wait for ever
             logger.debug("no connection to ask for positions: %s", error)
             self._answered(None, None)
-        except BaseException:  # closed meanwhile, for one
-            self._answered(None, None)
-            raise
         else:
             self._send_open()
 

@@ -220,8 +220,7 @@ class GroupWriter:
         except Exception as failure:
             logger.exception("the writer failed")
             self._fail(batch, AppendRefusedError(str(failure)))
-        finally:
-            self._done()
+        self._done()
 
     async def _commit(
         self, batch: list[Append], error: BaseException | None = None, *, may_be_stored: bool = False
