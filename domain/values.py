@@ -64,7 +64,7 @@ class Frozen(BaseModel):
     def from_json(cls, data: bytes) -> Self:
         """The value that `to_json` wrote. Raises ValueError (pydantic's ValidationError) for anything else."""
         try:
-            return cls.__pydantic_validator__.validate_json(data)  # type: ignore[no-any-return]
+            return cls.__pydantic_validator__.validate_json(data)  # type: ignore[no-any-return]  # it is of this model
         except ValueError:
             if not _has_surrogate_bytes(data):
                 raise

@@ -41,7 +41,7 @@ class Deltas:
         event = self._taken.event
         if not self._offsets.know(event):
             # The client came back in the middle of this step: what it has of it was counted by nobody here.
-            step_id: str = event.step_id  # type: ignore[union-attr]
+            step_id: str = event.step_id  # type: ignore[union-attr]  # know() is about steps
             self._offsets.learn(step_id, await self._earlier(step_id, self._taken.position))
         recorded, self._taken = self._taken, None
         return delta_of(recorded, self._offsets.take(event))

@@ -224,7 +224,7 @@ class SessionLog:
         Brings the projection to the head of the log first, which takes a while when it never was; without `catch_up`
         the report says how many events it does not know. Raises InvalidInputError, ProjectionError, StoreError.
         """
-        from turnlog.infrastructure.projecting.usage import UsageFilter, UsageProjection, report_usage  # noqa: PLC0415
+        from turnlog.infrastructure.projecting.usage import UsageFilter, UsageProjection, report_usage  # noqa: PLC0415 a driver
 
         principal = checked_principal(principal)
         user_id = None if principal is SYSTEM else principal

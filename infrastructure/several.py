@@ -25,7 +25,7 @@ async def each(items: AsyncIterator[T], work: Callable[[T], Awaitable[None]], at
                 item = await anext(items, _END)
             if item is _END:
                 return
-            await work(item)  # type: ignore[arg-type]
+            await work(item)  # type: ignore[arg-type]  # it is not _END
 
     workers = [asyncio.create_task(worker()) for _ in range(at_once)]
     try:

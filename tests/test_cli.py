@@ -481,6 +481,7 @@ def _after_the_first_kilobyte(command: list[str]) -> tuple[bytes, int]:
         return process.stderr.read(), process.wait()
 
 
+# A skip, because macOS has no device that is always full, and its disk is not ours to fill.
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="this system has no /dev/full")
 def test_a_full_disk_is_one_line(settings: Settings, started: Callable[[Work], str]) -> None:
     session_id = started(harbour)

@@ -65,7 +65,8 @@ class Page:
                 step[delta.kind] = _put(step[delta.kind], delta.offset, delta.text)
             case ToolCallFragment():
                 call = self.steps[delta.step_id]["calls"].setdefault(delta.index, ["", "", ""])
-                call[0], call[1] = (old if new is None else new for old, new in zip(call, (delta.id, delta.name)))  # noqa: B905
+                named = zip(call[:2], (delta.id, delta.name), strict=True)
+                call[:2] = [old if new is None else new for old, new in named]
                 call[2] = _put(call[2], delta.offset, delta.arguments)
             case FunctionCallFragment():
                 function = self.steps[delta.step_id]["function"]

@@ -326,6 +326,7 @@ print(account.unprivileged_account().pw_uid)
 """
 
 
+# A skip, because nobody but root is given an account, or could make one.
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root makes accounts")
 def test_processes_that_make_the_account_at_once_agree_on_its_number() -> None:
     name = f"turnlog_test_{os.getpid()}"

@@ -64,7 +64,7 @@ def main() -> None:
     log_at(logging.WARNING)
     for stream in (sys.stdout, sys.stderr):
         with suppress(AttributeError):  # whatever stands in its place
-            stream.reconfigure(errors="replace")  # type: ignore[union-attr]
+            stream.reconfigure(errors="replace")  # type: ignore[union-attr]  # suppressed
     cli(prog_name="turnlog")
 
 

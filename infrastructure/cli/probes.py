@@ -77,9 +77,9 @@ async def _schema(settings: Settings) -> tuple[int | None, dict[str, int], list[
 async def probe_redis(settings: Settings) -> RedisProbe:
     """Connects and reads what kind of server it is and how full."""
     from redis.asyncio import Redis  # noqa: PLC0415 a third of a second, and there may be no cache
-    from redis.asyncio.retry import Retry  # noqa: PLC0415
-    from redis.backoff import NoBackoff  # noqa: PLC0415
-    from redis.exceptions import RedisError  # noqa: PLC0415
+    from redis.asyncio.retry import Retry  # noqa: PLC0415 a driver
+    from redis.backoff import NoBackoff  # noqa: PLC0415 a driver
+    from redis.exceptions import RedisError  # noqa: PLC0415 a driver
 
     timeout = settings.redis_timeout_seconds
     limits: dict[str, Any] = {"socket_timeout": timeout, "socket_connect_timeout": timeout}

@@ -29,14 +29,14 @@ class Projections:
         Safe beside `turnlog project` and others that do the same: each event is applied once. Raises ProjectionError,
         which names the event that cannot be applied, InvalidInputError for names that cannot be, and StoreError.
         """
-        from turnlog.infrastructure.projecting.catching_up import catch_up  # noqa: PLC0415
+        from turnlog.infrastructure.projecting.catching_up import catch_up  # noqa: PLC0415 a driver
 
         self._check_open()
         return await catch_up(self._store, projection, progress)
 
     def worker(self, projection: Projection) -> Worker:
         """What keeps a projection up to the log: `await worker.run()` until `worker.stop()`."""
-        from turnlog.infrastructure.projecting.worker import Worker  # noqa: PLC0415
+        from turnlog.infrastructure.projecting.worker import Worker  # noqa: PLC0415 a driver
 
         self._check_open()
         return Worker(self._store, self._settings, projection, self._check_open)
@@ -45,7 +45,7 @@ class Projections:
         """Builds a projection's tables anew beside the old ones, which are read until the new ones take their place.
         Returns the log position up to which they have come. Raises as `catch_up`, and ProjectionError while another
         process rebuilds it."""
-        from turnlog.infrastructure.projecting.rebuild import rebuild  # noqa: PLC0415
+        from turnlog.infrastructure.projecting.rebuild import rebuild  # noqa: PLC0415 a driver
 
         self._check_open()
         return await rebuild(self._store, projection, progress)
@@ -56,7 +56,7 @@ class Projections:
 
         A worker that still runs makes them anew: stop it first. Raises ProjectionError where there is none, while it
         is rebuilt or read, and where something depends on a table; and StoreError."""
-        from turnlog.infrastructure.projecting.dropping import drop  # noqa: PLC0415
+        from turnlog.infrastructure.projecting.dropping import drop  # noqa: PLC0415 a driver
 
         self._check_open()
         return await drop(self._store, name)

@@ -115,7 +115,7 @@ class _Log(Application[UUID]):
         return _Unread()
 
     def construct_recorder(self) -> FeedRecorder:
-        return FeedRecorder(self.factory.datastore)  # type: ignore[attr-defined]
+        return FeedRecorder(self.factory.datastore)  # type: ignore[attr-defined]  # ours
 
 
 class _Unread(EventMapper):

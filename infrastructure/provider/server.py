@@ -110,7 +110,7 @@ class _Server(ThreadingTCPServer):
     def handle_error(self, request: object, client_address: object) -> None:
         # A client that goes away between two requests is no news; anything else is a bug and is shown.
         if not isinstance(sys.exception(), ConnectionError):
-            super().handle_error(request, client_address)  # type: ignore[arg-type]
+            super().handle_error(request, client_address)  # type: ignore[arg-type]  # its are wider
 
 
 class _Handler(BaseHTTPRequestHandler):

@@ -78,7 +78,7 @@ class BatchSubscription(PolledSubscription):
             if batch.id == batch.after:
                 break
             try:
-                self._notifications_queue.put([batch])  # type: ignore[list-item]
+                self._notifications_queue.put([batch])  # type: ignore[list-item]  # in place of events
             except ShutDown:
                 break
             self._last_notification_id = batch.id

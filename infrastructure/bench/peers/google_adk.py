@@ -75,7 +75,7 @@ class GoogleAdk(System):
     async def fill(self, session_id: UUID, messages: Sequence[Message]) -> None:
         # Nothing of theirs appends many, and one by one it takes minutes: the rows that `append_event` would write.
         session = await self._service.create_session(app_name=_APP, user_id=_USER, session_id=str(session_id))
-        table = self._service._get_schema_classes().StorageEvent  # noqa: SLF001
+        table = self._service._get_schema_classes().StorageEvent  # noqa: SLF001 it has no other way to its table
         began, rows = datetime.now(UTC).timestamp() - _DAY, []
         for number, message in enumerate(messages):
             event = _event(message)

@@ -39,7 +39,7 @@ def prompt(options: Globals, session_id: str, api: str, max_tokens: int | None, 
     if explained:
         _explain(options, session_id, api, as_json)
         return
-    messages = options.run(lambda log: log.session(session_id, SYSTEM).prompt(api, max_tokens))  # type: ignore[arg-type]
+    messages = options.run(lambda log: log.session(session_id, SYSTEM).prompt(api, max_tokens))  # type: ignore[arg-type]  # one of APIS
     document = json_text(messages, indent=2)
     screen = stdout()
     if screen.is_terminal and not as_json:
