@@ -147,7 +147,8 @@ async def test_an_append_that_cannot_be_sent_is_refused_and_the_others_are_store
         return pack(batch)
 
     monkeypatch.setattr(writing, "pack_appends", packed)
-    outcomes = await asyncio.gather(*(session.say("hi") for session in sessions), return_exceptions=True)
+    async with asyncio.timeout(10):
+        outcomes = await asyncio.gather(*(session.say("hi") for session in sessions), return_exceptions=True)
 
     assert [type(outcome) for outcome in outcomes] == [str, AppendRefusedError, str]
     await sessions[0].say("and on")
