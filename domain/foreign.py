@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from turnlog.domain.foreign_blocks import Blocks
+from turnlog.domain.foreign_blocks import Blocks, are_blocks
 from turnlog.domain.foreign_types import (
     BROKEN,
     Flaw,
@@ -153,19 +153,18 @@ class Reader:
     # Rows of a relational store
 
     def row(self, row: dict[str, Any]) -> None:
-        fields = {_snake(key): value for key, value in row.items()}
-        message = {key: fields.get(key) for key in ("role", "content", "name", "refusal", "tool_call_id")}
+        fields = {column_name(key): value for key, value in reversed(row.items()) if value is not None}
+        message = {key: fields.get(column_name(key)) for key in _COLUMNS}
         message["tool_calls"] = self._column(fields, "tool_calls", list) or None
         message["function_call"] = self._column(fields, "function_call", dict)
         content = message["content"]
         if isinstance(content, str) and content.startswith("["):
             parts = parsed(content)
-            is_parts = isinstance(parts, list) and parts and all(isinstance(p, dict) and "type" in p for p in parts)
-            message["content"] = parts if is_parts else content
+            message["content"] = parts if are_blocks(parts) else content
         self.message(message)
 
     def _column(self, fields: dict[str, Any], name: str, kind: type) -> Any:
-        value = fields.get(name)
+        value = fields.get(column_name(name))
         if isinstance(value, str):
             value = parsed(value) if value.strip() else None
             if value is BROKEN:
@@ -199,6 +198,7 @@ class Reader:
             self.flaw("unknown_item", f"an item of the type {kind!r} is not read")
 
 
+_COLUMNS = ("role", "content", "name", "refusal", "tool_call_id")
 _OTHER_ROLES = {"human": "user", "ai": "assistant", "model": "assistant", "bot": "assistant"}
 
 
@@ -210,8 +210,9 @@ def _objects(value: Any) -> tuple[dict[str, Any], ...]:
     return tuple(item for item in value if isinstance(item, dict)) if isinstance(value, list) else ()
 
 
-def _snake(key: str) -> str:
-    return "".join(f"_{letter.lower()}" if letter.isupper() else letter for letter in key).lstrip("_")
+def column_name(name: str) -> str:
+    """A column's name as it is compared: databases fold the case, and there may be underscores or none."""
+    return name.replace("_", "").lower()
 
 
 _READERS: dict[ForeignFormat, Callable[[Reader, dict[str, Any]], None]] = {

@@ -130,6 +130,33 @@ class Blocks:
             self.details.append(block)
 
 
+def are_blocks(value: Any) -> bool:
+    """Whether a JSON value is the content of a message, block by block, and not a list that a tool has answered or a
+    user has written: there, too, an object may have a `type`."""
+    return isinstance(value, list) and bool(value) and all(map(_is_block, value))
+
+
+def _is_block(value: Any) -> bool:
+    if not isinstance(value, dict) or not isinstance(kind := value.get("type"), str):
+        return False
+    if kind in _HELD:
+        return isinstance(value.get(_HELD[kind]), str)
+    return _media(kind, value) is not None if kind in _MEDIA else False
+
+
+_HELD = {
+    "text": "text",
+    "input_text": "text",
+    "output_text": "text",
+    "refusal": "refusal",
+    "thinking": "thinking",
+    "redacted_thinking": "data",
+    "tool_use": "name",
+    "tool_result": "tool_use_id",
+}
+"""The field that a block of each of these types must have."""
+
+
 def _is_text(value: Any) -> bool:
     return isinstance(value, str)
 

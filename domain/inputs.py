@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from datetime import date, datetime
+from decimal import Decimal, InvalidOperation
+from operator import itemgetter
 from typing import Any, cast, get_args
 from uuid import UUID
 
 from turnlog.domain.commands import AddMessage, StartSession
 from turnlog.domain.errors import InvalidInputError
 from turnlog.domain.events import Content, FunctionCall, ResultStatus, Role, ToolCall
-from turnlog.domain.foreign import ForeignFormat
+from turnlog.domain.foreign import ForeignFormat, column_name
 from turnlog.domain.values import JsonObject, is_unicode, json_copy
 
 MAX_ID_LENGTH = 255
@@ -182,15 +184,36 @@ def checked_format(value: Any) -> ForeignFormat:
 
 
 def checked_foreign(value: Any, format: ForeignFormat, limit: int) -> list[JsonObject]:  # noqa: A002 the field's name
-    """The messages of a foreign history, copied; rows in the order of their `sequence`, if all have one."""
+    """The messages of a foreign history, copied; rows in the order of their `sequence`, if each has a number there."""
     if not isinstance(value, Sequence) or isinstance(value, str | bytes | bytearray):
         raise InvalidInputError("messages", f"must be a list, not {type(value).__name__}")
     messages = [checked_object(message, f"messages[{i}]") for i, message in enumerate(value)]
     for i, message in enumerate(messages):
         _check_size(message, f"messages[{i}]", limit)
-    if format == "rows" and all(isinstance(message.get("sequence"), int) for message in messages):
-        messages.sort(key=lambda message: message["sequence"])
-    return messages
+    return _in_order(messages) if format == "rows" else messages
+
+
+def _in_order(rows: list[JsonObject]) -> list[JsonObject]:
+    places = [_sequence(row) for row in rows]
+    if None in places:
+        return rows
+    return [row for _, row in sorted(zip(places, rows, strict=True), key=itemgetter(0))]
+
+
+def _sequence(row: JsonObject) -> Decimal | None:
+    """Where the row stands in its conversation; databases export large numbers as text."""
+    found = next((row[key] for key in row if column_name(key) in ORDER_COLUMNS and row[key] is not None), None)
+    if isinstance(found, bool) or not isinstance(found, int | float | str):
+        return None
+    try:
+        place = Decimal(found)
+    except InvalidOperation:
+        return None
+    return place if place.is_finite() else None
+
+
+ORDER_COLUMNS = ("sequence", "seq", "position", "messageindex", "ordinal")
+"""Names of the column that says where in its conversation a row stands, as they are compared."""
 
 
 def check_message(command: AddMessage) -> None:

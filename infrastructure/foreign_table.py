@@ -11,22 +11,25 @@ from psycopg import sql
 from psycopg.rows import dict_row
 
 from turnlog.domain.errors import InvalidInputError
+from turnlog.domain.foreign import column_name
+from turnlog.domain.inputs import ORDER_COLUMNS
 
 _SESSION = ("sessionid", "threadid", "conversationid", "chatid")
-_ORDER = ("sequence", "seq", "position", "messageindex", "ordinal")
+_TIES = ("createdat", "created", "timestamp", "id")
+"""Where two rows have one place, these tell which comes first: two writers have counted the rows, say."""
 _USER = ("userid", "ownerid", "accountid")
 _MESSAGE = ("role", "content", "name", "toolcallid", "refusal", "toolcalls", "functioncall")
 ROWS_AT_ONCE = 1_000
 
 
 class ForeignSession(NamedTuple):
-    """The rows of one session, in order. `number` counts from 1; `user` is None where the table has no such column.
-    `table` has its schema in front, however it was named."""
+    """The rows of one session, in order. `number` counts from 1; `users` are all that its rows name. `table` has its
+    schema in front, however it was named."""
 
     number: int
     table: str
     id: str
-    user: str | None
+    users: tuple[str, ...]
     rows: list[dict[str, Any]]
 
 
@@ -46,25 +49,27 @@ def read_table(url: str, table: str) -> Iterator[ForeignSession]:
 def _sessions(connection: psycopg.Connection[Any], table: str) -> Iterator[ForeignSession]:
     name = sql.Identifier(*table.split("."))
     described = connection.execute(sql.SQL("select * from {} limit 0").format(name)).description or ()
-    columns = {column.name.replace("_", "").lower(): column.name for column in described}
-    session, order = _found(columns, _SESSION, "session id"), _found(columns, _ORDER, "order")
+    columns = {column_name(column.name): column.name for column in described}
+    session, order = _found(columns, _SESSION, "session id"), _found(columns, ORDER_COLUMNS, "order")
     _found(columns, ("role",), "role")
     user = next((columns[wanted] for wanted in _USER if wanted in columns), None)
     wanted = [session, order, *([user] if user else []), *(columns[name] for name in _MESSAGE if name in columns)]
     full_name = _full_name(connection, name)
-    query = sql.SQL("select {columns} from {table} where {session} is not null order by {session}, {order}").format(
-        columns=sql.SQL(", ").join(map(sql.Identifier, wanted)),
+    order_by = [session, order, *(columns[name] for name in _TIES if name in columns)]
+    query = sql.SQL("select {columns} from {table} where {session} is not null order by {order_by}").format(
+        columns=sql.SQL(", ").join(map(sql.Identifier, dict.fromkeys(wanted))),
         table=name,
         session=sql.Identifier(session),
-        order=sql.Identifier(order),
+        order_by=sql.SQL(", ").join(map(sql.Identifier, order_by)),
     )
     with connection.cursor("turnlog_import", row_factory=dict_row) as cursor:
         cursor.itersize = ROWS_AT_ONCE
         cursor.execute(query)
         for number, (found, rows) in enumerate(groupby(cursor, lambda row: row[session]), 1):
             kept = list(rows)
-            owner = None if user is None or kept[0][user] is None else str(kept[0][user])
-            yield ForeignSession(number, full_name, str(found), owner, [_message(row, columns) for row in kept])
+            named = (row[user] for row in kept if user is not None)
+            users = tuple(dict.fromkeys(str(one) for one in named if one is not None))
+            yield ForeignSession(number, full_name, str(found), users, [_message(row, columns, order) for row in kept])
 
 
 def _full_name(connection: psycopg.Connection[Any], name: sql.Identifier) -> str:
@@ -81,5 +86,8 @@ def _found(columns: dict[str, str], wanted: tuple[str, ...], what: str) -> str:
     raise InvalidInputError("--table", f"has no column for the {what}; it has {', '.join(columns.values())}")
 
 
-def _message(row: dict[str, Any], columns: dict[str, str]) -> dict[str, Any]:
-    return {columns[name]: row[columns[name]] for name in _MESSAGE if name in columns}
+def _message(row: dict[str, Any], columns: dict[str, str], order: str) -> dict[str, Any]:
+    message = {columns[name]: row[columns[name]] for name in _MESSAGE if name in columns}
+    place = row[order]
+    # Of types that JSON has; a time, say, is in order as it was read.
+    return {**message, order: place} if isinstance(place, int | float | str) else message

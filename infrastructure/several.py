@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from itertools import islice
-from typing import TypeVar
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Any, TypeVar
 
 T = TypeVar("T")
 
@@ -37,11 +39,39 @@ async def each(items: AsyncIterator[T], work: Callable[[T], Awaitable[None]], at
 
 
 async def read_aside(items: Iterator[T], at_once: int = AT_ONCE) -> AsyncIterator[T]:
-    """The items, read in a thread, for a file or another database would hold up all that is under way."""
+    """The items, read in a thread, for a file or another database would hold up all that is under way. Raises what
+    reading raises.
 
-    def read() -> list[T]:
-        return list(islice(items, at_once))
+    The thread is nobody's to wait for: it may hang in a pipe or a query for as long as it likes when the program ends.
+    """
+    loop, came, room = asyncio.get_running_loop(), asyncio.Queue[Any](), threading.Semaphore(at_once)
+    is_wanted = True
 
-    while page := await asyncio.to_thread(read):
-        for item in page:
+    def read() -> None:
+        ended: object = _END
+        try:
+            for item in items:
+                room.acquire()
+                if not is_wanted:
+                    return
+                loop.call_soon_threadsafe(came.put_nowait, item)
+        except Exception as error:  # noqa: BLE001 it is raised where the items are wanted
+            ended = _Raised(error)
+        with suppress(RuntimeError):  # the loop has ended
+            loop.call_soon_threadsafe(came.put_nowait, ended)
+
+    threading.Thread(target=read, daemon=True, name="turnlog-reading").start()
+    try:
+        while (item := await came.get()) is not _END:
+            if isinstance(item, _Raised):
+                raise item.error
+            room.release()
             yield item
+    finally:
+        is_wanted = False
+        room.release()
+
+
+@dataclass(frozen=True, slots=True)
+class _Raised:
+    error: Exception

@@ -8,7 +8,6 @@ from __future__ import annotations
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterator
 from itertools import pairwise
-from typing import NamedTuple, Self
 
 from pydantic_core import from_json
 
@@ -53,6 +52,10 @@ PROVIDER_ERRORS = {
     "bad_content_block": "Missing required parameter: 'messages.content.type'",
 }
 """What a provider answers to a history with the fault, in short: the texts are those of the reports that named it."""
+
+
+_NO_CHANCE = 20
+"""So many characters do not come twice in a row by chance."""
 
 
 def diagnose(turn: Turn) -> tuple[Fault, ...]:
@@ -111,11 +114,12 @@ def _imported(turn: Turn) -> Iterator[Fault]:
     yield from _neighbours(turn, steps)
     yield from _leading(turn)
     yield from _consecutive(turn)
-    places = _Places.of(turn, steps)
+    apart = _apart(turn, steps)
+    late = {flaw.position for flaw in turn.flaws if flaw.kind == "user_message_between"}
     for step in steps:
         yield from _unanswered(step)
         yield from _twins(step)
-        yield from _misplaced(step, places)
+        yield from _misplaced(step, apart, late)
     for step in turn.steps:
         if step.step_id in attempts:
             text = "the answer was made again with the same calls, and both attempts were stored"
@@ -171,7 +175,11 @@ def between(turn: Turn) -> list[int]:
 
 
 def _neighbours(turn: Turn, steps: list[Step]) -> Iterator[Fault]:
-    for first, second in neighbours(turn, steps):
+    begun = beginnings(turn, steps)
+    for position in begun:
+        text = "the beginning of a reply was stored, and then the reply"
+        yield Fault(kind="repeated_message", position=position, message=text)
+    for first, second in neighbours(turn, [step for step in steps if step.position not in begun]):
         if first.origin == second.origin == "responses":
             continue  # the items of one response
         if _is_same_reply(first, second):
@@ -183,8 +191,27 @@ def _neighbours(turn: Turn, steps: list[Step]) -> Iterator[Fault]:
 
 
 def _is_same_reply(first: Step, second: Step) -> bool:
-    has_calls = first.message.tool_calls or second.message.tool_calls
-    return not has_calls and first.message.content == second.message.content
+    a, b = first.message, second.message
+    if a.tool_calls or b.tool_calls:
+        return False
+    return (a.content, a.refusal, a.function_call) == (b.content, b.refusal, b.function_call)
+
+
+def beginnings(turn: Turn, steps: list[Step]) -> set[int]:
+    """The positions of the steps that the one right behind them holds whole: an answer that was stored as it grew."""
+    return {first.position for first, second in neighbours(turn, steps) if _is_beginning(first, second)}
+
+
+def _is_beginning(first: Step, second: Step) -> bool:
+    a, b = first.message, second.message
+    if not (isinstance(a.content, str) and isinstance(b.content, str)) or first.origin == "responses":
+        return False
+    if a.tool_calls or a.function_call or a.refusal or a.reasoning_details:
+        return False
+    if a.content == b.content:
+        return bool(b.tool_calls or b.function_call or b.refusal or b.reasoning_details)
+    # A short text may begin what goes on from it by chance: "s" and "sh" may well be "ssh".
+    return len(a.content) >= _NO_CHANCE and b.content.startswith(a.content)
 
 
 def repeated_attempts(turn: Turn) -> Iterator[Step]:
@@ -220,56 +247,34 @@ def _never_ran(result: ToolResult | None) -> bool:
     return result is None or is_placeholder(result.content)
 
 
-class _Places(NamedTuple):
-    """The positions of what may stand between a call and its result, in order: a turn can have thousands of each."""
-
-    known: list[int]
-    """Of all that is in the turn. The user's next message is not: it begins another turn."""
-    apart: list[int]
-    """Of what does not belong between them: not results, nor steps that are the second part of the one before."""
-    replaced: int
-    """Results of which nothing is left, at places that nobody knows any more."""
-
-    @classmethod
-    def of(cls, turn: Turn, steps: list[Step]) -> Self:
-        """Those of the turn; `steps` are the imported ones."""
-        joined = {second.position for _, second in neighbours(turn, steps)}
-        spoken = {step.position for step in turn.steps}
-        results = {result.position for step in turn.steps for result in step.tool_results}
-        others = {message.position for message in turn.messages} | {orphan.position for orphan in turn.orphans}
-        second = {flaw.position for flaw in turn.flaws if flaw.kind == "duplicate_result"}
-        return cls(
-            known=sorted(spoken | results | others | second),
-            apart=sorted((spoken - joined) | others),
-            replaced=len(second & results),
-        )
+def _apart(turn: Turn, steps: list[Step]) -> list[int]:
+    """The positions of what does not belong between a call and its result, in order, for a turn can have thousands of
+    each: neither results, nor steps that are the second part of the one before. `steps` are the imported ones."""
+    joined = {second.position for _, second in neighbours(turn, steps)}
+    spoken = {step.position for step in turn.steps}
+    others = {message.position for message in turn.messages} | {orphan.position for orphan in turn.orphans}
+    unread = {flaw.position for flaw in turn.flaws if flaw.kind == "unknown_role"}
+    return sorted((spoken - joined) | others | unread)
 
 
-def _misplaced(step: Step, places: _Places) -> Iterator[Fault]:
+def _misplaced(step: Step, apart: list[int], late: set[int]) -> Iterator[Fault]:
     results = [result for result in step.tool_results if result.origin and result.status != "synthetic"]
     for result in results:
         if result.position < step.position:
             text = f"the result of {result.call_id!r} stands before its call"
             yield Fault(kind="result_before_call", position=result.position, index=result.index, message=text)
-        elif (kind := _between(step.position, result.position, places)) is not None:
+        elif result.position not in late and _stands_between(apart, step.position, result.position):
             text = f"the result of {result.call_id!r} does not stand directly after its call"
-            yield Fault(kind=kind, position=result.position, index=result.index, message=text)
+            yield Fault(kind="result_not_adjacent", position=result.position, index=result.index, message=text)
     spread = sorted({result.position for result in results if result.position > step.position})
     if step.origin == "anthropic" and len(spread) > 1:
         text = "the results of one message are spread over several user messages"
         yield Fault(kind="split_results", position=spread[1], message=text)
 
 
-def _between(call: int, result: int, places: _Places) -> str | None:
-    """What is wrong with a result that stands there, if anything."""
-    if _count(places.known, call, result) + places.replaced < result - call - 1:
-        return "user_message_between"
-    return "result_not_adjacent" if _count(places.apart, call, result) else None
-
-
-def _count(positions: list[int], after: int, before: int) -> int:
-    """How many of them lie between two positions."""
-    return max(0, bisect_left(positions, before) - bisect_right(positions, after))
+def _stands_between(positions: list[int], after: int, before: int) -> bool:
+    """Whether one of them lies between two positions."""
+    return bisect_left(positions, before) > bisect_right(positions, after)
 
 
 def entries_in_order(turn: Turn) -> list[Message | Step]:

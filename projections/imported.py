@@ -9,7 +9,7 @@ from turnlog.domain.foreign import ForeignMessage, ForeignResult
 from turnlog.projections.fold import StepFold, with_result
 from turnlog.projections.placeholders import is_placeholder
 from turnlog.projections.turns import Turns
-from turnlog.projections.view import Message, Step, StepMessage, StepToolCall, ToolResult
+from turnlog.projections.view import Fault, Message, Step, StepMessage, StepToolCall, ToolResult
 
 
 def whole_step(event: MessageAdded, position: int) -> Step:
@@ -136,6 +136,9 @@ def _add_result(turns: Turns, item: ForeignResult, event: MessageImported, posit
     turn = turns.turn_of(step, position)
     result = result.model_copy(update={"index": call.index})
     known = step.result_of(call.index)
+    if turn.index < turns.turn_count - 1 and known is None:
+        text = f"the user spoke between the call {item.call_id!r} and its result"
+        turn.flaws.append(Fault(kind="user_message_between", position=position, index=call.index, message=text))
     if known is None:
         turn.steps[step.step_id] = with_result(step, result)
     elif known.position < step.position:

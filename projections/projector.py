@@ -34,7 +34,7 @@ from turnlog.projections.view import (
     UsageEntry,
 )
 
-VIEW_SCHEMA = 4
+VIEW_SCHEMA = 5
 """The version of the kept shapes. A head or page of another version is not read but folded anew."""
 
 

@@ -5,14 +5,19 @@ from __future__ import annotations
 import re
 from bisect import bisect_right
 from collections.abc import Iterable
+from unicodedata import category
 
 from turnlog.domain.events import Content, Correction, CorrectionAction
-from turnlog.projections.diagnosis import aborted_twin, between, diagnose, neighbours
+from turnlog.projections.diagnosis import aborted_twin, beginnings, between, diagnose, neighbours
 from turnlog.projections.placeholders import NO_RESULT
 from turnlog.projections.view import Fault, Step, StepToolCall, ToolResult, Turn
 
 SEPARATOR = "\n\n"
-_WHOLE = re.compile(r"[.!?:;)\"'\u2026\u201d\u00bb\u3002\uff01\uff1f]$")
+_END = r"[.!?:;\u2026\u3002\uff01\uff1f]"
+_CLOSER = r"[)\]\"'*_`\u201d\u2019\u00bb]"
+_WHOLE = re.compile(f"(?:{_END}{_CLOSER}*|{_CLOSER}+|```)$")
+_LINE = re.compile(r"(?:[-*+] |\d+[.)] |#{1,6} |```)")
+"""How a line of Markdown begins that cannot stand in the middle of one."""
 
 _DONE: dict[str, tuple[CorrectionAction, str]] = {
     "repeated_message": ("leave_out", "it is kept once"),
@@ -93,7 +98,9 @@ def corrections_of(turn: Turn) -> tuple[Correction, ...]:
 
 def corrections_for(turn: Turn, faults: Iterable[Fault]) -> tuple[Correction, ...]:
     """What a repair would do about these faults of a recorded turn."""
-    pairs = neighbours(turn, [step for step in turn.steps if step.origin])
+    imported = [step for step in turn.steps if step.origin]
+    begun = beginnings(turn, imported)
+    pairs = neighbours(turn, [step for step in imported if step.position not in begun])
     parts = {second.position: (first, second) for first, second in pairs}
     return tuple(_correction(turn, fault, parts) for fault in faults)
 
@@ -135,9 +142,28 @@ def _joint(parts: _Parts, position: int) -> tuple[str, str]:
 def _separator(first: Content | None, second: Content | None) -> tuple[str, str]:
     if not (isinstance(first, str) and isinstance(second, str) and first and second):
         return "", "the parts are one message again"
-    if _WHOLE.search(first) and not second[0].isspace() and not second[0].islower():
-        return SEPARATOR, "both texts are whole, so a blank line stands between them"
-    return "", "the first text breaks off where the second goes on, so nothing stands between them"
+    if _is_whole(first, second):
+        return SEPARATOR, "both texts seem whole, so a blank line stands between them"
+    return "", "the first text seems to break off where the second goes on, so nothing stands between them"
+
+
+def _is_whole(first: str, second: str) -> bool:
+    """Whether a text ends where the next one begins, as far as that can be told."""
+    last, begin = first[-1], second[0]
+    if last.isspace() or begin.isspace() or first.count("```") % 2 or first.count('"') % 2:
+        return False
+    if _LINE.match(second):
+        return True
+    if not (_WHOLE.search(first) or category(last) == "So"):  # So: an emoji, for one
+        return False
+    if begin.isdigit():
+        return last != ":" and not (last == "." and first[-2:-1].isdigit())  # {"a":1}, 3.50
+    return category(begin) in _BEGIN or begin in _OPENERS
+
+
+_BEGIN = frozenset({"Lu", "Lt", "Lo", "So"})
+"""Of a character that begins a text: no lower case letter does, nor a sign like the slash of an address."""
+_OPENERS = frozenset("\"'([*_`\u201c\u2018\u00ab\u00bf\u00a1")
 
 
 def _applied(steps: list[Step], correction: Correction) -> list[Step]:

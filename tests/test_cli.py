@@ -627,6 +627,8 @@ def test_doctor_starts_embedded_servers_where_no_url_is_given(tmp_path: Path) ->
         ("host=h password='p w' dbname=d", "host=h password=*** dbname=d"),
         ("redis://:pw@h:6379/0", "redis://:***@h:6379/0"),
         ("postgresql://u@h/db", "postgresql://u@h/db"),
+        ('missing "=" after "postgresql:/u:pw@h/db"', 'missing "=" after "postgresql:/u:***@h/db"'),
+        ("postgresql//u:pw@h/db", "postgresql//u:***@h/db"),
     ],
 )
 def test_passwords_are_blotted_out(text: str, shown: str) -> None:
@@ -660,9 +662,10 @@ async def test_a_chunk_file_is_read_as_it_is_asked_for() -> None:
 # Interrupted
 
 
-def _interrupted(command: list[str], when: Callable[[], bool]) -> tuple[int, str]:
+def _interrupted(command: list[str], when: Callable[[], bool], stdin: int | None = None) -> tuple[int, str]:
     """Ctrl-C, once it is time: the exit code, and what was said."""
-    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True) as process:
+    pipes = {"stdin": stdin, "stdout": subprocess.DEVNULL, "stderr": subprocess.PIPE}
+    with subprocess.Popen(command, **pipes, text=True) as process:
         assert process.stderr is not None
         while not when() and process.poll() is None:
             time.sleep(0.02)
@@ -698,6 +701,19 @@ def test_a_recording_that_is_interrupted_says_where_it_is(
     code, said = _interrupted(command, _stored(settings, "text-delta.v1"))
     (session,) = json.loads(run("list", "--json").stdout)["items"]
     assert f"interrupted: session {session['session_id']} has what came so far" in said
+    assert code == 1
+
+
+def test_an_import_that_waits_for_its_source_can_be_interrupted(
+    run: Run, turnlog: list[str], settings: Settings
+) -> None:
+    run("init")
+    source, end = os.pipe()
+    os.write(end, b'[{"role": "user", "content": "hi"}]\n')
+    code, said = _interrupted([*turnlog, "import", "-"], _stored(settings, "message-imported.v1"), source)
+    os.close(end)
+    os.close(source)
+    assert said.startswith("interrupted: 1 conversation imported; the same command goes on from there\n")
     assert code == 1
 
 
@@ -743,6 +759,22 @@ def test_import_reports_bad_lines_goes_on_and_imports_nothing_twice(run: Run, tm
     assert (outcome["new"], outcome["extended"], outcome["already_there"]) == (2, 0, 0)
     assert json.loads(run("list", "--json").stdout)["total"] == 2
     assert "line 2: is not JSON" in run("import", str(file)).stderr
+
+
+def test_a_line_may_be_a_request_as_its_api_has_it(run: Run, tmp_path: Path) -> None:
+    file = tmp_path / "chats.jsonl"
+    hi = [{"role": "user", "content": "hi"}]
+    _write_lines(
+        file,
+        {"format": "anthropic", "system": "Be brief.", "messages": hi, "title": "", "session_id": None},
+        {"format": "responses", "instructions": "Be brief.", "input": "hi", "user_id": None},
+        {"format": None, "messages": hi, "system": "is none of this API"},
+    )
+    outcome = json.loads(run("import", str(file), "--user", "u1", "--json").stdout)
+    assert outcome["bad"] == []
+    prompts = [json.loads(run("prompt", session).stdout) for session in outcome["sessions"]]
+    assert [[message["content"] for message in prompt] for prompt in prompts] == [["Be brief.", "hi"]] * 2 + [["hi"]]
+    assert json.loads(run("list", "--user", "u1", "--json").stdout)["total"] == 3
 
 
 def test_import_says_how_many_were_new_grew_or_were_there(run: Run, tmp_path: Path) -> None:
@@ -865,6 +897,35 @@ def test_import_reads_a_table_of_another_system(run: Run, settings: Settings) ->
     finally:
         with psycopg.connect(settings.database_url, autocommit=True) as other:
             other.execute(f"drop schema {name} cascade")
+
+
+def test_a_table_is_read_whose_names_were_folded_and_whose_rows_were_counted_badly(
+    run: Run, settings: Settings
+) -> None:
+    name = settings.database_schema
+    call = '[{"id": "c1", "function": {"name": "find", "arguments": "{}"}}]'
+    with psycopg.connect(settings.database_url or "", autocommit=True) as other:
+        other.execute(f"create schema if not exists {name}")
+        other.execute(
+            f"create table {name}.folded (sessionId text, userId text, sequence text, createdAt int, ROLE text,"
+            " content text, toolCalls text, toolCallId text)"
+        )
+        for row in (
+            ("a", "u1", "10", 5, "user", "last", None, None),
+            ("a", "u1", "2", 4, "tool", "found", None, "c1"),
+            ("a", "u1", "2", 3, "assistant", None, call, None),  # two writers have counted the same rows
+            ("a", None, "1", 1, "system", "Be brief.", None, None),
+            ("a", "u1", "1", 2, "user", "hi", None, None),
+            ("b", "u1", "1", 1, "user", "hi", None, None),
+            ("b", "u2", "2", 2, "user", "hi", None, None),
+        ):
+            other.execute(f"insert into {name}.folded values (%s, %s, %s, %s, %s, %s, %s, %s)", row)
+    done = json.loads(run("import", "--from", str(settings.database_url), "--table", f"{name}.folded", "--json").stdout)
+
+    assert done["bad"] == [{"line": 2, "reason": "session b: has rows of several users: u1, u2"}]
+    prompt = json.loads(run("prompt", *done["sessions"]).stdout)
+    assert [message["role"] for message in prompt] == ["system", "user", "assistant", "tool", "user"]
+    assert json.loads(run("list", "--user", "u1", "--json").stdout)["total"] == 1
 
 
 def test_a_session_that_cannot_be_repaired_is_named_and_the_rest_goes_on(

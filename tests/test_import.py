@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.anthropic_rules import check_anthropic_prompt
-from tests.histories import calls_made_by, folded, imported
+from tests.histories import AT, alike, calls_made_by, folded, imported, recorded, repaired
 from tests.prompt_rules import check_chat_prompt
 from tests.real_data import REAL_DATA, each_sample, evenly, needs_real_data
 from tests.responses_rules import check_responses_prompt
 from turnlog import SYSTEM, InvalidInputError, PromptTooLongError, Session, SessionLog
+from turnlog.domain.events import SessionEvent, SessionRepaired, SessionTitled, UsageReported
+from turnlog.domain.inputs import checked_foreign
 from turnlog.domain.recorded import RecordedEvent
 from turnlog.projections.placeholders import NO_RESULT
+from turnlog.projections.prompt import build_prompt
 from turnlog.projections.repair import corrections_of
 from turnlog.projections.view import Turn
 
@@ -265,6 +269,88 @@ async def test_a_cut_stream_is_joined_by_nothing_and_whole_replies_by_a_blank_li
         assert "stands between them" in report.corrections[0].text
 
 
+WHOLE = [
+    ("Great, I found it! \U0001f60a", "Let me check"),
+    ("**Done**", "Now the next one."),
+    ("Here:\n```\nx\n```", "This prints x."),
+    ("Points:", "- one"),
+    ("- one", "- two"),
+    ("Yes.", "1 apple"),
+    ('He said "no"', "So it is."),
+    ("\u4f60\u597d\u3002", "\u518d\u89c1"),
+]
+CUT = [
+    ("The price is 3.", "50 dollars"),
+    ('{"a":', "1}"),
+    ("See http:", "//example.org"),
+    ("print(x)", ".upper()"),
+    ('He said "', 'Hello"'),
+    ("```\nx = 1.", "Y = 2\n```"),
+    ("I will.", " Then"),
+    ("s", "sh goes on"),
+]
+
+
+@pytest.mark.parametrize(("first", "second"), WHOLE + CUT)
+def test_texts_are_joined_as_they_would_be_read(first: str, second: str) -> None:
+    projector = folded(imported([user(), said(first), said(second)]))
+    (correction,) = repaired(projector)
+    assert correction.separator == ("\n\n" if (first, second) in WHOLE else "")
+
+
+GROWN = "It is warm and sunny, with"
+STORED_AS_IT_GREW: list[tuple[list[Json], list[Json]]] = [
+    ([said("Sure."), said("Sure.", call()), result()], [said("Sure.", call()), result()]),
+    ([said(GROWN), said(f"{GROWN} wind.")], [said(f"{GROWN} wind.")]),
+    ([said("So."), said(GROWN), said(f"{GROWN} wind.")], [said(f"So.\n\n{GROWN} wind.")]),
+]
+
+
+@pytest.mark.parametrize(("messages", "kept"), STORED_AS_IT_GREW)
+def test_a_reply_that_was_stored_as_it_grew_is_kept_once_and_whole(messages: list[Json], kept: list[Json]) -> None:
+    projector = folded(imported([user(), *messages]))
+    corrections = repaired(projector)
+    assert "repeated_message" in [correction.fault for correction in corrections]
+    repair = SessionRepaired(at=AT, repair_id="r", upto=projector.version, corrections=corrections)
+    projector.apply_all(recorded([repair], projector.version))
+    assert alike(build_prompt(projector.turns())[1:]) == alike(kept)
+    assert projector.view().faults == ()
+
+
+def function(name: str) -> Json:
+    return {"role": "assistant", "content": None, "function_call": {"name": name, "arguments": "{}"}}
+
+
+@pytest.mark.parametrize(
+    "second",
+    [
+        {**function("book"), "content": "Sure."},
+        {"role": "assistant", "content": "Sure.", "refusal": "But no."},
+        {"role": "assistant", "content": "Sure.", "reasoning_details": [{"type": "thinking", "thinking": "x"}]},
+    ],
+)
+def test_a_reply_that_says_more_than_the_one_before_is_not_taken_for_it(second: Json) -> None:
+    projector = folded(imported([user(), said("Sure."), second]))
+    repair = SessionRepaired(at=AT, repair_id="r", upto=3, corrections=repaired(projector))
+    projector.apply_all(recorded([repair], projector.version))
+    (step,) = projector.turns()[0].steps
+    assert step.message.content == "Sure."
+    assert (step.message.function_call, step.message.refusal, step.message.reasoning_details) != (None, None, ())
+
+
+def test_two_calls_of_functions_are_no_reply_that_was_stored_twice() -> None:
+    answer = {"role": "function", "name": "b", "content": "found"}
+    projector = folded(imported([user(), function("a"), function("b"), answer]))
+    assert [correction.fault for correction in repaired(projector)] == ["split_assistant"]
+
+
+@pytest.mark.parametrize("between", [SessionTitled(at=AT, title="t"), UsageReported(at=AT, id="r", usage={})])
+def test_what_is_no_message_stands_between_no_call_and_its_result(between: SessionEvent) -> None:
+    asked = imported([user(), said(None, call()), result()])
+    events = [*(one.event for one in asked[:-1]), between, asked[-1].event]
+    assert folded(recorded(events)).view().faults == ()
+
+
 async def test_a_made_up_result_is_marked_in_the_view_and_a_real_one_replaces_it(log: SessionLog) -> None:
     session = await log.import_session(FAULTY["unanswered_call"], "u1")
     await log.repair(session.id, "u1")
@@ -294,6 +380,47 @@ async def test_rows_are_read_in_their_sequence_and_json_columns_as_text_or_objec
     session = await log.import_session(rows, "u1", format="rows")
     assert [message["role"] for message in await session.prompt()] == ["user", "assistant", "tool", "assistant"]
     assert [fault.kind for fault in (await session.view()).faults] == ["bad_field"]
+
+
+@pytest.mark.parametrize("places", [("2", "1"), (2.0, 1.0), ("10", "9"), (10, "9")])
+@pytest.mark.parametrize("name", ["sequence", "Sequence", "position", "messageIndex"])
+def test_rows_are_in_the_order_of_their_numbers_however_these_are_written(name: str, places: tuple[Any, Any]) -> None:
+    rows = [{name: place, "role": "user", "content": str(place)} for place in places]
+    assert checked_foreign(rows, "rows", 1_000) == rows[::-1]
+
+
+@pytest.mark.parametrize("places", [(2, None), (2, "one"), (2, True), (2, "nan")])
+def test_rows_of_which_one_has_no_number_stay_as_they_are(places: tuple[Any, Any]) -> None:
+    rows = [{"sequence": place, "role": "user", "content": str(place)} for place in places]
+    assert checked_foreign(rows, "rows", 1_000) == rows
+
+
+@pytest.mark.parametrize("spelt", [str.lower, str.upper, str.title])
+def test_columns_are_known_however_they_are_spelt(spelt: Callable[[str], str]) -> None:
+    rows: list[Json] = [
+        {"role": "user", "content": "hi"},
+        {"role": "assistant", "content": None, "toolcalls": [call()]},
+        {"role": "tool", "toolcallid": "c1", "content": "found"},
+    ]
+    events = imported([{spelt(name): value for name, value in row.items()} for row in rows], "rows")
+    assert [message["role"] for message in build_prompt(folded(events).turns())] == ["user", "assistant", "tool"]
+
+
+LISTS = ['[{"type":"file","path":"/a"}]', '[{"type":"paragraph","text":"x"}]', '[{"type":"text"}]', "[]", "[1]"]
+
+
+@pytest.mark.parametrize("text", LISTS)
+def test_a_row_that_says_a_list_is_a_text_unless_it_is_content_by_blocks(text: str) -> None:
+    rows = [
+        {"role": "user", "content": text},
+        {"role": "assistant", "tool_calls": [call()]},
+        {"role": "tool", "tool_call_id": "c1", "content": text},
+    ]
+    prompt = build_prompt(folded(imported(rows, "rows")).turns())
+    assert [prompt[0]["content"], prompt[2]["content"]] == [text, text]
+    parts = [{"type": "text", "text": "so"}, {"type": "image_url", "image_url": {"url": "https://example.org/a.png"}}]
+    (shown,) = build_prompt(folded(imported([{"role": "user", "content": json.dumps(parts)}], "rows")).turns())
+    assert shown["content"] == parts
 
 
 async def test_what_is_no_message_is_refused_and_nothing_is_stored(log: SessionLog) -> None:

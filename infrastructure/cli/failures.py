@@ -18,7 +18,7 @@ _HINTS: Sequence[tuple[type[TurnlogError], str]] = (
     (SchemaVersionError, "`turnlog doctor` compares the versions"),
 )
 
-_USERINFO = re.compile(r"(://[^:/@?\s]*:)[^\s\"']*@")
+_USERINFO = re.compile(r"(/[^:/@?\s]*:)[^\s\"']*@")
 _PARAMETER = re.compile(r"((?:ssl)?password\s*=\s*)('(?:[^'\\]|\\.)*'|[^&\s\"']*)", re.IGNORECASE)
 
 

@@ -9,13 +9,14 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
-from typing import IO, Any, get_args
+from typing import IO, TYPE_CHECKING, Any, get_args
 from uuid import NAMESPACE_URL, UUID, uuid5
 from weakref import WeakValueDictionary
 
 import click
 
 from turnlog.domain.errors import InvalidInputError, LogClosedError, StoreUnavailableError, TurnlogError
+from turnlog.domain.foreign import ForeignFormat
 from turnlog.domain.inputs import checked_foreign, checked_format, checked_id, checked_session_id, checked_title
 from turnlog.domain.values import fingerprint
 from turnlog.infrastructure.cli.output import counted, emit_json, stderr, stdout
@@ -24,6 +25,9 @@ from turnlog.infrastructure.cli.shared import Globals, json_option, pass_globals
 from turnlog.infrastructure.importing import Became, Conversation
 from turnlog.infrastructure.log import SessionLog
 from turnlog.infrastructure.several import each, read_aside
+
+if TYPE_CHECKING:
+    from turnlog.infrastructure.foreign_table import ForeignSession
 
 BECAME: tuple[Became, ...] = get_args(Became)
 NAMESPACE = uuid5(NAMESPACE_URL, "turnlog:import")
@@ -117,22 +121,29 @@ Found = Iterator[tuple[int, Callable[[], Conversation]]]
 
 
 def _of_file(file: IO[bytes], format_: str, user: str | None, limit: int) -> Found:
-    for number, line in enumerate(file, 1):
+    for number, line in enumerate(_unshared(file), 1):
         if line.strip():
             yield number, partial(_conversation, line, format_, user, limit)
+
+
+def _unshared(file: IO[bytes]) -> IO[bytes]:
+    """A pipe with a buffer of its own: at its end Python wants that of stdin back, in which a thread may still wait."""
+    return file if file.seekable() else open(file.fileno(), "rb", closefd=False)
 
 
 def _of_table(url: str, table: str, user: str | None, limit: int) -> Found:
     from turnlog.infrastructure.foreign_table import read_table  # noqa: PLC0415 the driver
 
     for found in read_table(url, table):
-        owner = found.user or user
-        session_id = uuid5(NAMESPACE, fingerprint(owner, "rows", found.table, found.id))
-        yield found.number, partial(_of_rows, session_id, found.rows, owner, limit)
+        yield found.number, partial(_of_rows, found, user, limit)
 
 
-def _of_rows(session_id: UUID, rows: list[dict[str, Any]], user: str | None, limit: int) -> Conversation:
-    return Conversation(checked_foreign(rows, "rows", limit), user, session_id, "rows")
+def _of_rows(found: ForeignSession, user: str | None, limit: int) -> Conversation:
+    if len(found.users) > 1:
+        raise InvalidInputError(f"session {found.id}", f"has rows of several users: {', '.join(found.users)}")
+    owner = found.users[0] if found.users else user
+    session_id = uuid5(NAMESPACE, fingerprint(owner, "rows", found.table, found.id))
+    return Conversation(checked_foreign(found.rows, "rows", limit), owner, session_id, "rows")
 
 
 def _lines(file: IO[bytes] | None) -> int | None:
@@ -179,18 +190,31 @@ def _conversation(line: bytes, format_: str, user: str | None, limit: int) -> Co
     except (ValueError, RecursionError) as error:
         raise InvalidInputError(LINE, f"is not JSON: {error}") from error
     fields = found if isinstance(found, dict) else {"messages": found}
-    format_, user = fields.get("format", format_), fields.get("user_id", user)
-    if "messages" not in fields:
-        raise InvalidInputError(LINE, "has no `messages`")
+    fields = {name: value for name, value in fields.items() if value is not None}
+    format_ = checked_format(fields.get("format", format_))
     # Before the session's id is made of it, and on a dry run as well.
+    user = fields.get("user_id", user)
     user = None if user is None else checked_id(user, "user_id")
-    title = None if fields.get("title") is None else checked_title(fields["title"])
-    messages = checked_foreign(fields["messages"], checked_format(format_), limit)
+    title = checked_title(fields["title"]) if fields.get("title", "") != "" else None
+    messages = checked_foreign(_messages(fields, format_), format_, limit)
     if "session_id" in fields:
         session_id = checked_session_id(fields["session_id"])
     else:
         session_id = uuid5(NAMESPACE, fingerprint(user, format_, _key(fields.get("id")) or messages))
-    return Conversation(messages, user, session_id, checked_format(format_), title)
+    return Conversation(messages, user, session_id, format_, title)
+
+
+def _messages(fields: dict[str, Any], format_: ForeignFormat) -> Any:
+    """The messages of a line, which may be a request as its API has it: with the system prompt beside them."""
+    messages = fields.get("messages", fields.get("input") if format_ == "responses" else None)
+    if messages is None:
+        raise InvalidInputError(LINE, "has no `messages`")
+    if format_ == "responses" and isinstance(messages, str):
+        messages = [{"role": "user", "content": messages}]
+    system = fields.get({"anthropic": "system", "responses": "instructions"}.get(format_, ""))
+    if system is None or not isinstance(messages, list):
+        return messages
+    return [{"role": "system", "content": system}, *messages]
 
 
 def _key(value: Any) -> str | None:
