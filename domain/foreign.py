@@ -124,7 +124,7 @@ class Reader:
             self.flaw("empty_tool_calls", "tool_calls is an empty list")
         read: list[ForeignCall] = []
         for call in calls:
-            function = call.get("function") if isinstance(call, dict) else None
+            function = _function(call) if isinstance(call, dict) else None
             if not isinstance(function, dict):
                 self.flaw("bad_field", "a tool call has no function")
                 continue
@@ -196,6 +196,14 @@ class Reader:
             self.items.append(ForeignMessage("assistant", reasoning=summary or None, details=(item,)))
         else:
             self.flaw("unknown_item", f"an item of the type {kind!r} is not read")
+
+
+def _function(call: dict[str, Any]) -> Any:
+    """A call's function. A custom tool has a text as its input, as in the Responses API."""
+    custom = call.get("custom")
+    if call.get("type") != "custom" or not isinstance(custom, dict):
+        return call.get("function")
+    return {"name": custom.get("name"), "arguments": {"input": custom.get("input")}}
 
 
 _COLUMNS = ("role", "content", "name", "refusal", "tool_call_id")

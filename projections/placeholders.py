@@ -9,10 +9,11 @@ from turnlog.domain.events import Content
 NO_RESULT = "No result is available for this tool call."
 
 _LONGEST = 200
-_PHRASES = re.compile(
-    r"\b(abort(ed)?|cancell?ed|interrupted|not (been )?(executed|run)|no result|was skipped|never (ran|executed))\b",
-    re.IGNORECASE,
-)
+_WHAT = r"(tool|function|call|execution|request|operation|command|user|it|this|result)\b[^.!?\n]{0,60}?\b"
+_PHRASE = r"(abort(ed)?|cancell?ed|interrupted|not (been )?(executed|run)|no result|skipped|never (ran|executed))\b"
+_AFTER = r"(\W*$| (by|due|because|before|after|since|as|for|is|was|available)\b)"
+_PHRASES = re.compile(rf"^\W*(error\W+|the |a |an )*({_WHAT}{_PHRASE}|{_PHRASE}{_AFTER})", re.IGNORECASE)
+"""Of the call, and not of what a tool has done: an order may be cancelled, too."""
 
 
 def is_placeholder(content: Content) -> bool:

@@ -26,6 +26,9 @@ def check_anthropic_prompt(prompt: Mapping[str, Any]) -> None:
     system, messages = prompt["system"], prompt["messages"]
     if not isinstance(system, str):
         _check_blocks(system, {"text"}, "system")
+    every = [block for blocks in (system, *(message["content"] for message in messages)) for block in blocks]
+    marked = sum("cache_control" in block for block in every)
+    assert marked <= 4, f"'A maximum of 4 blocks with cache_control may be provided. Found {marked}.'"
     roles = [message["role"] for message in messages]
     assert set(roles) <= {"user", "assistant"}, f"roles: {roles}"
     # The API says 'messages: first message must use the "user" role'
@@ -80,8 +83,13 @@ def _check_block(block: Mapping[str, Any], where: str) -> None:
             assert _NAME.fullmatch(block["name"]), f"{where}: name {block['name']!r}"
             assert isinstance(block["input"], dict), f"{where}: input is no object"
         case "tool_result":
+            # 'all content must be type "text" if "is_error" is true'
+            kinds = {"text"} if block.get("is_error") else {"text", "image", "document"}
             if not isinstance(block["content"], str):
-                _check_blocks(block["content"], {"text", "image", "document"}, f"{where}, a result")
+                _check_blocks(block["content"], kinds, f"{where}, a result")
+                # 'cache_control may not be specified within `tool_result.content`'
+                marked = [part for part in block["content"] if "cache_control" in part]
+                assert not marked, f"{where}: cache_control in a result"
         case "thinking":  # 'each thinking block must contain thinking', 'Invalid `signature` in `thinking` block'
             assert block["thinking"], f"{where}: empty thinking"
             assert block["signature"], f"{where}: no signature"

@@ -113,6 +113,8 @@ def _check_part(part: Mapping[str, Any], kind: str, where: str) -> None:
     assert set(held) - {"filename"}, f"{where}.{kind} is empty"
     for field, value in held.items():
         _check_filled(value, f"{where}.{kind}.{field}") if field != "filename" else None
+    # The API says of formats that "Supported values are: 'wav' and 'mp3'"
+    assert held.get("format", "wav") in ("wav", "mp3"), f"{where}: format {held['format']!r}"
     assert held.get("detail", "auto") in ("auto", "low", "high", "original"), f"{where}: detail {held['detail']!r}"
 
 

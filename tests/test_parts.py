@@ -9,11 +9,13 @@ from uuid import UUID
 import pytest
 
 from tests.anthropic_rules import check_anthropic_prompt
+from tests.histories import folded, imported
 from tests.prompt_rules import check_chat_prompt
 from tests.responses_rules import check_responses_prompt
 from turnlog.domain.events import MessageAdded, SessionStarted
 from turnlog.domain.foreign import ForeignMessage, read_foreign
 from turnlog.domain.recorded import RecordedEvent
+from turnlog.projections.placeholders import NO_RESULT, is_placeholder
 from turnlog.projections.projector import Projector
 from turnlog.projections.prompt import Api, build_prompt
 from turnlog.projections.view import SessionView
@@ -81,6 +83,85 @@ def test_parts_have_only_the_fields_that_the_api_has_and_keep_the_mark_of_a_cach
     given = {"type": "text", "text": "x", "annotations": [], **mark}
     assert sent("chat", "user", given) == [{"type": "text", "text": "x", **mark}]
     assert {"type": "text", "text": "x", **mark} in sent("anthropic", "user", given)
+
+
+def blocks(messages: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The messages of Anthropic's prompt, which its rules take."""
+    prompt = build_prompt(folded(imported(messages, "anthropic")).turns(), "anthropic")
+    check_anthropic_prompt(prompt)
+    return list(prompt["messages"])
+
+
+def answered(*content: dict[str, Any], **fields: Any) -> list[dict[str, Any]]:
+    return [
+        {"role": "user", "content": [{"type": "text", "text": "hi"}]},
+        {"role": "assistant", "content": [{"type": "tool_use", "id": "t1", "name": "f", "input": {}}]},
+        {"role": "user", "content": [{"type": "tool_result", "tool_use_id": "t1", "content": [*content], **fields}]},
+    ]
+
+
+def test_there_is_no_mark_of_a_cached_prefix_in_a_result() -> None:
+    mark = {"cache_control": {"type": "ephemeral"}}
+    result = blocks(answered({"type": "text", "text": "x", **mark}))[-1]["content"][0]
+    assert result["content"] == [{"type": "text", "text": "x"}]
+
+
+def test_of_many_marks_the_first_four_stay_so_that_what_was_sent_stays() -> None:
+    text = {"type": "text", "text": "x", "cache_control": {"type": "ephemeral"}}
+    turns = [{"role": role, "content": [text]} for _ in range(4) for role in ("user", "assistant")]
+    sent = blocks(turns)
+    assert ["cache_control" in message["content"][0] for message in sent] == [True] * 4 + [False] * 4
+    assert sent[:6] == blocks(turns[:6])
+
+
+def test_a_picture_of_an_error_stands_behind_the_results() -> None:
+    source = {"type": "base64", "media_type": "image/png", "data": "AA"}
+    picture, text = {"type": "image", "source": source}, {"type": "text", "text": "failed"}
+    content = blocks(answered(text, picture, is_error=True))[-1]["content"]
+    assert content == [
+        {"type": "tool_result", "tool_use_id": "t1", "content": [text], "is_error": True},
+        picture,
+    ]
+    assert blocks(answered(text, picture))[-1]["content"][0]["content"] == [text, picture]
+
+
+def test_a_call_of_a_custom_tool_is_a_call_with_a_text_as_its_input() -> None:
+    call = {"id": "c1", "type": "custom", "custom": {"name": "shell", "input": "ls"}}
+    messages = [
+        {"role": "user", "content": "hi"},
+        {"role": "assistant", "content": None, "tool_calls": [call]},
+        {"role": "tool", "tool_call_id": "c1", "content": "files"},
+    ]
+    view = folded(imported(messages)).view()
+    prompt = build_prompt(view.turns)
+    check_chat_prompt(prompt)
+    assert prompt[1]["tool_calls"][0]["function"] == {"name": "shell", "arguments": '{"input":"ls"}'}
+    assert (prompt[2]["content"], view.faults) == ("files", ())
+
+
+def test_audio_that_the_api_does_not_take_and_texts_of_another_api_are_sent_as_texts() -> None:
+    ogg = {"type": "input_audio", "input_audio": {"data": "AA", "format": "ogg"}}
+    assert sent("chat", "user", ogg, {"type": "input_text", "text": "x"}) == [
+        NOTES["audio"],
+        {"type": "text", "text": "x"},
+    ]
+
+
+@pytest.mark.parametrize(
+    ("text", "is_one"),
+    [
+        ("Order 17 was cancelled, refund 40 EUR.", False),
+        ("Cancelled order 17", False),
+        ("no results found", False),
+        ("[Request interrupted by user for tool use]", True),
+        ("Error: tool call was not executed", True),
+        ("cancelled by user", True),
+        ("[Cancelled]", True),
+        (NO_RESULT, True),
+    ],
+)
+def test_a_text_in_place_of_a_result_says_so_of_the_call(text: str, is_one: bool) -> None:
+    assert is_placeholder(text) is is_one
 
 
 @pytest.mark.parametrize(

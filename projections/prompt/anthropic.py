@@ -14,7 +14,7 @@ from typing import Any
 from pydantic_core import from_json
 
 from turnlog.domain.events import Content
-from turnlog.projections.prompt.entries import Positions, PromptEntry, PromptStep, Rendered
+from turnlog.projections.prompt.entries import Positions, PromptCall, PromptEntry, PromptStep, Rendered
 from turnlog.projections.prompt.parts import data_url, left_out
 
 OPENING = "(The conversation begins with the assistant.)"
@@ -22,6 +22,8 @@ OPENING = "(The conversation begins with the assistant.)"
 Bedrock (anthropics/anthropic-sdk-typescript#622)."""
 
 _IMAGES = frozenset({"image/jpeg", "image/png", "image/gif", "image/webp"})
+
+_MARKS_AT_MOST = 4
 
 Block = dict[str, Any]
 
@@ -32,11 +34,7 @@ def render_anthropic(entries: Iterable[PromptEntry], rendered: list[Rendered] | 
     for entry in entries:
         if isinstance(entry, PromptStep):
             _add(rendered, "assistant", _step_blocks(entry), entry.turn, entry.positions)
-            for call in (entry.calls[place] for place in entry.answers):
-                block: Block = {"type": "tool_result", "tool_use_id": call.id, "content": _result(call.result)}
-                if call.is_error:
-                    block["is_error"] = True
-                _add(rendered, "user", [block], entry.turn, call.positions)
+            _add_results(rendered, entry)
         elif entry.role in ("system", "developer"):
             blocks = [block for block in _blocks(entry.content) if block["type"] == "text"]
             rendered.append(Rendered({"role": "system", "content": blocks}, entry.turn, entry.positions))
@@ -45,10 +43,22 @@ def render_anthropic(entries: Iterable[PromptEntry], rendered: list[Rendered] | 
     return rendered
 
 
+def _add_results(rendered: list[Rendered], step: PromptStep) -> None:
+    behind = list[tuple[Block, Positions]]()
+    for call in (step.calls[place] for place in step.answers):
+        block, pictures = _result(call)
+        _add(rendered, "user", [block], step.turn, call.positions)
+        behind += [(picture, call.positions) for picture in pictures]
+    for picture, positions in behind:
+        _add(rendered, "user", [picture], step.turn, positions)
+
+
 def anthropic_prompt(rendered: Sequence[Rendered]) -> dict[str, Any]:
     """`system`, lifted out ("" where there is none), and `messages`."""
     system = [block for one in rendered if one.message["role"] == "system" for block in one.message["content"]]
     messages = [one.message for one in rendered if one.message["role"] != "system"]
+    system, *contents = _with_few_marks([system, *(message["content"] for message in messages)])
+    messages = [{**message, "content": content} for message, content in zip(messages, contents, strict=True)]
     plain = all(set(block) == {"type", "text"} for block in system)
     return {"system": "\n\n".join(block["text"] for block in system) if plain else system, "messages": messages}
 
@@ -113,8 +123,29 @@ def _is_finite(value: Any) -> bool:
     return not isinstance(value, float) or isfinite(value)
 
 
-def _result(content: Content) -> Any:
-    return content if isinstance(content, str) else _blocks(content) or ""
+def _result(call: PromptCall) -> tuple[Block, list[Block]]:
+    """The result of a call, and what has to stand behind all results."""
+    block: Block = {"type": "tool_result", "tool_use_id": call.id, "content": call.result}
+    pictures = list[Block]()
+    if not isinstance(call.result, str):
+        # 'cache_control may not be specified within `tool_result.content`'
+        parts = [{key: part[key] for key in part if key != "cache_control"} for part in _blocks(call.result)]
+        # 'all content must be type "text" if "is_error" is true'
+        pictures = [part for part in parts if call.is_error and part["type"] != "text"]
+        block["content"] = [part for part in parts if part not in pictures] or ""
+    return {**block, "is_error": True} if call.is_error else block, pictures
+
+
+def _with_few_marks(contents: list[list[Block]]) -> list[list[Block]]:
+    """The contents with the first marks of what is to be cached: 'A maximum of 4 blocks with cache_control may be
+    provided'. The first ones, for then what was sent before stays as it was."""
+    marked = [
+        (place, at) for place, blocks in enumerate(contents) for at, b in enumerate(blocks) if "cache_control" in b
+    ]
+    for place, at in marked[_MARKS_AT_MOST:]:
+        contents[place] = [*contents[place]]
+        contents[place][at] = {key: value for key, value in contents[place][at].items() if key != "cache_control"}
+    return contents
 
 
 def _blocks(content: Content | None) -> list[Block]:
@@ -137,11 +168,9 @@ def _block(part: Block) -> Block | None:
 
 def _marks(part: Block) -> Block:
     """What a text block may have beside its text; 'Extra inputs are not permitted'."""
-    return {key: part[key] for key, kind in (("cache_control", dict), ("citations", list)) if _is(part.get(key), kind)}
-
-
-def _is(value: Any, kind: type) -> bool:
-    return isinstance(value, kind) and bool(value)
+    mark, citations = part.get("cache_control"), part.get("citations")
+    marks = {"cache_control": mark} if isinstance(mark, dict) and mark.get("type") == "ephemeral" else {}
+    return {**marks, "citations": citations} if isinstance(citations, list) and citations else marks
 
 
 def _image(part: Block) -> Block:

@@ -65,7 +65,8 @@ def _part(part: dict[str, Any], role: str) -> dict[str, Any]:
     if kind in _FIELDS:
         # 'Image URLs are only allowed for messages with role "user"'
         held = {"url": held} if isinstance(held, str) else _known(held, _FIELDS[kind])
-        if role != "user" or held.keys() <= {"filename", "detail"}:
+        is_unknown = kind == "input_audio" and held.get("format") not in ("wav", "mp3")
+        if role != "user" or is_unknown or held.keys() <= {"filename", "detail"}:
             return left_out(part)
     return {"type": kind, kind: held, **{mark: part[mark] for mark in _MARKS if isinstance(part.get(mark), dict)}}
 

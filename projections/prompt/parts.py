@@ -20,11 +20,17 @@ def readable(content: Content | None, role: str) -> Content | None:
         return content
     if role == "assistant":
         return tuple(part for part in content if part.get("type") in ("text", "refusal") and is_readable_part(part))
-    return tuple(_or_note(part) for part in content if not _is_empty_text(part))
+    return tuple(_or_note(_as_text(part)) for part in content if not _is_empty_text(part))
 
 
 def _or_note(part: dict[str, Any]) -> dict[str, Any]:
     return part if is_readable_part(part) and part["type"] != "refusal" else left_out(part)
+
+
+def _as_text(part: dict[str, Any]) -> dict[str, Any]:
+    """The texts of the Responses API are texts."""
+    is_text = part.get("type") in ("input_text", "output_text") and isinstance(part.get("text"), str)
+    return {"type": "text", "text": part["text"]} if is_text else part
 
 
 def _is_empty_text(part: dict[str, Any]) -> bool:
