@@ -50,6 +50,7 @@ PROVIDER_ERRORS = {
     "result_in_wrong_role": _NOT_FOLLOWED,
     "foreign_block": _UNIQUE,
     "bad_content_block": "Missing required parameter: 'messages.content.type'",
+    "bad_field": "Invalid type for 'messages.content': expected one of a string or array of objects",
 }
 """What a provider answers to a history with the fault, in short: the texts are those of the reports that named it."""
 
