@@ -79,6 +79,8 @@ class Blocks:
             self.parts.append(block)
         else:
             self.reader.flaw("bad_content_block", f"a content block of the type {kind!r} is not read")
+            if kind in _MEDIA and self.role != "assistant":
+                self.parts.append(block)  # a prompt has a note in its place
 
     def _text(self, kind: str, block: dict[str, Any]) -> None:
         text = block.get("text")

@@ -139,6 +139,21 @@ def test_a_call_of_a_custom_tool_is_a_call_with_a_text_as_its_input() -> None:
     assert (prompt[2]["content"], view.faults) == ("files", ())
 
 
+@pytest.mark.parametrize("api", ["chat", "anthropic", "responses"])
+@pytest.mark.parametrize(
+    ("format_", "part"),
+    [
+        ("anthropic", {"type": "image", "source": {"type": "file", "file_id": "f1"}}),
+        ("responses", {"type": "input_image", "file_id": "f1", "detail": "auto"}),
+        ("chat", {"type": "image_url", "image_url": {}}),
+    ],
+)
+def test_an_image_that_cannot_be_read_leaves_a_note(api: Api, format_: Any, part: dict[str, Any]) -> None:
+    view = folded(imported([{"role": "user", "content": [part]}], format_)).view()
+    assert NOTES["image"]["text"] in str(build_prompt(view.turns, api))
+    assert [fault.kind for fault in view.faults] == ["bad_content_block"]
+
+
 def test_audio_that_the_api_does_not_take_and_texts_of_another_api_are_sent_as_texts() -> None:
     ogg = {"type": "input_audio", "input_audio": {"data": "AA", "format": "ogg"}}
     assert sent("chat", "user", ogg, {"type": "input_text", "text": "x"}) == [

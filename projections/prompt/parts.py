@@ -10,7 +10,15 @@ from turnlog.domain.foreign_blocks import is_readable_part
 
 _DATA_URL = re.compile(r"data:([\w.+-]+/[\w.+-]+);base64,(.+)", re.DOTALL)
 IMAGE_DETAILS = ("auto", "low", "high", "original")
-_WORDS = {"image_url": "image", "input_audio": "audio", "file": "file"}
+_WORDS = {
+    "image_url": "image",
+    "input_image": "image",
+    "image": "image",
+    "input_audio": "audio",
+    "file": "file",
+    "input_file": "file",
+    "document": "file",
+}
 
 
 def readable(content: Content | None, role: str) -> Content | None:
