@@ -19,6 +19,7 @@ from turnlog.domain.events import SessionEvent, SessionRepaired, SessionTitled, 
 from turnlog.domain.inputs import checked_foreign
 from turnlog.domain.recorded import RecordedEvent
 from turnlog.projections.placeholders import NO_RESULT
+from turnlog.projections.projector import Projector
 from turnlog.projections.prompt import build_prompt
 from turnlog.projections.repair import corrections_of
 from turnlog.projections.view import Turn
@@ -173,6 +174,39 @@ def test_results_that_come_after_all_calls_are_filed_in_a_time_in_proportion_to_
     few, many = late(50), late(200)
 
     assert calls_made_by(lambda: folded(many)) < 5 * calls_made_by(lambda: folded(few))
+
+
+def one_id(count: int, *between: Json) -> list[RecordedEvent]:
+    """An import in which one call id comes back again and again."""
+    return imported([user(), *(m for _ in range(count) for m in (*between, said("I", call()), result(), result()))])
+
+
+@pytest.mark.parametrize("between", [(), (user(),)], ids=["in one turn", "in many turns"])
+def test_a_call_id_that_comes_back_is_looked_up_in_a_time_in_proportion_to_the_history(between: tuple[Json]) -> None:
+    few, many = one_id(25, *between), one_id(100, *between)
+
+    assert calls_made_by(lambda: folded(many)) < 5 * calls_made_by(lambda: folded(few))
+
+
+REUSED = [
+    *(user(), said("I", call()), user(), said("I", call(), call("c2")), said("I", call())),
+    *(result(content="the last"), user(), result(content="the one before"), result(content="the first")),
+    *(said("I", call("c2")), result("c2", "a"), result("c2", "b"), result("c2", "again"), result(content="again")),
+]
+
+
+@pytest.mark.parametrize("kept", range(2, len(REUSED) + 1))
+def test_a_result_finds_its_call_in_a_fold_that_was_resumed_as_in_one_that_was_not(kept: int) -> None:
+    events = imported(REUSED)
+    begun = folded(events[:kept])
+    head, pages = begun.head(), begun.pages()
+    whole = Projector.resume(head, pages).apply_all(events[kept:])
+    loaded = Projector.resume(head, ())
+    loaded.prepend(pages)
+    expected = begun.apply_all(events[kept:]).view()
+    assert [view.turns for view in (whole.view(), loaded.apply_all(events[kept:]).view())] == [expected.turns] * 2
+    contents = [[r.content for step in turn.steps for r in step.tool_results] for turn in expected.turns]
+    assert contents == [["the first"], ["the one before", "b", "again"], ["again"]]
 
 
 def test_results_that_replace_one_another_hide_no_users_message_and_are_none() -> None:
