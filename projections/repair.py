@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from unicodedata import category
 
 from turnlog.domain.events import Content, Correction, CorrectionAction
-from turnlog.projections.diagnosis import aborted_twin, beginnings, between, diagnose, neighbours
+from turnlog.projections.diagnosis import aborted_twins, beginnings, between, diagnose, neighbours
 from turnlog.projections.placeholders import NO_RESULT
 from turnlog.projections.view import Fault, Step, StepToolCall, ToolResult, Turn
 
@@ -102,15 +102,32 @@ def corrections_for(turn: Turn, faults: Iterable[Fault]) -> tuple[Correction, ..
     begun = beginnings(turn, imported)
     pairs = neighbours(turn, [step for step in imported if step.position not in begun])
     parts = {second.position: (first, second) for first, second in pairs}
-    return tuple(_correction(turn, fault, parts) for fault in faults)
+    faults = tuple(faults)
+    aborted = _aborted(turn, faults)
+    return tuple(_correction(turn, fault, parts, aborted) for fault in faults)
 
 
-def _correction(turn: Turn, fault: Fault, parts: _Parts) -> Correction:
+def _aborted(turn: Turn, faults: Iterable[Fault]) -> set[tuple[int, int | None]]:
+    """The calls that never ran of the messages in which an id is doubled, by position and index."""
+    doubled = {fault.position for fault in faults if fault.kind == "duplicate_call_id"}
+    steps = _by_position(step for step in turn.steps if step.position in doubled)
+    return {(position, index) for position, step in steps.items() for index in aborted_twins(step)}
+
+
+def _by_position(steps: Iterable[Step]) -> dict[int, Step]:
+    """The first step of each position: one message may be read as several."""
+    first = dict[int, Step]()
+    for step in steps:
+        first.setdefault(step.position, step)
+    return first
+
+
+def _correction(turn: Turn, fault: Fault, parts: _Parts, aborted: set[tuple[int, int | None]]) -> Correction:
     action, text = _DONE.get(fault.kind, ("none", "what cannot be sent is left out, and stays in the log"))
     separator = ""
     if fault.kind == "split_assistant":
         action, (separator, text) = "join", _joint(parts, fault.position)
-    elif fault.kind == "duplicate_call_id" and _is_aborted(turn, fault):
+    elif fault.kind == "duplicate_call_id" and (fault.position, fault.index) in aborted:
         action, text = "leave_out_call", "the one that never ran is left out"
     return Correction(
         fault=fault.kind,
@@ -121,15 +138,6 @@ def _correction(turn: Turn, fault: Fault, parts: _Parts) -> Correction:
         separator=separator,
         text=f"{fault.message}: {text}",
     )
-
-
-def _is_aborted(turn: Turn, fault: Fault) -> bool:
-    step = next((step for step in turn.steps if step.position == fault.position), None)
-    calls = [call for call in step.message.tool_calls if call.index == fault.index] if step else []
-    if step is None or not calls:
-        return False
-    twins = [call for call in step.message.tool_calls if call.id == calls[0].id and call is not calls[0]]
-    return any(aborted_twin(step, calls[0], twin) is calls[0] for twin in twins)
 
 
 def _joint(parts: _Parts, position: int) -> tuple[str, str]:

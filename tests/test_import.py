@@ -176,6 +176,38 @@ def test_results_that_come_after_all_calls_are_filed_in_a_time_in_proportion_to_
     assert calls_made_by(lambda: folded(many)) < 5 * calls_made_by(lambda: folded(few))
 
 
+def doubled(count: int, results: int) -> list[RecordedEvent]:
+    """An import of a message in which all calls have one id, the first of them with a result."""
+    calls = [call(arguments=f'{{"n":{n}}}') for n in range(count)]
+    return imported([user(), said("I", *calls), *(result() for _ in range(results))])
+
+
+@pytest.mark.parametrize("answered", [0.0, 0.5, 1.0])
+def test_many_calls_of_one_id_in_a_message_are_repaired_in_a_time_in_proportion_to_them(answered: float) -> None:
+    few, many = (doubled(count, int(count * answered)) for count in (25, 100))
+
+    assert calls_made_by(lambda: folded(many)) < 5 * calls_made_by(lambda: folded(few))
+    assert calls_made_by(lambda: repaired(folded(many))) < 5 * calls_made_by(lambda: repaired(folded(few)))
+
+
+def test_of_many_calls_of_one_id_those_that_never_ran_are_left_out_where_one_did() -> None:
+    projector = folded(doubled(4, results=2))
+    corrections = [(c.action, c.index) for c in repaired(projector) if c.fault == "duplicate_call_id"]
+    assert corrections == [("none", 1), ("leave_out_call", 2), ("leave_out_call", 3)]
+    (step,) = projector.turns()[0].steps
+    assert [c.index for c in step.message.tool_calls] == [0, 1]
+
+
+SAME = ['{"a":1,"b":[2]}', '{ "b": [2], "a": 1 }', '{"a":1.0,"b":[2]}']
+OTHER = ['{"a":1,"b":2}', '{"a":1}', '["a"]', '"a"', "a", "", '{"a":1e999}', '{"a":[["b",[2]]]}']
+
+
+def test_a_call_that_stands_twice_in_a_message_is_one_however_its_arguments_are_written() -> None:
+    calls = [call(arguments=arguments) for arguments in (*SAME, *OTHER, *OTHER)]
+    (step,) = folded(imported([user(), said(None, *calls)])).raw_turns()[0].steps
+    assert [c.arguments for c in step.message.tool_calls] == [SAME[0], *OTHER]
+
+
 def one_id(count: int, *between: Json) -> list[RecordedEvent]:
     """An import in which one call id comes back again and again."""
     return imported([user(), *(m for _ in range(count) for m in (*between, said("I", call()), result(), result()))])
