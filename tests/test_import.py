@@ -176,6 +176,19 @@ def test_results_that_come_after_all_calls_are_filed_in_a_time_in_proportion_to_
     assert calls_made_by(lambda: folded(many)) < 5 * calls_made_by(lambda: folded(few))
 
 
+def test_the_corrections_of_a_turn_are_applied_in_a_time_in_proportion_to_it() -> None:
+    def corrected(count: int) -> Projector:
+        twice = [said("Sure."), said("Sure."), {"role": "system", "content": "so"}]
+        projector = folded(imported([user(), *(twice * count)]))
+        repaired(projector)
+        return projector
+
+    few, many = corrected(25), corrected(100)
+
+    assert calls_made_by(many.turns) < 5 * calls_made_by(few.turns)
+    assert many.view().faults == ()
+
+
 def doubled(count: int, results: int) -> list[RecordedEvent]:
     """An import of a message in which all calls have one id, the first of them with a result."""
     calls = [call(arguments=f'{{"n":{n}}}') for n in range(count)]
