@@ -9,8 +9,7 @@ from bisect import bisect_left, bisect_right
 from collections.abc import Iterator
 from itertools import pairwise
 
-from pydantic_core import from_json
-
+from turnlog.projections.arguments import is_object
 from turnlog.projections.placeholders import is_placeholder
 from turnlog.projections.view import Fault, Message, Step, StepToolCall, ToolResult, Turn
 
@@ -65,14 +64,6 @@ def diagnose(turn: Turn) -> tuple[Fault, ...]:
         faults += _imported(turn)
     known = (fault.model_copy(update={"provider_error": PROVIDER_ERRORS.get(fault.kind, "")}) for fault in faults)
     return tuple(sorted(known, key=lambda fault: fault.position))
-
-
-def is_object(arguments: str) -> bool:
-    """Whether the arguments are the text of a JSON object."""
-    try:
-        return isinstance(from_json(arguments.encode("utf-8", "replace"), allow_inf_nan=False), dict)
-    except ValueError:
-        return False
 
 
 def says_something(step: Step) -> bool:

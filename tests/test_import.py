@@ -254,6 +254,11 @@ def test_a_result_finds_its_call_in_a_fold_that_was_resumed_as_in_one_that_was_n
     assert contents == [["the first"], ["the one before", "b", "again"], ["again"]]
 
 
+@pytest.mark.parametrize("arguments", [r'{"a":"\ud800x"}', '{"a":1e999}'])
+def test_arguments_of_which_a_prompt_keeps_the_object_are_no_fault(arguments: str) -> None:
+    assert folded(imported([user(), said(None, call(arguments=arguments)), result()])).view().faults == ()
+
+
 def test_results_that_replace_one_another_hide_no_users_message_and_are_none() -> None:
     twice = [user(), said(None, call(), call("c2")), result(), result("c1", "again"), result("c2")]
     assert [fault.kind for turn in folded(imported(twice)).turns() for fault in turn.faults] == ["duplicate_result"]

@@ -160,6 +160,31 @@ def test_arguments_that_are_not_json_become_an_empty_object() -> None:
         assert prompt[1]["tool_calls"][0]["function"]["arguments"] == "{}"
 
 
+MENDED = [
+    (r'{"a":"\ud800x", "cmd":"y"}', r'{"a":"\ufffdx", "cmd":"y"}', {"a": "\ufffdx", "cmd": "y"}),
+    (r'{"\uDFFF":"\uD83D\uDE00\uD83D"}', r'{"\ufffd":"\uD83D\uDE00\ufffd"}', {"\ufffd": "😀\ufffd"}),
+    (r'{"a":"\\ud800\\\ud800"}', r'{"a":"\\ud800\\\ufffd"}', {"a": "\\ud800\\\ufffd"}),
+    ('{"a":1e999,"b":[-1e999,1.5,2]}', '{"a":1e999,"b":[-1e999,1.5,2]}', {"a": "1e999", "b": ["-1e999", 1.5, 2]}),
+    (r'{"a":"\ud8"}', "{}", {}),
+]
+
+
+@pytest.mark.parametrize("api", CHECKS)
+@pytest.mark.parametrize(("arguments", "text_sent", "object_sent"), MENDED)
+def test_of_arguments_only_what_cannot_be_sent_is_another(
+    api: Api, arguments: str, text_sent: str, object_sent: dict[str, Any]
+) -> None:
+    turns = view_of(user("hi"), begun("s1"), *call("s1", arguments=arguments), finished("s1")).turns
+
+    prompt = build_prompt(turns, api)
+
+    CHECKS[api](prompt)
+    if api == "anthropic":
+        assert prompt["messages"][1]["content"][0]["input"] == object_sent
+    else:
+        assert (prompt[1]["tool_calls"][0]["function"] if api == "chat" else prompt[1])["arguments"] == text_sent
+
+
 def test_valid_arguments_are_sent_byte_for_byte() -> None:
     arguments = '{ "b" : 1,"a":[ 1.50, "\\u00fc"] }\n'
     prompt = prompt_of(user("hi"), begun("s1"), *call("s1", arguments=arguments), finished("s1"))

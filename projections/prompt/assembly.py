@@ -18,7 +18,8 @@ from typing import Any, NamedTuple
 
 from turnlog.domain.events import Content, FunctionCall
 from turnlog.domain.values import fingerprint
-from turnlog.projections.diagnosis import entries_in_order, is_object
+from turnlog.projections.arguments import is_object, with_whole_escapes
+from turnlog.projections.diagnosis import entries_in_order
 from turnlog.projections.messages import is_replaced
 from turnlog.projections.placeholders import NO_RESULT
 from turnlog.projections.prompt.entries import PromptCall, PromptEntry, PromptMessage, PromptStep
@@ -244,11 +245,10 @@ class Assembly:
         return closed or not was_cut_off
 
     def _call(self, step: Step, call: StepToolCall, result: ToolResult | None) -> PromptCall:
-        arguments = utf8(call.arguments)
         return PromptCall(
             id=self._unique(utf8(call.id), step, call.index),
             name=self._dialect.tool_name(call.name),
-            arguments=arguments if is_object(arguments) else NO_ARGUMENTS,
+            arguments=_arguments(call.arguments),
             result=_content(result),
             is_error=result is not None and result.status == "error",
             positions=(step.position,) if result is None else (step.position, result.position),
@@ -258,17 +258,18 @@ class Assembly:
         function = step.message.function_call
         if function is None or not function.name:
             return None
-        arguments = utf8(function.arguments)
-        return FunctionCall(
-            name=self._dialect.tool_name(function.name),
-            arguments=arguments if is_object(arguments) else NO_ARGUMENTS,
-        )
+        return FunctionCall(name=self._dialect.tool_name(function.name), arguments=_arguments(function.arguments))
 
     def _unique(self, wanted: str, step: Step, index: int) -> str:
         legal = self._dialect.call_id.fullmatch(wanted) is not None and wanted not in self._taken
         chosen = wanted if legal else f"call_{fingerprint(step.step_id, index)[:24]}"
         self._taken[chosen] = None
         return chosen
+
+
+def _arguments(arguments: str) -> str:
+    text = with_whole_escapes(utf8(arguments))
+    return text if is_object(text) else NO_ARGUMENTS
 
 
 def _content(result: ToolResult | None) -> Any:
