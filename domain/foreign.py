@@ -11,6 +11,7 @@ from typing import Any
 from turnlog.domain.foreign_blocks import Blocks, are_blocks
 from turnlog.domain.foreign_types import (
     BROKEN,
+    Calls,
     Flaw,
     ForeignCall,
     ForeignContent,
@@ -21,7 +22,6 @@ from turnlog.domain.foreign_types import (
     Parts,
     Reading,
     arguments_text,
-    is_same_call,
     parsed,
 )
 
@@ -92,7 +92,7 @@ class Reader:
     def _spoken(self, role: ForeignRole, message: dict[str, Any]) -> None:
         blocks = Blocks(self, role)
         if role == "assistant":
-            blocks.calls += self._calls(message)
+            blocks.calls = self._calls(message)
         blocks.read(message.get("content"))
         says = ForeignMessage(role, blocks.content(), self._name(message))
         if role == "assistant":
@@ -113,16 +113,15 @@ class Reader:
         if says.content or says.calls or not has_only_others:
             self.items.append(says)
 
-    def _calls(self, message: dict[str, Any]) -> list[ForeignCall]:
-        calls = message.get("tool_calls")
+    def _calls(self, message: dict[str, Any]) -> Calls:
+        calls, read = message.get("tool_calls"), Calls()
         if calls is None:
-            return []
+            return read
         if not isinstance(calls, list):
             self.flaw("bad_field", "tool_calls is not a list")
-            return []
+            return read
         if not calls:
             self.flaw("empty_tool_calls", "tool_calls is an empty list")
-        read: list[ForeignCall] = []
         for call in calls:
             function = _function(call) if isinstance(call, dict) else None
             if not isinstance(function, dict):
@@ -136,11 +135,11 @@ class Reader:
             self.add_call(read, found)
         return read
 
-    def add_call(self, calls: list[ForeignCall], call: ForeignCall, kind: str = "duplicate_call_id") -> None:
-        if call.id and any(is_same_call(call, other) for other in calls):
-            self.flaw(kind, f"the call {call.id!r} stands twice in one message")
+    def add_call(self, calls: Calls, call: ForeignCall) -> None:
+        if call.id and call in calls:
+            self.flaw("duplicate_call_id", f"the call {call.id!r} stands twice in one message")
         else:
-            calls.append(call)
+            calls.add(call)
 
     def _function_call(self, function: Any) -> tuple[str, str] | None:
         if function is None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from turnlog.domain.foreign_types import ForeignCall, ForeignContent, ForeignResult, arguments_text, is_same_call
+from turnlog.domain.foreign_types import Calls, ForeignCall, ForeignContent, ForeignResult, arguments_text
 
 if TYPE_CHECKING:
     from turnlog.domain.foreign import Reader
@@ -22,7 +22,7 @@ class Blocks:
         self.role = role
         self.parts: list[dict[str, Any]] = []
         self.whole: str | None = None
-        self.calls: list[ForeignCall] = []
+        self.calls = Calls()
         self.details: list[dict[str, Any]] = []
         self.reasoning: list[str] = []
         self.found_results = False
@@ -103,8 +103,8 @@ class Blocks:
             return
         reader.flaw("foreign_block", "a tool_use block stands in the content of a chat message")
         self._converted = True
-        if not any(is_same_call(call, other) for other in self.calls):
-            self.calls.append(call)
+        if call not in self.calls:
+            self.calls.add(call)
 
     def _tool_result(self, block: dict[str, Any]) -> None:
         reader = self.reader

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from typing import Any, Literal, NamedTuple
 
 from turnlog.domain.values import json_copy
@@ -64,11 +65,37 @@ def arguments_text(value: Any) -> str:
     return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
 
 
-def is_same_call(call: ForeignCall, other: ForeignCall) -> bool:
-    """Whether both are one call: the same id, name, and arguments, however these are written."""
-    if (call.id, call.name) != (other.id, other.name):
-        return False
-    return call.arguments == other.arguments or parsed(call.arguments) == parsed(other.arguments) is not BROKEN
+class Calls:
+    """The calls of one message. One is known again by its id, name, and arguments, however these are written."""
+
+    def __init__(self) -> None:
+        self._calls: list[ForeignCall] = []
+        self._known: set[Any] = set()
+
+    def __len__(self) -> int:
+        return len(self._calls)
+
+    def __iter__(self) -> Iterator[ForeignCall]:
+        return iter(self._calls)
+
+    def __contains__(self, call: ForeignCall) -> bool:
+        return _meaning(call) in self._known
+
+    def add(self, call: ForeignCall) -> None:
+        """Adds a call behind the others."""
+        self._calls.append(call)
+        self._known.add(_meaning(call))
+
+
+def _meaning(call: ForeignCall) -> Any:
+    value = parsed(call.arguments)
+    return call.id, call.name, (BROKEN, call.arguments) if value is BROKEN else _hashable(value)
+
+
+def _hashable(value: Any) -> Any:
+    if isinstance(value, dict):
+        return frozenset((key, _hashable(item)) for key, item in value.items())
+    return tuple(map(_hashable, value)) if isinstance(value, list) else value
 
 
 def parsed(text: str) -> Any:

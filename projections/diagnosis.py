@@ -9,8 +9,7 @@ from bisect import bisect_left, bisect_right
 from collections.abc import Iterator
 from itertools import pairwise
 
-from pydantic_core import from_json
-
+from turnlog.projections.arguments import is_object
 from turnlog.projections.placeholders import is_placeholder
 from turnlog.projections.view import Fault, Message, Step, StepToolCall, ToolResult, Turn
 
@@ -66,14 +65,6 @@ def diagnose(turn: Turn) -> tuple[Fault, ...]:
         faults += _imported(turn)
     known = (fault.model_copy(update={"provider_error": PROVIDER_ERRORS.get(fault.kind, "")}) for fault in faults)
     return tuple(sorted(known, key=lambda fault: fault.position))
-
-
-def is_object(arguments: str) -> bool:
-    """Whether the arguments are the text of a JSON object."""
-    try:
-        return isinstance(from_json(arguments.encode("utf-8", "replace"), allow_inf_nan=False), dict)
-    except ValueError:
-        return False
 
 
 def says_something(step: Step) -> bool:
@@ -230,18 +221,25 @@ def _unanswered(step: Step) -> Iterator[Fault]:
 
 
 def _twins(step: Step) -> Iterator[Fault]:
-    before = dict[str, StepToolCall]()
+    before, results = dict[str, StepToolCall](), step.results()
     for call in step.message.tool_calls:
         if call.id and (twin := before.get(call.id)) is not None:
             text = f"two calls of one message have the id {call.id!r}"
-            yield _of_call("duplicate_call_id", step, aborted_twin(step, twin, call) or call, text)
+            yield _of_call("duplicate_call_id", step, _aborted_twin(results, twin, call) or call, text)
         before[call.id] = call
 
 
-def aborted_twin(step: Step, first: StepToolCall, second: StepToolCall) -> StepToolCall | None:
-    """That one of two calls with one id that never ran, if the results say so."""
-    gone = [call for call in (first, second) if _never_ran(step.result_of(call.index))]
+def _aborted_twin(results: dict[int, ToolResult], first: StepToolCall, second: StepToolCall) -> StepToolCall | None:
+    gone = [call for call in (first, second) if _never_ran(results.get(call.index))]
     return gone[0] if len(gone) == 1 else None
+
+
+def aborted_twins(step: Step) -> set[int]:
+    """The indexes of the calls that never ran, if the results say so, where another one of their id did."""
+    results, calls = step.results(), step.message.tool_calls
+    gone = {call.index for call in calls if _never_ran(results.get(call.index))}
+    ran = {call.id for call in calls if call.index not in gone}
+    return {call.index for call in calls if call.index in gone and call.id in ran}
 
 
 def _never_ran(result: ToolResult | None) -> bool:

@@ -158,9 +158,9 @@ def _call_for(turns: Turns, item: ForeignResult) -> tuple[Step, StepToolCall] | 
     """The call that the result answers: the latest unanswered one of its id, else the latest one of its id."""
     answered: tuple[Step, StepToolCall] | None = None
     for step in _steps_meant(turns, item):
+        results = step.results()
         for call in _calls_meant(step, item):
-            known = step.result_of(call.index)
-            if known is None:
+            if call.index not in results:
                 return step, call
             answered = answered or (step, call)
         if not item.call_id:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import re
 from bisect import bisect_right
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from unicodedata import category
 
 from turnlog.domain.events import Content, Correction, CorrectionAction
-from turnlog.projections.diagnosis import aborted_twin, beginnings, between, diagnose, neighbours
+from turnlog.projections.diagnosis import aborted_twins, beginnings, between, diagnose, neighbours
 from turnlog.projections.placeholders import NO_RESULT
 from turnlog.projections.view import Fault, Step, StepToolCall, ToolResult, Turn
 
@@ -53,13 +53,11 @@ def mended(turn: Turn) -> Turn:
     """The turn with its repairs applied. What is left is not looked for: that takes longer than all the rest."""
     if not turn.repairs:
         return _with_whole_responses(turn)
-    steps, messages = list(turn.steps), turn.messages
-    for correction in sorted(_corrections(turn), key=lambda correction: _ORDER.index(correction.action)):
-        if correction.action == "leave_out":
-            steps = [step for step in steps if step.position != correction.position]
-            messages = tuple(m for m in messages if m.position != correction.position)
-        else:
-            steps = _applied(steps, correction)
+    corrections = _corrections(turn)
+    left_out = {correction.position for correction in corrections if correction.action == "leave_out"}
+    messages = tuple(message for message in turn.messages if message.position not in left_out)
+    steps = _edited([step for step in turn.steps if step.position not in left_out], corrections)
+    steps = _with_joins(steps, corrections)
     return _with_whole_responses(turn.model_copy(update={"steps": tuple(steps), "messages": messages}))
 
 
@@ -84,9 +82,6 @@ def _with_whole_responses(turn: Turn) -> Turn:
     return turn.model_copy(update={"steps": tuple(steps)})
 
 
-_ORDER: tuple[CorrectionAction, ...] = ("none", "leave_out", "leave_out_call", "empty_arguments", "answer", "join")
-
-
 _Parts = dict[int, tuple[Step, Step]]
 """The two parts of a message, by the position of the second."""
 
@@ -102,15 +97,32 @@ def corrections_for(turn: Turn, faults: Iterable[Fault]) -> tuple[Correction, ..
     begun = beginnings(turn, imported)
     pairs = neighbours(turn, [step for step in imported if step.position not in begun])
     parts = {second.position: (first, second) for first, second in pairs}
-    return tuple(_correction(turn, fault, parts) for fault in faults)
+    faults = tuple(faults)
+    aborted = _aborted(turn, faults)
+    return tuple(_correction(turn, fault, parts, aborted) for fault in faults)
 
 
-def _correction(turn: Turn, fault: Fault, parts: _Parts) -> Correction:
+def _aborted(turn: Turn, faults: Iterable[Fault]) -> set[tuple[int, int | None]]:
+    """The calls that never ran of the messages in which an id is doubled, by position and index."""
+    doubled = {fault.position for fault in faults if fault.kind == "duplicate_call_id"}
+    steps = _by_position(step for step in turn.steps if step.position in doubled)
+    return {(position, index) for position, step in steps.items() for index in aborted_twins(step)}
+
+
+def _by_position(steps: Iterable[Step]) -> dict[int, Step]:
+    """The first step of each position: one message may be read as several."""
+    first = dict[int, Step]()
+    for step in steps:
+        first.setdefault(step.position, step)
+    return first
+
+
+def _correction(turn: Turn, fault: Fault, parts: _Parts, aborted: set[tuple[int, int | None]]) -> Correction:
     action, text = _DONE.get(fault.kind, ("none", "what cannot be sent is left out, and stays in the log"))
     separator = ""
     if fault.kind == "split_assistant":
         action, (separator, text) = "join", _joint(parts, fault.position)
-    elif fault.kind == "duplicate_call_id" and _is_aborted(turn, fault):
+    elif fault.kind == "duplicate_call_id" and (fault.position, fault.index) in aborted:
         action, text = "leave_out_call", "the one that never ran is left out"
     return Correction(
         fault=fault.kind,
@@ -121,15 +133,6 @@ def _correction(turn: Turn, fault: Fault, parts: _Parts) -> Correction:
         separator=separator,
         text=f"{fault.message}: {text}",
     )
-
-
-def _is_aborted(turn: Turn, fault: Fault) -> bool:
-    step = next((step for step in turn.steps if step.position == fault.position), None)
-    calls = [call for call in step.message.tool_calls if call.index == fault.index] if step else []
-    if step is None or not calls:
-        return False
-    twins = [call for call in step.message.tool_calls if call.id == calls[0].id and call is not calls[0]]
-    return any(aborted_twin(step, calls[0], twin) is calls[0] for twin in twins)
 
 
 def _joint(parts: _Parts, position: int) -> tuple[str, str]:
@@ -166,46 +169,72 @@ _BEGIN = frozenset({"Lu", "Lt", "Lo", "So"})
 _OPENERS = frozenset("\"'([*_`\u201c\u2018\u00ab\u00bf\u00a1")
 
 
-def _applied(steps: list[Step], correction: Correction) -> list[Step]:
-    at = next((place for place, step in enumerate(steps) if step.position == correction.position), None)
-    if at is None:
-        return steps
-    step = steps[at]
-    match correction.action:
-        case "join":
-            if at == 0:
-                return steps
-            return [*steps[: at - 1], _joined(steps[at - 1], step, correction.separator), *steps[at + 1 :]]
-        case "leave_out_call":
-            steps[at] = _without_call(step, correction.index)
-        case "empty_arguments":
-            calls = tuple(
-                call.model_copy(update={"arguments": "{}"}) if call.index == correction.index else call
-                for call in step.message.tool_calls
-            )
-            steps[at] = _with_calls(step, calls)
-        case "answer":
-            steps[at] = _answered(step, correction)
-        case "none" | "leave_out":
-            pass
-    return steps
+def _at(corrections: list[Correction], *actions: CorrectionAction) -> dict[int, list[Correction]]:
+    """The corrections with one of these actions, by position: a turn may have thousands, and as many steps."""
+    at = dict[int, list[Correction]]()
+    for correction in corrections:
+        if correction.action in actions:
+            at.setdefault(correction.position, []).append(correction)
+    return at
 
 
-def _with_calls(step: Step, calls: tuple[StepToolCall, ...]) -> Step:
-    return step.model_copy(update={"message": step.message.model_copy(update={"tool_calls": calls})})
+def _edited(steps: list[Step], corrections: list[Correction]) -> list[Step]:
+    at = _at(corrections, *_EDITS)
+    # Of the steps that were read of one message, the first is the one that is meant.
+    return [_edited_step(step, at.pop(step.position, [])) for step in steps]
 
 
-def _without_call(step: Step, index: int | None) -> Step:
-    results = tuple(result for result in step.tool_results if result.index != index)
-    calls = tuple(call for call in step.message.tool_calls if call.index != index)
-    return _with_calls(step, calls).model_copy(update={"tool_results": results})
+def _edited_step(step: Step, corrections: list[Correction]) -> Step:
+    for action, edited in _EDITS.items() if corrections else ():
+        indexes = [c.index for c in corrections if c.action == action and c.index is not None]
+        if indexes:
+            step = edited(step, indexes)
+    return step
 
 
-def _answered(step: Step, correction: Correction) -> Step:
-    call = next((call for call in step.message.tool_calls if call.index == correction.index), None)
-    if call is None or step.result_of(call.index) is not None:  # a real result that came since is better
-        return step
-    result = ToolResult(
+def _with_joins(steps: list[Step], corrections: list[Correction]) -> list[Step]:
+    at, joined = _at(corrections, "join"), list[Step]()
+    for step in steps:
+        joins = at.get(step.position)
+        if joins and joined:
+            joined[-1] = _joined(joined[-1], step, joins.pop(0).separator)
+        else:
+            joined.append(step)
+    return joined
+
+
+def _with_calls(step: Step, calls: Iterable[StepToolCall]) -> Step:
+    return step.model_copy(update={"message": step.message.model_copy(update={"tool_calls": tuple(calls)})})
+
+
+def _without_calls(step: Step, indexes: Iterable[int]) -> Step:
+    gone = set(indexes)
+    results = tuple(result for result in step.tool_results if result.index not in gone)
+    kept = _with_calls(step, (call for call in step.message.tool_calls if call.index not in gone))
+    return kept.model_copy(update={"tool_results": results})
+
+
+def _with_empty_arguments(step: Step, indexes: Iterable[int]) -> Step:
+    emptied = set(indexes)
+    return _with_calls(
+        step,
+        (
+            call.model_copy(update={"arguments": "{}"}) if call.index in emptied else call
+            for call in step.message.tool_calls
+        ),
+    )
+
+
+def _answered(step: Step, indexes: Iterable[int]) -> Step:
+    calls, results = {call.index: call for call in step.message.tool_calls}, step.results()
+    for index in indexes:
+        if index in calls and index not in results:  # a real result that came since is better
+            results[index] = _no_result(step, calls[index])
+    return step.model_copy(update={"tool_results": tuple(results.values())})
+
+
+def _no_result(step: Step, call: StepToolCall) -> ToolResult:
+    return ToolResult(
         call_id=call.id,
         index=call.index,
         status="synthetic",
@@ -214,7 +243,14 @@ def _answered(step: Step, correction: Correction) -> Step:
         at=step.ended_at or step.started_at,
         origin=step.origin,
     )
-    return step.model_copy(update={"tool_results": (*step.tool_results, result)})
+
+
+_EDITS: dict[CorrectionAction, Callable[[Step, Iterable[int]], Step]] = {
+    "leave_out_call": _without_calls,
+    "empty_arguments": _with_empty_arguments,
+    "answer": _answered,
+}
+"""What is done to a step by itself, in the order in which it is."""
 
 
 def _joined(first: Step, second: Step, separator: str) -> Step:

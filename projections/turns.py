@@ -5,7 +5,9 @@ A closed turn stands there as it is in the view; one that an event changes is th
 
 from __future__ import annotations
 
+from bisect import insort
 from collections.abc import Iterable, Iterator, Sequence
+from typing import NamedTuple
 
 from turnlog.domain.events import StepEnd
 from turnlog.projections.fold import StepFold, TurnFold, with_result
@@ -15,6 +17,14 @@ from turnlog.projections.view import Fault, Message, Repair, Step, ToolResult, T
 
 def _frozen(turn: Turn | TurnFold) -> Turn:
     return turn.freeze() if isinstance(turn, TurnFold) else turn
+
+
+class _Place(NamedTuple):
+    """Where a step is: in the turn of this index, so many steps before it. The order of places is that of the log."""
+
+    turn: int
+    place: int
+    step_id: str
 
 
 class Turns:
@@ -27,10 +37,10 @@ class Turns:
     def __init__(self) -> None:
         self.first_turn = 0
         self.reached_back = 0
-        self._steps_of_call: dict[str, dict[str, None]] = {}  # those that have ended
+        self._steps_of_call: dict[str, list[_Place]] = {}  # those that have ended, in order
         self.imported_ids: set[str] = set()
         self._turns: list[Turn | TurnFold] = []
-        self._turn_of: dict[str, int] = {}
+        self._place_of: dict[str, _Place] = {}
         self._open: dict[str, tuple[StepFold, TurnFold]] = {}
         self._pinned: tuple[Message, ...] = ()
         self._changed_from: int | None = None
@@ -127,26 +137,27 @@ class Turns:
 
     def knows_step(self, step_id: str) -> bool:
         """Whether the step was opened in one of the turns that are here."""
-        return step_id in self._turn_of
+        return step_id in self._place_of
 
     def _index(self, turn: Turn | TurnFold) -> None:
         if isinstance(turn, Turn):
-            for closed in turn.steps:
-                self._index_step(closed.step_id, closed, turn.index)
+            for place, closed in enumerate(turn.steps):
+                self._index_step(_Place(turn.index, place, closed.step_id), closed)
             return
-        for step_id, step in turn.steps.items():
-            self._index_step(step_id, step, turn.index)
+        for place, (step_id, step) in enumerate(turn.steps.items()):
+            self._index_step(_Place(turn.index, place, step_id), step)
             if isinstance(step, StepFold):
                 self._open[step_id] = (step, turn)
 
-    def _index_step(self, step_id: str, step: Step | StepFold, turn: int) -> None:
-        self._turn_of[step_id] = turn
+    def _index_step(self, place: _Place, step: Step | StepFold) -> None:
+        self._place_of[place.step_id] = place
         if not isinstance(step, Step):
             return
-        for call in step.message.tool_calls:
-            self._steps_of_call.setdefault(call.id, {})[step_id] = None
+        call_ids = {call.id for call in step.message.tool_calls}
+        for call_id in call_ids:
+            insort(self._steps_of_call.setdefault(call_id, []), place)
         if step.origin is not None:
-            self.imported_ids.update(call.id for call in step.message.tool_calls if call.id)
+            self.imported_ids.update(call_ids - {""})
 
     def latest(self, position: int) -> TurnFold:
         """The latest turn, which the event at `position` changes."""
@@ -179,7 +190,7 @@ class Turns:
         """The open step that the event at `position` changes. Where there is none, that is a fault."""
         found = self._open.get(step_id)
         if found is None:
-            known = step_id in self._turn_of
+            known = step_id in self._place_of
             kind, why = ("closed_step", "has ended") if known else ("unknown_step", "was never opened")
             self.add_fault(kind, position, f"an event for step {step_id}, which {why}")
             return None
@@ -188,12 +199,12 @@ class Turns:
 
     def add_step(self, step_id: str, step: Step | StepFold, position: int) -> None:
         """Adds a step to the latest turn, unless there was one of that id."""
-        if step_id in self._turn_of:
+        if step_id in self._place_of:
             self.add_fault("repeated_step", position, f"step {step_id} was opened twice")
             return
         turn = self.latest(position)
         turn.steps[step_id] = step
-        self._index_step(step_id, step, turn.index)
+        self._index_step(_Place(turn.index, len(turn.steps) - 1, step_id), step)
         if isinstance(step, StepFold):
             self._open[step_id] = (step, turn)
 
@@ -202,7 +213,7 @@ class Turns:
         if step := self.open_step(end.step_id, position):
             _, turn = self._open.pop(end.step_id)
             turn.steps[end.step_id] = ended = step.ended(end)
-            self._index_step(end.step_id, ended, turn.index)
+            self._index_step(self._place_of[end.step_id], ended)
 
     def add_texts(self, step_id: str, texts: Sequence[str], first: int) -> None:
         """Texts of a step that stand at the positions from `first` on."""
@@ -225,29 +236,39 @@ class Turns:
     def steps_before(self) -> Iterator[Step]:
         """The steps that have ended, the latest first."""
         for turn in reversed(self._turns):
-            steps: Iterable[Step | StepFold] = turn.steps if isinstance(turn, Turn) else tuple(turn.steps.values())
-            yield from (step for step in reversed(tuple(steps)) if isinstance(step, Step))
+            steps = reversed(turn.steps if isinstance(turn, Turn) else turn.steps.values())
+            yield from (step for step in steps if isinstance(step, Step))
 
-    def steps_that_called(self, call_id: str) -> list[Step]:
-        """The steps that have ended with a call of this id, the latest first."""
-        found = (self._ended_step(step_id) for step_id in self._steps_of_call.get(call_id, ()))
-        return sorted(found, key=lambda step: step.position, reverse=True)
+    def steps_that_called(self, call_id: str) -> Iterator[Step]:
+        """The steps that have ended with a call of this id: the latest, and behind it the latest one before it of whose
+        calls of this id one has no result."""
+        places = self._steps_of_call.get(call_id, [])
+        if places:
+            yield self._ended_step(places[-1])
+        # One that has all its results will not lose them: it is not looked at again.
+        while len(places) > 1:
+            step = self._ended_step(places[-2])
+            if any(call.id == call_id for call in step.unanswered_calls()):
+                yield step
+                return
+            del places[-2]
 
     def turn_of(self, step: Step, position: int) -> TurnFold:
         """The turn of a step, which the event at `position` changes."""
-        return self.thawed(self._turn_of[step.step_id], position)
+        return self.thawed(self._place_of[step.step_id].turn, position)
 
-    def _ended_step(self, step_id: str) -> Step:
-        turn = self._turns[self._turn_of[step_id] - self.first_turn]
-        steps = turn.steps if isinstance(turn, Turn) else (turn.steps[step_id],)
-        return next(step for step in steps if isinstance(step, Step) and step.step_id == step_id)
+    def _ended_step(self, place: _Place) -> Step:
+        turn = self._turns[place.turn - self.first_turn]
+        step = turn.steps[place.place] if isinstance(turn, Turn) else turn.steps[place.step_id]
+        assert isinstance(step, Step)  # noqa: S101 it is indexed when it ends
+        return step
 
     def file_result(self, step_id: str, result: ToolResult) -> bool:
         """Files a result under its call. False where the step has no such call."""
-        index = self._turn_of.get(step_id)
-        if index is None:
+        place = self._place_of.get(step_id)
+        if place is None:
             return False
-        turn = self.thawed(index, result.position)
+        turn = self.thawed(place.turn, result.position)
         step = turn.steps[step_id]
         if isinstance(step, StepFold):
             return step.result_came(result)

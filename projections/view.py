@@ -70,7 +70,7 @@ class Step(Frozen):
 
     def result_of(self, index: int) -> ToolResult | None:
         """The latest result of the call at `index`, if any."""
-        return next((result for result in self.tool_results if result.index == index), None)
+        return self.results().get(index)
 
     def unanswered_calls(self) -> tuple[StepToolCall, ...]:
         """The calls that have no result at all, not even a pending one."""

@@ -19,6 +19,7 @@ from turnlog.domain.events import SessionEvent, SessionRepaired, SessionTitled, 
 from turnlog.domain.inputs import checked_foreign
 from turnlog.domain.recorded import RecordedEvent
 from turnlog.projections.placeholders import NO_RESULT
+from turnlog.projections.projector import Projector
 from turnlog.projections.prompt import build_prompt
 from turnlog.projections.repair import corrections_of
 from turnlog.projections.view import Turn
@@ -173,6 +174,89 @@ def test_results_that_come_after_all_calls_are_filed_in_a_time_in_proportion_to_
     few, many = late(50), late(200)
 
     assert calls_made_by(lambda: folded(many)) < 5 * calls_made_by(lambda: folded(few))
+
+
+def test_the_corrections_of_a_turn_are_applied_in_a_time_in_proportion_to_it() -> None:
+    def corrected(count: int) -> Projector:
+        twice = [said("Sure."), said("Sure."), {"role": "system", "content": "so"}]
+        projector = folded(imported([user(), *(twice * count)]))
+        repaired(projector)
+        return projector
+
+    few, many = corrected(25), corrected(100)
+
+    assert calls_made_by(many.turns) < 5 * calls_made_by(few.turns)
+    assert many.view().faults == ()
+
+
+def doubled(count: int, results: int) -> list[RecordedEvent]:
+    """An import of a message in which all calls have one id, the first of them with a result."""
+    calls = [call(arguments=f'{{"n":{n}}}') for n in range(count)]
+    return imported([user(), said("I", *calls), *(result() for _ in range(results))])
+
+
+@pytest.mark.parametrize("answered", [0.0, 0.5, 1.0])
+def test_many_calls_of_one_id_in_a_message_are_repaired_in_a_time_in_proportion_to_them(answered: float) -> None:
+    few, many = (doubled(count, int(count * answered)) for count in (25, 100))
+
+    assert calls_made_by(lambda: folded(many)) < 5 * calls_made_by(lambda: folded(few))
+    assert calls_made_by(lambda: repaired(folded(many))) < 5 * calls_made_by(lambda: repaired(folded(few)))
+
+
+def test_of_many_calls_of_one_id_those_that_never_ran_are_left_out_where_one_did() -> None:
+    projector = folded(doubled(4, results=2))
+    corrections = [(c.action, c.index) for c in repaired(projector) if c.fault == "duplicate_call_id"]
+    assert corrections == [("none", 1), ("leave_out_call", 2), ("leave_out_call", 3)]
+    (step,) = projector.turns()[0].steps
+    assert [c.index for c in step.message.tool_calls] == [0, 1]
+
+
+SAME = ['{"a":1,"b":[2]}', '{ "b": [2], "a": 1 }', '{"a":1.0,"b":[2]}']
+OTHER = ['{"a":1,"b":2}', '{"a":1}', '["a"]', '"a"', "a", "", '{"a":1e999}', '{"a":[["b",[2]]]}']
+
+
+def test_a_call_that_stands_twice_in_a_message_is_one_however_its_arguments_are_written() -> None:
+    calls = [call(arguments=arguments) for arguments in (*SAME, *OTHER, *OTHER)]
+    (step,) = folded(imported([user(), said(None, *calls)])).raw_turns()[0].steps
+    assert [c.arguments for c in step.message.tool_calls] == [SAME[0], *OTHER]
+
+
+def one_id(count: int, *between: Json) -> list[RecordedEvent]:
+    """An import in which one call id comes back again and again."""
+    return imported([user(), *(m for _ in range(count) for m in (*between, said("I", call()), result(), result()))])
+
+
+@pytest.mark.parametrize("between", [(), (user(),)], ids=["in one turn", "in many turns"])
+def test_a_call_id_that_comes_back_is_looked_up_in_a_time_in_proportion_to_the_history(between: tuple[Json]) -> None:
+    few, many = one_id(25, *between), one_id(100, *between)
+
+    assert calls_made_by(lambda: folded(many)) < 5 * calls_made_by(lambda: folded(few))
+
+
+REUSED = [
+    *(user(), said("I", call()), user(), said("I", call(), call("c2")), said("I", call())),
+    *(result(content="the last"), user(), result(content="the one before"), result(content="the first")),
+    *(said("I", call("c2")), result("c2", "a"), result("c2", "b"), result("c2", "again"), result(content="again")),
+]
+
+
+@pytest.mark.parametrize("kept", range(2, len(REUSED) + 1))
+def test_a_result_finds_its_call_in_a_fold_that_was_resumed_as_in_one_that_was_not(kept: int) -> None:
+    events = imported(REUSED)
+    begun = folded(events[:kept])
+    head, pages = begun.head(), begun.pages()
+    whole = Projector.resume(head, pages).apply_all(events[kept:])
+    loaded = Projector.resume(head, ())
+    loaded.prepend(pages)
+    expected = begun.apply_all(events[kept:]).view()
+    assert [view.turns for view in (whole.view(), loaded.apply_all(events[kept:]).view())] == [expected.turns] * 2
+    contents = [[r.content for step in turn.steps for r in step.tool_results] for turn in expected.turns]
+    assert contents == [["the first"], ["the one before", "b", "again"], ["again"]]
+
+
+@pytest.mark.parametrize("arguments", [r'{"a":"\ud800x"}', '{"a":1e999}'])
+def test_arguments_of_which_a_prompt_keeps_the_object_are_no_fault(arguments: str) -> None:
+    assert folded(imported([user(), said(None, call(arguments=arguments)), result()])).view().faults == ()
 
 
 def test_results_that_replace_one_another_hide_no_users_message_and_are_none() -> None:

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import re
 from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
 
+import pytest
+
 from tests.prompt_rules import check_chat_prompt
+from tests.test_projector import CHECKS
 from turnlog.domain import events as e
 from turnlog.domain.recorded import RecordedEvent
 from turnlog.projections.projector import Projector
-from turnlog.projections.prompt import NO_RESULT, PromptPolicy, build_prompt, chat_prompt
+from turnlog.projections.prompt import NO_RESULT, Api, PromptPolicy, build_prompt, chat_prompt
 from turnlog.projections.view import SessionView
 
 ID = UUID(int=3)
@@ -156,11 +160,51 @@ def test_arguments_that_are_not_json_become_an_empty_object() -> None:
         assert prompt[1]["tool_calls"][0]["function"]["arguments"] == "{}"
 
 
+MENDED = [
+    (r'{"a":"\ud800x", "cmd":"y"}', r'{"a":"\ufffdx", "cmd":"y"}', {"a": "\ufffdx", "cmd": "y"}),
+    (r'{"\uDFFF":"\uD83D\uDE00\uD83D"}', r'{"\ufffd":"\uD83D\uDE00\ufffd"}', {"\ufffd": "😀\ufffd"}),
+    (r'{"a":"\\ud800\\\ud800"}', r'{"a":"\\ud800\\\ufffd"}', {"a": "\\ud800\\\ufffd"}),
+    ('{"a":1e999,"b":[-1e999,1.5,2]}', '{"a":1e999,"b":[-1e999,1.5,2]}', {"a": "1e999", "b": ["-1e999", 1.5, 2]}),
+    (r'{"a":"\ud8"}', "{}", {}),
+]
+
+
+@pytest.mark.parametrize("api", CHECKS)
+@pytest.mark.parametrize(("arguments", "text_sent", "object_sent"), MENDED)
+def test_of_arguments_only_what_cannot_be_sent_is_another(
+    api: Api, arguments: str, text_sent: str, object_sent: dict[str, Any]
+) -> None:
+    turns = view_of(user("hi"), begun("s1"), *call("s1", arguments=arguments), finished("s1")).turns
+
+    prompt = build_prompt(turns, api)
+
+    CHECKS[api](prompt)
+    if api == "anthropic":
+        assert prompt["messages"][1]["content"][0]["input"] == object_sent
+    else:
+        assert (prompt[1]["tool_calls"][0]["function"] if api == "chat" else prompt[1])["arguments"] == text_sent
+
+
 def test_valid_arguments_are_sent_byte_for_byte() -> None:
     arguments = '{ "b" : 1,"a":[ 1.50, "\\u00fc"] }\n'
     prompt = prompt_of(user("hi"), begun("s1"), *call("s1", arguments=arguments), finished("s1"))
 
     assert prompt[1]["tool_calls"][0]["function"]["arguments"] == arguments
+
+
+@pytest.mark.parametrize(("api", "length"), [("chat", 64), ("anthropic", 128), ("responses", 64)])
+def test_the_name_of_a_tool_is_as_long_as_the_api_takes_it(api: Api, length: int) -> None:
+    step = [begun("s1"), *call("s1", name="mcp.find" + "x" * 200), finished("s1")]
+    asked = e.FunctionCallDelta(at=AT, step_id="s2", name="mcp.call" + "x" * 200, arguments="{}")
+    answer = e.MessageAdded(at=AT, message_id="b", role="function", content="found", name="mcp.call" + "x" * 200)
+    turns = view_of(user("hi"), *step, result("s1", "ok"), begun("s2"), asked, finished("s2"), answer).turns
+
+    prompt = build_prompt(turns, api)
+
+    CHECKS[api](prompt)
+    names = re.findall(r"'(mcp_\w+)'", str(prompt))
+    assert {(name[:8], len(name)) for name in names} == {("mcp_find", length), ("mcp_call", length)}
+    assert "found" in str(prompt)
 
 
 def test_two_steps_with_nothing_between_are_one_message_joined_by_nothing() -> None:

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.histories import folded, replayed
+from tests.histories import folded, imported, replayed
 from tests.strategies import histories
 from tests.test_projector import CHECKS, History, fold
 from turnlog import PromptTooLongError
@@ -118,6 +118,48 @@ def test_a_result_of_parts_is_shortened_only_where_that_makes_it_shorter(api: Ap
     CHECKS[api](prompt)
     assert str(prompt).count(MARK) == 1
     assert "few" in str(prompt)
+
+
+IMAGE = {"type": "image_url", "image_url": {"url": f"data:image/png;base64,{'A' * 4_000}"}}
+NOTE = "(image left out: the prompt is too long)"
+
+
+def text(length: int) -> Json:
+    return {"type": "text", "text": "x" * length}
+
+
+TEXTS = [
+    ([text(9), text(4_000)], f"{'x' * 9}\n{'x' * 190} [... 3810 {MARK}"),
+    ([text(300), text(300)], f"{'x' * SHORTENED_TO} [... 401 {MARK}"),
+    ([IMAGE, text(4_000)], f"{'x' * SHORTENED_TO} [... 3800 {MARK}\n{NOTE}"),
+]
+IMAGES = [([IMAGE, text(9)], f"{'x' * 9}\n{NOTE}"), ([IMAGE], NOTE)]
+"""What the chat API does not take of a tool, so that it is no reason for it to shorten anything."""
+
+
+@pytest.mark.parametrize(
+    ("api", "parts", "short"),
+    [
+        *((api, *case) for api in CHECKS for case in TEXTS),
+        *((api, *case) for api in ("anthropic", "responses") for case in IMAGES),
+    ],
+)
+def test_of_a_result_of_parts_the_text_is_shortened_and_what_is_none_leaves_a_note(
+    api: Api, parts: list[Json], short: str
+) -> None:
+    prompt = windowed(long_turn(parts), api, 150, estimated_tokens)
+    CHECKS[api](prompt)
+    last = messages_of(prompt)[-1]
+    result = last["content"][0] if api == "anthropic" else last
+    assert result.get("content", result.get("output")) == short
+
+
+def test_a_long_function_message_is_shortened_as_a_result() -> None:
+    calling = {"role": "assistant", "content": None, "function_call": {"name": "find", "arguments": "{}"}}
+    messages = [{"role": "user", "content": "hi"}, calling, {"role": "function", "name": "find", "content": "x" * 999}]
+    prompt = windowed(folded(imported(messages)).view(), "chat", 120, estimated_tokens)
+    CHECKS["chat"](prompt)
+    assert prompt[-1]["content"] == f"{'x' * SHORTENED_TO} [... 799 {MARK}"
 
 
 @pytest.mark.parametrize("api", CHECKS)

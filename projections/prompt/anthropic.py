@@ -8,12 +8,10 @@ in its message and goes back with its signature, unchanged; system text is not a
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from math import isfinite
 from typing import Any
 
-from pydantic_core import from_json
-
 from turnlog.domain.events import Content
+from turnlog.projections.arguments import object_of
 from turnlog.projections.prompt.entries import Positions, PromptCall, PromptEntry, PromptStep, Rendered
 from turnlog.projections.prompt.parts import data_url, left_out
 
@@ -88,7 +86,7 @@ def last_spoken(rendered: list[Rendered]) -> int | None:
 
 def _step_blocks(step: PromptStep) -> list[Block]:
     said = _blocks(step.content) + _blocks(step.refusal)
-    said += [{"type": "tool_use", "id": c.id, "name": c.name, "input": _object(c.arguments)} for c in step.calls]
+    said += [{"type": "tool_use", "id": c.id, "name": c.name, "input": object_of(c.arguments)} for c in step.calls]
     return [*_thinking(step), *said] if said else []
 
 
@@ -107,20 +105,6 @@ def _thinking_block(detail: Block, reasoning: str) -> Block | None:
     if not (isinstance(text, str) and text and isinstance(signature, str) and signature):
         return None
     return {"type": "thinking", "thinking": text, "signature": signature}
-
-
-def _object(arguments: str) -> Any:
-    value = from_json(arguments)
-    return value if _is_finite(value) else {}
-
-
-def _is_finite(value: Any) -> bool:
-    """A number such as 1e999 is JSON, and no float that could be written again."""
-    if isinstance(value, dict):
-        return all(map(_is_finite, value.values()))
-    if isinstance(value, list):
-        return all(map(_is_finite, value))
-    return not isinstance(value, float) or isfinite(value)
 
 
 def _result(call: PromptCall) -> tuple[Block, list[Block]]:

@@ -18,7 +18,8 @@ from typing import Any, NamedTuple
 
 from turnlog.domain.events import Content, FunctionCall
 from turnlog.domain.values import fingerprint
-from turnlog.projections.diagnosis import entries_in_order, is_object
+from turnlog.projections.arguments import is_object, with_whole_escapes
+from turnlog.projections.diagnosis import entries_in_order
 from turnlog.projections.messages import is_replaced
 from turnlog.projections.placeholders import NO_RESULT
 from turnlog.projections.prompt.entries import PromptCall, PromptEntry, PromptMessage, PromptStep
@@ -32,18 +33,24 @@ _NAME = re.compile(r"[^a-zA-Z0-9_-]")
 
 
 class Dialect(NamedTuple):
-    """What an API allows in a call id, whether it still has function_call and function messages, and whether thinking
-    goes back to it in a form of its own."""
+    """What an API allows in a call id, whether it still has function_call and function messages, whether thinking
+    goes back to it in a form of its own, and how many characters the name of a tool may have."""
 
     call_id: re.Pattern[str]
     has_functions: bool = False
     has_thinking: bool = True
+    name_length: int = 64
+
+    def tool_name(self, name: str) -> str:
+        """The name in characters that the API takes, and as many of them."""
+        return _NAME.sub("_", utf8(name))[: self.name_length]
 
 
 CHAT = Dialect(re.compile(r"(?s).{1,64}"), has_functions=True, has_thinking=False)
 """OpenAI once refused more than 40 characters; its own relays make ids of 54, and they are taken."""
-ANTHROPIC = Dialect(re.compile(r"[a-zA-Z0-9_-]{1,64}"))
-"""'tool_use.id: String should match pattern ^[a-zA-Z0-9_-]+$'"""
+ANTHROPIC = Dialect(re.compile(r"[a-zA-Z0-9_-]{1,64}"), name_length=128)
+"""'tool_use.name: String should match pattern ^[a-zA-Z0-9_-]{1,128}$', and
+'tool_use.id: String should match pattern ^[a-zA-Z0-9_-]+$'"""
 RESPONSES = Dialect(re.compile(r"(?s).{1,64}"))
 
 
@@ -182,7 +189,7 @@ class Assembly:
 
     def _add_function(self, turn: int, message: Message) -> None:
         called, self._called = self._called, None
-        name = _NAME.sub("_", message.name or "")[:64]
+        name = self._dialect.tool_name(message.name or "")
         if called is None or called.function_call is None or called.function_call.name != name:
             return  # the result of no call
         content, last = _plain(message.content), self.entries[-1]
@@ -207,7 +214,7 @@ class Assembly:
         self._called = said if said.function_call else None
 
     def _said(self, turn: int, step: Step, calls: list[StepToolCall], results: Results) -> PromptStep:
-        message, function = step.message, _function(step)
+        message, function = step.message, self._function(step)
         prompt_calls = [self._call(step, call, results.get(call.index)) for call in calls]
         order = {result.index: place for place, result in enumerate(step.tool_results)}
         answers = sorted(range(len(calls)), key=lambda place: order.get(calls[place].index, len(order)))
@@ -238,21 +245,31 @@ class Assembly:
         return closed or not was_cut_off
 
     def _call(self, step: Step, call: StepToolCall, result: ToolResult | None) -> PromptCall:
-        arguments = utf8(call.arguments)
         return PromptCall(
             id=self._unique(utf8(call.id), step, call.index),
-            name=_NAME.sub("_", utf8(call.name))[:64],
-            arguments=arguments if is_object(arguments) else NO_ARGUMENTS,
+            name=self._dialect.tool_name(call.name),
+            arguments=_arguments(call.arguments),
             result=_content(result),
             is_error=result is not None and result.status == "error",
             positions=(step.position,) if result is None else (step.position, result.position),
         )
+
+    def _function(self, step: Step) -> FunctionCall | None:
+        function = step.message.function_call
+        if function is None or not function.name:
+            return None
+        return FunctionCall(name=self._dialect.tool_name(function.name), arguments=_arguments(function.arguments))
 
     def _unique(self, wanted: str, step: Step, index: int) -> str:
         legal = self._dialect.call_id.fullmatch(wanted) is not None and wanted not in self._taken
         chosen = wanted if legal else f"call_{fingerprint(step.step_id, index)[:24]}"
         self._taken[chosen] = None
         return chosen
+
+
+def _arguments(arguments: str) -> str:
+    text = with_whole_escapes(utf8(arguments))
+    return text if is_object(text) else NO_ARGUMENTS
 
 
 def _content(result: ToolResult | None) -> Any:
@@ -269,16 +286,6 @@ def _plain(content: Content | None) -> str:
 def _name(name: str | None) -> str | None:
     """The name of a message: OpenAI takes 64 characters, and none of ``<|\\/>`` and spaces."""
     return re.sub(r"[\s<|\\/>]", "_", utf8(name))[:64] if name else None
-
-
-def _function(step: Step) -> FunctionCall | None:
-    function = step.message.function_call
-    if function is None or not function.name:
-        return None
-    arguments = utf8(function.arguments)
-    return FunctionCall(
-        name=_NAME.sub("_", utf8(function.name))[:64], arguments=arguments if is_object(arguments) else NO_ARGUMENTS
-    )
 
 
 def _joined(first: PromptStep, second: PromptStep) -> PromptStep:

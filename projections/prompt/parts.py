@@ -51,10 +51,10 @@ def data_url(value: Any) -> tuple[str, str] | None:
     return (match[1], match[2]) if match else None
 
 
-def left_out(part: dict[str, Any]) -> dict[str, Any]:
-    """A text in place of what the API does not take, so that a user's message is not cut silently."""
+def left_out(part: dict[str, Any], why: str = "this API does not take it") -> dict[str, Any]:
+    """A text in place of what is not sent, so that a message is not cut silently."""
     what = _WORDS.get(str(part.get("type")), "part")
-    return {"type": "text", "text": f"({what} left out: this API does not take it)"}
+    return {"type": "text", "text": f"({what} left out: {why})"}
 
 
 def known_fields(held: dict[str, Any], fields: tuple[str, ...]) -> dict[str, str]:

@@ -8,7 +8,9 @@ from dataclasses import replace
 from typing import Any, NamedTuple
 
 from turnlog.domain.errors import PromptTooLongError
+from turnlog.domain.events import Content
 from turnlog.projections.prompt.entries import PromptEntry, PromptMessage, PromptStep, Rendered
+from turnlog.projections.prompt.parts import left_out
 from turnlog.projections.view import Message, Turn
 
 CountTokens = Callable[[list[dict[str, Any]]], int]
@@ -94,29 +96,45 @@ def _shortened(entries: list[PromptEntry], render: Render, max_tokens: int, coun
 
 
 def _long_answers(entry: PromptEntry) -> list[int]:
-    calls = entry.calls if isinstance(entry, PromptStep) else ()
-    return [answer for answer, call in enumerate(calls) if _is_long(call.result)]
+    """The places of the long results of a step; a function message is one by itself."""
+    if isinstance(entry, PromptStep):
+        return [answer for answer, call in enumerate(entry.calls) if _is_long(call.result)]
+    return [0] if entry.role == "function" and _is_long(entry.content) else []
 
 
-def _is_long(content: Any) -> bool:
-    return len(_text(content)) > 2 * SHORTENED_TO
+def _is_long(content: Content) -> bool:
+    return _size(content) > 2 * SHORTENED_TO and len(_short(content)) < _size(content)
+
+
+def _size(content: Content) -> int:
+    return len(content if isinstance(content, str) else json.dumps(content, ensure_ascii=False))
 
 
 def _with_short_results(entries: list[PromptEntry], answers: Iterable[tuple[int, int]]) -> list[PromptEntry]:
     entries = entries.copy()
     for place, answer in answers:
-        step = entries[place]
-        assert isinstance(step, PromptStep)  # noqa: S101 it has calls
-        call = step.calls[answer]
-        short = replace(call, result=_short(call.result))
-        entries[place] = replace(step, calls=(*step.calls[:answer], short, *step.calls[answer + 1 :]))
+        entries[place] = _with_short_result(entries[place], answer)
     return entries
 
 
-def _short(content: Any) -> str:
-    text = _text(content)
+def _with_short_result(entry: PromptEntry, answer: int) -> PromptEntry:
+    if isinstance(entry, PromptMessage):
+        return replace(entry, content=_short(entry.content))
+    call = entry.calls[answer]
+    short = replace(call, result=_short(call.result))
+    return replace(entry, calls=(*entry.calls[:answer], short, *entry.calls[answer + 1 :]))
+
+
+def _short(content: Content) -> str:
+    """The beginning of the text. What is no text is left out whole: half of it cannot be read."""
+    if isinstance(content, str):
+        return _cut(content)
+    texts = [part["text"] for part in content if part["type"] == "text"]
+    notes = [left_out(part, "the prompt is too long")["text"] for part in content if part["type"] != "text"]
+    return "\n".join([_cut("\n".join(texts)), *notes] if texts else notes)
+
+
+def _cut(text: str) -> str:
+    if len(text) <= 2 * SHORTENED_TO:
+        return text
     return f"{text[:SHORTENED_TO]} [... {len(text) - SHORTENED_TO} characters left out]"
-
-
-def _text(content: Any) -> str:
-    return content if isinstance(content, str) else json.dumps(content, ensure_ascii=False)

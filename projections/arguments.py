@@ -1,0 +1,51 @@
+"""The arguments of a call: the text of a JSON object, or what can be made of it."""
+
+from __future__ import annotations
+
+import json
+import re
+from math import isfinite
+from typing import Any
+
+from pydantic_core import from_json
+
+_ESCAPE = re.compile(
+    r"""\\u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}  # two halves of a character
+    | (?P<lone>\\u[dD][89a-fA-F][0-9a-fA-F]{2})
+    | \\.""",
+    re.VERBOSE | re.DOTALL,
+)
+
+
+def is_object(arguments: str) -> bool:
+    """Whether the arguments are the text of a JSON object, but for halves of characters."""
+    text = with_whole_escapes(arguments).encode("utf-8", "replace")
+    try:
+        return isinstance(from_json(text, allow_inf_nan=False), dict)
+    except ValueError:
+        return False
+
+
+def with_whole_escapes(arguments: str) -> str:
+    """The text with each escaped half of a character as an escaped U+FFFD, for no parser takes it; else as it is."""
+    if r"\ud" not in arguments and r"\uD" not in arguments:  # as in nearly all: a prompt has many
+        return arguments
+    return _ESCAPE.sub(lambda found: r"\ufffd" if found["lone"] else found[0], arguments)
+
+
+def object_of(arguments: str) -> Any:
+    """The object. A number that no float holds, such as 1e999, could not be written again: it is its text."""
+    value = from_json(arguments)
+    return value if _is_finite(value) else json.loads(arguments, parse_float=_number)
+
+
+def _number(text: str) -> float | str:
+    return number if isfinite(number := float(text)) else text
+
+
+def _is_finite(value: Any) -> bool:
+    if isinstance(value, dict):
+        return all(map(_is_finite, value.values()))
+    if isinstance(value, list):
+        return all(map(_is_finite, value))
+    return not isinstance(value, float) or isfinite(value)
