@@ -77,6 +77,9 @@ class BeginCompletion:
     `live` are the steps that `writer` writes, and may change until it is decided: of two that begin at once, either may
     be the first to be decided. Another writer's step is alive unless it is in `gone`, the writers
     whose leases have run out (for good: a lease that has run out is not renewed). One without a writer is not alive.
+
+    `over` is the step that was waited for, to take over from it. Refused if it has finished, for its writer was alive,
+    and if another one was begun meanwhile: the same would be answered twice.
     """
 
     at: datetime
@@ -86,6 +89,7 @@ class BeginCompletion:
     writer: str = ""
     lease_seconds: float | None = None
     gone: frozenset[str] = frozenset()
+    over: str | None = None
 
 
 @dataclass(slots=True)

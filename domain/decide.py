@@ -277,6 +277,9 @@ def _begin(state: Active, command: BeginCompletion) -> Events:
     for step in state.open_steps.values():
         if _is_alive(step, command):
             raise TurnInProgressError(step.step_id, step.since, step.writer)
+    latest = state.latest
+    if command.over is not None and latest is not None and (latest.finished or latest.step_id != command.over):
+        raise TurnInProgressError(latest.step_id, latest.since, latest.writer)
     started = CompletionStarted(
         at=command.at,
         step_id=command.step_id,

@@ -26,6 +26,7 @@ from turnlog.domain.events import (
     SessionRepaired,
     SessionStarted,
     SessionTitled,
+    StepEnd,
     TextDelta,
     ToolCallArgumentsDelta,
     ToolCallNamed,
@@ -35,7 +36,17 @@ from turnlog.domain.events import (
     imported_step_id,
 )
 from turnlog.domain.foreign import ForeignMessage
-from turnlog.domain.state import Active, AwaitedCall, CallHead, Deleted, Memory, OpenStep, SessionState, Unborn
+from turnlog.domain.state import (
+    Active,
+    AwaitedCall,
+    CallHead,
+    Deleted,
+    LatestStep,
+    Memory,
+    OpenStep,
+    SessionState,
+    Unborn,
+)
 from turnlog.domain.values import fingerprint
 
 
@@ -70,10 +81,11 @@ def _evolve_active(state: Active, event: SessionEvent) -> SessionState:
             step = OpenStep(step_id=event.step_id, since=event.at, writer=event.writer)
             # Message ids and step ids are one namespace: an answer that is stored again under its step's id is known.
             memory = state.memory.with_message(event.step_id)
-            return state.model_copy(update={"open_steps": {**state.open_steps, event.step_id: step}, "memory": memory})
+            latest = LatestStep(step_id=event.step_id, since=event.at, writer=event.writer)
+            steps = {**state.open_steps, event.step_id: step}
+            return state.model_copy(update={"open_steps": steps, "latest": latest, "memory": memory})
         case CompletionFinished() | CompletionInterrupted() | CompletionFailed() | CompletionAbandoned():
-            steps = {key: step for key, step in state.open_steps.items() if key != event.step_id}
-            return state.model_copy(update={"open_steps": steps})
+            return _ended(state, event)
         case MessageAdded():
             return _message_added(state, event)
         case ToolResultAdded():
@@ -136,6 +148,14 @@ def _arguments_came(state: Active, event: ToolCallArgumentsDelta) -> Active:
 def _with_head(state: Active, step: OpenStep, head: CallHead) -> Active:
     changed = step.model_copy(update={"calls": {**step.calls, head.index: head}})
     return state.model_copy(update={"open_steps": {**state.open_steps, step.step_id: changed}})
+
+
+def _ended(state: Active, event: StepEnd) -> Active:
+    steps = {key: step for key, step in state.open_steps.items() if key != event.step_id}
+    latest = state.latest
+    if isinstance(event, CompletionFinished) and latest is not None and latest.step_id == event.step_id:
+        latest = latest.model_copy(update={"finished": True})
+    return state.model_copy(update={"open_steps": steps, "latest": latest})
 
 
 def _message_added(state: Active, event: MessageAdded) -> Active:

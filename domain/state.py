@@ -36,6 +36,15 @@ class OpenStep(Frozen):
     calls: dict[int, CallHead] = {}
 
 
+class LatestStep(Frozen):
+    """The step that was begun last, open or not. `finished`: it came to its natural end."""
+
+    step_id: str
+    since: datetime
+    writer: str = ""
+    finished: bool = False
+
+
 class AwaitedCall(Frozen):
     """A call without a final result; `pending` is the fingerprint of its pending one, if it has one."""
 
@@ -89,6 +98,7 @@ class Active(Frozen):
     title: Text | None
     started_at: datetime
     open_steps: dict[str, OpenStep] = {}
+    latest: LatestStep | None = None
     awaited: tuple[AwaitedCall, ...] = ()
     repairs: tuple[str, ...] = ()
     compacted: tuple[int, str] = (0, "")

@@ -30,7 +30,7 @@ from turnlog.domain.events import (
     ToolCall,
 )
 from turnlog.domain.inputs import checked_optional_text, checked_range, checked_text
-from turnlog.domain.state import Active
+from turnlog.domain.state import Active, OpenStep
 from turnlog.infrastructure.aggregate import Aggregate
 from turnlog.infrastructure.clock import Clock, now
 from turnlog.infrastructure.hub import Hub
@@ -38,6 +38,7 @@ from turnlog.infrastructure.lease import WriterLease
 from turnlog.infrastructure.streams import as_object
 
 if TYPE_CHECKING:
+    from turnlog.infrastructure.store.leases import Lease
     from turnlog.infrastructure.store.store import EventStore
     from turnlog.infrastructure.store.writer import GroupWriter
 
@@ -71,12 +72,14 @@ class StepWriter:
         """
         await self.authorise()
         rival = Rival(self.aggregate, self.lease, takeover)
-        while (refusal := await self._open(model, rival.gone)) is not None:
+        while (refusal := await self._open(model, rival)) is not None:
             await rival.judge(refusal)
 
-    async def _open(self, model: str | None, gone: frozenset[str]) -> TurnInProgressError | None:
-        writer_id = await self.lease.hold()
-        begin = BeginCompletion(now(), self.step_id, model, self.lease.live, writer_id, self.lease.seconds, gone)
+    async def _open(self, model: str | None, rival: Rival) -> TurnInProgressError | None:
+        lease, writer_id = self.lease, await self.lease.hold()
+        begin = BeginCompletion(
+            now(), self.step_id, model, lease.live, writer_id, lease.seconds, rival.gone, rival.waited_for
+        )
         # Alive from here on: another completion may begin before this one is stored.
         self.lease.began(self.step_id, self.aggregate)
         try:
@@ -119,13 +122,15 @@ class StepWriter:
 
 
 class Rival:
-    """Judges whether the step in the way of a new one is alive. `gone` are the writers that were found not to be."""
+    """Judges whether the step in the way of a new one is alive. `gone` are the writers that were found not to be, and
+    `waited_for` is the step whose writer's lease had to run out."""
 
     def __init__(self, aggregate: Aggregate, lease: WriterLease, takeover: bool) -> None:
         self._aggregate = aggregate
         self._lease = lease
         self._takeover = takeover
-        self._waited_for: dict[str, datetime] = {}
+        self._until: datetime | None = None
+        self.waited_for: str | None = None
         self.gone: frozenset[str] = frozenset()
 
     async def judge(self, refusal: TurnInProgressError) -> None:
@@ -135,17 +140,34 @@ class Rival:
         writers = self._writers() | {refusal.writer}
         alive = await self._lease.others(writers)
         self.gone |= writers - set(alive)
-        if (rival := alive.get(refusal.writer)) is not None:
-            until = self._waited_for.setdefault(rival.writer_id, rival.expires_at)
-            if not self._takeover or rival.expires_at > until:
-                raise TurnInProgressError(
-                    refusal.step_id, refusal.since, rival.writer_id, rival.host, rival.pid, rival.expires_at
-                )
-            await asyncio.sleep(min(rival.seconds_left, LOOK_AGAIN_SECONDS))
+        rival = alive.get(refusal.writer)
+        if rival is not None and await self._is_worth_waiting(refusal, rival):
+            return
+        if rival is not None:
+            raise TurnInProgressError(
+                refusal.step_id, refusal.since, rival.writer_id, rival.host, rival.pid, rival.expires_at
+            )
+        if self.waited_for is not None and not self._is_in_the_way(refusal):
+            raise refusal  # it has finished, or somebody else has taken over
+
+    def _is_in_the_way(self, refusal: TurnInProgressError) -> bool:
+        return refusal.step_id == self.waited_for and refusal.step_id in self._open_steps()
+
+    async def _is_worth_waiting(self, refusal: TurnInProgressError, rival: Lease) -> bool:
+        """Waits for a while, if the lease is still the one that was there at first. False where it is not."""
+        self._until = self._until or rival.expires_at
+        self.waited_for = self.waited_for or refusal.step_id
+        if not self._takeover or not self._is_in_the_way(refusal) or rival.expires_at > self._until:
+            return False
+        await asyncio.sleep(min(rival.seconds_left, LOOK_AGAIN_SECONDS))
+        return True
 
     def _writers(self) -> set[str]:
+        return {step.writer for step in self._open_steps().values()}
+
+    def _open_steps(self) -> dict[str, OpenStep]:
         state = self._aggregate.state
-        return {step.writer for step in state.open_steps.values()} if isinstance(state, Active) else set()
+        return state.open_steps if isinstance(state, Active) else {}
 
 
 class Completion:
@@ -245,7 +267,10 @@ class Completion:
         if self._ended:
             raise StepClosedError(self.step_id)
         self._ended = True
-        await self._step.end(finished)
+        try:
+            await self._step.end(finished)
+        except StepClosedError as error:
+            raise await self._step.closed_error() from error
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None

@@ -82,7 +82,7 @@ class Notices:
         try:
             await client.publish(channel, message)
         except ResponseError as error:  # the server is there, only not for this
-            _warn_once("publish", error)
+            _warn_once("publish", str(error))
 
 
 class Listener:
@@ -132,7 +132,7 @@ class Listener:
                 try:
                     await self._listen(client)
                 except ResponseError as error:
-                    _warn_once("subscribe", error)
+                    _warn_once("subscribe", str(error))
                     await asyncio.sleep(REFUSED_SECONDS)
                 except (RedisError, OSError, TimeoutError) as error:
                     # A connection may be lost while the server is well; the second failure says that it is not.
@@ -172,5 +172,5 @@ class Listener:
 
 
 @cache
-def _warn_once(what: str, error: Exception) -> None:
+def _warn_once(what: str, error: str) -> None:
     logger.warning("Redis refuses to %s (%s): followers hear of events by asking Postgres", what, error)

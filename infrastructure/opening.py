@@ -27,6 +27,9 @@ if TYPE_CHECKING:
     from turnlog.infrastructure.store.store import EventStore
     from turnlog.infrastructure.store.writer import GroupWriter
 
+REDIS_CONNECTIONS = 1_000
+"""At most. One call takes one, and that there is none left would look like an outage: the driver's default is 100."""
+
 # The drivers take longer to import than most commands take to run: they are loaded when a log is opened.
 
 
@@ -138,7 +141,11 @@ def _redis(settings: Settings) -> Redis | None:
     timeout = settings.redis_timeout_seconds
     try:
         return Redis.from_url(
-            settings.redis_url, socket_timeout=timeout, socket_connect_timeout=timeout, retry=Retry(NoBackoff(), 0)
+            settings.redis_url,
+            max_connections=REDIS_CONNECTIONS,
+            socket_timeout=timeout,
+            socket_connect_timeout=timeout,
+            retry=Retry(NoBackoff(), 0),
         )
     except ValueError as error:
         raise InvalidInputError("redis_url", str(error)) from error

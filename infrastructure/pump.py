@@ -28,6 +28,8 @@ logger = logging.getLogger("turnlog")
 
 Chunk = TypeVar("Chunk")
 
+CLOSING_SECONDS = 5.0
+"""So long a provider's stream may take to close."""
 SHARE = 16
 
 
@@ -296,11 +298,13 @@ def _wake(waiter: asyncio.Future[None] | None) -> None:
 
 
 async def _close(stream: Any) -> None:
-    """Closes a provider's stream, so that its tokens stop costing; what that raises matters to nobody."""
+    """Closes a provider's stream, so that its tokens stop costing; what that raises matters to nobody, and one that
+    does not come to its end is left."""
     close = getattr(stream, "aclose", None) or getattr(stream, "close", None)
     if close is None:
         return
     with suppress(Exception):
         closing = close()
         if hasattr(closing, "__await__"):
-            await closing
+            async with asyncio.timeout(CLOSING_SECONDS):  # in this task: what the stream has open may be bound to it
+                await closing

@@ -28,6 +28,7 @@ from turnlog import (
     TurnInProgressError,
 )
 from turnlog.domain.events import CompletionFinished, CompletionInterrupted, StepEnd
+from turnlog.infrastructure import pump
 from turnlog.infrastructure.provider import Provider, own_corpus
 
 SOON = 10.0
@@ -280,6 +281,29 @@ async def test_a_stop_that_is_still_on_its_way_to_the_log_is_no_error_to_the_wri
 
 
 # A client that only goes away
+
+
+async def test_a_providers_stream_that_does_not_close_holds_up_neither_a_stop_nor_the_end_of_a_log(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Stuck:
+        def __aiter__(self) -> Stuck:
+            return self
+
+        async def __anext__(self) -> dict[str, Any]:
+            await asyncio.sleep(0.01)
+            return chunk("x")
+
+        async def aclose(self) -> None:
+            await asyncio.sleep(3_600)
+
+    monkeypatch.setattr(pump, "CLOSING_SECONDS", 0.2)
+    async with asyncio.timeout(10):
+        async with SessionLog.open(settings) as log:
+            session = await log.start_session("u1")
+            await session.record_in_background(Stuck())
+            await session.cancel("enough")
+            await session.record_in_background(Stuck())
 
 
 @pytest.mark.parametrize("way", ["break", "cancel", "aclose"])

@@ -11,9 +11,11 @@ from contextlib import contextmanager
 from typing import Any
 from uuid import uuid4
 
+import psycopg
 import pytest
 from hypothesis import assume, given
 from hypothesis import settings as hypothesis_settings
+from psycopg import sql
 from redis import Redis
 
 from tests import programs
@@ -260,6 +262,35 @@ async def test_a_notice_is_one_message_a_commit_and_comes_after_it(
     assert 1 <= len(messages) <= commits
     named = {data[start : start + 16] for data in messages for start in range(16, len(data), 16)}
     assert named == {session.id.bytes for session in sessions}
+
+
+async def test_no_notice_comes_before_the_commit(log: SessionLog, redis: Redis, settings: Settings) -> None:
+    session = await log.start_session("u1")
+    with redis.pubsub() as pubsub, psycopg.connect(str(settings.database_url)) as other:
+        pubsub.subscribe(log._context.hub._notices._prefix + "notices")  # type: ignore[union-attr]
+        assert pubsub.get_message(timeout=SOON)
+        await asyncio.sleep(0.1)
+        while pubsub.get_message(timeout=0.1):  # of the start
+            pass
+        table = sql.Identifier(settings.database_schema, "turnlog_events")
+        other.execute(sql.SQL("lock table {} in exclusive mode").format(table))
+        saying = asyncio.create_task(session.say("hi"))
+        assert await asyncio.to_thread(pubsub.get_message, timeout=0.5) is None
+        other.rollback()
+        await saying
+        assert await asyncio.to_thread(pubsub.get_message, timeout=SOON)
+
+
+async def test_a_redis_that_refuses_to_publish_is_warned_of_once(
+    log: SessionLog, redis: Redis, settings: Settings, caplog: pytest.LogCaptureFixture
+) -> None:
+    redis.execute_command("ACL", "SETUSER", "nopub", "on", ">pw", "~*", "+@all", "-publish", "-subscribe")
+    url = str(settings.redis_url).replace("unix://", "unix://nopub:pw@")
+    async with SessionLog.open(settings.model_copy(update={"redis_url": url})) as mute:
+        session = await mute.start_session("u1")
+        for number in range(5):
+            await session.say(str(number))
+    assert sum("refuses to publish" in record.message for record in caplog.records) == 1
 
 
 async def test_a_log_that_follows_and_records_nothing_subscribes_to_nothing(log: SessionLog, redis: Redis) -> None:

@@ -176,6 +176,35 @@ async def test_a_takeover_waits_until_the_lease_has_run_out(brief_log: SessionLo
     assert await ends(ours) == [("abandoned", "half"), ("finished", "next")]
 
 
+async def test_a_takeover_of_a_step_that_its_writer_ends_is_refused_for_it_was_alive(
+    brief_log: SessionLog, log: SessionLog
+) -> None:
+    theirs = await brief_log.start_session("u1")
+    completion = await begun(theirs, "First")
+    taking = asyncio.create_task(answer(log.session(theirs.id, "u1"), "Second", takeover=True))
+    await asyncio.sleep(0.1)  # short of the renewal that would show it alive
+    await completion.finish()
+    with pytest.raises(TurnInProgressError) as refused:
+        await taking
+    assert refused.value.step_id == completion.step_id
+    assert await ends(theirs) == [("finished", "First")]
+
+
+async def test_of_several_that_take_over_one_does_and_the_others_are_refused(
+    brief_log: SessionLog, settings: Settings, log: SessionLog
+) -> None:
+    theirs = await brief_log.start_session("u1")
+    await begun(theirs, "half")
+    await die(brief_log)
+    async with SessionLog.open(settings) as second, SessionLog.open(settings) as third:
+        takers = [each.session(theirs.id, "u1") for each in (log, second, third)]
+        outcomes = await asyncio.gather(
+            *(answer(taker, "next", takeover=True) for taker in takers), return_exceptions=True
+        )
+    assert sorted(type(outcome).__name__ for outcome in outcomes) == ["NoneType"] + ["TurnInProgressError"] * 2
+    assert await ends(log.session(theirs.id, "u1")) == [("abandoned", "half"), ("finished", "next")]
+
+
 async def stream(*texts: str) -> AsyncIterator[dict[str, Any]]:
     for text in texts:
         yield {"choices": [{"delta": {"content": text}}]}
