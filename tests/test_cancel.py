@@ -228,6 +228,15 @@ async def test_a_completion_that_is_stopped_gets_a_typed_error_with_the_reason_a
     assert [record for record in caplog.records if record.levelno >= logging.WARNING] == []
 
 
+async def test_a_completion_that_is_stopped_is_told_why_when_it_finishes(session: Session) -> None:
+    async with session.completion() as completion:
+        await completion.text("x")
+        await session.cancel("enough")
+        with pytest.raises(StepClosedError) as raised:
+            await completion.finish()
+    assert raised.value.reason == "enough"
+
+
 @pytest.mark.parametrize("waits", [True, False])
 async def test_a_takeover_is_an_error_to_the_writer_also_while_it_waits_for_its_provider(
     session: Session, log: SessionLog, other_log: SessionLog, waits: bool
