@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from typing import Any
 from uuid import UUID
 
 import pytest
@@ -253,3 +254,31 @@ def test_the_state_stays_small_however_many_messages_come() -> None:
     assert len(state.memory.message_ids) <= MEMORY_LIMIT
     assert not state.memory.complete
     assert len(state.to_json()) < 500
+
+
+def state_of(*commands: Any) -> Any:
+    state = initial_state(ID)
+    for command in (c.StartSession(AT, "u1"), *commands):
+        for event in decide(state, command):
+            state = evolve(state, event)
+    return state
+
+
+def test_a_step_of_no_writer_is_in_no_writers_way() -> None:
+    began = decide(state_of(c.BeginCompletion(AT, "s1")), c.BeginCompletion(AT, "s2", writer="w"))
+    assert [type(event) for event in began] == [e.CompletionAbandoned, e.CompletionStarted]
+
+
+def test_a_whole_call_without_arguments_that_is_delivered_twice_is_one() -> None:
+    whole = c.AppendWholeToolCall(AT, "s1", e.ToolCall(id="c1", name="find", arguments=""))
+    assert decide(state_of(c.BeginCompletion(AT, "s1"), whole), whole) == ()
+
+
+def test_a_call_that_came_in_fragments_and_is_then_delivered_whole_is_one() -> None:
+    fragments = [
+        c.AppendToolCall(AT, "s1", 0, "c1", "find"),
+        c.AppendToolCall(AT, "s1", 0, arguments='{"a":'),
+        c.AppendToolCall(AT, "s1", 0, arguments=" 1}"),
+    ]
+    whole = c.AppendWholeToolCall(AT, "s1", e.ToolCall(id="c1", name="find", arguments='{"a":1}'))
+    assert decide(state_of(c.BeginCompletion(AT, "s1"), *fragments), whole) == ()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import AsyncIterator
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -207,3 +208,27 @@ def test_every_event_has_one_delta_whatever_was_recorded(events: list[RecordedEv
     deltas = [delta_of(event, offsets.take(event.event)) for event in events]
     assert [delta.position for delta in deltas] == [event.position for event in events]
     assert all(json.loads(delta.model_dump_json())["kind"] == delta.kind for delta in deltas)
+
+
+async def test_a_call_that_is_cancelled_while_it_looks_back_has_taken_nothing(
+    log: SessionLog, session: Session, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looking, may_go_on, read = asyncio.Event(), asyncio.Event(), log._context.store.read
+
+    async def slow(*args: Any) -> Any:
+        looking.set()
+        await may_go_on.wait()
+        return await read(*args)
+
+    async with session.completion() as answer:
+        for fragment in ("a", "b", "c"):
+            await answer.text(fragment)
+        deltas = session.deltas(after=3)
+        monkeypatch.setattr(deltas, "_store", SimpleNamespace(read=slow))
+        task = asyncio.create_task(anext(deltas))
+        await asyncio.wait_for(looking.wait(), 5)
+        task.cancel()
+        await asyncio.wait([task])
+        may_go_on.set()
+        delta: Any = await asyncio.wait_for(anext(deltas), 5)
+    assert (delta.position, delta.offset, delta.text) == (4, 1, "b")

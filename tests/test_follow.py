@@ -22,6 +22,7 @@ from tests import programs
 from tests.processes import Child
 from tests.strategies import SESSION_ID, histories
 from tests.test_acceptance import KillableServers, short_lived_folder
+from tests.test_races import turn
 from turnlog import (
     Following,
     LogClosedError,
@@ -518,3 +519,48 @@ def test_a_turn_watch_says_what_the_view_says(events: list[RecordedEvent]) -> No
             projector.apply(event)
             turns = projector.view().turns
             assert watch.apply(event) == (bool(turns) and turns[-1].has_ended)
+
+
+async def test_an_end_that_only_another_follower_saw_does_not_end_a_later_one(session: Session) -> None:
+    watching = session.follow()
+    await anext(watching)
+    await turn(session, 0)
+    await session.say("and?")
+    while (await anext(watching)).position < 6:
+        pass
+    later = session.follow(2, until_turn_ends=True)
+    assert [(await asyncio.wait_for(anext(later), 5)).position for _ in range(4)] == [3, 4, 5, 6]
+
+
+async def test_more_events_than_are_read_at_once_come_without_another_notice(
+    settings: Settings, log: SessionLog, session: Session, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("SAFETY_SECONDS", "FIRST_PAUSE", "LAST_PAUSE"):
+        monkeypatch.setattr(hub, name, 3600)
+    monkeypatch.setattr(hub, "EVENTS_AT_ONCE", 2)
+    following = session.follow()
+    await anext(following)
+    while not log._context.hub._lookouts[hub.NOTICES].listener.hears:  # type: ignore[union-attr]
+        await asyncio.sleep(0.01)
+    async with SessionLog.open(settings) as other:
+        ours = other.session(session.id, "u1")
+        await ours.view()
+        await asyncio.gather(*(ours.say(f"{number}") for number in range(20)))
+        async with asyncio.timeout(5):
+            assert [(await anext(following)).position for _ in range(20)] == list(range(2, 22))
+
+
+async def test_a_follower_that_comes_after_a_failure_follows_though_one_of_before_is_still_there(
+    log: SessionLog, session: Session, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def lost(*_: Any) -> Any:
+        raise StoreUnavailableError("gone")
+
+    idle, waiting = session.follow(), session.follow(1)
+    await anext(idle)
+    with monkeypatch.context() as patched:
+        patched.setattr(log._context.store, "read_after", lost)
+        with pytest.raises(StoreUnavailableError):
+            await asyncio.wait_for(anext(waiting), 5)
+    await session.say("hi")
+    assert (await asyncio.wait_for(anext(session.follow(1)), 5)).position == 2

@@ -9,8 +9,11 @@ from typing import Any
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.histories import AT, ID
+from tests.histories import recorded as in_order
 from tests.strategies import BEGAN, any_event, recorded
 from tests.test_projector import History, fold
+from tests.test_prompt import begun, finished, text, user, view_of
 from turnlog.domain import events as e
 from turnlog.domain.errors import PromptTooLongError
 from turnlog.projections.projector import PagesNeeded, Projector, SessionHead
@@ -43,14 +46,14 @@ def each_step_once(events: list[Any]) -> History:
 def _turn(user: Any, steps: list[tuple[str, list[str], str]], other: list[Any]) -> list[Any]:
     """A turn as it usually is: a user's message, and steps with calls and their results."""
     events = [e.MessageAdded(at=BEGAN, message_id="m", role="user", content=user)]
-    for text, calls, end in steps:
+    for said, calls, end in steps:
         events.append(e.CompletionStarted(at=BEGAN, step_id="s"))
-        events += [e.TextDelta(at=BEGAN, step_id="s", text=text)] if text else []
+        events += [e.TextDelta(at=BEGAN, step_id="s", text=said)] if said else []
         for index, call_id in enumerate(calls):
             events.append(e.ToolCallStarted(at=BEGAN, step_id="s", index=index, id=call_id, name="find"))
         events.append(ENDS[end](at=BEGAN, step_id="s"))
         for index, call_id in enumerate(calls[:1]):
-            events.append(RESULT(at=BEGAN, step_id="s", index=index, call_id=call_id, content=text or "none"))
+            events.append(RESULT(at=BEGAN, step_id="s", index=index, call_id=call_id, content=said or "none"))
     return [*events, *other]
 
 
@@ -150,3 +153,51 @@ def outcome(call: Callable[[], WindowedPrompt]) -> WindowedPrompt | str:
         return call()
     except PromptTooLongError:
         return "too long"
+
+
+START = e.SessionStarted(at=AT, user_id="u1")
+
+
+def test_a_session_that_is_started_twice_keeps_its_first_owner() -> None:
+    view = view_of(user("hi"), e.SessionStarted(at=AT, user_id="u2", title="other"))
+    assert (view.user_id, view.title) == ("u1", None)
+
+
+def test_texts_change_the_turn_of_their_step_though_another_has_begun() -> None:
+    texts = [text("s1", "a"), text("s1", "b")]
+    events = in_order([START, user("hi"), begun("s1"), user("and?"), *texts, e.SessionTitled(at=AT, title="t")])
+    at_once = Projector(ID).apply_all(events[:4])
+    at_once.apply_texts(5, "s1", ["a", "b"])
+    at_once.apply_all(events[6:])
+    assert at_once.head() == Projector(ID).apply_all(events).head()
+
+
+def test_the_page_of_a_turn_whose_step_ends_late_is_kept_again() -> None:
+    title = e.SessionTitled(at=AT, title="t")
+    events = in_order([START, user("hi"), begun("s1"), user("and?"), title, finished("s1")])
+    assert [page.index for page in Projector(ID).apply_all(events).pages(after=5)] == [0]
+
+
+def turns_of(count: int) -> list[Any]:
+    spoken = [[user(f"q{n}"), begun(f"s{n}"), text(f"s{n}", "a"), finished(f"s{n}")] for n in range(count)]
+    return [
+        START,
+        e.MessageAdded(at=AT, message_id="m", role="system", content="s"),
+        *(e for one in spoken for e in one),
+    ]
+
+
+def resumed(projector: Projector, pages: int) -> Projector:
+    head = SessionHead.from_json(projector.head().to_json())
+    return Projector.resume(head, projector.pages()[-pages:])
+
+
+def test_what_is_pinned_is_kept_once_however_often_it_is_resumed() -> None:
+    again = resumed(Projector(ID).apply_all(in_order(turns_of(3))), 100)
+    assert len(again.head().pinned) == 1
+
+
+def test_a_step_that_begins_needs_no_turn_before_it() -> None:
+    end = resumed(Projector(ID).apply_all(in_order(turns_of(4))), 1)
+    end.apply_all(in_order([user("more"), begun("s9")], end.version))  # raises no PagesNeeded
+    assert end.first_turn == 2

@@ -14,10 +14,12 @@ from tests.histories import AT, alike, calls_made_by, folded, imported, recorded
 from tests.prompt_rules import check_chat_prompt
 from tests.real_data import REAL_DATA, each_sample, evenly, needs_real_data
 from tests.responses_rules import check_responses_prompt
-from turnlog import SYSTEM, InvalidInputError, PromptTooLongError, Session, SessionLog
+from turnlog import SYSTEM, InvalidInputError, PromptTooLongError, Session, SessionExistsError, SessionLog
 from turnlog.domain.events import SessionEvent, SessionRepaired, SessionTitled, UsageReported
+from turnlog.domain.foreign import read_foreign
 from turnlog.domain.inputs import checked_foreign
 from turnlog.domain.recorded import RecordedEvent
+from turnlog.infrastructure.importing import Conversation
 from turnlog.projections.placeholders import NO_RESULT
 from turnlog.projections.projector import Projector
 from turnlog.projections.prompt import build_prompt
@@ -570,3 +572,51 @@ async def test_the_window_keeps_whole_turns_from_the_end_and_what_is_pinned(sess
     check_chat_prompt(short)
     with pytest.raises(PromptTooLongError):
         await session.prompt(max_tokens=10)
+
+
+def test_calls_of_one_id_whose_arguments_are_no_json_and_differ_are_two() -> None:
+    reading = read_foreign("chat", said(None, call(arguments="{"), call(arguments="[")))
+    assert len(reading.items[0].calls) == 2  # type: ignore[union-attr]
+
+
+def test_a_call_id_that_comes_back_behind_its_result_is_used_again() -> None:
+    again = [said(None, call()), result()]
+    faults = folded(imported([user(), *again, *again])).view().faults
+    assert [(fault.kind, fault.position) for fault in faults] == [("reused_call_id", 5)]
+
+
+def test_a_result_without_an_id_is_of_no_later_call_without_one() -> None:
+    messages = [user(), {"role": "tool", "content": "x"}, said(None, call(""))]
+    (turn,) = folded(imported(messages)).raw_turns()
+    assert (len(turn.orphans), turn.steps[0].tool_results) == (1, ())
+
+
+def test_a_result_without_an_id_is_of_the_last_answer_or_of_none() -> None:
+    messages = [
+        user(),
+        said(None, call("")),
+        user("and?"),
+        said("Yes."),
+        {"role": "tool", "name": "find", "content": "x"},
+    ]
+    assert [len(turn.orphans) for turn in folded(imported(messages)).raw_turns()] == [0, 1]
+
+
+def test_a_result_before_its_call_and_one_behind_it_are_not_spread() -> None:
+    calls = [{"type": "tool_use", "id": name, "name": "find", "input": {}} for name in "ab"]
+    first, second = ({"type": "tool_result", "tool_use_id": name, "content": "x"} for name in "ab")
+    messages = [
+        {"role": "user", "content": "hi"},
+        {"role": "user", "content": [first]},
+        {"role": "assistant", "content": calls},
+        {"role": "user", "content": [second]},
+    ]
+    kinds = [fault.kind for fault in folded(imported(messages, "anthropic")).view().faults]
+    assert "result_before_call" in kinds
+    assert "split_results" not in kinds
+
+
+async def test_a_dry_run_refuses_the_session_of_somebody_else(log: SessionLog) -> None:
+    session = await log.import_session([user()], "u1")
+    with pytest.raises(SessionExistsError):
+        await log.import_conversation(Conversation([user()], "u2", session.id), dry_run=True)

@@ -13,6 +13,8 @@ import pytest
 
 from tests.prompt_rules import check_chat_prompt
 from turnlog import Session, SessionLog, Settings, StepClosedError, TurnInProgressError
+from turnlog.domain import events as e
+from turnlog.infrastructure.clock import now
 from turnlog.infrastructure.completion import Completion
 from turnlog.projections.view import Step
 
@@ -377,3 +379,32 @@ async def test_a_deleted_session_is_none_of_the_reapers(
     await die(brief_log)
     await log.delete_session(session.id, "u1")
     assert rows(settings, "select writer from turnlog_sessions") == [(None,)]
+
+
+async def test_of_several_reapers_each_step_is_reported_by_the_one_that_ended_it(
+    settings: Settings, brief_log: SessionLog
+) -> None:
+    sessions = [await brief_log.start_session("u1") for _ in range(20)]
+    for session in sessions:
+        await begun(session, "half")
+    await die(brief_log)
+    await asyncio.sleep(BRIEF)
+    unreaped = settings.model_copy(update={"reap_seconds": 0})
+    async with SessionLog.open(unreaped) as one, SessionLog.open(unreaped) as two:
+        reaped = await asyncio.gather(one.reap(), two.reap(), one.reap())
+    assert sorted(step.session_id for found in reaped for step in found) == sorted(session.id for session in sessions)
+
+
+async def test_an_end_that_could_not_be_stored_is_given_up_with_the_lease(
+    settings: Settings, brief_log: SessionLog, log: SessionLog
+) -> None:
+    theirs, lease = await brief_log.start_session("u1"), brief_log._context.lease
+    completion, before = await begun(theirs, "half"), lease.writer_id
+    lease.left(completion.step_id)
+    end = e.CompletionFinished(at=now(), step_id=completion.step_id, finish_reason="stop")
+    lease._unended[completion.step_id] = (theirs._aggregate, end)  # as where Postgres was away
+    rows(settings, "update turnlog_writers set expires_at = clock_timestamp()")
+    assert lease._keeping is not None
+    await lease._keeping
+    assert lease.writer_id != before
+    assert await ends(log.session(theirs.id, "u1")) == [("open", "half")]

@@ -211,3 +211,29 @@ def test_an_image_where_no_api_takes_one_is_a_fault() -> None:
     assert read_foreign("anthropic", {"role": "user", "content": [block]}).flaws != ()
     block["content"] = [{"type": "image", "source": {"type": "url", "url": "https://x"}}]
     assert read_foreign("anthropic", {"role": "user", "content": [block]}).flaws == ()
+
+
+def test_an_image_of_a_kind_that_anthropic_does_not_take_leaves_a_note() -> None:
+    drawing = {"type": "image_url", "image_url": {"url": "data:image/svg+xml;base64,AA"}}
+    assert sent("anthropic", "user", drawing)[1] == NOTES["image"]
+
+
+def test_a_text_keeps_its_citations_for_anthropic() -> None:
+    given = {"type": "text", "text": "x", "citations": [{"type": "char_location"}]}
+    assert given in sent("anthropic", "user", given)
+
+
+def test_an_empty_json_column_is_no_flaw() -> None:
+    for column in ("", " "):
+        assert read_foreign("rows", {"role": "assistant", "content": "x", "tool_calls": column}).flaws == ()
+
+
+def test_an_empty_text_alone_is_an_empty_message_and_no_empty_block() -> None:
+    assert read_foreign("anthropic", {"role": "user", "content": [{"type": "text", "text": ""}]}).flaws == ()
+
+
+def test_a_signature_without_a_thought_is_no_thinking() -> None:
+    block = {"type": "thinking", "thinking": "", "signature": "s"}
+    reading = read_foreign("anthropic", {"role": "assistant", "content": [block, {"type": "text", "text": "x"}]})
+    assert [flaw.kind for flaw in reading.flaws] == ["unsigned_thinking"]
+    assert reading.items[0].details == ()  # type: ignore[union-attr]

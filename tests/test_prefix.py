@@ -15,6 +15,7 @@ from tests.strategies import histories
 from tests.test_conversations import FOLDERS, conversations
 from tests.test_growing import each_step_once, talks
 from tests.test_projector import CHECKS, History
+from tests.test_prompt import begun, call, finished, result, user
 from turnlog.domain import events as e
 from turnlog.projections.diagnosis import PROVIDER_ERRORS
 from turnlog.projections.projector import Projector
@@ -264,3 +265,43 @@ def test_the_page_lists_every_break_every_fault_and_what_providers_refuse_of_a_r
     page = (ROOT / "docs" / "prompts.md").read_text("utf-8")
     kinds = [*BREAKS, *PROVIDER_ERRORS, *REQUEST_FAULTS]
     assert [kind for kind in kinds if f"`{kind}`" not in page] == []
+
+
+def test_a_system_message_that_begins_as_the_users_did_takes_its_place() -> None:
+    both = ({"type": "text", "text": "hi"}, {"type": "text", "text": "be short"})
+    system = e.MessageAdded(at=AT, message_id="m", role="system", content=both)
+    breaks = explain(Projector(ID), recorded([START, said("user", "hi"), system]), "anthropic").breaks
+    assert [(found.reason, found.message) for found in breaks] == [("system_message", 0)]
+
+
+def test_a_message_in_the_middle_that_goes_on_is_a_break() -> None:
+    so = {"role": "assistant", "content": [{"type": "text", "text": "so"}]}
+    events = imported([{"role": "user", "content": "hi"}, so, so, {"role": "user", "content": "and?"}])
+    repair = e.SessionRepaired(at=AT, repair_id="r", upto=len(events), corrections=repaired(folded(events)))
+    after = [repair, e.RepairWithdrawn(at=AT, repair_id="r")]
+    found = explain(Projector(ID), [*events, *recorded(after, len(events))], "chat").breaks
+    assert [(one.reason, one.message) for one in found][-2:] == [("repair", 1), ("repair", 1)]
+
+
+def test_the_report_keeps_a_function_message_when_what_stood_before_it_is_left_out() -> None:
+    events = imported(
+        [
+            {"role": "user", "content": "hi"},
+            {"role": "assistant", "content": None, "function_call": {"name": "find", "arguments": "{}"}},
+            {"role": "system", "content": ""},
+            {"role": "function", "name": "find", "content": "found"},
+        ]
+    )
+    repair = e.SessionRepaired(at=AT, repair_id="r", upto=len(events), corrections=repaired(folded(events)))
+    events += recorded([repair], len(events))
+    assert explain(Projector(ID), events, "chat") == naive(events, "chat")
+    assert explain(Projector(ID), events, "chat").messages[-1].message["content"] == "found"
+
+
+def test_a_message_names_each_event_behind_it_once() -> None:
+    called = [*call("s1"), *call("s1", "c2", index=1)]
+    events = [START, user("hi"), begun("s1"), *called, finished("s1"), result("s1", "a"), result("s1", "b", 1, "c2")]
+    told = explain(Projector(ID), recorded(events), "anthropic").messages
+    assert told[2].positions == (3, 9, 10)
+    told = explain(Projector(ID), recorded(events), "responses").messages
+    assert [one.positions for one in told] == [(2,), (3,), (3,), (3, 9), (3, 10)]

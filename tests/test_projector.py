@@ -139,7 +139,7 @@ def _has_split_pair(view: SessionView) -> bool:
 def test_text_is_what_came_joined_by_nothing(history: History) -> None:
     texts: dict[str, list[str]] = defaultdict(list)
     open_steps, seen = set(), set()
-    for event in (recorded.event for recorded in history):
+    for event in (one.event for one in history):
         if isinstance(event, e.CompletionStarted) and event.step_id not in seen:
             open_steps.add(event.step_id)
             seen.add(event.step_id)

@@ -9,7 +9,9 @@ from uuid import UUID
 
 import pytest
 
+from tests.anthropic_rules import check_anthropic_prompt
 from tests.prompt_rules import check_chat_prompt
+from tests.test_parts import IMAGE
 from tests.test_projector import CHECKS
 from turnlog.domain import events as e
 from turnlog.domain.recorded import RecordedEvent
@@ -266,3 +268,86 @@ def test_reasoning_is_sent_only_where_a_policy_says_so() -> None:
 
     assert "reasoning_content" not in build_prompt(turns)[1]
     assert build_prompt(turns, policy=PromptPolicy(reasoning="send"))[1]["reasoning_content"] == "hm"
+
+
+def test_a_result_that_is_an_error_is_marked_as_one_for_anthropic() -> None:
+    turns = view_of(user("hi"), begun("s1"), *call("s1"), finished("s1"), result("s1", "boom", status="error")).turns
+    block = {"type": "tool_result", "tool_use_id": "c1", "content": "boom", "is_error": True}
+    assert build_prompt(turns, "anthropic")["messages"][2]["content"] == [block]
+
+
+def system_prompt(*contents: Any) -> Any:
+    messages = [
+        e.MessageAdded(at=AT, message_id=str(number), role="system", content=content)
+        for number, content in enumerate(contents)
+    ]
+    return build_prompt(view_of(*messages).turns, "anthropic")["system"]
+
+
+def test_what_is_lifted_out_for_anthropic_is_one_text_unless_a_block_has_a_mark() -> None:
+    marked = {"type": "text", "text": "b", "cache_control": {"type": "ephemeral"}}
+    assert system_prompt() == ""
+    assert system_prompt("a", "b") == "a\n\nb"
+    assert system_prompt("a", (marked,)) == [{"type": "text", "text": "a"}, marked]
+    assert system_prompt(({"type": "text", "text": "a"}, IMAGE)) == "a"
+
+
+def test_a_signature_that_came_without_its_text_signs_the_reasoning() -> None:
+    detail = {"type": "reasoning.text", "format": "anthropic-claude-v1", "signature": "s"}
+    thought = e.ReasoningDelta(at=AT, step_id="s1", text="hm", details=(detail,))
+    turns = view_of(user("hi"), begun("s1"), thought, text("s1", "Yes."), finished("s1")).turns
+    thinking = {"type": "thinking", "thinking": "hm", "signature": "s"}
+    assert build_prompt(turns, "anthropic")["messages"][1]["content"][0] == thinking
+
+
+def thoughtful(step: str, said: str) -> list[Any]:
+    detail = {"type": "thinking", "thinking": "hm", "signature": step}
+    return [begun(step), e.ReasoningDelta(at=AT, step_id=step, details=(detail,)), text(step, said), finished(step)]
+
+
+def test_thinking_stands_first_in_its_message_or_nowhere() -> None:
+    turns = view_of(user("hi"), *thoughtful("s1", "One."), user(" "), *thoughtful("s2", "Two.")).turns
+    prompt = build_prompt(turns, "anthropic")
+    check_anthropic_prompt(prompt)
+    assert [block["type"] for block in prompt["messages"][1]["content"]] == ["thinking", "text", "text"]
+
+
+def test_thinking_without_an_answer_is_not_sent() -> None:
+    turns = view_of(user("hi"), *thoughtful("s1", " "), user("so?")).turns
+    assert len(build_prompt(turns, "anthropic")["messages"]) == 1
+
+
+def called_function(name: str = "find") -> list[Any]:
+    return [begun("s1"), e.FunctionCallDelta(at=AT, step_id="s1", name=name, arguments="{}"), finished("s1")]
+
+
+FUNCTION = e.MessageAdded(at=AT, message_id="f", role="function", content="found", name="find")
+
+
+def test_a_function_message_of_another_name_is_the_result_of_no_call() -> None:
+    prompt = prompt_of(user("hi"), *called_function("other"), FUNCTION)
+    assert [role for role, _ in said(prompt)] == ["user", "assistant"]
+
+
+def test_a_function_message_behind_another_answer_is_the_result_of_no_call() -> None:
+    answer = [begun("s2"), text("s2", "Yes."), finished("s2")]
+    prompt = prompt_of(user("hi"), *called_function(), user("and?"), *answer, FUNCTION)
+    assert [role for role, _ in said(prompt)] == ["user", "assistant", "user", "assistant"]
+
+
+def test_the_joined_message_has_the_name_and_the_reasoning_of_both() -> None:
+    named = [
+        e.MessageAdded(at=AT, message_id=said, role="assistant", content=said, name=name)
+        for said, name in (("a", "bot"), ("b", None))
+    ]
+    assert prompt_of(user("hi"), *named)[1] == {"role": "assistant", "content": "ab", "name": "bot"}
+    thoughts = [e.ReasoningDelta(at=AT, step_id=step, text=thought) for step, thought in (("s1", "h"), ("s2", "m"))]
+    steps = [[begun(t.step_id), t, text(t.step_id, "x"), finished(t.step_id)] for t in thoughts]
+    turns = view_of(user("hi"), *steps[0], *steps[1]).turns
+    assert build_prompt(turns, policy=PromptPolicy(reasoning="send"))[1]["reasoning_content"] == "hm"
+
+
+def test_a_compaction_stands_for_nothing_that_came_after_it() -> None:
+    compacted = e.ContextCompacted(at=AT, summary="so far", upto=100)
+    view = view_of(user("hi"), compacted, user("and?"))
+    assert said(build_prompt(view.turns, compaction=view.compaction)) == [("user", "so far"), ("user", "and?")]

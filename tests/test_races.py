@@ -6,7 +6,7 @@ import asyncio
 import os
 import socket
 import time
-from collections.abc import Iterable
+from collections.abc import AsyncIterator, Iterable
 from contextlib import suppress
 from typing import Any, ClassVar
 from uuid import UUID, uuid4
@@ -328,3 +328,105 @@ async def test_a_pause_between_two_tries_is_never_longer_than_the_tries_have_tak
         assert 0 <= min(pauses) <= max(pauses) <= most
         assert max(pauses) > min(tried, LONGEST_PAUSE) / 2
     aggregate._entries.clear()
+
+
+async def test_newer_pages_are_not_put_before_an_older_end(log: SessionLog, session: Session) -> None:
+    views = log._context.views
+    for number in range(6):
+        await turn(session, number, calls=number == 0)
+    await session.view()
+    await log._context.background.close()
+    end = await views.load_end(session.id, 2)
+    await session.add_tool_result("c0", "late")
+    await turn(session, 6)
+    await session.view()
+    await log._context.background.close()
+
+    assert (await views.widen(end, 100)).turns() == (await folded(session)).turns
+
+
+async def test_whoever_asks_for_a_position_when_the_log_was_closed_is_told_nothing(settings: Settings) -> None:
+    async with SessionLog.open(settings) as log:
+        session = await log.start_session("u1")
+        await session.prompt()
+        store = log._context.store
+    late = store.ask_position(session.id)
+    assert (late.done() and late.result(), store._positions and store._positions._wire.is_open) == (None, False)
+
+
+async def test_whoever_asks_for_a_position_while_the_log_is_closed_opens_no_connection(
+    log: SessionLog, session: Session
+) -> None:
+    await session.prompt()
+    store = log._context.store
+    positions = store._positions
+    assert positions is not None
+    under_way, waiting = store.ask_position(session.id), store.ask_position(session.id)
+    positions.close()
+    assert [answer.done() and answer.result() for answer in (under_way, waiting)] == [None, None]
+    assert positions._opening is None or positions._opening.done()
+
+
+async def test_what_is_decided_again_waits_for_the_pause(session: Session) -> None:
+    aggregate, loop = session._aggregate, asyncio.get_running_loop()
+    aggregate._pause = lambda: 0.3  # type: ignore[method-assign]
+    aggregate._lane = None  # as after a position that was taken
+    began = loop.time()
+    await session.say("hi")
+    assert loop.time() - began >= 0.3
+
+
+async def test_a_closed_log_leaves_neither_a_task_nor_a_connection(
+    settings: Settings, redis: Redis, caplog: pytest.LogCaptureFixture
+) -> None:
+    tasks, connections = asyncio.all_tasks(), len(redis.client_list())
+    async with SessionLog.open(settings) as log:
+        session = await log.start_session("u1")
+        waiting = asyncio.create_task(anext(session.follow(1)))
+        while log.follow_statistics.followers == 0:
+            await asyncio.sleep(0)
+        await (await log.start_session("u1")).completion().__aenter__()
+    assert asyncio.all_tasks() - tasks <= {waiting}
+    assert len(redis.client_list()) == connections
+    assert caplog.messages == []
+    with pytest.raises(LogClosedError):
+        await waiting
+
+
+async def test_a_log_that_is_closed_waits_for_its_background_work(settings: Settings) -> None:
+    positions = list[int | None]()
+    async with SessionLog.open(settings) as log:
+        session = await log.start_session("u1")
+
+        async def work() -> None:
+            await asyncio.sleep(0.2)
+            positions.append(await log._context.store.ask_position(session.id))
+
+        log._context.background.spawn(work())
+    assert positions == [1]
+
+
+async def test_a_recording_is_told_that_its_log_was_closed(settings: Settings) -> None:
+    async def endless() -> AsyncIterator[Any]:
+        yield {"choices": [{"delta": {"content": "a"}}]}
+        await asyncio.sleep(3600)
+
+    async with SessionLog.open(settings) as log:
+        recording = (await log.start_session("u1")).record(endless())
+        await anext(recording)
+        waiting = asyncio.create_task(anext(recording))
+        await asyncio.sleep(0)
+    with pytest.raises(LogClosedError):
+        await asyncio.wait_for(waiting, 5)
+
+
+async def test_handles_of_one_session_in_a_log_read_nothing_of_each_others_appends(
+    log: SessionLog, session: Session
+) -> None:
+    await session.say("hi")
+    asked: list[str] = []
+    fetch = log._context.store.recorder.fetch
+    log._context.store.recorder.fetch = lambda name, *params: (asked.append(name), fetch(name, *params))[1]  # type: ignore[method-assign]
+    await log.session(session.id, "u1").say("and?")
+    await session.say("so?")
+    assert asked == []

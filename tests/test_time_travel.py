@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 import pytest
 
 from tests.test_import import FAULTY, call, check_all, result, said, user
-from turnlog import InvalidInputError, Session, SessionLog, SessionNotFoundError
+from turnlog import SYSTEM, InvalidInputError, Session, SessionLog, SessionNotFoundError, StoreUnavailableError
 from turnlog.infrastructure import forking
 from turnlog.infrastructure import session as session_module
 
@@ -170,3 +171,41 @@ async def test_the_fork_of_a_repaired_session_is_repaired_and_can_be_undone_by_i
     assert await log.undo_repair(fork.id, "u1", report.repair_id)
     assert (await fork.view()).faults != ()
     assert (await session.view()).faults == ()
+
+
+async def test_a_fork_that_is_cancelled_half_way_is_deleted_again(
+    log: SessionLog, session: Session, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(forking, "FORKED_AT_ONCE", 1)
+    await asyncio.gather(*(session.say(f"{number}") for number in range(500)))
+    forked = asyncio.create_task(session.fork())
+    while (await log.list_sessions(SYSTEM)).total == 1:
+        assert not forked.done()
+    forked.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await forked
+    await log._context.background.close()
+
+    assert [found async for found in log.session_ids(SYSTEM)] == [session.id]
+
+
+async def test_a_fork_of_which_nothing_was_stored_leaves_nothing_to_delete(
+    log: SessionLog, session: Session, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def lost(*_: Any) -> Any:
+        raise StoreUnavailableError("gone")
+
+    monkeypatch.setattr(log._context.store, "pages", lost)
+    with pytest.raises(StoreUnavailableError):
+        await session.fork()
+    await log._context.background.close()
+    assert caplog.messages == []
+
+
+async def test_a_fork_from_before_a_session_had_an_owner_has_its_owner(log: SessionLog) -> None:
+    session = await log.start_session(None)
+    await session.say("hi")
+    await log.assign_owner(session.id, "u1")
+    for version in (2, 3):
+        fork = await log.session(session.id, "u1").fork(version)
+        assert (await fork.view()).user_id == "u1"

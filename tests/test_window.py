@@ -168,3 +168,38 @@ def test_a_turn_that_does_not_fit_when_its_results_are_short_is_a_typed_error(ap
     with pytest.raises(PromptTooLongError) as raised:
         build_prompt(view.turns, api, max_tokens=20)
     assert raised.value.tokens > raised.value.max_tokens == 20
+
+
+def test_a_window_that_is_exactly_wide_enough_for_a_turn_begins_with_it() -> None:
+    messages = [{"role": role, "content": f"{role} {n}"} for n in range(4) for role in ("user", "assistant")]
+    view = folded(replayed(messages)).view()
+    whole = build_prompt(view.turns)
+    for budget in range(2, 9):
+        assert windowed(view, "chat", budget) == whole[-(budget - budget % 2) :]
+
+
+def test_a_result_that_would_hardly_become_shorter_is_left_whole() -> None:
+    view = long_turn("a" * 2 * SHORTENED_TO, "b" * 4_000)
+    budget = estimated_tokens(build_prompt(view.turns)) - 500
+    contents = [message["content"] for message in windowed(view, "chat", budget, estimated_tokens)[2:]]
+    assert contents[0] == "a" * 2 * SHORTENED_TO
+    assert MARK in contents[1]
+
+
+def test_a_turn_that_fits_exactly_when_its_results_are_short_is_sent() -> None:
+    view = long_turn("a" * 4_000, "b" * 4_000)
+    short = windowed(view, "chat", 400, estimated_tokens)
+    assert windowed(view, "chat", estimated_tokens(short), estimated_tokens) == short
+    assert windowed(view, "chat", estimated_tokens(short) - 1, estimated_tokens) is None
+
+
+def test_what_is_pinned_alone_is_no_window() -> None:
+    messages = [
+        {"role": "user", "content": "a long question"},
+        {"role": "assistant", "content": "a long answer"},
+        {"role": "user", "content": ""},
+        {"role": "system", "content": "be short"},
+    ]
+    view = folded(imported(messages)).view()
+    assert windowed(view, "chat", 2) is None
+    assert len(windowed(view, "chat", 3)) == 3
