@@ -70,7 +70,8 @@ class Calls:
 
     def __init__(self) -> None:
         self._calls: list[ForeignCall] = []
-        self._known: set[Any] = set()
+        self._unread: dict[tuple[str, str], list[str]] = {}
+        self._meanings: dict[tuple[str, str], set[Any]] = {}
 
     def __len__(self) -> int:
         return len(self._calls)
@@ -79,22 +80,28 @@ class Calls:
         return iter(self._calls)
 
     def __contains__(self, call: ForeignCall) -> bool:
-        return _meaning(call) in self._known
+        # Arguments are read only where an id comes twice, and then once.
+        key = call.id, call.name
+        meanings = self._meanings.setdefault(key, set())
+        meanings.update(map(_meaning, self._unread.pop(key, ())))
+        return bool(meanings) and _meaning(call.arguments) in meanings
 
     def add(self, call: ForeignCall) -> None:
         """Adds a call behind the others."""
         self._calls.append(call)
-        self._known.add(_meaning(call))
+        self._unread.setdefault((call.id, call.name), []).append(call.arguments)
 
 
-def _meaning(call: ForeignCall) -> Any:
-    value = parsed(call.arguments)
-    return call.id, call.name, (BROKEN, call.arguments) if value is BROKEN else _hashable(value)
+def _meaning(arguments: str) -> Any:
+    value = parsed(arguments)
+    return (BROKEN, arguments) if value is BROKEN else _hashable(value)
 
 
 def _hashable(value: Any) -> Any:
     if isinstance(value, dict):
         return frozenset((key, _hashable(item)) for key, item in value.items())
+    if isinstance(value, bool):
+        return bool, value  # which would be 0 or 1
     return tuple(map(_hashable, value)) if isinstance(value, list) else value
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
@@ -82,6 +83,11 @@ async def _append(
         await aggregate.execute(*commands[first : first + AT_ONCE])
 
 
+def _is_same(message: JsonObject, stored: JsonObject) -> bool:
+    # As texts, for of values 1 and true are the same.
+    return json.dumps(message, sort_keys=True) == json.dumps(stored, sort_keys=True)
+
+
 async def _count_known(context: Context, aggregate: Aggregate, messages: Sequence[JsonObject]) -> int:
     """How many of the messages were imported before. Raises InvalidInputError where one was another one then: the
     edit would otherwise be lost without a word, for the message counts as known."""
@@ -92,7 +98,7 @@ async def _count_known(context: Context, aggregate: Aggregate, messages: Sequenc
         for event in (recorded.event for recorded in page):
             if not isinstance(event, MessageImported) or event.message_id not in given:
                 continue
-            if given[event.message_id] != event.message:
+            if not _is_same(given[event.message_id], event.message):
                 number = int(event.message_id.removeprefix("imported-"))
                 raise InvalidInputError(f"messages[{number - 1}]", "another one was imported in its place before")
             known += 1

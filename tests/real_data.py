@@ -11,9 +11,9 @@ import pytest
 
 REAL_DATA = Path(os.environ.get("TURNLOG_REAL_DATA", Path(__file__).parents[2] / "shared" / "data"))
 
-# A skip, because other people's recordings are not ours to put into the repository: where they do not lie beside it,
-# its own corpus has every shape that they have.
-needs_real_data = pytest.mark.skipif(not REAL_DATA.is_dir(), reason=f"the real data is not in {REAL_DATA}")
+needs_real_data = pytest.mark.skipif(  # they are not ours to copy; the repository's own corpus has each of their shapes
+    not REAL_DATA.is_dir(), reason=f"the real data is not in {REAL_DATA}"
+)
 
 Case = TypeVar("Case")
 

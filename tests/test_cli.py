@@ -481,15 +481,17 @@ def _after_the_first_kilobyte(command: list[str]) -> tuple[bytes, int]:
         return process.stderr.read(), process.wait()
 
 
-# A skip, because macOS has no device that is always full, and its disk is not ours to fill.
-@pytest.mark.skipif(not Path("/dev/full").exists(), reason="this system has no /dev/full")
-def test_a_full_disk_is_one_line(settings: Settings, started: Callable[[Work], str]) -> None:
+def test_a_file_that_can_take_no_more_is_one_line(
+    settings: Settings, started: Callable[[Work], str], tmp_path: Path
+) -> None:
     session_id = started(harbour)
     for command in (["show", session_id], ["events", session_id, "--json"]):
-        with Path("/dev/full").open("wb") as full:
-            whole = [sys.executable, "-m", "turnlog", *_where(settings), *command]
-            done = subprocess.run(whole, stdout=full, stderr=subprocess.PIPE, text=True, check=False)
-        assert (done.returncode, done.stderr) == (1, "error: [Errno 28] No space left on device\n")
+        whole = [sys.executable, "-m", "turnlog", *_where(settings), *command]
+        # As on a full disk, which not every system has a device for.
+        limited = ["bash", "-c", 'ulimit -f 0; exec "$@"', "bash", *whole]
+        with (tmp_path / "out").open("wb") as out:
+            done = subprocess.run(limited, stdout=out, stderr=subprocess.PIPE, text=True, check=False)
+        assert (done.returncode, done.stderr) == (1, "error: [Errno 27] File too large\n")
 
 
 # Colours

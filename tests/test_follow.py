@@ -15,12 +15,13 @@ import psycopg
 import pytest
 from hypothesis import assume, given
 from hypothesis import settings as hypothesis_settings
+from hypothesis import strategies as st
 from psycopg import sql
 from redis import Redis
 
 from tests import programs
 from tests.processes import Child
-from tests.strategies import SESSION_ID, histories
+from tests.strategies import BEGAN, SESSION_ID, histories, recorded
 from tests.test_acceptance import KillableServers, short_lived_folder
 from tests.test_races import turn
 from turnlog import (
@@ -33,9 +34,11 @@ from turnlog import (
     Settings,
     StoreUnavailableError,
 )
+from turnlog.domain import events as e
 from turnlog.domain.events import MessageImported, RepairWithdrawn, SessionRepaired
 from turnlog.infrastructure import follow, hub
 from turnlog.infrastructure.provider.corpus import own_corpus
+from turnlog.projections import turn_watch
 from turnlog.projections.projector import Projector
 from turnlog.projections.turn_watch import TurnWatch
 
@@ -294,6 +297,16 @@ async def test_a_redis_that_refuses_to_publish_is_warned_of_once(
     assert sum("refuses to publish" in record.message for record in caplog.records) == 1
 
 
+async def test_many_calls_of_redis_at_once_are_no_outage(
+    log: SessionLog, session: Session, caplog: pytest.LogCaptureFixture
+) -> None:
+    await session.say("hi")
+    await session.view()
+    views = await asyncio.gather(*(session.view() for _ in range(300)))
+    assert {view.version for view in views} == {2}
+    assert caplog.messages == []
+
+
 async def test_a_log_that_follows_and_records_nothing_subscribes_to_nothing(log: SessionLog, redis: Redis) -> None:
     session = await log.start_session("u1")
     await session.say("hi")
@@ -506,8 +519,8 @@ async def test_a_turn_ends_when_the_model_has_no_more_to_say(session: Session) -
 
 
 @hypothesis_settings(deadline=None)
-@given(histories)
-def test_a_turn_watch_says_what_the_view_says(events: list[RecordedEvent]) -> None:
+@given(histories, st.sampled_from([0, turn_watch.CLOSED_AT_MOST]))
+def test_a_turn_watch_says_what_the_view_says(events: list[RecordedEvent], closed_at_most: int) -> None:
     # Results of imports are sought in all turns, and repairs change any: no event of a live turn does.
     assume(not any(isinstance(event.event, MessageImported | SessionRepaired | RepairWithdrawn) for event in events))
     for cut in (1, len(events) // 2, len(events)):
@@ -515,10 +528,24 @@ def test_a_turn_watch_says_what_the_view_says(events: list[RecordedEvent]) -> No
         if cut == 0:
             continue
         watch = TurnWatch(projector)
-        for event in events[cut:]:
-            projector.apply(event)
-            turns = projector.view().turns
-            assert watch.apply(event) == (bool(turns) and turns[-1].has_ended)
+        with pytest.MonkeyPatch.context() as patched:
+            patched.setattr(turn_watch, "CLOSED_AT_MOST", closed_at_most)
+            for event in events[cut:]:
+                projector.apply(event)
+                turns = projector.view().turns
+                assert watch.apply(event) == (bool(turns) and turns[-1].has_ended)
+
+
+def test_what_watches_for_the_end_of_a_turn_forgets_those_that_were_closed() -> None:
+    events = list[e.SessionEvent]()
+    for number in range(100):
+        events.append(e.MessageAdded(at=BEGAN, message_id=f"m{number}", role="user", content="hi"))
+        events.append(e.MessageAdded(at=BEGAN, message_id=f"s{number}", role="assistant", content="Hello!"))
+    first, *later = recorded(events)
+    watch = TurnWatch(Projector(SESSION_ID).apply_all([first]))
+    assert [watch.apply(event) for event in later] == [False, True] * 100
+    kept = [turn for turn in watch._projector.raw_turns() if turn.messages]
+    assert len(kept) <= turn_watch.CLOSED_AT_MOST + 2
 
 
 async def test_an_end_that_only_another_follower_saw_does_not_end_a_later_one(session: Session) -> None:

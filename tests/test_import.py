@@ -579,6 +579,21 @@ def test_calls_of_one_id_whose_arguments_are_no_json_and_differ_are_two() -> Non
     assert len(reading.items[0].calls) == 2  # type: ignore[union-attr]
 
 
+def test_calls_are_one_however_their_arguments_are_written_and_no_two_that_say_something_else() -> None:
+    def count(*arguments: str) -> int:
+        calls = [call(arguments=text) for text in arguments]
+        return len(read_foreign("chat", said(None, *calls)).items[0].calls)  # type: ignore[union-attr]
+
+    assert count('{"a":1,"b":2}', '{"b": 2, "a": 1}', '{"a":1,"b":2}') == 1
+    assert count('{"a":1}', '{"a":true}', '{"a":[]}', '{"a":{}}') == 4
+
+
+async def test_an_edit_that_compares_equal_is_one(log: SessionLog) -> None:
+    session = await log.import_session([user([{"type": "text", "text": "x", "n": 1}])], "u1")
+    with pytest.raises(InvalidInputError, match="another one was imported"):
+        await log.import_session([user([{"type": "text", "text": "x", "n": True}])], "u1", session.id)
+
+
 def test_a_call_id_that_comes_back_behind_its_result_is_used_again() -> None:
     again = [said(None, call()), result()]
     faults = folded(imported([user(), *again, *again])).view().faults

@@ -7,7 +7,7 @@ in its message and goes back with its signature, unchanged; system text is not a
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 from turnlog.domain.events import Content
@@ -113,23 +113,29 @@ def _result(call: PromptCall) -> tuple[Block, list[Block]]:
     pictures = list[Block]()
     if not isinstance(call.result, str):
         # 'cache_control may not be specified within `tool_result.content`'
-        parts = [{key: part[key] for key in part if key != "cache_control"} for part in _blocks(call.result)]
+        parts = list(map(_without_mark, _blocks(call.result)))
         # 'all content must be type "text" if "is_error" is true'
-        pictures = [part for part in parts if call.is_error and part["type"] != "text"]
-        block["content"] = [part for part in parts if part not in pictures] or ""
+        pictures = [part for part in parts if part["type"] != "text"] if call.is_error else []
+        block["content"] = ([part for part in parts if part["type"] == "text"] if call.is_error else parts) or ""
     return {**block, "is_error": True} if call.is_error else block, pictures
 
 
-def _with_few_marks(contents: list[list[Block]]) -> list[list[Block]]:
+def _with_few_marks(contents: Iterable[list[Block]]) -> Iterator[list[Block]]:
     """The contents with the first marks of what is to be cached: 'A maximum of 4 blocks with cache_control may be
     provided'. The first ones, for then what was sent before stays as it was."""
-    marked = [
-        (place, at) for place, blocks in enumerate(contents) for at, b in enumerate(blocks) if "cache_control" in b
-    ]
-    for place, at in marked[_MARKS_AT_MOST:]:
-        contents[place] = [*contents[place]]
-        contents[place][at] = {key: value for key, value in contents[place][at].items() if key != "cache_control"}
-    return contents
+    left = _MARKS_AT_MOST
+    for content in contents:
+        places = [place for place, block in enumerate(content) if "cache_control" in block]
+        surplus = set(places[left:])
+        left -= len(places) - len(surplus)
+        if surplus:
+            yield [_without_mark(block) if place in surplus else block for place, block in enumerate(content)]
+        else:
+            yield content
+
+
+def _without_mark(block: Block) -> Block:
+    return {key: value for key, value in block.items() if key != "cache_control"}
 
 
 def _blocks(content: Content | None) -> list[Block]:
