@@ -104,6 +104,20 @@ def test_a_step_of_another_writer_is_in_the_way_until_its_lease_is_known_to_have
     )
 
 
+def test_a_takeover_is_of_the_step_that_was_waited_for_and_of_no_other() -> None:
+    theirs = e.CompletionStarted(at=AT, step_id="s1", writer="w1", lease_seconds=30)
+    begin = c.BeginCompletion(AT, "s3", None, frozenset(), "w3", 10, frozenset({"w1"}), over="s1")
+    abandoned = e.CompletionAbandoned(at=AT, step_id="s1", reason=ABANDONED)
+    started = e.CompletionStarted(at=AT, step_id="s3", writer="w3", lease_seconds=10)
+    Given(STARTED, theirs).when(begin).then(abandoned, started)
+    Given(STARTED, theirs, abandoned).when(begin).then(started)  # by the reaper
+    finished = e.CompletionFinished(at=AT, step_id="s1", finish_reason="stop")
+    Given(STARTED, theirs, finished).when(begin).refused(errors.TurnInProgressError)
+    other = e.CompletionStarted(at=AT, step_id="s2", writer="w2", lease_seconds=10)
+    interrupted = e.CompletionInterrupted(at=AT, step_id="s2", reason="stop")
+    Given(STARTED, theirs, abandoned, other, interrupted).when(begin).refused(errors.TurnInProgressError)
+
+
 def test_a_step_of_the_same_writer_is_alive_only_while_that_writes_it() -> None:
     ours = e.CompletionStarted(at=AT, step_id="s1", writer="w1", lease_seconds=30)
     begin = c.BeginCompletion(AT, "s2", None, frozenset({"s1"}), "w1", 30)
