@@ -918,6 +918,8 @@ def test_a_table_is_read_whose_names_were_folded_and_whose_rows_were_counted_bad
             ("a", "u1", "2", 3, "assistant", None, call, None),  # two writers have counted the same rows
             ("a", None, "1", 1, "system", "Be brief.", None, None),
             ("a", "u1", "1", 2, "user", "hi", None, None),
+            ("a", "u1", "11", 7, "user", "and now?", None, None),
+            ("a", "u1", "11", 6, "user", "well?", None, None),
             ("b", "u1", "1", 1, "user", "hi", None, None),
             ("b", "u2", "2", 2, "user", "hi", None, None),
         ):
@@ -926,7 +928,8 @@ def test_a_table_is_read_whose_names_were_folded_and_whose_rows_were_counted_bad
 
     assert done["bad"] == [{"line": 2, "reason": "session b: has rows of several users: u1, u2"}]
     prompt = json.loads(run("prompt", *done["sessions"]).stdout)
-    assert [message["role"] for message in prompt] == ["system", "user", "assistant", "tool", "user"]
+    said = ["Be brief.", "hi", None, "found", "last", "well?", "and now?"]
+    assert [message["content"] for message in prompt] == said
     assert json.loads(run("list", "--user", "u1", "--json").stdout)["total"] == 1
 
 

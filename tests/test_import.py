@@ -148,6 +148,7 @@ FAULTY: dict[str, list[Json]] = {
 NOT_ADJACENT: dict[str, list[Json]] = {
     "a result of no call": [user(), said(None, call()), result("gone"), result()],
     "a system message": [user(), said(None, call()), {"role": "system", "content": "Be brief."}, result()],
+    "a role that no API has": [user(), said(None, call()), {"role": "robot", "content": "beep"}, result()],
 }
 
 
@@ -156,6 +157,11 @@ def test_only_what_a_user_said_is_named_as_a_users_message_between_call_and_resu
     kinds = [fault.kind for turn in folded(imported(messages)).turns() for fault in turn.faults]
     assert "result_not_adjacent" in kinds
     assert "user_message_between" not in kinds
+
+
+def test_a_result_behind_a_users_message_has_no_second_fault_for_what_else_is_there() -> None:
+    messages = [user(), said(None, call()), {"role": "system", "content": "Be brief."}, user("and?"), result()]
+    assert [fault.kind for fault in folded(imported(messages)).view().faults] == ["user_message_between"]
 
 
 def test_a_turn_of_many_split_messages_is_repaired_in_a_time_in_proportion_to_it() -> None:
@@ -381,6 +387,7 @@ CUT = [
 def test_texts_are_joined_as_they_would_be_read(first: str, second: str) -> None:
     projector = folded(imported([user(), said(first), said(second)]))
     (correction,) = repaired(projector)
+    assert correction.fault == "split_assistant"
     assert correction.separator == ("\n\n" if (first, second) in WHOLE else "")
 
 
@@ -490,6 +497,14 @@ def test_columns_are_known_however_they_are_spelt(spelt: Callable[[str], str]) -
     ]
     events = imported([{spelt(name): value for name, value in row.items()} for row in rows], "rows")
     assert [message["role"] for message in build_prompt(folded(events).turns())] == ["user", "assistant", "tool"]
+
+
+@pytest.mark.parametrize(
+    "ids", [{"toolCallId": None, "tool_call_id": "c1"}, {"tool_call_id": "c1", "toolCallId": "c9"}]
+)
+def test_of_two_columns_of_one_name_the_first_that_is_filled_is_read(ids: Json) -> None:
+    (found,) = read_foreign("rows", {"role": "tool", "content": "found", **ids}).items
+    assert found.call_id == "c1"  # type: ignore[union-attr]
 
 
 LISTS = ['[{"type":"file","path":"/a"}]', '[{"type":"paragraph","text":"x"}]', '[{"type":"text"}]', "[]", "[1]"]

@@ -154,6 +154,13 @@ def test_an_image_that_cannot_be_read_leaves_a_note(api: Api, format_: Any, part
     assert [fault.kind for fault in view.faults] == ["bad_content_block"]
 
 
+def test_an_assistant_that_said_but_an_image_that_cannot_be_read_said_nothing() -> None:
+    image = {"type": "image", "source": {"type": "file", "file_id": "f1"}}
+    messages = [{"role": "user", "content": "hi"}, {"role": "assistant", "content": [image]}]
+    view = folded(imported(messages, "anthropic")).view()
+    assert [fault.kind for fault in view.faults] == ["bad_content_block", "empty_message"]
+
+
 def test_audio_that_the_api_does_not_take_and_texts_of_another_api_are_sent_as_texts() -> None:
     ogg = {"type": "input_audio", "input_audio": {"data": "AA", "format": "ogg"}}
     assert sent("chat", "user", ogg, {"type": "input_text", "text": "x"}) == [
