@@ -69,7 +69,7 @@ class Settings(BaseModel):
         if not isinstance(given, Mapping):
             return given
         environ = os.environ if info.context is None else info.context
-        found = {field: environ.get(variable(field)) for field in cls.model_fields if field not in given}
+        found = {field: environ.get(variable(field)) for field in cls.model_fields}
         return {**{field: value for field, value in found.items() if value}, **given}
 
     @field_validator("database_url")

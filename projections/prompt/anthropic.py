@@ -72,8 +72,6 @@ def _add(rendered: list[Rendered], role: str, blocks: list[Block], turn: int, po
         rendered.append(Rendered({"role": role, "content": blocks}, turn, positions))
         return
     content = last.message["content"] + [block for block in blocks if "thinking" not in block["type"]]
-    if role == "assistant":
-        content.sort(key=lambda block: block["type"] == "tool_use")
     positions = tuple(dict.fromkeys((*last.positions, *positions)))
     rendered[place] = Rendered({"role": role, "content": content}, last.turn, positions)
 
