@@ -36,7 +36,7 @@ lint: setup ## Style, types, and the import contract
 check: lint test ## All that has to be green
 
 bench: setup $(VENV)/.peers ## Measure everything beside its limits and its peers, and write docs/performance.md
-	$(BIN)/turnlog bench all --report
+	$(BIN)/python -m benchmarks all --report
 
 $(VENV)/.peers: pyproject.toml | setup
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[bench]' && touch $@ || \

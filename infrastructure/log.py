@@ -25,27 +25,27 @@ from turnlog.domain.inputs import (
     checked_start,
 )
 from turnlog.domain.state import Active
+from turnlog.infrastructure.append.reaper import Reaper
 from turnlog.infrastructure.clock import now
-from turnlog.infrastructure.context import Context
-from turnlog.infrastructure.hub import FollowStatistics
-from turnlog.infrastructure.importing import Conversation, ImportReport, import_conversation
-from turnlog.infrastructure.opening import opened
+from turnlog.infrastructure.composition import opened
+from turnlog.infrastructure.follow.session_watcher import FollowStatistics
+from turnlog.infrastructure.log_parts import LogParts
 from turnlog.infrastructure.principal import SYSTEM, Principal, checked_principal
-from turnlog.infrastructure.projecting.projection import Progress
-from turnlog.infrastructure.projecting.projections import Projections
-from turnlog.infrastructure.reaper import Reaper
-from turnlog.infrastructure.repairing import repair
+from turnlog.infrastructure.repair.importing import Conversation, ImportReport, import_conversation
+from turnlog.infrastructure.repair.repairing import repair
 from turnlog.infrastructure.session import Session
 from turnlog.infrastructure.settings import Settings
+from turnlog.infrastructure.tables.projection import Progress
+from turnlog.infrastructure.tables.projections import Projections
 from turnlog.projections.report import ReapedStep, RepairReport
 from turnlog.projections.usage_report import DIMENSIONS, Dimension, UsageReport, checked_dimensions
 from turnlog.projections.view import SessionPage
 
 if TYPE_CHECKING:
-    from turnlog.infrastructure.store.writer import WriterStatistics
+    from turnlog.infrastructure.store.group_commit import WriterStatistics
 
 MAX_PAGE = 100
-IDS_AT_ONCE = 1_000
+ID_PAGE_SESSIONS = 1_000
 
 
 class SessionLog:
@@ -55,9 +55,9 @@ class SessionLog:
         session = await log.start_session(user_id="u1")
     """
 
-    def __init__(self, context: Context) -> None:
-        self._context = context
-        self._reaper = Reaper(context.store.leases, context.aggregate)
+    def __init__(self, parts: LogParts) -> None:
+        self._parts = parts
+        self._reaper = Reaper(parts.store.leases, parts.aggregate)
 
     @classmethod
     @asynccontextmanager
@@ -67,10 +67,10 @@ class SessionLog:
         Creates the schema where there is none. On leaving, all that was accepted is stored. Raises
         StoreUnavailableError, SchemaVersionError, InvalidInputError for a bad setting, and EmbeddedServersError.
         """
-        async with opened(settings or Settings.from_env()) as context, AsyncExitStack() as stack:
-            log = cls(context)
-            if context.settings.reap_seconds:
-                reaping = asyncio.create_task(log._reaper.keep_reaping(context.settings.reap_seconds))
+        async with opened(settings or Settings.from_env()) as parts, AsyncExitStack() as stack:
+            log = cls(parts)
+            if parts.settings.reap_seconds:
+                reaping = asyncio.create_task(log._reaper.keep_reaping(parts.settings.reap_seconds))
                 stack.push_async_callback(_ended, reaping)
             stack.callback(log._close)
             yield log
@@ -78,22 +78,22 @@ class SessionLog:
     @property
     def settings(self) -> Settings:
         """What the log was opened with, the embedded servers' URLs included."""
-        return self._context.settings
+        return self._parts.settings
 
     @property
     def projections(self) -> Projections:
         """Projections over the whole log: catching up, keeping up, rebuilding."""
-        return Projections(self._context.store, self._context.settings, self._context.check_open)
+        return Projections(self._parts.store, self._parts.settings, self._parts.check_open)
 
     @property
     def writer_statistics(self) -> WriterStatistics:
         """How many events this process has stored, in how many commits."""
-        return self._context.writer.statistics
+        return self._parts.writer.statistics
 
     @property
     def follow_statistics(self) -> FollowStatistics:
         """How many sessions are followed through this log, by how many, and what it cost."""
-        return self._context.hub.statistics()
+        return self._parts.watcher.statistics()
 
     async def start_session(
         self,
@@ -108,11 +108,11 @@ class SessionLog:
         when the id is taken, and InvalidInputError.
         """
         command = checked_start(now(), user_id, title, metadata)
-        aggregate = self._context.aggregate(uuid4() if session_id is None else checked_session_id(session_id))
+        aggregate = self._parts.aggregate(uuid4() if session_id is None else checked_session_id(session_id))
         if session_id is None:
             aggregate.begin_empty()
         await aggregate.execute(command)
-        return Session(self._context, aggregate, command.user_id if command.user_id is not None else SYSTEM)
+        return Session(self._parts, aggregate, command.user_id if command.user_id is not None else SYSTEM)
 
     def session(self, session_id: UUID | str, principal: Principal) -> Session:
         """The session, as this principal may use it.
@@ -121,7 +121,7 @@ class SessionLog:
         SessionNotFoundError for an id that cannot be one, and InvalidInputError for a missing principal.
         """
         principal = checked_principal(principal)
-        return Session(self._context, self._context.aggregate(_found_id(session_id)), principal)
+        return Session(self._parts, self._parts.aggregate(_found_id(session_id)), principal)
 
     async def list_sessions(self, principal: Principal, limit: int = 50, offset: int = 0) -> SessionPage:
         """The principal's sessions (SYSTEM: all), newest activity first, 1 to 100 at once, with the total.
@@ -131,18 +131,18 @@ class SessionLog:
         principal = checked_principal(principal)
         checked_range(limit, "limit", 1, MAX_PAGE)
         checked_range(offset, "offset", 0, checked_count(2**53, "offset"))
-        self._context.check_open()
-        return await self._context.store.list_sessions(None if principal is SYSTEM else principal, limit, offset)
+        self._parts.check_open()
+        return await self._parts.store.list_sessions(None if principal is SYSTEM else principal, limit, offset)
 
     def session_ids(self, principal: Principal) -> AsyncIterator[UUID]:
         """The ids of all the principal's sessions (SYSTEM: all), in an order that appends do not change."""
         principal = checked_principal(principal)
-        self._context.check_open()
+        self._parts.check_open()
         return self._session_ids(None if principal is SYSTEM else principal)
 
     async def _session_ids(self, user_id: str | None) -> AsyncIterator[UUID]:
         after = UUID(int=0)
-        while page := await self._context.store.session_ids(user_id, after, IDS_AT_ONCE):
+        while page := await self._parts.store.session_ids(user_id, after, ID_PAGE_SESSIONS):
             for session_id in page:
                 yield session_id
             after = page[-1]
@@ -151,18 +151,18 @@ class SessionLog:
         """Deletes the session. False if there is none for this principal. Later appends to it are refused."""
         try:
             session = await self.session(session_id, principal)
-            await self._context.aggregate(session.id).execute(DeleteSession(now()))
+            await self._parts.aggregate(session.id).execute(DeleteSession(now()))
         except SessionNotFoundError:
             return False
-        self._context.hub.steps_ended(session.id)
-        await self._context.views.forget(session.id)
+        self._parts.watcher.steps_ended(session.id)
+        await self._parts.views.forget(session.id)
         return True
 
     async def assign_owner(self, session_id: UUID | str, user_id: str) -> None:
         """Gives a session that nobody owns to a user. Raises SessionOwnedError if it has an owner, and
         SessionNotFoundError."""
         user_id = checked_id(user_id, "user_id")
-        await self._context.aggregate(_found_id(session_id)).execute(AssignOwner(now(), user_id))
+        await self._parts.aggregate(_found_id(session_id)).execute(AssignOwner(now(), user_id))
 
     async def import_session(
         self,
@@ -186,7 +186,7 @@ class SessionLog:
     async def import_conversation(self, conversation: Conversation, dry_run: bool = False) -> ImportReport:
         """As `import_session`, and says whether the conversation was new, extended, or there already. Nothing is stored
         on a dry run, which raises what the import would."""
-        return await import_conversation(self._context, conversation, dry_run)
+        return await import_conversation(self._parts, conversation, dry_run)
 
     async def repair(self, session_id: UUID | str, principal: Principal, dry_run: bool = False) -> RepairReport:
         """Corrects what is wrong with the session's history by one event that names each correction.
@@ -195,13 +195,13 @@ class SessionLog:
         Nothing is appended on a dry run, or where there is nothing to repair. Raises SessionNotFoundError.
         """
         principal, session_id = checked_principal(principal), _found_id(session_id)
-        return await repair(self._context, self._context.aggregate(session_id), principal, dry_run)
+        return await repair(self._parts, self._parts.aggregate(session_id), principal, dry_run)
 
     async def undo_repair(self, session_id: UUID | str, principal: Principal, repair_id: str | None = None) -> bool:
         """Withdraws a repair (None: the latest): its corrections no longer apply. False if no such repair applies.
         Raises SessionNotFoundError."""
         session = await self.session(session_id, principal)
-        aggregate = self._context.aggregate(session.id)
+        aggregate = self._parts.aggregate(session.id)
         if repair_id is None:
             state = aggregate.state
             repair_id = state.repairs[-1] if isinstance(state, Active) and state.repairs else "none"
@@ -224,24 +224,24 @@ class SessionLog:
         Brings the projection to the head of the log first, which takes a while when it never was; without `catch_up`
         the report says how many events it does not know. Raises InvalidInputError, ProjectionError, StoreError.
         """
-        from turnlog.infrastructure.projecting.usage import UsageFilter, UsageProjection, report_usage  # noqa: PLC0415 a driver
+        from turnlog.infrastructure.tables.usage import UsageFilter, UsageProjection, report_usage  # noqa: PLC0415 a driver
 
         principal = checked_principal(principal)
         user_id = None if principal is SYSTEM else principal
-        self._context.check_open()
+        self._parts.check_open()
         wanted = UsageFilter(user_id, model, checked_day(since, "since"), checked_day(until, "until"))
         dimensions = checked_dimensions(by)
         if catch_up:
             await self.projections.catch_up(UsageProjection(), progress)
-        return await report_usage(self._context.store, wanted, dimensions)
+        return await report_usage(self._parts.store, wanted, dimensions)
 
     async def rebuild_views(self, progress: Progress | None = None) -> int:
         """Drops what is cached and kept of every session's view, and folds each anew from its events. Returns how
         many. Meanwhile readers fold what they need themselves. Raises StoreError."""
-        self._context.check_open()
+        self._parts.check_open()
         total, done = (await self.list_sessions(SYSTEM, 1)).total, 0
         async for session_id in self.session_ids(SYSTEM):
-            await self._context.views.rebuild(session_id)
+            await self._parts.views.rebuild(session_id)
             done += 1
             if progress is not None:
                 progress(done, max(done, total))
@@ -253,17 +253,17 @@ class SessionLog:
         An open log does so by itself, when it is opened and every `reap_seconds`. Nothing is ended on a dry run.
         Raises StoreError.
         """
-        self._context.check_open()
+        self._parts.check_open()
         return await self._reaper.reap(dry_run)
 
     async def inspect(self) -> dict[str, Any]:
         """Versions, counts and settings of the servers, for `turnlog doctor`."""
-        store = await self._context.store.statistics()
-        version = await self._context.store.schema_version()
-        return {"postgres": store, "schema_version": version, "redis": await self._context.cache.ping()}
+        store = await self._parts.store.statistics()
+        version = await self._parts.store.schema_version()
+        return {"postgres": store, "schema_version": version, "redis": await self._parts.cache.ping()}
 
     def _close(self) -> None:
-        self._context.is_closed = True
+        self._parts.is_closed = True
 
 
 def _found_id(session_id: Any) -> UUID:

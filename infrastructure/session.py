@@ -37,18 +37,20 @@ from turnlog.domain.inputs import (
 )
 from turnlog.domain.recorded import RecordedEvent
 from turnlog.domain.state import SessionState
-from turnlog.infrastructure.aggregate import Aggregate
+from turnlog.infrastructure.append.aggregate import Aggregate
+from turnlog.infrastructure.append.chunk_reader import reported_usage
+from turnlog.infrastructure.append.completion import Completion
+from turnlog.infrastructure.append.recording import Recording
+from turnlog.infrastructure.append.step_io import StepIO
+from turnlog.infrastructure.append.stream_recorder import StreamRecorder
 from turnlog.infrastructure.clock import now
-from turnlog.infrastructure.completion import Completion, StepWriter
-from turnlog.infrastructure.context import Context
-from turnlog.infrastructure.follow import Following, Source
-from turnlog.infrastructure.forking import make_fork
+from turnlog.infrastructure.follow.following import Following
+from turnlog.infrastructure.follow.live import Deltas, Live
+from turnlog.infrastructure.follow.source import Source
 from turnlog.infrastructure.ids import new_id
-from turnlog.infrastructure.live import Deltas, Live
+from turnlog.infrastructure.log_parts import LogParts
 from turnlog.infrastructure.principal import Principal, may_use, owns
-from turnlog.infrastructure.pump import Pump
-from turnlog.infrastructure.recording import Recording
-from turnlog.infrastructure.streams import reported_usage
+from turnlog.infrastructure.repair.forking import make_fork
 from turnlog.projections.compacting import check_compaction
 from turnlog.projections.deltas import Offsets
 from turnlog.projections.projector import Projector
@@ -60,7 +62,7 @@ from turnlog.projections.view import SessionView
 
 Chunk = TypeVar("Chunk")
 
-EVENTS_AT_ONCE = 1_000
+READ_PAGE_EVENTS = 1_000
 
 
 class Session:
@@ -70,8 +72,8 @@ class Session:
     StoreError when Postgres cannot do what is asked. `await session` checks that the session is there.
     """
 
-    def __init__(self, context: Context, aggregate: Aggregate, principal: Principal) -> None:
-        self._context = context
+    def __init__(self, parts: LogParts, aggregate: Aggregate, principal: Principal) -> None:
+        self._parts = parts
         self._aggregate = aggregate
         self._principal = principal
 
@@ -84,7 +86,7 @@ class Session:
         return self._checked().__await__()
 
     async def _checked(self) -> Session:
-        self._context.check_open()
+        self._parts.check_open()
         await self._aggregate.refresh()
         self._allow(self._aggregate.state)
         return self
@@ -111,7 +113,7 @@ class Session:
         `tool_calls` and `function_call` are an assistant's. A `message_id` that is known is taken for a retry: nothing
         is added, and what is given with it is not compared with what was stored. Raises InvalidInputError.
         """
-        limit = self._context.settings.max_message_bytes
+        limit = self._parts.settings.max_message_bytes
         if role == "assistant" and content == []:
             content = None  # some back ends write it so beside tool calls
         command = AddMessage(
@@ -148,7 +150,7 @@ class Session:
         `takeover` the first chunk waits for that, at most for the rest of the lease, instead of being refused; while
         the other writer is alive it is refused all the same, once that has renewed its lease.
         """
-        return Recording(self._pump(stream, model, takeover, detached))
+        return Recording(self._recorder(stream, model, takeover, detached))
 
     async def record_in_background(
         self, stream: AsyncIterator[Any], model: str | None = None, *, takeover: bool = False
@@ -158,15 +160,19 @@ class Session:
         Returns the step's id once the step is open. What the provider raises then is in the log (the step is failed),
         and logged. Closing the log interrupts the step. Raises TurnInProgressError; `takeover` as in `record`.
         """
-        pump = self._pump(stream, model, takeover, detached=True)
-        pump.has_consumer = False
-        pump.start()
-        await pump.begun()
-        return pump.step.step_id
+        recorder = self._recorder(stream, model, takeover, detached=True)
+        recorder.has_consumer = False
+        recorder.start()
+        await recorder.begun()
+        return recorder.step.step_id
 
-    def _pump(self, stream: AsyncIterator[Chunk], model: str | None, takeover: bool, detached: bool) -> Pump[Chunk]:
-        limit, pumps = self._context.settings.read_ahead_chunks, self._context.pumps
-        return Pump(self._step(), stream, model, limit, pumps, takeover=takeover, detached=detached)
+    def _recorder(
+        self, stream: AsyncIterator[Chunk], model: str | None, takeover: bool, detached: bool
+    ) -> StreamRecorder[Chunk]:
+        limit, stream_recorders = self._parts.settings.read_ahead_chunks, self._parts.stream_recorders
+        return StreamRecorder(
+            self._step(), stream, model, limit, stream_recorders, takeover=takeover, detached=detached
+        )
 
     async def cancel(self, reason: str = "stopped") -> bool:
         """Ends the answer that is being written, by whichever process, as interrupted; what was written stays.
@@ -178,7 +184,7 @@ class Session:
         await self._authorise()
         ended = await self._aggregate.execute(CancelSteps(now(), checked_text(reason, "reason")))
         if ended:
-            self._context.hub.steps_ended(self.id)
+            self._parts.watcher.steps_ended(self.id)
         return ended > 0
 
     def completion(self, model: str | None = None, *, takeover: bool = False) -> Completion:
@@ -204,7 +210,7 @@ class Session:
             at=now(),
             call_id=checked_text(call_id, "call_id"),
             status=checked_status(status),
-            content=checked_content(content, self._context.settings.max_message_bytes),
+            content=checked_content(content, self._parts.settings.max_message_bytes),
             step_id=None if step_id is None else checked_id(step_id, "step_id"),
         )
         await self._execute(command)
@@ -251,7 +257,7 @@ class Session:
         The same again changes nothing. Raises InvalidInputError, also where a step up to there is still open or
         waits for a tool result: the result would have lost its call.
         """
-        if not checked_text(summary, "summary", self._context.settings.max_message_bytes).strip():
+        if not checked_text(summary, "summary", self._parts.settings.max_message_bytes).strip():
             raise InvalidInputError("summary", "must not be blank")
         view = await self.view()
         check_compaction(view, checked_range(upto, "upto", 1, view.version))
@@ -261,9 +267,9 @@ class Session:
 
     async def view(self) -> SessionView:
         """The session as it is now, with all that this process has appended."""
-        self._context.check_open()
+        self._parts.check_open()
         await self._aggregate.flush()
-        projector = await self._context.views.load(self.id)
+        projector = await self._parts.views.load(self.id)
         self._allow(projector.state)
         return projector.view()
 
@@ -284,9 +290,9 @@ class Session:
         check_api(api)
         if max_tokens is not None:
             checked_range(max_tokens, "max_tokens", 1, MAX_COUNTER)
-        self._context.check_open()
+        self._parts.check_open()
         await self._aggregate.flush()
-        prompt = await self._context.prompts.read(self.id, api, policy or DEFAULT_POLICY, max_tokens, count_tokens)
+        prompt = await self._parts.prompts.read(self.id, api, policy or DEFAULT_POLICY, max_tokens, count_tokens)
         if prompt is None or not owns(self._principal, prompt.user_id):
             raise SessionNotFoundError(self.id)
         return prompt.messages
@@ -303,7 +309,7 @@ class Session:
         for a position that is not there."""
         projector = Projector(self.id)
         upto = await self._checked_version(version)
-        async for page in self._context.store.pages(self.id, upto, EVENTS_AT_ONCE):
+        async for page in self._parts.store.pages(self.id, upto, READ_PAGE_EVENTS):
             projector.apply_all(page)
         return projector.view()
 
@@ -315,7 +321,7 @@ class Session:
         InvalidInputError for a position that is not there.
         """
         upto = await self._checked_version(version)
-        return Session(self._context, await make_fork(self._context, self._aggregate, upto), self._principal)
+        return Session(self._parts, await make_fork(self._parts, self._aggregate, upto), self._principal)
 
     async def _checked_version(self, version: int | None) -> int:
         await self._aggregate.flush()
@@ -328,7 +334,7 @@ class Session:
         checked_count(after, "after")
         await self._aggregate.flush()
         await self._checked()
-        while page := await self._context.store.read(self.id, after=after, limit=EVENTS_AT_ONCE):
+        while page := await self._parts.store.read(self.id, after=after, limit=READ_PAGE_EVENTS):
             for event in page:
                 yield event
             after = page[-1].position
@@ -341,7 +347,7 @@ class Session:
         See Following for what it raises.
         """
         checked_count(after, "after")
-        return Following(self._source, self._context.hub.left, after, until_turn_ends)
+        return Following(self._source, self._parts.watcher.left, after, until_turn_ends)
 
     def deltas(self, after: int = 0, until_turn_ends: bool = False) -> Deltas:
         """As `follow`, with each event as the Delta that a client needs: small, and with its position as a cursor.
@@ -360,23 +366,23 @@ class Session:
         return Live(self.view, self._deltas, until_turn_ends)
 
     def _deltas(self, after: int, until_turn_ends: bool, offsets: Offsets | None = None) -> Deltas:
-        return Deltas(self.follow(after, until_turn_ends), self._context.store, self.id, offsets)
+        return Deltas(self.follow(after, until_turn_ends), self._parts.store, self.id, offsets)
 
     async def _source(self) -> Source:
         await self._authorise()
-        return await self._context.hub.source(self.id)
+        return await self._parts.watcher.source(self.id)
 
     # Inside
 
-    def _step(self) -> StepWriter:
-        return self._context.step_writer(self._aggregate, self._authorise)
+    def _step(self) -> StepIO:
+        return self._parts.step_writer(self._aggregate, self._authorise)
 
     async def _execute(self, command: Command) -> None:
         await self._authorise()
         await self._aggregate.execute(command)
 
     async def _authorise(self) -> None:
-        self._context.check_open()
+        self._parts.check_open()
         await self._aggregate.ready()
         if not may_use(self._aggregate.state, self._principal):
             # It may have been started, or given to this user, by another process since it was looked at.

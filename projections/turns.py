@@ -19,7 +19,7 @@ def _frozen(turn: Turn | TurnFold) -> Turn:
     return turn.freeze() if isinstance(turn, TurnFold) else turn
 
 
-class _Place(NamedTuple):
+class StepLocation(NamedTuple):
     """Where a step is: in the turn of this index, so many steps before it. The order of places is that of the log."""
 
     turn: int
@@ -37,10 +37,10 @@ class Turns:
     def __init__(self) -> None:
         self.first_turn = 0
         self.reached_back = 0
-        self._steps_of_call: dict[str, list[_Place]] = {}  # those that have ended, in order
+        self._steps_of_call: dict[str, list[StepLocation]] = {}  # those that have ended, in order
         self.imported_ids: set[str] = set()
         self._turns: list[Turn | TurnFold] = []
-        self._place_of: dict[str, _Place] = {}
+        self._place_of: dict[str, StepLocation] = {}
         self._open: dict[str, tuple[StepFold, TurnFold]] = {}
         self._pinned: tuple[Message, ...] = ()
         self._changed_from: int | None = None
@@ -142,14 +142,14 @@ class Turns:
     def _index(self, turn: Turn | TurnFold) -> None:
         if isinstance(turn, Turn):
             for place, closed in enumerate(turn.steps):
-                self._index_step(_Place(turn.index, place, closed.step_id), closed)
+                self._index_step(StepLocation(turn.index, place, closed.step_id), closed)
             return
         for place, (step_id, step) in enumerate(turn.steps.items()):
-            self._index_step(_Place(turn.index, place, step_id), step)
+            self._index_step(StepLocation(turn.index, place, step_id), step)
             if isinstance(step, StepFold):
                 self._open[step_id] = (step, turn)
 
-    def _index_step(self, place: _Place, step: Step | StepFold) -> None:
+    def _index_step(self, place: StepLocation, step: Step | StepFold) -> None:
         self._place_of[place.step_id] = place
         if not isinstance(step, Step):
             return
@@ -204,7 +204,7 @@ class Turns:
             return
         turn = self.latest(position)
         turn.steps[step_id] = step
-        self._index_step(_Place(turn.index, len(turn.steps) - 1, step_id), step)
+        self._index_step(StepLocation(turn.index, len(turn.steps) - 1, step_id), step)
         if isinstance(step, StepFold):
             self._open[step_id] = (step, turn)
 
@@ -257,7 +257,7 @@ class Turns:
         """The turn of a step, which the event at `position` changes."""
         return self.thawed(self._place_of[step.step_id].turn, position)
 
-    def _ended_step(self, place: _Place) -> Step:
+    def _ended_step(self, place: StepLocation) -> Step:
         turn = self._turns[place.turn - self.first_turn]
         step = turn.steps[place.place] if isinstance(turn, Turn) else turn.steps[place.step_id]
         assert isinstance(step, Step)  # noqa: S101 it is indexed when it ends

@@ -12,7 +12,7 @@ import psycopg
 import pytest
 from redis import Redis
 
-from tests.proxy import Proxy
+from tests.support.proxy import Proxy
 from turnlog.infrastructure.embedded import EmbeddedServers, Servers
 from turnlog.infrastructure.log import SessionLog
 from turnlog.infrastructure.session import Session

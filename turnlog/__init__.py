@@ -36,17 +36,17 @@ if TYPE_CHECKING:
     from turnlog.domain.errors import UnknownToolCallError as UnknownToolCallError
     from turnlog.domain.errors import UnreadableEventError as UnreadableEventError
     from turnlog.domain.recorded import RecordedEvent as RecordedEvent
-    from turnlog.infrastructure.completion import Completion as Completion
-    from turnlog.infrastructure.follow import Following as Following
-    from turnlog.infrastructure.live import Deltas as Deltas
-    from turnlog.infrastructure.live import Live as Live
+    from turnlog.infrastructure.append.completion import Completion as Completion
+    from turnlog.infrastructure.append.recording import Recording as Recording
+    from turnlog.infrastructure.follow.following import Following as Following
+    from turnlog.infrastructure.follow.live import Deltas as Deltas
+    from turnlog.infrastructure.follow.live import Live as Live
     from turnlog.infrastructure.log import SessionLog as SessionLog
     from turnlog.infrastructure.principal import SYSTEM as SYSTEM
     from turnlog.infrastructure.principal import Principal as Principal
-    from turnlog.infrastructure.projecting.projection import Projection as Projection
-    from turnlog.infrastructure.recording import Recording as Recording
     from turnlog.infrastructure.session import Session as Session
     from turnlog.infrastructure.settings import Settings as Settings
+    from turnlog.infrastructure.tables.projection import Projection as Projection
     from turnlog.projections.deltas import Delta as Delta
     from turnlog.projections.prompt.policy import PromptPolicy as PromptPolicy
     from turnlog.projections.report import ReapedStep as ReapedStep
@@ -70,21 +70,21 @@ _HOMES = {
     "RepairReport": "projections.report",
     "AppendConflictError": "domain.errors",
     "AppendRefusedError": "domain.errors",
-    "Completion": "infrastructure.completion",
+    "Completion": "infrastructure.append.completion",
     "Delta": "projections.deltas",
-    "Deltas": "infrastructure.live",
+    "Deltas": "infrastructure.follow.live",
     "EmbeddedServersError": "domain.errors",
     "EmbeddedServersMissingError": "domain.errors",
-    "Following": "infrastructure.follow",
+    "Following": "infrastructure.follow.following",
     "InvalidInputError": "domain.errors",
-    "Live": "infrastructure.live",
+    "Live": "infrastructure.follow.live",
     "LogClosedError": "domain.errors",
     "Principal": "infrastructure.principal",
-    "Projection": "infrastructure.projecting.projection",
+    "Projection": "infrastructure.tables.projection",
     "ProjectionError": "domain.errors",
     "PromptError": "domain.errors",
     "RecordedEvent": "domain.recorded",
-    "Recording": "infrastructure.recording",
+    "Recording": "infrastructure.append.recording",
     "SYSTEM": "infrastructure.principal",
     "SchemaVersionError": "domain.errors",
     "Session": "infrastructure.session",

@@ -31,7 +31,6 @@ COMMANDS = {
     "rebuild": Lazy(f"{_HERE}.rebuild:rebuild", "Build a projection, or all kept views, anew."),
     "reap": Lazy(f"{_HERE}.reap:reap", "End the steps whose writers are gone."),
     "doctor": Lazy(f"{_HERE}.doctor:doctor", "Say what is connected, and what is wrong."),
-    "bench": Lazy("turnlog.infrastructure.bench.command:bench", "Measure it on this machine."),
 }
 """Further commands are one line each: they are imported when used."""
 
@@ -61,11 +60,16 @@ def cli(
 
 def main() -> None:
     """The entry point."""
+    run(cli, "turnlog")
+
+
+def run(command: click.Command, name: str) -> None:
+    """Runs a command under this name, with what is logged and what no encoding takes in order. Does not return."""
     log_at(logging.WARNING)
     for stream in (sys.stdout, sys.stderr):
         with suppress(AttributeError):  # whatever stands in its place
             stream.reconfigure(errors="replace")  # type: ignore[union-attr]  # suppressed
-    cli(prog_name="turnlog")
+    command(prog_name=name)
 
 
 def log_at(level: int) -> None:

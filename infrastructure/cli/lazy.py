@@ -37,7 +37,28 @@ class Lazy(NamedTuple):
         return command
 
 
-class LazyGroup(click.Group):
+class ReportingGroup(click.Group):
+    """A group whose errors become a line on stderr and an exit code."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Runs the command; a TurnlogError, and what the system refuses, becomes a line on stderr and exit code 1."""
+        try:
+            result = super().invoke(ctx)
+            sys.stdout.flush()
+        except BrokenPipeError:
+            _let_go_of_stdout()
+            ctx.exit(KILLED_BY_SIGPIPE)
+        except (TurnlogError, OSError) as error:
+            if ctx.params.get("debug"):
+                raise
+            report(error)
+            if isinstance(error, OSError):  # a full disk, for one
+                _let_go_of_stdout()
+            ctx.exit(1)
+        return result
+
+
+class LazyGroup(ReportingGroup):
     """Takes its commands from a table of names."""
 
     def __init__(self, *args: Any, table: Mapping[str, Lazy], **options: Any) -> None:
@@ -57,23 +78,6 @@ class LazyGroup(click.Group):
         """Writes the table; click's own would import each command for its help."""
         with formatter.section("Commands"):
             formatter.write_dl([(name, lazy.help) for name, lazy in self.table.items()])
-
-    def invoke(self, ctx: click.Context) -> Any:
-        """Runs the command; a TurnlogError, and what the system refuses, becomes a line on stderr and exit code 1."""
-        try:
-            result = super().invoke(ctx)
-            sys.stdout.flush()
-        except BrokenPipeError:
-            _let_go_of_stdout()
-            ctx.exit(KILLED_BY_SIGPIPE)
-        except (TurnlogError, OSError) as error:
-            if ctx.params.get("debug"):
-                raise
-            report(error)
-            if isinstance(error, OSError):  # a full disk, for one
-                _let_go_of_stdout()
-            ctx.exit(1)
-        return result
 
 
 def _let_go_of_stdout() -> None:

@@ -12,8 +12,8 @@ from psycopg.rows import dict_row
 
 from turnlog.domain.errors import StoreError
 from turnlog.infrastructure.cli.servers import open_store
-from turnlog.infrastructure.projecting.catching_up import Lag, read_lags
 from turnlog.infrastructure.settings import Settings
+from turnlog.infrastructure.tables.catching_up import Lag, read_lags
 
 _SETTINGS = """
 select current_setting('server_version') as server_version, current_setting('server_version_num')::int as number,

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import click
 
-from turnlog.infrastructure.projecting.projection import Projection
-from turnlog.infrastructure.projecting.usage import UsageProjection
+from turnlog.infrastructure.tables.projection import Projection
+from turnlog.infrastructure.tables.usage import UsageProjection
 
 BUILT_IN: dict[str, type[Projection]] = {UsageProjection.name: UsageProjection}
 

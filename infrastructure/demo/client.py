@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from turnlog.infrastructure.demo.tools import offered
-from turnlog.infrastructure.provider import Provider, Stream
+from turnlog.infrastructure.testing import Provider, Stream
 
 if TYPE_CHECKING:
     from openai import AsyncOpenAI

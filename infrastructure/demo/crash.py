@@ -21,10 +21,10 @@ from turnlog.infrastructure.demo.conversation import Player
 from turnlog.infrastructure.demo.scene import Scene
 from turnlog.infrastructure.demo.stage import Stage
 from turnlog.infrastructure.demo.victim import Job
-from turnlog.infrastructure.provider.errors import RequestRefusedError
-from turnlog.infrastructure.provider.validation import check_messages
 from turnlog.infrastructure.session import Session
 from turnlog.infrastructure.settings import Settings
+from turnlog.infrastructure.testing.errors import RequestRefusedError
+from turnlog.infrastructure.testing.validation import check_messages
 from turnlog.projections.view import Step
 
 SHOWN_BEFORE_KILL = 60

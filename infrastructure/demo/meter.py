@@ -9,10 +9,10 @@ from dataclasses import dataclass, field
 from typing import Any, Generic, Self, TypeVar
 
 from turnlog.domain.commands import StepAppend
+from turnlog.infrastructure.append.chunk_reader import ChunkReader
 from turnlog.infrastructure.clock import now
 from turnlog.infrastructure.log import SessionLog
 from turnlog.infrastructure.session import Session
-from turnlog.infrastructure.streams import ChunkReader
 
 Chunk = TypeVar("Chunk")
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from turnlog.infrastructure.provider import DemoTurn, Stream, load_demo, own_corpus, real_corpus
+from turnlog.infrastructure.testing import DemoTurn, Stream, load_demo, own_corpus, real_corpus
 
 CROWD_CHUNKS = 50
 FIRST_MS = 800.0

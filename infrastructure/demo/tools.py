@@ -7,7 +7,7 @@ import math
 from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
-from turnlog.infrastructure.provider import DemoTool, load_demo
+from turnlog.infrastructure.testing import DemoTool, load_demo
 from turnlog.projections.view import SessionView, StepToolCall
 
 if TYPE_CHECKING:

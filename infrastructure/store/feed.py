@@ -34,7 +34,7 @@ class Row(NamedTuple):
     state: bytes
 
 
-class Batch(NamedTuple):
+class LogBatch(NamedTuple):
     """The rows of the wanted topics at log positions after < position <= id; `id` is what the library calls it."""
 
     after: int
@@ -42,18 +42,18 @@ class Batch(NamedTuple):
     rows: list[Row]
 
 
-def read_batch(recorder: BatchRecorder, after: int, topics: Sequence[str], upto: int | None = None) -> Batch:
+def read_batch(recorder: BatchRecorder, after: int, topics: Sequence[str], upto: int | None = None) -> LogBatch:
     """The next batch, which ends at `upto` at the latest, a head of the log that was seen before (None: it is looked
     up); `id` is `after` when there is nothing new."""
     # Not the lower of both: the head may have been held back since, and who relies on `upto` would miss events.
     head = recorder.log_head() if upto is None else upto
     end = max(after, min(head, after + MAX_SCANNED))
     if end == after:
-        return Batch(after, after, [])
+        return LogBatch(after, after, [])
     found = recorder.fetch("read_log", after, end, list(topics), MAX_FOUND, MAX_BYTES)
     rows = [Row(*columns) for *columns, _ in found]
     is_cut = len(rows) == MAX_FOUND or bool(found and len(rows) < found[0][-1])
-    return Batch(after, rows[-1].log_position if is_cut else end, rows)
+    return LogBatch(after, rows[-1].log_position if is_cut else end, rows)
 
 
 class FeedRecorder(BatchRecorder):

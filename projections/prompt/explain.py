@@ -28,8 +28,8 @@ from turnlog.domain.values import Frozen, JsonObject, Text
 from turnlog.projections.projector import Projector
 from turnlog.projections.prompt import Api
 from turnlog.projections.prompt.entries import Rendered
-from turnlog.projections.prompt.evolving import EvolvingPrompt
 from turnlog.projections.prompt.request import RequestFault, request_faults
+from turnlog.projections.prompt.rewindable_prompt import RewindablePrompt
 
 BREAKS: dict[str, str] = {
     "late_result": "a result replaced the one that was sent for its call",
@@ -72,7 +72,7 @@ class Explanation(Frozen):
 def explain(projector: Projector, events: Iterable[RecordedEvent], api: Api) -> Explanation:
     """Explains the prompt after these events. `projector` is a new one."""
     breaks: list[PrefixBreak] = []
-    prompt = EvolvingPrompt(projector, api)
+    prompt = RewindablePrompt(projector, api)
     before: list[Rendered] = []
     for event in events:
         projector.apply(event)
@@ -114,7 +114,7 @@ def _reason(event: SessionEvent) -> str:
             return "step"
 
 
-def _first_other(before: list[Rendered], prompt: EvolvingPrompt, api: Api) -> int | None:
+def _first_other(before: list[Rendered], prompt: RewindablePrompt, api: Api) -> int | None:
     now, same = prompt.messages, prompt.same
     if api == "anthropic" and not all(map(_is_spoken, before[same:] + now[same:])):
         before, now, same = _sent(before, api), _sent(now, api), 0  # what is behind them has moved

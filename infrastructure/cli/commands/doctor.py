@@ -8,7 +8,7 @@ import json
 import click
 from rich.text import Text
 
-from turnlog.infrastructure.cli.diagnosis import Diagnosis, examine
+from turnlog.infrastructure.cli.doctor import Diagnosis, examine
 from turnlog.infrastructure.cli.output import Screen, emit_json, stdout
 from turnlog.infrastructure.cli.shared import Globals, json_option, pass_globals
 from turnlog.infrastructure.cli.transcript import print_block

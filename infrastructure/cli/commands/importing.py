@@ -22,12 +22,12 @@ from turnlog.domain.values import fingerprint
 from turnlog.infrastructure.cli.output import counted, emit_json, stderr, stdout
 from turnlog.infrastructure.cli.progress import counting_bar
 from turnlog.infrastructure.cli.shared import Globals, json_option, pass_globals
-from turnlog.infrastructure.importing import Became, Conversation
 from turnlog.infrastructure.log import SessionLog
-from turnlog.infrastructure.several import each, read_aside
+from turnlog.infrastructure.repair.concurrent import each, read_aside
+from turnlog.infrastructure.repair.importing import Became, Conversation
 
 if TYPE_CHECKING:
-    from turnlog.infrastructure.foreign_table import ForeignSession
+    from turnlog.infrastructure.repair.foreign_table import ForeignSession
 
 BECAME: tuple[Became, ...] = get_args(Became)
 NAMESPACE = uuid5(NAMESPACE_URL, "turnlog:import")
@@ -132,7 +132,7 @@ def _unshared(file: IO[bytes]) -> IO[bytes]:
 
 
 def _of_table(url: str, table: str, user: str | None, limit: int) -> Found:
-    from turnlog.infrastructure.foreign_table import read_table  # noqa: PLC0415 the driver
+    from turnlog.infrastructure.repair.foreign_table import read_table  # noqa: PLC0415 the driver
 
     for found in read_table(url, table):
         yield found.number, partial(_of_rows, found, user, limit)

@@ -16,7 +16,7 @@ from turnlog.infrastructure.cli.progress import progress_bar
 from turnlog.infrastructure.cli.projections import BUILT_IN, find_projection
 from turnlog.infrastructure.cli.shared import Globals, json_option, pass_globals
 from turnlog.infrastructure.log import SessionLog
-from turnlog.infrastructure.projecting.projection import Projection
+from turnlog.infrastructure.tables.projection import Projection
 
 
 @click.command("project")

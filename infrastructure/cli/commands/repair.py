@@ -19,7 +19,7 @@ from turnlog.infrastructure.cli.progress import counting_bar
 from turnlog.infrastructure.cli.shared import Globals, json_option, pass_globals
 from turnlog.infrastructure.log import SessionLog
 from turnlog.infrastructure.principal import SYSTEM, Principal
-from turnlog.infrastructure.several import each
+from turnlog.infrastructure.repair.concurrent import each
 from turnlog.projections.report import RepairReport
 
 NO_REPAIR = "No repair applies to this session."

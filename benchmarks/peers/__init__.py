@@ -1,0 +1,37 @@
+"""Other ways of keeping conversations, used as their makers recommend. All but two need the extra `bench`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from importlib import import_module
+
+from benchmarks.systems import System
+
+_HERE = __name__
+PEERS = {
+    "langgraph": f"{_HERE}.langgraph:Langgraph",
+    "openai-agents": f"{_HERE}.openai_agents:OpenaiAgents",
+    "google-adk": f"{_HERE}.google_adk:GoogleAdk",
+    "langchain": f"{_HERE}.langchain:Langchain",
+    "eventsourcing": f"{_HERE}.eventsourcing:Eventsourcing",
+    "replaced": f"{_HERE}.replaced:Replaced",
+}
+"""By name: where its class is."""
+
+
+def peer(name: str) -> type[System]:
+    """The class of a peer. Raises ImportError where what it needs is not installed."""
+    module, _, kind = PEERS[name].partition(":")
+    found: type[System] = getattr(import_module(module), kind)
+    return found
+
+
+def installed_peers(names: Sequence[str] = tuple(PEERS)) -> tuple[list[type[System]], Mapping[str, str]]:
+    """Those of them that can be measured here, and why not the others."""
+    there, missing = [], {}
+    for name in names:
+        try:
+            there.append(peer(name))
+        except ImportError as error:
+            missing[name] = f"{error.name or error} is not installed"
+    return there, missing

@@ -1,0 +1,143 @@
+"""A step that a handler writes by hand."""
+
+from __future__ import annotations
+
+import logging
+from types import TracebackType
+from typing import Any, Self
+
+from turnlog.domain.commands import (
+    AppendFunctionCall,
+    AppendReasoning,
+    AppendRefusal,
+    AppendText,
+    AppendToolCall,
+    AppendWholeToolCall,
+)
+from turnlog.domain.errors import StepClosedError, TurnlogError
+from turnlog.domain.events import CompletionFinished, ToolCall
+from turnlog.domain.inputs import checked_optional_text, checked_range, checked_text
+from turnlog.infrastructure.append.chunk_reader import as_object
+from turnlog.infrastructure.append.step_io import StepIO, end_for
+from turnlog.infrastructure.clock import now
+
+logger = logging.getLogger("turnlog")
+
+
+class Completion:
+    """One step, written by hand::
+
+        async with session.completion(model="m") as completion:
+            await completion.text("Hel")
+            await completion.finish("stop")
+
+    Each call returns when its delta is durable. Leaving without `finish` records how it ended: cancelled or closed
+    early is interrupted, an exception is failed. What was written stays. Any call after the step has ended raises
+    StepClosedError.
+    """
+
+    def __init__(self, step: StepIO, model: str | None, takeover: bool = False) -> None:
+        self._step = step
+        self._model = checked_optional_text(model, "model")
+        self._takeover = takeover
+        self._begun = self._ended = False
+
+    @property
+    def step_id(self) -> str:
+        """The id of the step."""
+        return self._step.step_id
+
+    async def __aenter__(self) -> Self:
+        if self._begun:
+            raise StepClosedError(self.step_id)
+        self._begun = True
+        await self._step.begin(self._model, self._takeover)
+        return self
+
+    async def text(self, text: str) -> None:
+        """Appends text to the answer."""
+        step = self._step
+        command = AppendText(step.clock.now(), step.step_id, checked_text(text, "text", step.max_bytes))
+        # As `step.append`, without a coroutine more for each delta.
+        if step.writer.is_full:
+            await step.writer.room()
+        try:
+            await step.aggregate.submit(command)
+        except StepClosedError as error:
+            raise await step.closed_error() from error
+
+    async def reasoning(self, text: str) -> None:
+        """Appends text to the reasoning."""
+        await self._step.append(AppendReasoning(now(), self.step_id, checked_text(text, "text", self._step.max_bytes)))
+
+    async def refusal(self, text: str) -> None:
+        """Appends text to the refusal."""
+        await self._step.append(AppendRefusal(now(), self.step_id, checked_text(text, "text", self._step.max_bytes)))
+
+    async def tool_call(self, id: str, name: str, arguments: str = "") -> None:  # noqa: A002 the field's name
+        """Appends a whole call. The same call again changes nothing; another one under its id raises
+        ToolCallConflictError."""
+        call = ToolCall(
+            id=checked_text(id, "id"),
+            name=checked_text(name, "name"),
+            arguments=checked_text(arguments, "arguments", self._step.max_bytes),
+        )
+        await self._step.append(AppendWholeToolCall(now(), self.step_id, call))
+
+    async def tool_call_delta(
+        self,
+        index: int,
+        *,
+        id: str | None = None,  # noqa: A002 the field's name
+        name: str | None = None,
+        arguments: str | None = None,
+    ) -> None:
+        """Appends a fragment of the call at `index`; the first fragment of an index opens the call."""
+        fragment = AppendToolCall(
+            now(),
+            self.step_id,
+            checked_range(index, "index", 0, 10_000),
+            checked_optional_text(id, "id") or "",
+            checked_optional_text(name, "name") or "",
+            checked_text(arguments or "", "arguments", self._step.max_bytes),
+        )
+        await self._step.append(fragment)
+
+    async def function_call_delta(self, *, name: str | None = None, arguments: str | None = None) -> None:
+        """Appends a fragment of the legacy `function_call`."""
+        name = checked_optional_text(name, "name")
+        arguments = checked_optional_text(arguments, "arguments", self._step.max_bytes)
+        await self._step.append(AppendFunctionCall(now(), self.step_id, name or "", arguments or ""))
+
+    async def finish(self, finish_reason: str | None = "stop", *, usage: Any = None, model: str | None = None) -> None:
+        """Ends the step as finished. `usage` is the provider's usage object, kept verbatim."""
+        finished = CompletionFinished(
+            at=now(),
+            step_id=self.step_id,
+            finish_reason=checked_optional_text(finish_reason, "finish_reason"),
+            usage=as_object(usage),
+            model=checked_optional_text(model, "model"),
+        )
+        if self._ended:
+            raise StepClosedError(self.step_id)
+        self._ended = True
+        try:
+            await self._step.end(finished)
+        except StepClosedError as error:
+            raise await self._step.closed_error() from error
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        if self._ended:
+            return
+        self._ended = True
+        if isinstance(error, StepClosedError) and error.step_id == self.step_id:
+            return  # somebody else has ended it
+        ended = self._step.end(end_for(self.step_id, error))
+        try:
+            await ended
+        except TurnlogError as failure:
+            if error is None and not isinstance(failure, StepClosedError):
+                raise
+            logger.warning("the end of step %s was not recorded: %s", self.step_id, failure)

@@ -1,0 +1,101 @@
+"""The reaper: ends the steps whose writers are gone, so that no turn is open for ever.
+
+Any number of them may run at once, in any process: a lease that has run out never comes back, and a step that somebody
+else has ended meanwhile is left alone.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Callable
+from typing import TYPE_CHECKING
+from uuid import UUID
+
+from turnlog.domain.commands import AbandonSteps
+from turnlog.domain.errors import SessionNotFoundError, StoreUnavailableError, TurnlogError
+from turnlog.domain.state import Active
+from turnlog.infrastructure.append.aggregate import Aggregate
+from turnlog.infrastructure.append.writer_lease import LEASE_LOST
+from turnlog.infrastructure.clock import now
+from turnlog.projections.report import ReapedStep
+
+if TYPE_CHECKING:
+    from turnlog.infrastructure.store.leases import Lapsed, Leases
+
+logger = logging.getLogger("turnlog")
+
+REAP_PAGE_SESSIONS = 100
+
+
+class Reaper:
+    """Of one log."""
+
+    def __init__(self, leases: Leases, aggregate: Callable[[UUID], Aggregate]) -> None:
+        self._leases = leases
+        self._aggregate = aggregate
+
+    async def reap(self, dry_run: bool = False) -> tuple[ReapedStep, ...]:
+        """Ends what is open and has no writer, and says what; on a dry run, only says it. Raises StoreError."""
+        reaped: list[ReapedStep] = []
+        async for lapsed in self._lapsed():
+            try:
+                reaped += await self._reap(lapsed, dry_run)
+            except SessionNotFoundError:  # deleted meanwhile
+                continue
+            except StoreUnavailableError:
+                raise
+            except TurnlogError as error:  # such as an event of a newer version: the others are not to wait for it
+                logger.warning("an open step of session %s could not be ended: %s", lapsed.session_id, error)
+        if not dry_run:
+            await self._leases.forget_old()
+        return tuple(reaped)
+
+    async def keep_reaping(self, seconds: float) -> None:
+        """Reaps now and then, until it is cancelled."""
+        while True:
+            try:
+                await self.reap()
+            except TurnlogError as error:
+                logger.debug("not reaped: %s", error)
+            except Exception:
+                logger.exception("not reaped")
+            await asyncio.sleep(seconds)
+
+    async def _lapsed(self) -> AsyncIterator[Lapsed]:
+        after = UUID(int=0)
+        while page := await self._leases.lapsed(after, REAP_PAGE_SESSIONS):
+            for lapsed in page:
+                yield lapsed
+            after = page[-1].session_id
+
+    async def _reap(self, lapsed: Lapsed, dry_run: bool) -> list[ReapedStep]:
+        # Asked once more, for a renewal that is under way: this waits for it.
+        if any(lease.seconds_left > 0 for lease in (await self._leases.of([lapsed.writer_id])).values()):
+            return []
+        aggregate = self._aggregate(lapsed.session_id)
+        await aggregate.refresh()
+        found = _open_steps(aggregate, lapsed)
+        if dry_run:
+            return found
+        ended = await aggregate.execute(AbandonSteps(now(), frozenset({lapsed.writer_id}), LEASE_LOST))
+        if not ended:
+            await self._leases.clear(lapsed)
+        return found if ended else []
+
+
+def _open_steps(aggregate: Aggregate, lapsed: Lapsed) -> list[ReapedStep]:
+    steps = aggregate.state.open_steps.values() if isinstance(aggregate.state, Active) else ()
+    return [
+        ReapedStep(
+            session_id=lapsed.session_id,
+            step_id=step.step_id,
+            since=step.since,
+            writer=lapsed.writer_id,
+            host=lapsed.host,
+            pid=lapsed.pid,
+            expired_at=lapsed.expires_at,
+        )
+        for step in steps
+        if step.writer == lapsed.writer_id
+    ]

@@ -1,0 +1,112 @@
+"""Writing one step: what every writer of one needs to open it, append to it and end it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from turnlog.domain.commands import AnyStepAppend, BeginCompletion
+from turnlog.domain.errors import StepClosedError, TurnInProgressError, TurnlogError
+from turnlog.domain.events import CompletionAbandoned, CompletionFailed, CompletionInterrupted, StepEnd
+from turnlog.infrastructure.append.aggregate import Aggregate
+from turnlog.infrastructure.append.takeover import Takeover
+from turnlog.infrastructure.append.writer_lease import WriterLease
+from turnlog.infrastructure.clock import Clock, now
+from turnlog.infrastructure.follow.session_watcher import SessionWatcher
+
+if TYPE_CHECKING:
+    from turnlog.infrastructure.store.group_commit import GroupCommit
+    from turnlog.infrastructure.store.store import EventStore
+
+LEFT_EARLY = "closed early"
+CANCELLED = "cancelled"
+
+
+@dataclass(frozen=True, slots=True)
+class StepIO:
+    """What writing a step needs."""
+
+    aggregate: Aggregate
+    authorise: Callable[[], Awaitable[None]]
+    store: EventStore
+    writer: GroupCommit
+    watcher: SessionWatcher
+    clock: Clock
+    lease: WriterLease
+    max_bytes: int
+    step_id: str
+
+    async def begin(self, model: str | None, takeover: bool) -> None:
+        """Opens the step. Raises SessionNotFoundError, and TurnInProgressError while another one is open and alive.
+
+        A step whose writer's lease has run out is closed as abandoned. With `takeover` it is waited for until the
+        lease runs out, or until its writer shows that it is alive by renewing it.
+        """
+        await self.authorise()
+        attempt = Takeover(self.aggregate, self.lease, takeover)
+        while (refusal := await self._open(model, attempt)) is not None:
+            await attempt.judge(refusal)
+
+    async def _open(self, model: str | None, takeover: Takeover) -> TurnInProgressError | None:
+        lease, writer_id = self.lease, await self.lease.hold()
+        begin = BeginCompletion(
+            now(), self.step_id, model, lease.live, writer_id, lease.seconds, takeover.gone, takeover.waited_for
+        )
+        # Alive from here on: another completion may begin before this one is stored.
+        self.lease.began(self.step_id, self.aggregate)
+        try:
+            if await self.aggregate.execute(begin) > 1:
+                self.watcher.steps_ended(self.aggregate.session_id)  # it took over
+        except TurnInProgressError as refusal:
+            self.lease.left(self.step_id)
+            return refusal
+        except BaseException as error:
+            # It may be stored all the same: a caller that was cancelled here will not come to end the step.
+            self.end(end_for(self.step_id, error))
+            raise
+        return None
+
+    async def append(self, command: AnyStepAppend) -> None:
+        """Appends to the step; returns when that is stored. Raises StepClosedError that says why it was ended."""
+        if self.writer.is_full:
+            await self.writer.room()
+        try:
+            await self.aggregate.submit(command)
+        except StepClosedError as error:
+            raise await self.closed_error() from error
+
+    async def closed_error(self) -> StepClosedError:
+        """What to raise for a step that has ended, with the reason that its end gives."""
+        self.lease.left(self.step_id)
+        return StepClosedError(self.step_id, reason_of(await self.found_end()))
+
+    async def found_end(self) -> StepEnd | None:
+        """How the step ended, if it did and Postgres says so."""
+        try:
+            await self.aggregate.flush()  # it may be decided, and still on its way
+            return await self.store.find_end(self.aggregate.session_id, self.step_id)
+        except TurnlogError:
+            return None
+
+    def end(self, end: StepEnd) -> asyncio.Future[int]:
+        """Closes the step, at once; the future is done when that is stored."""
+        return self.lease.end(self.aggregate, end)
+
+
+def end_for(step_id: str, error: BaseException | None) -> StepEnd:
+    if isinstance(error, Exception):
+        return CompletionFailed(at=now(), step_id=step_id, error=said(error))
+    reason = LEFT_EARLY if error is None or isinstance(error, GeneratorExit) else CANCELLED
+    return CompletionInterrupted(at=now(), step_id=step_id, reason=reason)
+
+
+def said(error: BaseException) -> str:
+    """An exception, as it is recorded."""
+    return f"{type(error).__name__}: {error}"
+
+
+def reason_of(end: StepEnd | None) -> str | None:
+    """Why a step was cancelled or abandoned."""
+    return end.reason if isinstance(end, CompletionInterrupted | CompletionAbandoned) else None

@@ -1,0 +1,67 @@
+"""Taking over: whether the step in the way of a new one is alive, and waiting for the lease of its writer."""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import datetime
+from typing import TYPE_CHECKING
+
+from turnlog.domain.errors import TurnInProgressError
+from turnlog.domain.state import Active, OpenStep
+from turnlog.infrastructure.append.aggregate import Aggregate
+from turnlog.infrastructure.append.writer_lease import WriterLease
+
+if TYPE_CHECKING:
+    from turnlog.infrastructure.store.leases import Lease
+
+LOOK_AGAIN_SECONDS = 1.0
+"""Between two looks of a takeover at whether the other writer is alive."""
+
+
+class Takeover:
+    """Judges whether the step in the way of a new one is alive. `gone` are the writers that were found not to be, and
+    `waited_for` is the step whose writer's lease had to run out."""
+
+    def __init__(self, aggregate: Aggregate, lease: WriterLease, is_wanted: bool) -> None:
+        self._aggregate = aggregate
+        self._lease = lease
+        self._is_wanted = is_wanted
+        self._until: datetime | None = None
+        self.waited_for: str | None = None
+        self.gone: frozenset[str] = frozenset()
+
+    async def judge(self, refusal: TurnInProgressError) -> None:
+        """Returns when it is worth another try. Else raises the refusal, with all that is known of the writer."""
+        if refusal.step_id in self._lease.live:
+            raise TurnInProgressError(refusal.step_id, refusal.since, refusal.writer, self._lease.host, self._lease.pid)
+        writers = self._writers() | {refusal.writer}
+        alive = await self._lease.others(writers)
+        self.gone |= writers - set(alive)
+        other = alive.get(refusal.writer)
+        if other is not None and await self._is_worth_waiting(refusal, other):
+            return
+        if other is not None:
+            raise TurnInProgressError(
+                refusal.step_id, refusal.since, other.writer_id, other.host, other.pid, other.expires_at
+            )
+        if self.waited_for is not None and not self._is_in_the_way(refusal):
+            raise refusal  # it has finished, or somebody else has taken over
+
+    def _is_in_the_way(self, refusal: TurnInProgressError) -> bool:
+        return refusal.step_id == self.waited_for and refusal.step_id in self._open_steps()
+
+    async def _is_worth_waiting(self, refusal: TurnInProgressError, other: Lease) -> bool:
+        """Waits for a while, if the lease is still the one that was there at first. False where it is not."""
+        self._until = self._until or other.expires_at
+        self.waited_for = self.waited_for or refusal.step_id
+        if not self._is_wanted or not self._is_in_the_way(refusal) or other.expires_at > self._until:
+            return False
+        await asyncio.sleep(min(other.seconds_left, LOOK_AGAIN_SECONDS))
+        return True
+
+    def _writers(self) -> set[str]:
+        return {step.writer for step in self._open_steps().values()}
+
+    def _open_steps(self) -> dict[str, OpenStep]:
+        state = self._aggregate.state
+        return state.open_steps if isinstance(state, Active) else {}

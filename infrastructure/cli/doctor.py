@@ -1,0 +1,172 @@
+"""What `turnlog doctor` finds. Whatever is broken is a finding; nothing here raises because a server is away."""
+
+from __future__ import annotations
+
+import platform
+from dataclasses import asdict, dataclass, field
+from datetime import UTC, datetime
+from importlib.metadata import version
+from typing import Any
+
+from turnlog import __version__
+from turnlog.domain.errors import EmbeddedServersError
+from turnlog.infrastructure.cli.failures import masked
+from turnlog.infrastructure.cli.probes import PostgresProbe, RedisProbe, probe_postgres, probe_redis
+from turnlog.infrastructure.cli.servers import Running, running
+from turnlog.infrastructure.settings import Settings
+from turnlog.infrastructure.store.statements import SCHEMA_VERSION
+from turnlog.infrastructure.tables.catching_up import Lag
+from turnlog.infrastructure.tables.projection import REBUILT
+
+OLDEST_POSTGRES = 14
+LIBRARIES = ("eventsourcing", "psycopg", "pydantic", "redis", "openai")
+
+_START_REDIS = "turnlog works without it, only slower: views come from Postgres. Start it, or correct REDIS_URL."
+_SET_DATABASE_URL = (
+    "Start it, or correct DATABASE_URL (or --database-url). To have turnlog start a Postgres of its own, unset "
+    'DATABASE_URL and run: pip install "turnlog[embedded]"'
+)
+_REBUILDING = "{} is being rebuilt, or a rebuild of it was interrupted: `turnlog rebuild` begins it again."
+_SET_FSYNC = "What was shown as durable can be lost, and the database damaged, in a power cut. Set fsync = on."
+_SET_COMMIT = "What was shown as durable can be lost when the server crashes. Set synchronous_commit = on."
+_SET_PAGES = "A power cut can damage the database. Set full_page_writes = on."
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """Something wrong, and what to do."""
+
+    what: str
+    advice: str
+
+
+@dataclass(slots=True)
+class Diagnosis:
+    """Facts in sections, notes that are no trouble, and problems."""
+
+    facts: dict[str, dict[str, Any]] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
+    problems: list[Problem] = field(default_factory=list)
+
+    @property
+    def is_fine(self) -> bool:
+        """Whether nothing is wrong."""
+        return not self.problems
+
+    def blame(self, what: str, advice: str) -> None:
+        """Adds a problem."""
+        self.problems.append(Problem(masked(what), advice))
+
+    def as_json(self) -> dict[str, Any]:
+        """The diagnosis as one JSON object."""
+        return {
+            "ok": self.is_fine,
+            **self.facts,
+            "notes": self.notes,
+            "problems": [asdict(problem) for problem in self.problems],
+        }
+
+
+async def examine(settings: Settings) -> Diagnosis:
+    """Looks at the servers that the settings name, or at embedded ones."""
+    found = Diagnosis()
+    found.facts["versions"] = _versions()
+    try:
+        async with running(settings) as servers:
+            await _examine_servers(found, servers)
+    except EmbeddedServersError as error:
+        found.blame(str(error), "Set DATABASE_URL and REDIS_URL to servers of your own, or see to the embedded ones.")
+        await _examine_servers(found, Running(settings, False, False))
+    return found
+
+
+async def _examine_servers(found: Diagnosis, servers: Running) -> None:
+    settings = servers.settings
+    if settings.database_url is not None and "postgres" not in found.facts:
+        probe = await probe_postgres(settings)
+        found.facts["postgres"] = _postgres_facts(probe, settings, servers.embedded_postgres)
+        _judge_postgres(found, probe)
+        if probe.lags:
+            found.facts["projections"] = _lag_facts(probe.lags)
+            found.notes += [
+                _REBUILDING.format(lag.name.removesuffix(REBUILT)) for lag in probe.lags if lag.name.endswith(REBUILT)
+            ]
+    if settings.redis_url is not None and "redis" not in found.facts:
+        await _examine_redis(found, settings, servers.embedded_redis)
+
+
+async def _examine_redis(found: Diagnosis, settings: Settings, embedded: bool) -> None:
+    if settings.redis_url in (None, "none"):
+        found.facts["redis"] = {"url": "none", "reachable": False}
+        found.notes.append(
+            "There is no cache: views come from Postgres, right but slower. That is what `none` asks for."
+        )
+        return
+    probe = await probe_redis(settings)
+    found.facts["redis"] = _redis_facts(probe, settings, embedded)
+    if probe.error is not None:
+        found.blame(f"Redis does not answer: {probe.error}", _START_REDIS)
+
+
+def _versions() -> dict[str, str]:
+    return {
+        "turnlog": __version__,
+        "python": platform.python_version(),
+        **{library: version(library) for library in LIBRARIES},
+    }
+
+
+def _postgres_facts(probe: PostgresProbe, settings: Settings, embedded: bool) -> dict[str, Any]:
+    url = masked(settings.database_url or "")
+    facts: dict[str, Any] = {"url": url, "embedded": embedded, "reachable": probe.error is None, **probe.settings}
+    if probe.error is None:
+        facts |= {"schema": settings.database_schema, "schema_version": probe.schema_version}
+        facts |= {"schema_needed": SCHEMA_VERSION, **probe.counts}
+    return facts
+
+
+def _lag_facts(lags: list[Lag]) -> dict[str, Any]:
+    """How far each projection is behind: in events, and since how many seconds its next one waits."""
+    now = datetime.now(UTC)
+    facts: dict[str, Any] = {}
+    for lag in lags:
+        facts[f"{lag.name}_events_behind"] = lag.events_behind
+        if lag.waiting_since is not None:
+            facts[f"{lag.name}_seconds_behind"] = round(max(0.0, (now - lag.waiting_since).total_seconds()), 1)
+    return facts
+
+
+def _redis_facts(probe: RedisProbe, settings: Settings, embedded: bool) -> dict[str, Any]:
+    facts: dict[str, Any] = {"url": masked(settings.redis_url or ""), "embedded": embedded}
+    facts |= {"reachable": probe.error is None, **probe.facts}
+    return facts | {"ttl_seconds": round(settings.cache_ttl_seconds), "prefix": settings.cache_prefix}
+
+
+def _judge_postgres(found: Diagnosis, probe: PostgresProbe) -> None:
+    if probe.error is not None:
+        found.blame(f"Postgres does not answer: {probe.error}", _SET_DATABASE_URL)
+        return
+    settings = probe.settings
+    if probe.version_number < OLDEST_POSTGRES * 10_000:
+        found.blame(f"Postgres {settings['server_version']} is too old.", f"turnlog needs {OLDEST_POSTGRES} or newer.")
+    if settings["read_only"] == "on":
+        found.blame("Postgres takes no writes: it is a standby, or read-only.", "Point DATABASE_URL at the primary.")
+    for name, advice in (("fsync", _SET_FSYNC), ("synchronous_commit", _SET_COMMIT), ("full_page_writes", _SET_PAGES)):
+        if settings[name] == "off":
+            found.blame(f"{name} is off.", advice)
+    _judge_schema(found, probe)
+
+
+def _judge_schema(found: Diagnosis, probe: PostgresProbe) -> None:
+    if probe.schema_error is not None:
+        found.blame(f"the schema cannot be read: {probe.schema_error}", "See to the rights of the database's user.")
+    elif probe.schema_version is None:
+        found.notes.append("There is no schema yet: `turnlog init` creates it, and so does the first use.")
+    elif probe.schema_version > SCHEMA_VERSION:
+        what = f"the database has schema {probe.schema_version}, and this turnlog knows {SCHEMA_VERSION}."
+        found.blame(what, "Upgrade turnlog: pip install --upgrade turnlog")
+    elif probe.schema_version < SCHEMA_VERSION:
+        found.notes.append(
+            f"The database has schema {probe.schema_version}, made by an older turnlog: `turnlog init` brings it to "
+            f"{SCHEMA_VERSION}, and so does the first use."
+        )

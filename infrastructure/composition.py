@@ -1,0 +1,151 @@
+"""Opening a log: its servers, its connections and its parts, each closed before what it needs."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from functools import partial
+from typing import TYPE_CHECKING
+
+from turnlog.domain.errors import InvalidInputError
+from turnlog.infrastructure.append.stream_recorder import stop_all
+from turnlog.infrastructure.append.writer_lease import WriterLease
+from turnlog.infrastructure.background import Background
+from turnlog.infrastructure.cache import Cache
+from turnlog.infrastructure.follow.notices import Notices
+from turnlog.infrastructure.follow.session_watcher import SessionWatcher
+from turnlog.infrastructure.log_parts import LogParts
+from turnlog.infrastructure.read.prompts import Prompts
+from turnlog.infrastructure.read.views import Views
+from turnlog.infrastructure.settings import Settings
+from turnlog.projections.projector import VIEW_SCHEMA
+
+if TYPE_CHECKING:
+    from redis.asyncio import Redis
+
+    from turnlog.infrastructure.store.group_commit import GroupCommit
+    from turnlog.infrastructure.store.store import EventStore
+
+REDIS_CONNECTIONS = 1_000
+"""At most. One call takes one, and that there is none left would look like an outage: the driver's default is 100."""
+
+# The drivers take longer to import than most commands take to run: they are loaded when a log is opened.
+
+
+@asynccontextmanager
+async def opened(settings: Settings) -> AsyncIterator[LogParts]:
+    """The parts of a log. On leaving, all that was accepted is stored. Raises what `SessionLog.open` does."""
+    async with AsyncExitStack() as stack:
+        settings = await _with_servers(settings, stack)
+        store = await _opened_store(settings, stack)
+        cache = _opened_cache(settings, store.log_id, stack)
+        notices = _opened_notices(settings, cache, store.log_id, stack)
+        writer = _opened_writer(settings, store, stack)
+        background = Background()
+        stack.push_async_callback(background.close)
+        lease = WriterLease(store.leases, settings.lease_seconds)
+        stack.push_async_callback(lease.close)
+        views = Views(store, cache, background)
+        watcher = SessionWatcher(store, views, notices)
+        stack.push_async_callback(watcher.close)
+        writer.on_stored = watcher.stored
+        parts = LogParts(
+            settings=settings,
+            store=store,
+            writer=writer,
+            cache=cache,
+            views=views,
+            prompts=Prompts(store, cache, views, background, settings.prompt_memory_bytes),
+            watcher=watcher,
+            background=background,
+            lease=lease,
+        )
+        stack.push_async_callback(stop_all, parts.stream_recorders)
+        yield parts
+
+
+async def _with_servers(settings: Settings, stack: AsyncExitStack) -> Settings:
+    """The settings with a URL for each server, embedded ones started where there was none."""
+    needs_postgres, needs_redis = settings.database_url is None, settings.redis_url is None
+    if not (needs_postgres or needs_redis):
+        return settings
+    from turnlog.infrastructure.embedded import EmbeddedServers, default_data_dir  # noqa: PLC0415 needs a Unix
+
+    data_dir = settings.data_dir or default_data_dir()
+    embedded = EmbeddedServers(data_dir, postgres=needs_postgres, redis=needs_redis)
+    servers = await asyncio.to_thread(embedded.start)
+    stack.push_async_callback(asyncio.to_thread, embedded.close)
+    return settings.model_copy(
+        update={
+            "database_url": settings.database_url or servers.database_url,
+            "redis_url": settings.redis_url or servers.redis_url,
+            "data_dir": data_dir,
+        }
+    )
+
+
+async def _opened_store(settings: Settings, stack: AsyncExitStack) -> EventStore:
+    from turnlog.infrastructure.store.datastore import check_url  # noqa: PLC0415 a driver
+    from turnlog.infrastructure.store.store import EventStore  # noqa: PLC0415 a driver
+
+    url = settings.database_url or ""
+    check_url(url)
+    store = EventStore(url, schema=settings.database_schema, timeout=settings.store_timeout_seconds)
+    stack.push_async_callback(store.close)
+    await store.prepare()
+    return store
+
+
+def _opened_cache(settings: Settings, log_id: str, stack: AsyncExitStack) -> Cache:
+    cache = Cache(
+        _redis(settings),
+        prefix=settings.cache_prefix,
+        log_id=log_id,
+        schema=VIEW_SCHEMA,
+        ttl_seconds=settings.cache_ttl_seconds,
+    )
+    stack.push_async_callback(cache.close)
+    return cache
+
+
+def _opened_notices(settings: Settings, cache: Cache, log_id: str, stack: AsyncExitStack) -> Notices | None:
+    if settings.redis_url in (None, "none"):
+        return None
+    notices = Notices(cache, partial(_redis, settings), f"{settings.cache_prefix}{log_id}:")
+    stack.push_async_callback(notices.close)
+    return notices
+
+
+def _opened_writer(settings: Settings, store: EventStore, stack: AsyncExitStack) -> GroupCommit:
+    from turnlog.infrastructure.store.group_commit import GroupCommit  # noqa: PLC0415 a driver
+
+    writer = GroupCommit(
+        store.recorder,
+        store.wire(),
+        max_queued_events=settings.max_queued_events,
+        max_queued_bytes=settings.max_queued_bytes,
+        retry_seconds=settings.store_timeout_seconds,
+    )
+    stack.push_async_callback(writer.close)
+    return writer
+
+
+def _redis(settings: Settings) -> Redis | None:
+    if settings.redis_url in (None, "none"):
+        return None
+    from redis.asyncio import Redis  # noqa: PLC0415 a driver
+    from redis.asyncio.retry import Retry  # noqa: PLC0415 a driver
+    from redis.backoff import NoBackoff  # noqa: PLC0415 a driver
+
+    timeout = settings.redis_timeout_seconds
+    try:
+        return Redis.from_url(
+            settings.redis_url,
+            max_connections=REDIS_CONNECTIONS,
+            socket_timeout=timeout,
+            socket_connect_timeout=timeout,
+            retry=Retry(NoBackoff(), 0),
+        )
+    except ValueError as error:
+        raise InvalidInputError("redis_url", str(error)) from error

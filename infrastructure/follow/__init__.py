@@ -1,0 +1,1 @@
+"""Following: what is appended, by whichever process, reaches those who wait for it."""

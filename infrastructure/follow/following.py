@@ -1,0 +1,87 @@
+"""A follower: an async iterator over the events of one session, those that are stored and those that come."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Awaitable, Callable
+from typing import Self
+
+from turnlog.domain.events import SessionDeleted
+from turnlog.domain.recorded import RecordedEvent
+from turnlog.infrastructure.follow.source import FollowerCursor, Source
+
+
+class Following:
+    """An async iterator over a session's events after a position: first those that are stored, then each as it comes.
+
+    In order, each exactly once, without end unless `until_turn_ends`, or until the session was deleted (the event
+    that says so is the last one). A call that is cancelled, as by a time-out, has taken nothing: go on. Raises
+    SessionNotFoundError, StoreError when the log cannot be read, and LogClosedError when it is closed. After an
+    error follow again from the last position.
+    """
+
+    def __init__(
+        self,
+        source: Callable[[], Awaitable[Source]],
+        left: Callable[[Source, FollowerCursor], None],
+        after: int,
+        until_turn_ends: bool,
+    ) -> None:
+        self._find_source = source
+        self._left = left
+        self._cursor = FollowerCursor(after)
+        self._until_turn_ends = until_turn_ends
+        self._source: Source | None = None
+        self._from = 0
+        self._ready: deque[RecordedEvent] = deque()
+        self._is_over = False
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> RecordedEvent:
+        if not self._is_over and self._source is None:
+            await self._begin()
+        if self._is_over or self._source is None:
+            raise StopAsyncIteration
+        if not self._ready:
+            try:
+                self._ready.extend(await self._source.next(self._cursor))
+            except Exception:
+                self._leave()
+                raise
+        event = self._ready.popleft()
+        self._cursor.position = event.position
+        if isinstance(event.event, SessionDeleted) or self._has_turn_ended():
+            self._leave()
+        return event
+
+    async def aclose(self) -> None:
+        """Leaves. So does letting go of the iterator."""
+        self._leave()
+
+    def __del__(self) -> None:
+        self._leave()
+
+    async def _begin(self) -> None:
+        source = await self._find_source()
+        self._source, self._from = source, source.position
+        source.cursors.add(self._cursor)
+        if self._has_turn_ended():
+            self._leave()
+
+    def _has_turn_ended(self) -> bool:
+        """What had ended before anybody followed is history: it counts where nothing came after it."""
+        position, source = self._cursor.position, self._source
+        if not self._until_turn_ends or source is None or position < self._from:
+            return False
+        return min(position, source.position) in source.turn_ends
+
+    def _leave(self) -> None:
+        self._is_over = True
+        source, self._source = self._source, None
+        self._ready.clear()
+        self._cursor.has_left = True
+        self._cursor.wake()
+        if source is not None:
+            self._left(source, self._cursor)

@@ -1,0 +1,102 @@
+"""Deltas for clients: what a session's followers are told, with the places at which the fragments belong."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from types import TracebackType
+from typing import TYPE_CHECKING, Self
+from uuid import UUID
+
+from turnlog.domain.events import CompletionStarted, SessionEvent
+from turnlog.domain.recorded import RecordedEvent
+from turnlog.infrastructure.follow.following import Following
+from turnlog.projections.deltas import Delta, Offsets, delta_of
+from turnlog.projections.view import SessionView
+
+if TYPE_CHECKING:
+    from turnlog.infrastructure.store.store import EventStore
+
+EARLIER_PAGE_EVENTS = 500
+
+
+class Deltas:
+    """An async iterator of deltas, one an event, as Following has the events. A call that is cancelled has taken
+    nothing."""
+
+    def __init__(
+        self, following: Following, store: EventStore, session_id: UUID, offsets: Offsets | None = None
+    ) -> None:
+        self._following = following
+        self._store = store
+        self._session_id = session_id
+        self._offsets = offsets or Offsets()
+        self._taken: RecordedEvent | None = None
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> Delta:
+        if self._taken is None:
+            self._taken = await anext(self._following)
+        event = self._taken.event
+        if not self._offsets.know(event):
+            # The client came back in the middle of this step: what it has of it was counted by nobody here.
+            step_id: str = event.step_id  # type: ignore[union-attr]  # know() is about steps
+            self._offsets.learn(step_id, await self._earlier(step_id, self._taken.position))
+        recorded, self._taken = self._taken, None
+        return delta_of(recorded, self._offsets.take(event))
+
+    async def aclose(self) -> None:
+        """Leaves. So does letting go of the iterator."""
+        await self._following.aclose()
+
+    async def _earlier(self, step_id: str, before: int) -> list[SessionEvent]:
+        """The events between the beginning of the step and this position, read backwards."""
+        earlier: list[SessionEvent] = []
+        while before > 1:
+            after = max(0, before - 1 - EARLIER_PAGE_EVENTS)
+            page = [recorded.event for recorded in await self._store.read(self._session_id, after, before - 1)]
+            earlier += page
+            if any(isinstance(event, CompletionStarted) and event.step_id == step_id for event in page):
+                break
+            before = after + 1
+        return earlier
+
+
+class Live:
+    """See `Session.live`."""
+
+    def __init__(
+        self,
+        load: Callable[[], Awaitable[SessionView]],
+        deltas: Callable[[int, bool, Offsets], Deltas],
+        until_turn_ends: bool,
+    ) -> None:
+        self._load = load
+        self._deltas_after = deltas
+        self._until_turn_ends = until_turn_ends
+        self._view: SessionView | None = None
+        self._deltas: Deltas | None = None
+
+    @property
+    def view(self) -> SessionView:
+        """The view that the deltas go on from."""
+        if self._view is None:
+            raise RuntimeError("use it as: async with session.live() as live")
+        return self._view
+
+    async def __aenter__(self) -> Self:
+        self._view = await self._load()
+        self._deltas = self._deltas_after(self._view.version, self._until_turn_ends, Offsets(self._view))
+        return self
+
+    def __aiter__(self) -> Deltas:
+        if self._deltas is None:
+            raise RuntimeError("use it as: async with session.live() as live")
+        return self._deltas
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        if self._deltas is not None:
+            await self._deltas.aclose()

@@ -1,0 +1,228 @@
+"""What makes a process look at the log: its own commits, notices of others, and the clock.
+
+For the sessions that are followed here, and for the steps that are written here and that somebody else may end. Both
+are looked at when
+
+* this process has stored something itself (no server is asked for that),
+* a notice of another process says so (see `notices`),
+* a while has passed: seldom while notices come, often while they do not. So a lost notice costs time and nothing else.
+
+The clock asks Postgres by polling. LISTEN would wake every process at each commit of any other, needs a connection
+of its own, and does not get through poolers that share connections; a poll is one statement for all sessions.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Coroutine, Iterable, Sequence
+from dataclasses import dataclass
+from itertools import groupby
+from typing import TYPE_CHECKING, Any, Protocol
+from uuid import UUID
+
+from turnlog.domain.errors import LogClosedError, SessionNotFoundError, UnreadableEventError
+from turnlog.domain.recorded import RecordedEvent
+from turnlog.infrastructure.background import Shared
+from turnlog.infrastructure.follow.notices import Notices
+from turnlog.infrastructure.follow.poll_loop import PollLoop
+from turnlog.infrastructure.follow.source import FOLLOW_PAGE_EVENTS, FollowerCursor, Source
+from turnlog.infrastructure.read.views import Views
+from turnlog.projections.turn_watch import TurnWatch
+
+if TYPE_CHECKING:
+    from turnlog.infrastructure.store.batch import Append
+    from turnlog.infrastructure.store.store import EventStore
+
+
+WATCH_PAGE_SESSIONS = 200
+NOTICES, STOPS = "notices", "stops"
+
+
+@dataclass(slots=True)
+class FollowStatistics:
+    """What following costs this log: sessions and followers now, and the statements so far that read for them."""
+
+    sessions: int = 0
+    followers: int = 0
+    reads: int = 0
+
+
+class StepWatch(Protocol):
+    """A step that is written here, for which it matters at once that somebody else has ended it."""
+
+    session_id: UUID
+
+    async def look(self, version: int | None = None) -> None:
+        """Finds out whether the step is still open. `version` is where the session stands, if that is known."""
+
+
+class SessionWatcher:
+    """The sources of the sessions that are followed here, and the steps that are written here."""
+
+    def __init__(self, store: EventStore, views: Views, notices: Notices | None) -> None:
+        self._store = store
+        self._views = views
+        self._notices = notices
+        self._sources: dict[bytes, Source] = {}
+        self._steps: dict[bytes, set[StepWatch]] = {}
+        self._opening = Shared[UUID, Source]()
+        self._due: set[bytes] = set()
+        self._reading: asyncio.Task[None] | None = None
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._is_closed = False
+        self._reads = 0
+        self._poll_loops = {
+            NOTICES: PollLoop(self._sources, self.look),
+            STOPS: PollLoop(self._steps, self._ask_for_steps),
+        }
+        if notices is not None:
+            heard = {NOTICES: self.look, STOPS: self._look_at_steps}
+            for channel, poll_loop in self._poll_loops.items():
+                # What was said before it could hear is lost: then everything is looked at.
+                poll_loop.listener = notices.listener(channel, heard[channel], poll_loop.look_at_all)
+
+    async def close(self) -> None:
+        """Ends all followers with LogClosedError, and all looking."""
+        self._is_closed = True
+        for source in list(self._sources.values()):
+            self._failed(source, LogClosedError("the log was closed"))
+        for poll_loop in self._poll_loops.values():
+            await poll_loop.stop()
+        await self._opening.close()
+        left = [task for task in (*self._tasks, self._reading) if task is not None]
+        if left:
+            await asyncio.wait(left)
+
+    def statistics(self) -> FollowStatistics:
+        """As of now."""
+        followers = sum(len(source.cursors) for source in self._sources.values())
+        return FollowStatistics(len(self._sources), followers, self._reads)
+
+    # What this process did
+
+    def stored(self, appends: Sequence[Append]) -> None:
+        """Called after each commit of this process with what it stored. It is on every delta's way."""
+        if not self._sources and self._notices is None:
+            return
+        ids = {append.id_bytes for append in appends}
+        if self._sources:
+            self.look(ids)
+        if self._notices is not None:
+            self._notices.say(NOTICES, ids)
+
+    def steps_ended(self, session_id: UUID) -> None:
+        """This process has ended steps of the session that others may be writing: they are told at once."""
+        self._look_at_steps([session_id.bytes])
+        if self._notices is not None:
+            self._notices.say(STOPS, [session_id.bytes])
+
+    # Sessions that are followed
+
+    async def source(self, session_id: UUID) -> Source:
+        """The session's source; it is made if there is none. The caller takes a cursor there in the same breath: a
+        source that nobody has a cursor at is never left. Raises SessionNotFoundError and StoreError."""
+        source = self._sources.get(session_id.bytes)
+        if source is not None:
+            return source
+        opened = await self._opening.run(session_id, lambda: self._open(session_id))
+        if self._is_closed:
+            raise LogClosedError("the log was closed")
+        # Here and not when it was opened: whoever asked for it may have been cancelled, or come and gone already.
+        source = self._sources.setdefault(session_id.bytes, opened)
+        self._poll_loops[NOTICES].start()
+        self.look([session_id.bytes])  # it may have gone on since it was loaded
+        return source
+
+    async def _open(self, session_id: UUID) -> Source:
+        projector = await self._views.load_end(session_id, 1)
+        if not projector.exists:
+            raise SessionNotFoundError(session_id)
+        return Source(session_id, self._store, projector.version, TurnWatch(projector))
+
+    def left(self, source: Source, cursor: FollowerCursor) -> None:
+        """A follower has gone; the source goes with the last one."""
+        source.cursors.discard(cursor)
+        if not source.cursors and self._sources.get(source.session_id.bytes) is source:
+            del self._sources[source.session_id.bytes]
+
+    def look(self, ids: Iterable[bytes]) -> None:
+        """Reads what is new in those of the sessions that are followed here.
+
+        All that are due share one statement. What becomes due meanwhile shares the next.
+        """
+        self._due.update(session_id for session_id in ids if session_id in self._sources)
+        if self._due and self._reading is None:
+            self._reading = asyncio.create_task(self._read_due())
+
+    async def _read_due(self) -> None:
+        try:
+            while self._due:
+                ids = [self._due.pop() for _ in range(min(len(self._due), WATCH_PAGE_SESSIONS))]
+                await self._read([self._sources[session_id] for session_id in ids if session_id in self._sources])
+        finally:
+            self._reading = None
+
+    async def _read(self, sources: Sequence[Source]) -> None:
+        if not sources:
+            return
+        by_id = {source.session_id: source for source in sources}
+        positions = {source.session_id: source.position for source in sources}
+        self._reads += 1
+        try:
+            events = await self._store.read_after(positions, FOLLOW_PAGE_EVENTS)
+            for session_id, group in groupby(events, key=lambda event: event.session_id):
+                self._came(by_id[session_id], list(group))
+        except Exception as error:  # noqa: BLE001 whatever it is, nobody may wait for ever
+            if isinstance(error, UnreadableEventError) and len(sources) > 1:
+                for source in sources:  # it is in one of them: the others go on
+                    await self._read([source])
+                return
+            for source in sources:
+                self._failed(source, error)
+
+    def _came(self, source: Source, events: list[RecordedEvent]) -> None:
+        self._poll_loops[NOTICES].has_found = True
+        source.came(events)
+        if len(events) == FOLLOW_PAGE_EVENTS:
+            self._due.add(source.session_id.bytes)
+
+    def _failed(self, source: Source, error: Exception) -> None:
+        if self._sources.get(source.session_id.bytes) is source:
+            del self._sources[source.session_id.bytes]
+        source.fail(error)
+
+    # Steps that are written here
+
+    def watch(self, step: StepWatch) -> None:
+        """From now on `step` is told when it may have been ended by somebody else."""
+        self._steps.setdefault(step.session_id.bytes, set()).add(step)
+        self._poll_loops[STOPS].start()
+
+    def unwatch(self, step: StepWatch) -> None:
+        """The step has ended."""
+        steps = self._steps.get(step.session_id.bytes)
+        if steps is not None:
+            steps.discard(step)
+            if not steps:
+                del self._steps[step.session_id.bytes]
+
+    def _look_at_steps(self, ids: Iterable[bytes]) -> None:
+        """Somebody has ended steps in these sessions."""
+        for step in [step for session_id in ids for step in self._steps.get(session_id, ())]:
+            self._spawn(step.look())
+
+    def _ask_for_steps(self, ids: Iterable[bytes]) -> None:
+        """Somebody may have: where sessions stand tells, and is asked for many at once."""
+        for session_id in ids:
+            self._spawn(self._ask_for_step(session_id))
+
+    async def _ask_for_step(self, session_id: bytes) -> None:
+        position = await self._store.ask_position(UUID(bytes=session_id))
+        for step in list(self._steps.get(session_id, ())):
+            if position is not None:  # else Postgres is away, and the step's own appends hear of that
+                await step.look(position)
+
+    def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)

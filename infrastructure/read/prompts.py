@@ -1,0 +1,186 @@
+"""The prompts of sessions, read with as little as they need.
+
+The chat prompt is cached as a text that only grows (`projections/prompt/growing`). Where nothing has happened since, it
+is one read of Redis, beside which Postgres is asked where the session stands. Where something has, the events and the
+turns that it changed are read, and nothing before them. A window reads the turns from the end, as many as it needs.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+from uuid import UUID
+
+from pydantic_core import from_json, to_json
+
+from turnlog.domain.state import Active
+from turnlog.domain.values import Frozen
+from turnlog.infrastructure.background import Background
+from turnlog.infrastructure.cache import Cache, Entry
+from turnlog.infrastructure.read.prompt_memory import PromptMemory
+from turnlog.infrastructure.read.views import TAIL_TO_KEEP, Views
+from turnlog.projections.projector import Projector
+from turnlog.projections.prompt import Api, CountTokens, PromptPolicy, build_prompt, windowed_prompt
+from turnlog.projections.prompt.policy import DEFAULT_POLICY
+from turnlog.projections.prompt.settled_prefix import (
+    ChatMessages,
+    SettledPrefix,
+    begin_prompt,
+    call_ids,
+    continue_prompt,
+)
+from turnlog.projections.prompt.window import only_pinned
+
+if TYPE_CHECKING:
+    from turnlog.infrastructure.store.store import EventStore
+
+TURNS_AT_FIRST = 16
+"""A window asks for so many turns, and for four times as many when they all fit."""
+
+
+class _LastLine(Frozen):
+    """Of a cached prompt: what is not settled in it, and what it stands for. `turns` are settled."""
+
+    user_id: str | None
+    turns: int
+    compacted: int
+    rest: ChatMessages
+
+
+@dataclass(frozen=True, slots=True)
+class Prompt:
+    """A prompt, and whose session it is of."""
+
+    messages: Any
+    user_id: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class _Cached:
+    entry: Entry
+    settled: ChatMessages
+    last: _LastLine
+
+    def prompt(self) -> Prompt:
+        return Prompt(self.settled + self.last.rest, self.last.user_id)
+
+
+class Prompts:
+    """Reads prompts. For a session that is not there, or was deleted, they are None."""
+
+    def __init__(
+        self, store: EventStore, cache: Cache, views: Views, background: Background, memory_bytes: int
+    ) -> None:
+        self._store = store
+        self._cache = cache
+        self._views = views
+        self._background = background
+        self._memory = PromptMemory(memory_bytes)
+
+    def key(self, session_id: UUID) -> str:
+        """The key of the session's chat prompt in Redis."""
+        return f"{self._views.key(session_id)}:chat"
+
+    async def read(
+        self, session_id: UUID, api: Api, policy: PromptPolicy, max_tokens: int | None, count_tokens: CountTokens
+    ) -> Prompt | None:
+        """The prompt for an API, with `max_tokens` what fits of it. Raises PromptTooLongError."""
+        if max_tokens is not None:
+            return await self.window(session_id, api, policy, max_tokens, count_tokens)
+        if api == "chat" and policy == DEFAULT_POLICY:
+            return await self.chat(session_id)
+        return await self.whole(session_id, api, policy)
+
+    async def chat(self, session_id: UUID) -> Prompt | None:
+        """The prompt for the Chat Completions API."""
+        asked = self._store.ask_position(session_id)
+        entry = self._memory.get(session_id) or await self._cache.get(self.key(session_id))
+        cached = _parsed(entry) if entry is not None else None  # while Postgres looks
+        position = await asked
+        if cached is not None and position is not None and cached.entry.position > position:
+            cached = None  # it is of another log
+        if cached is not None and cached.entry.position == position:
+            self._memory.put(session_id, cached.entry)
+            return cached.prompt()
+        if cached is not None and (prompt := await self._continued(session_id, cached)) is not None:
+            return prompt
+        return await self._begun(session_id)
+
+    async def window(
+        self, session_id: UUID, api: Api, policy: PromptPolicy, max_tokens: int, count_tokens: CountTokens
+    ) -> Prompt | None:
+        """The prompt that fits. Raises PromptTooLongError."""
+        turns = TURNS_AT_FIRST
+        projector = await self._views.load_end(session_id, turns)
+        while True:
+            if not isinstance(projector.state, Active):
+                return None
+            loaded = [only_pinned(0, projector.pinned), *projector.turns()]
+            window = windowed_prompt(loaded, api, projector.compaction, policy, max_tokens, count_tokens)
+            # Where it begins with the first turn that was read, the one before might fit, too.
+            if projector.first_turn == 0 or window.first > 1:
+                return Prompt(window.prompt, projector.state.user_id)
+            turns *= 4
+            projector = await self._views.widen(projector, turns)
+
+    async def whole(self, session_id: UUID, api: Api, policy: PromptPolicy) -> Prompt | None:
+        """The prompt of all turns."""
+        projector = await self._views.load(session_id)
+        if not isinstance(projector.state, Active):
+            return None
+        return Prompt(build_prompt(projector.turns(), api, projector.compaction, policy), projector.state.user_id)
+
+    async def _continued(self, session_id: UUID, cached: _Cached) -> Prompt | None:
+        projector = await self._views.load_end(session_id, 1)
+        missing = projector.first_turn - cached.last.turns
+        if missing > 0:
+            projector = await self._views.load_end(session_id, 1 + missing)
+        compacted = projector.compaction.position if projector.compaction else 0
+        if not isinstance(projector.state, Active) or compacted != cached.last.compacted:
+            return None
+        if projector.reached_back > cached.entry.position or projector.first_turn > cached.last.turns:
+            return None
+        turns = projector.turns()[cached.last.turns - projector.first_turn :]
+        more = continue_prompt(turns, projector.closed_turns, projector.compaction, call_ids(cached.settled))
+        if more is None:
+            return None
+        self._keep(projector, more, cached.entry)
+        return Prompt(cached.settled + more.settled + more.rest, projector.state.user_id)
+
+    async def _begun(self, session_id: UUID) -> Prompt | None:
+        projector = await self._views.load(session_id)
+        if not isinstance(projector.state, Active):
+            return None
+        parts = begin_prompt(projector.turns(), projector.closed_turns, projector.compaction)
+        self._keep(projector, parts, None)
+        return Prompt(parts.settled + parts.rest, projector.state.user_id)
+
+    def _keep(self, projector: Projector, parts: SettledPrefix, before: Entry | None) -> None:
+        base = before.position if before else 0
+        is_due = not projector.is_streaming or projector.version - base >= TAIL_TO_KEEP
+        if not is_due or not isinstance(projector.state, Active):
+            return
+        last = _LastLine(
+            user_id=projector.state.user_id,
+            turns=parts.turns,
+            compacted=projector.compaction.position if projector.compaction else 0,
+            rest=parts.rest,
+        )
+        line = to_json(parts.settled)[1:-1] + b",\n" if parts.settled else b""
+        lines, last_line = (before.lines if before else b"") + line, last.to_json()
+        self._memory.put(projector.session_id, Entry.made(projector.version, lines, last_line))
+        if not self._cache.is_down:
+            key = self.key(projector.session_id)
+            self._background.spawn(self._put(key, projector.version, base, line, last_line))
+
+    async def _put(self, key: str, position: int, base: int, line: bytes, last: bytes) -> None:
+        if not await self._cache.put(key, position, base, line, last):
+            await self._cache.drop(key)
+
+
+def _parsed(entry: Entry) -> _Cached | None:
+    try:
+        _, *settled, last = from_json(entry.value, cache_strings="keys")
+        return _Cached(entry, settled, _LastLine.model_validate(last))
+    except ValueError:
+        return None

@@ -1,0 +1,1 @@
+"""Replaying: repairs, imports and forks, and work on many sessions at once."""

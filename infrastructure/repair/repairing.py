@@ -1,0 +1,80 @@
+"""A repair: the log is replayed, what is wrong is named and corrected by one event, and what is kept is made anew."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+from uuid import UUID
+
+from turnlog.domain.commands import RepairSession
+from turnlog.domain.errors import SessionNotFoundError
+from turnlog.domain.recorded import RecordedEvent
+from turnlog.domain.values import fingerprint
+from turnlog.infrastructure.clock import now
+from turnlog.infrastructure.principal import Principal, may_use
+from turnlog.projections.messages import as_recorded
+from turnlog.projections.projector import Projector
+from turnlog.projections.prompt import build_prompt
+from turnlog.projections.repair import corrected, corrections_for
+from turnlog.projections.report import RepairReport, prompt_diff
+from turnlog.projections.view import Repair, Turn
+
+if TYPE_CHECKING:
+    from turnlog.infrastructure.append.aggregate import Aggregate
+    from turnlog.infrastructure.log_parts import LogParts
+
+REPLAY_PAGE_EVENTS = 1_000
+
+
+async def repair(parts: LogParts, aggregate: Aggregate, principal: Principal, dry_run: bool) -> RepairReport:
+    """Repairs the session, or says what that would do. Raises SessionNotFoundError and StoreError.
+
+    The turns are in memory, the events a page at a time.
+    """
+    await aggregate.flush()
+    projector = await _replayed(parts, aggregate.session_id)
+    if not may_use(projector.state, principal):
+        raise SessionNotFoundError(aggregate.session_id)
+    turns = projector.raw_turns()
+    views = [corrected(turn) for turn in turns]
+    corrections = tuple(c for turn, view in zip(turns, views, strict=True) for c in corrections_for(turn, view.faults))
+    # The same repair, found by two processes at once, has one id and is stored once.
+    places = [(c.fault, c.position, c.index) for c in corrections]
+    repair_id = fingerprint(str(aggregate.session_id), projector.version, places)
+    command = RepairSession(now(), repair_id, projector.version, corrections)
+    if not dry_run:
+        await parts.views.forget(aggregate.session_id)
+        if corrections:
+            aggregate.begin_at(projector.state, projector.version)
+            await aggregate.execute(command)
+    before = as_recorded(turns)
+    mended = [_with(turn, view, command) for turn, view in zip(turns, views, strict=True)]
+    after = build_prompt(mended, compaction=projector.compaction)
+    return RepairReport(
+        session_id=aggregate.session_id,
+        repair_id=command.repair_id if corrections and not dry_run else None,
+        dry_run=dry_run,
+        faults=tuple(fault for view in views for fault in view.faults),
+        corrections=corrections,
+        before=tuple(before),
+        after=tuple(after),
+        diff=prompt_diff(before, after) if corrections else "",
+    )
+
+
+async def _replayed(parts: LogParts, session_id: UUID) -> Projector:
+    projector, page = Projector(session_id), list[RecordedEvent]()
+    while len(page) in (0, REPLAY_PAGE_EVENTS):
+        page = await parts.store.read(session_id, after=projector.version, limit=REPLAY_PAGE_EVENTS)
+        if not page:
+            break
+        projector.apply_all(page)
+    return projector
+
+
+def _with(turn: Turn, view: Turn, command: RepairSession) -> Turn:
+    """The view of the turn as the repair leaves it."""
+    mine = tuple(correction for correction in command.corrections if correction.turn == turn.index)
+    if not mine:
+        return view
+    repair = Repair(repair_id=command.repair_id, corrections=mine)
+    return corrected(turn.model_copy(update={"repairs": (*turn.repairs, repair)}))

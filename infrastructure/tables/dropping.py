@@ -1,0 +1,97 @@
+"""Dropping a projection that nobody wants any more. Its class may be gone as well, so only its name is needed."""
+
+from __future__ import annotations
+
+from eventsourcing.persistence import OperationalError, PersistenceError
+from eventsourcing.postgres import PostgresDatastore
+from psycopg import Cursor
+from psycopg.errors import LockNotAvailable
+from psycopg.rows import DictRow
+from psycopg.sql import SQL, Identifier
+
+from turnlog.domain.errors import ProjectionError
+from turnlog.infrastructure.store.store import EventStore
+from turnlog.infrastructure.tables.projection import REBUILT, TABLE_PREFIX
+from turnlog.infrastructure.tables.tables import TRACKING_TABLE
+
+LOCK_MS = 2_000
+"""How long to wait for whoever reads the tables."""
+
+
+async def drop(store: EventStore, name: str) -> list[str]:
+    """Drops the tables and the position of the projection of that name, and what a rebuild of it has left; with
+    `_new` at the end of the name, the latter alone. All in one transaction. Returns the names of the tables.
+
+    Raises ProjectionError where there is none, while it is rebuilt or read, and where something of somebody's depends
+    on a table; and StoreError.
+    """
+    return await store.run(_drop, store.recorder.datastore, name)
+
+
+def _drop(datastore: PostgresDatastore, name: str) -> list[str]:
+    try:
+        with datastore.transaction(commit=True) as cursor:
+            return _drop_within(cursor, datastore.schema, name)
+    except OperationalError as error:
+        if isinstance(error.__cause__, LockNotAvailable):
+            raise ProjectionError(name, "its tables are in use, and cannot be dropped now") from error
+        raise
+    except PersistenceError as error:  # a view of somebody's on a table, for one
+        raise ProjectionError(name, f"its tables cannot be dropped: {error}") from error
+
+
+def _drop_within(cursor: Cursor[DictRow], schema: str, name: str) -> list[str]:
+    base = name.removesuffix(REBUILT)
+    _lock(cursor, schema, base)
+    tracked = _tracked(cursor, schema)
+    tables = [table for table in _tables(cursor, schema) if _owner(table, {*tracked, base}) == base]
+    names = {base + REBUILT}
+    if name == base:
+        names.add(base)
+    else:
+        tables = [table for table in tables if table.endswith(REBUILT)]
+    if not tables and not names & set(tracked):
+        there = ", ".join(tracked) or "none"
+        raise ProjectionError(name, f"there is no such projection in this database; there are: {there}")
+    if tracked:  # the position first: a worker that is at work holds it, and takes the tables after it
+        statement = SQL("delete from {} where application_name = any(%s)").format(Identifier(schema, TRACKING_TABLE))
+        cursor.execute(statement, (list(names),))
+    for table in tables:
+        cursor.execute(SQL("drop table {}").format(Identifier(schema, table)))
+    return tables
+
+
+def _lock(cursor: Cursor[DictRow], schema: str, base: str) -> None:
+    """Keeps others from making tables meanwhile. Raises ProjectionError while a rebuild holds its lock."""
+    cursor.execute(SQL("set local lock_timeout = {}").format(LOCK_MS))
+    cursor.execute("select pg_advisory_xact_lock(hashtext('turnlog projections'))")
+    rebuilding = f"turnlog rebuild {schema}.{base}"
+    cursor.execute("select pg_try_advisory_xact_lock(hashtextextended(%s, 0)) as free", (rebuilding,))
+    row = cursor.fetchone()
+    if not (row and row["free"]):
+        raise ProjectionError(base, "another process is rebuilding it")
+
+
+def _tracked(cursor: Cursor[DictRow], schema: str) -> list[str]:
+    """The names of the projections that were ever run."""
+    table = Identifier(schema, TRACKING_TABLE)
+    cursor.execute("select to_regclass(%s) is not null as there", (table.as_string(cursor),))
+    row = cursor.fetchone()
+    if not (row and row["there"]):
+        return []
+    cursor.execute(SQL("select application_name as name from {} order by 1").format(table))
+    return [str(found["name"]) for found in cursor.fetchall()]
+
+
+def _tables(cursor: Cursor[DictRow], schema: str) -> list[str]:
+    query = "select tablename as name from pg_tables where schemaname = %s and starts_with(tablename, %s) order by 1"
+    cursor.execute(query, (schema, TABLE_PREFIX))
+    return [str(found["name"]) for found in cursor.fetchall()]
+
+
+def _owner(table: str, names: set[str]) -> str:
+    """The projection whose table it is: the longest of the names that the table's begins with, as `a_b` and not `a`
+    where both are projections."""
+    what = table.removeprefix(TABLE_PREFIX).removesuffix(REBUILT)
+    bases = {name.removesuffix(REBUILT) for name in names}
+    return max((base for base in bases if what == base or what.startswith(f"{base}_")), key=len, default="")

@@ -1,0 +1,119 @@
+"""Rebuilding a projection: new tables are filled beside the old ones from the first event on, and take their place in
+one transaction once they have caught up. Writers go on, and readers read the old ones until then."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from eventsourcing.persistence import OperationalError, ProgrammingError
+from psycopg import Cursor
+from psycopg.errors import LockNotAvailable
+from psycopg.rows import DictRow
+from psycopg.sql import SQL, Identifier
+
+from turnlog.domain.errors import ProjectionError
+from turnlog.infrastructure.store.feed import read_batch
+from turnlog.infrastructure.store.recorder import BatchRecorder
+from turnlog.infrastructure.store.store import EventStore
+from turnlog.infrastructure.tables.catching_up import advance, open_tables
+from turnlog.infrastructure.tables.projection import REBUILT, TABLE_PREFIX, Progress, Projection
+from turnlog.infrastructure.tables.tables import ProjectionTables
+
+LOCK_MS = 300
+"""How long the switch waits for readers: less than `deadlock_timeout`, so that no reader is ever the victim."""
+SWITCH_SECONDS = 60.0
+"""How long it goes on trying."""
+SHORT_SECONDS = 0.3
+
+
+async def rebuild(store: EventStore, projection: Projection, progress: Progress | None = None) -> int:
+    """Rebuilds the projection. Returns the log position up to which the new tables have come.
+
+    When it is interrupted, even by SIGKILL, the old tables are as they were, and the next rebuild clears away what
+    was half made. Raises ProjectionError, also while another process rebuilds the same projection, and StoreError.
+    """
+    old = await open_tables(store, projection)
+    new = ProjectionTables(store.recorder.datastore, projection, store.mapper, suffix=REBUILT)
+    async with _alone(store, old):
+        await store.run(_begin, new)
+        await _fill(store, old, new, progress)
+        return await _switch(store, old, new, progress)
+
+
+@asynccontextmanager
+async def _alone(store: EventStore, tables: ProjectionTables) -> AsyncIterator[None]:
+    """Holds a lock of the database that ends with its connection, and so with the process."""
+    connection = await store.connect()
+    try:
+        key = f"turnlog rebuild {tables.datastore.schema}.{tables.name}"
+        taken = "select pg_try_advisory_lock(hashtextextended(%s, 0)) as free"
+        row = (await asyncio.to_thread(connection.execute, taken, (key,))).fetchone()
+        if not (row and row["free"]):
+            raise ProjectionError(tables.name, "another process is rebuilding it")
+        yield
+    finally:
+        await asyncio.to_thread(connection.close)
+
+
+def _begin(new: ProjectionTables) -> None:
+    with new.datastore.transaction(commit=True) as cursor:
+        cursor.execute("set local client_min_messages = warning")
+        new.drop_tables(cursor)  # of a rebuild that was interrupted
+        new.create_within(cursor)
+
+
+async def _fill(store: EventStore, old: ProjectionTables, new: ProjectionTables, progress: Progress | None) -> None:
+    """Goes on until what is left fits into the switch: what came while the last round took less than SHORT_SECONDS."""
+    took = SHORT_SECONDS
+    while took >= SHORT_SECONDS:
+        began = time.monotonic()
+        head = await store.run(lambda: max(old.position, store.recorder.log_head()))
+        await advance(store, new, head, progress)
+        took = time.monotonic() - began
+
+
+async def _switch(store: EventStore, old: ProjectionTables, new: ProjectionTables, progress: Progress | None) -> int:
+    deadline = time.monotonic() + SWITCH_SECONDS
+    while True:
+        try:
+            return await store.run(_try_to_switch, store.recorder, old, new)
+        except _HeldByReaderError as error:
+            if time.monotonic() > deadline:
+                raise ProjectionError(old.name, "the old tables are in use, and cannot be replaced") from error
+            await asyncio.sleep(LOCK_MS / 1000)
+            await _fill(store, old, new, progress)
+
+
+def _try_to_switch(recorder: BatchRecorder, old: ProjectionTables, new: ProjectionTables) -> int:
+    """Applies what is left and puts the new tables in the place of the old ones, in one transaction."""
+    try:
+        with old.datastore.transaction(commit=True) as cursor:
+            cursor.execute(SQL("set local lock_timeout = {}").format(LOCK_MS))
+            live = old.lock(cursor) or 0  # from here on a worker waits, and then goes on with the new tables
+            # Nobody may find that the projection has gone back: what the old tables have, the new ones have.
+            upto = max(live, recorder.log_head())
+            while (batch := read_batch(recorder, new.lock(cursor) or 0, new.topics, upto)).id > batch.after:
+                new.process_within(cursor, batch)
+            _rename(cursor, old, new)
+            old.place(cursor, upto)
+            return upto
+    except OperationalError as error:
+        if isinstance(error.__cause__, LockNotAvailable):
+            raise _HeldByReaderError from error
+        raise
+    except ProgrammingError as error:  # a view of somebody's on the old table, for one
+        raise ProjectionError(old.name, f"the old tables cannot be replaced: {error}") from error
+
+
+def _rename(cursor: Cursor[DictRow], old: ProjectionTables, new: ProjectionTables) -> None:
+    old.drop_tables(cursor)
+    for name, table in new.tables.items():
+        cursor.execute(SQL("alter table {} rename to {}").format(table, Identifier(TABLE_PREFIX + name)))
+    new.forget_position(cursor)
+
+
+class _HeldByReaderError(Exception):
+    """The switch did not get its locks in time."""

@@ -1,0 +1,176 @@
+"""A projection's tables and its position, which change in one transaction."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable
+from typing import Any, LiteralString
+
+import psycopg
+from eventsourcing.persistence import OperationalError, ProgrammingError, Tracking
+from eventsourcing.postgres import PostgresDatastore, PostgresTrackingRecorder
+from psycopg import Cursor
+from psycopg.rows import DictRow
+from psycopg.sql import SQL, Composed, Identifier
+
+from turnlog.domain.errors import ProjectionError
+from turnlog.domain.recorded import RecordedEvent
+from turnlog.infrastructure.store.feed import LogBatch, Row
+from turnlog.infrastructure.store.mapper import UPCASTERS, EventMapper
+from turnlog.infrastructure.tables.projection import TABLE_PREFIX, Projection, table_names
+
+TRACKING_TABLE = "turnlog_tracking"
+"""The library's tracking table, with a line a projection: its name and the log position up to which it has come."""
+
+SLICE_SECONDS = 0.2
+"""A transaction ends after about so long, however slow the statements are: well below the time after which a
+connection is taken for a frozen one."""
+
+
+class ProjectionTables(PostgresTrackingRecorder):
+    """The tables of one projection; with a `suffix`, those that a rebuild fills beside them."""
+
+    def __init__(
+        self, datastore: PostgresDatastore, projection: Projection, mapper: EventMapper, suffix: str = ""
+    ) -> None:
+        super().__init__(datastore, tracking_table_name=TRACKING_TABLE)
+        self.projection = projection
+        self.name = projection.name + suffix
+        self.topics = topics_of(projection)
+        self._mapper = mapper
+        schema = datastore.schema
+        self.tables = {name: Identifier(schema, TABLE_PREFIX + name + suffix) for name in table_names(projection)}
+        self._tracking = {"tracking": Identifier(schema, TRACKING_TABLE), "schema": Identifier(schema)}
+        self._composed: dict[str, Composed] = {}
+
+    # Making them
+
+    def create_table(self) -> None:
+        """Makes what is missing, at position 0. Several processes may do so at once. Raises ProjectionError where
+        the projection's DDL does not run."""
+        if self._exists():
+            return
+        with self.datastore.transaction(commit=True) as cursor:
+            cursor.execute("select pg_advisory_xact_lock(hashtext('turnlog projections'))")
+            cursor.execute("set local client_min_messages = warning")
+            cursor.execute(self.sql_create_statements[0])
+            if self.lock(cursor) is None:
+                self.create_within(cursor)
+
+    def create_within(self, cursor: Cursor[DictRow]) -> None:
+        """Makes the tables and the position 0 in a transaction that is under way."""
+        try:
+            cursor.execute(self.sql(self.projection.tables), prepare=False)
+        except psycopg.ProgrammingError as error:
+            raise ProjectionError(self.name, f"its tables cannot be made: {error}") from error
+        self.place(cursor, 0)
+
+    def drop_tables(self, cursor: Cursor[DictRow]) -> None:
+        """Drops the tables that are there."""
+        for table in self.tables.values():
+            cursor.execute(SQL("drop table if exists {}").format(table))
+
+    def _exists(self) -> bool:
+        try:
+            return self.max_tracking_id(self.name) is not None
+        except ProgrammingError:  # there is no table yet
+            return False
+
+    # The position
+
+    @property
+    def position(self) -> int:
+        """The log position up to which it has come."""
+        return self.max_tracking_id(self.name) or 0
+
+    def max_tracking_id(self, application_name: str) -> int | None:  # noqa: ARG002 the library's signature
+        """The position; the library asks by the name of the log, of which there is one."""
+        position: int | None = super().max_tracking_id(self.name)
+        return position
+
+    def lock(self, cursor: Cursor[DictRow]) -> int | None:
+        """The position, which nobody else moves before the transaction ends; None where there is none."""
+        cursor.execute(
+            self._sql("select notification_id from {tracking} where application_name = %s for update"), (self.name,)
+        )
+        row = cursor.fetchone()
+        return None if row is None else int(row["notification_id"])
+
+    def position_within(self, cursor: Cursor[DictRow]) -> int:
+        """The position, in the snapshot of a transaction that is under way."""
+        return self._max_tracking_id(self.name, cursor) or 0
+
+    def place(self, cursor: Cursor[DictRow], position: int) -> None:
+        """Sets the position, wherever it was."""
+        statement = """insert into {tracking} values (%s, %s)
+            on conflict (application_name) do update set notification_id = excluded.notification_id"""
+        cursor.execute(self._sql(statement), (self.name, position))
+
+    def forget_position(self, cursor: Cursor[DictRow]) -> None:
+        """Removes the position: the tables are no longer under this name."""
+        cursor.execute(self._sql("delete from {tracking} where application_name = %s"), (self.name,))
+
+    # Processing
+
+    def process(self, batch: LogBatch) -> int:
+        """Applies a batch, or as much of it as SLICE_SECONDS allow, and moves the position, in one transaction.
+        Returns the position; the same batch again goes on behind it.
+
+        What another process has applied meanwhile is left out. Raises ProjectionError that names the event which
+        cannot be applied; then nothing is.
+        """
+        with self.datastore.transaction(commit=True) as cursor:
+            return self.process_within(cursor, batch)
+
+    def process_within(self, cursor: Cursor[DictRow], batch: LogBatch) -> int:
+        """As `process`, in a transaction that is under way."""
+        position = self.lock(cursor)
+        if position is None or position < batch.after:
+            # Read too far ahead: what lies between was never applied. Whoever calls looks where to begin, and goes on.
+            raise OperationalError(f"projection {self.name} was set back")
+        if position >= batch.id:
+            return position
+        position = self._apply_slice(cursor, [row for row in batch.rows if row.log_position > position], batch.id)
+        self._insert_tracking(cursor, Tracking(self.name, position))
+        return position
+
+    def _apply_slice(self, cursor: Cursor[DictRow], rows: list[Row], end: int) -> int:
+        """Applies rows until time is up. Returns the position then: `end` where all were applied."""
+        deadline = time.monotonic() + SLICE_SECONDS
+        for row in rows:
+            self._apply(cursor, row)
+            if time.monotonic() > deadline:
+                return row.log_position
+        return end
+
+    def _apply(self, cursor: Cursor[DictRow], row: Row) -> None:
+        try:
+            for statement, params in self._statements(row):
+                cursor.execute(self.sql(statement), params, prepare=True)
+        except (psycopg.OperationalError, psycopg.InterfaceError):
+            raise
+        except Exception as error:
+            where = f"position {row.position} of session {row.session_id}, {row.topic}"
+            raise ProjectionError(self.name, f"{where}: {type(error).__name__}: {error}", row.log_position) from error
+
+    def _statements(self, row: Row) -> Iterable[tuple[str, Any]]:
+        event = self._mapper.event(row.topic, row.state)
+        if not isinstance(event, self.projection.events):
+            return ()
+        return self.projection.process(RecordedEvent(row.session_id, row.position, row.log_position, event))
+
+    def sql(self, statement: str) -> Composed:
+        """The statement with the names of the tables in it."""
+        composed = self._composed.get(statement)
+        if composed is None:
+            composed = self._composed[statement] = SQL(statement).format(**self.tables)
+        return composed
+
+    def _sql(self, statement: LiteralString) -> Composed:
+        return SQL(statement).format(**self._tracking)
+
+
+def topics_of(projection: Projection) -> list[str]:
+    """The topics under which the events that it takes are stored. Old ones are all among them, for what they become
+    is known only once they are read."""
+    return [*(event.topic for event in projection.events), *UPCASTERS]

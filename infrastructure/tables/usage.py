@@ -1,0 +1,148 @@
+"""The projection `usage`: one row a step, and one a report outside a step; who owns the session stands beside it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import date
+from typing import Any, NamedTuple
+
+from turnlog.domain import events as e
+from turnlog.domain.recorded import RecordedEvent
+from turnlog.infrastructure.store.recorder import BatchRecorder
+from turnlog.infrastructure.store.store import EventStore
+from turnlog.infrastructure.tables.catching_up import open_tables
+from turnlog.infrastructure.tables.projection import Projection, Statement
+from turnlog.infrastructure.tables.tables import ProjectionTables
+from turnlog.projections.usage import TOKEN_PATHS
+from turnlog.projections.usage_report import Dimension, UsageReport, UsageRow, counted, in_day, plain, summed
+
+_TOKENS = tuple(TOKEN_PATHS)
+
+
+class UsageProjection(Projection):
+    """What each session has used, by step. Sessions that were deleted have cost what they cost, and stay; what a fork
+    has copied was counted where it was used, and is not counted again; imported messages have no usage."""
+
+    name = "usage"
+    events = (
+        e.SessionStarted,
+        e.OwnerAssigned,
+        e.CompletionStarted,
+        e.CompletionFinished,
+        e.CompletionInterrupted,
+        e.CompletionFailed,
+        e.CompletionAbandoned,
+        e.UsageReported,
+        e.SessionForked,
+    )
+    tables = """
+        create table {usage_owners} (session_id uuid primary key, user_id text not null);
+        create index on {usage_owners} (user_id);
+        create table {usage} (
+            session_id uuid,
+            entry text, -- the id of the step or of the report
+            is_step boolean not null,
+            model text,
+            day date, -- in UTC; none yet for an open step
+            prompt_tokens numeric not null default 0,
+            completion_tokens numeric not null default 0,
+            total_tokens numeric not null default 0,
+            cached_tokens numeric not null default 0,
+            reasoning_tokens numeric not null default 0,
+            primary key (session_id, is_step, entry)
+        );
+        create index on {usage} (day);
+    """
+
+    def process(self, recorded: RecordedEvent) -> Iterable[Statement]:
+        """The statements for an event."""
+        session_id, event = recorded.session_id, recorded.event
+        match event:
+            case e.SessionStarted() if event.user_id is not None:
+                yield _FIRST_OWNER, (session_id, event.user_id)
+            case e.OwnerAssigned():
+                yield _NEXT_OWNER, (session_id, event.user_id)
+            case e.CompletionStarted():
+                yield _OPEN_STEP, (session_id, event.step_id, plain(event.model))
+            case e.UsageReported():
+                counts = counted(event.usage)
+                yield _REPORT, (session_id, event.id, plain(event.model), in_day(event.at), *counts)
+            case e.SessionForked():
+                # All that is here was copied from another session: the copies come before this event.
+                yield "delete from {usage} where session_id = %s", (session_id,)
+            case e.CompletionEnded():
+                counts = counted(event.usage or {})
+                yield _END_STEP, (plain(event.model), in_day(event.at), *counts, session_id, event.step_id)
+            case _:
+                pass
+
+
+_FIRST_OWNER = "insert into {usage_owners} (session_id, user_id) values (%s, %s) on conflict (session_id) do nothing"
+_NEXT_OWNER = """insert into {usage_owners} (session_id, user_id) values (%s, %s)
+    on conflict (session_id) do update set user_id = excluded.user_id"""
+_OPEN_STEP = """insert into {usage} (session_id, entry, is_step, model) values (%s, %s, true, %s)
+    on conflict (session_id, is_step, entry) do nothing"""
+_REPORT = """insert into {usage} (session_id, entry, is_step, model, day,
+        prompt_tokens, completion_tokens, total_tokens, cached_tokens, reasoning_tokens)
+    values (%s, %s, false, %s, %s, %s, %s, %s, %s, %s) on conflict (session_id, is_step, entry) do nothing"""
+# A step ends once: as in the view, what comes for one that has ended, or was never opened here, changes nothing.
+_END_STEP = """update {usage} set model = coalesce(%s, model), day = %s, prompt_tokens = %s, completion_tokens = %s,
+        total_tokens = %s, cached_tokens = %s, reasoning_tokens = %s
+    where session_id = %s and entry = %s and is_step and day is null"""
+
+
+class UsageFilter(NamedTuple):
+    """Which usage is asked for; None: all."""
+
+    user_id: str | None = None
+    model: str | None = None
+    since: date | None = None
+    until: date | None = None
+
+
+async def report_usage(store: EventStore, wanted: UsageFilter, by: Sequence[Dimension]) -> UsageReport:
+    """What the projection has found so far. Raises StoreError."""
+    tables = await open_tables(store, UsageProjection())
+    return await store.run(_read, store.recorder, tables, wanted, by)
+
+
+def _read(
+    recorder: BatchRecorder, tables: ProjectionTables, wanted: UsageFilter, by: Sequence[Dimension]
+) -> UsageReport:
+    with tables.datastore.transaction(commit=True) as cursor:
+        cursor.execute("set transaction isolation level repeatable read, read only")
+        # Before the snapshot is taken: else a rebuild could put new tables in their place that it knows in part only.
+        cursor.execute(tables.sql("lock table {usage_owners}, {usage} in access share mode"))
+        position = tables.position_within(cursor)
+        cursor.execute(tables.sql(_query(wanted, by)), wanted._asdict())
+        rows = tuple(UsageRow(**{**row, **_whole(row)}) for row in cursor.fetchall())
+    behind = max(0, recorder.log_head() - position)
+    return UsageReport(by=tuple(by), rows=rows, total=summed(rows), log_position=position, events_behind=behind)
+
+
+def _query(wanted: UsageFilter, by: Sequence[Dimension]) -> str:
+    columns = [f"{source if dimension in by else 'null'} as {name}" for dimension, (name, source) in _COLUMNS.items()]
+    columns += ["count(*) filter (where is_step) as steps", *(f"sum({name}) as {name}" for name in _TOKENS)]
+    tests = [test for name, test in _TESTS.items() if getattr(wanted, name) is not None]
+    return f"""select {", ".join(columns)}
+        from {{usage}} u left join {{usage_owners}} o using (session_id)
+        where {" and ".join(["u.day is not null", *tests])}
+        group by {", ".join(_COLUMNS[dimension][1] for dimension in by) or "()"}
+        order by user_id, model, day"""  # noqa: S608 no part of it is a caller's
+
+
+def _whole(row: Mapping[str, Any]) -> dict[str, int]:
+    return {name: int(row[name] or 0) for name in _TOKENS}
+
+
+_COLUMNS: dict[Dimension, tuple[str, str]] = {
+    "user": ("user_id", "o.user_id"),
+    "model": ("model", "u.model"),
+    "day": ("day", "u.day"),
+}
+_TESTS = {
+    "user_id": "o.user_id = %(user_id)s",
+    "model": "u.model = %(model)s",
+    "since": "u.day >= %(since)s",
+    "until": "u.day <= %(until)s",
+}

@@ -1,0 +1,218 @@
+"""The demo, on real servers and at full speed."""
+
+import asyncio
+import io
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner
+
+from turnlog import SYSTEM, SessionLog, SessionView, Settings
+from turnlog.domain.commands import AppendText, AppendToolCall
+from turnlog.infrastructure.cli.app import cli
+from turnlog.infrastructure.cli.output import Screen
+from turnlog.infrastructure.clock import now
+from turnlog.infrastructure.demo.meter import Measured
+from turnlog.infrastructure.demo.scene import load_scene
+from turnlog.infrastructure.demo.stage import Stage
+from turnlog.infrastructure.demo.tools import Tools
+from turnlog.infrastructure.testing import Provider, real_corpus
+from turnlog.projections.view import StepToolCall
+
+Json = dict[str, Any]
+
+CROWD = 12
+
+
+def _where(settings: Settings) -> list[str]:
+    return ["--database-url", str(settings.database_url), "--redis-url", str(settings.redis_url)]
+
+
+@pytest.fixture(autouse=True)
+def environment(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The test's own schema, if it has one, and nothing of the developer's."""
+    for name in ("OPENAI_API_KEY", "OPENAI_BASE_URL", "NO_COLOR", "FORCE_COLOR", "TTY_COMPATIBLE", "COLUMNS"):
+        monkeypatch.delenv(name, raising=False)
+    if "settings" in request.fixturenames:
+        monkeypatch.setenv("TURNLOG_DATABASE_SCHEMA", request.getfixturevalue("settings").database_schema)
+
+
+@pytest.fixture
+def unreal(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """No recorded streams of real providers are at hand."""
+    monkeypatch.setenv("TURNLOG_REAL_DATA", str(tmp_path))
+
+
+def view_of(settings: Settings, session_id: str) -> SessionView:
+    async def read() -> SessionView:
+        async with SessionLog.open(settings) as log:
+            return await log.session(session_id, SYSTEM).view()
+
+    return asyncio.run(read())
+
+
+@pytest.mark.usefixtures("unreal")
+def test_the_demo_shows_a_conversation_a_crash_and_a_crowd(settings: Settings) -> None:
+    arguments = ["demo", "--pace", "0", "--sessions", str(CROWD), "--json", "--keep"]
+    command = [sys.executable, "-m", "turnlog", *_where(settings), *arguments]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, env=dict(os.environ))
+    assert done.stderr == ""
+    summary: Json = json.loads(done.stdout)
+    check_numbers(summary)
+    check_crash(settings, summary["crash"])
+    check_conversation(view_of(settings, summary["conversation"]["session_id"]))
+    kept = CliRunner().invoke(cli, [*_where(settings), "list", "--user", "demo", "--json"])
+    assert json.loads(kept.stdout)["total"] == 2
+
+
+def check_numbers(summary: Json) -> None:
+    parts = [summary[name] for name in ("conversation", "recovery", "crowd")]
+    for number in ("events", "deltas", "commits"):
+        assert summary[number] == sum(part[number] for part in parts)
+    for part in parts:
+        assert 0 < part["commits"] <= part["events"]
+        assert part["deltas"] < part["events"]
+        assert 0 < part["delta_to_durable_ms"]["p50"] <= part["delta_to_durable_ms"]["p99"]
+        assert part["events_per_commit"] == round(part["events"] / part["commits"], 2)
+    assert summary["crowd"]["sessions"] == CROWD
+    assert summary["crowd"]["deltas"] == CROWD * 47
+    assert summary["crowd"]["events_per_commit"] > 1.5
+
+
+def check_crash(settings: Settings, crash: Json) -> None:
+    assert crash["survived"]
+    assert crash["signal"] == "SIGKILL"
+    assert crash["shown"] >= 60
+    assert crash["shown"] <= crash["logged"] <= crash["shown"] + 1
+    assert crash["missing"] == 0
+    assert (crash["status_after_kill"], crash["status_afterwards"]) == ("open", "abandoned")
+    first, second = view_of(settings, crash["session_id"]).turns
+    assert first.steps[0].status == "abandoned"
+    assert str(first.steps[0].message.content).startswith("## Keeping a lighthouse")
+    assert second.status == "finished"
+
+
+def check_conversation(view: SessionView) -> None:
+    assert [turn.status for turn in view.turns] == ["finished"] * 3
+    assert view.faults == view.pending_tool_calls == ()
+    parallel, report = view.turns[0].steps[0], view.turns[1].steps[0]
+    assert [call.name for call in parallel.message.tool_calls] == ["get_weather", "get_time"]
+    assert [result.status for result in (*parallel.tool_results, *report.tool_results)] == ["final"] * 3
+
+
+def test_the_demo_tells_its_story_in_plain_text_and_asks_the_provider_of_the_environment(
+    settings: Settings, unreal: None, monkeypatch: pytest.MonkeyPatch, scripted: Provider
+) -> None:
+    monkeypatch.setenv("OPENAI_BASE_URL", scripted.url)
+    done = CliRunner().invoke(cli, [*_where(settings), "demo", "--model", "scripted", "--pace", "0", "--sessions", "2"])
+    assert done.exit_code == 0, done.output
+    wanted = [
+        "Answers come from the provider of the environment, scripted.",
+        "1  A conversation",
+        "             ← create_report pending  ",
+        "             ← create_report final  ",
+        "2  A handler is killed in mid-stream",
+        "✓ 60 of the 60 deltas that were seen are in the log; the step is open",
+        "✓ the next prompt is valid: system, user",
+        "✓ the cut step is abandoned",
+        "3  2 sessions at once",
+        "turn 3 ──",
+        "The next prompt, shortened:",
+        "whole demo",
+        "The sessions are deleted again",
+    ]
+    places = [done.stdout.index(line) for line in wanted]
+    assert places == sorted(places)
+    assert "\x1b" not in done.stdout
+    offered = [tool["function"]["name"] for tool in scripted.requests[0]["tools"]]
+    assert offered == ["get_weather", "get_time", "create_report"]
+    left = CliRunner().invoke(cli, [*_where(settings), "list", "--json"])
+    assert json.loads(left.stdout)["total"] == 0
+
+
+@pytest.fixture
+def scripted() -> Iterator[Provider]:
+    """A provider that knows the demo's script, as if it were a live one."""
+    scene = load_scene(None, live=True)
+    with Provider(scene.streams, pace=1e-6) as provider:
+        for turn in (*scene.turns, scene.long_answer, scene.afterwards):
+            provider.script(turn.streams)
+        yield provider
+
+
+@pytest.mark.usefixtures("unreal")
+def test_a_provider_that_refuses_is_an_error_in_a_line(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    with Provider([]) as empty:
+        monkeypatch.setenv("OPENAI_BASE_URL", empty.url)
+        done = CliRunner().invoke(cli, [*_where(settings), "demo", "--model", "nobody", "--sessions", "1"])
+        url = empty.url
+    assert done.exit_code == 1
+    assert f"the provider at {url}: " in done.stderr
+    assert "does not exist" in done.stderr
+
+
+def test_recorded_streams_of_real_providers_are_picked_by_what_is_in_them() -> None:
+    if real_corpus() is None:
+        pytest.skip("no recorded streams of real providers here")
+    scene = load_scene(None, live=False)
+    by_name = {stream.name: stream for stream in scene.streams}
+    real = [turn for turn in scene.turns if turn.source]
+    features = [set(by_name[turn.streams[0]].features) for turn in real]
+    assert len(real) == 3
+    assert features[0] >= {"parallel_tool_calls", "text_and_tools"}
+    assert features[1] & {"reasoning", "reasoning_content"}
+    assert "text" in features[2]
+
+
+@pytest.mark.usefixtures("unreal")
+def test_without_them_the_demo_plays_its_own() -> None:
+    scene = load_scene(None, live=False)
+    assert [turn.source for turn in scene.turns] == [None, None, None]
+    assert len(scene.crowd.chunks) == 50
+
+
+@pytest.mark.parametrize(
+    ("name", "arguments", "content", "status"),
+    [
+        ("get_weather", "{}", "21 °C, clear, wind N 2", "final"),
+        ("create_report", "{}", "The report is being written; its number is R-17.", "pending"),
+        ("multiply", '{"a": 6, "b": 7}', "42", "final"),
+        ("multiply", "[", "There is no tool 'multiply' that takes these arguments.", "error"),
+        ("sing", "{}", "There is no tool 'sing' that takes these arguments.", "error"),
+    ],
+)
+def test_every_call_gets_an_answer(name: str, arguments: str, content: str, status: str) -> None:
+    result = Tools().run(StepToolCall(id="c", name=name, arguments=arguments, index=0))
+    assert (result.content, result.status) == (content, status)
+
+
+def test_deltas_are_laid_out_as_they_come(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("NO_COLOR", "1")
+    screen = Screen(file=io.StringIO(), force_terminal=True, width=50)
+    stage = Stage(screen)
+    for text in ("The keeper's", " night begins", " before", " sun", "set", " and ends\n\n", "at dawn."):
+        stage.delta(AppendText(now(), "s", text))
+    for index, fragment in ((0, '{"a"'), (0, ": 1}"), (1, "{}")):
+        stage.delta(AppendToolCall(now(), "s", index, f"c{index}", "find", fragment))
+    stage.pause()
+    assert isinstance(screen.file, io.StringIO)
+    lines = [line.rstrip() for line in screen.file.getvalue().splitlines()]
+    assert lines == [
+        "assistant  The keeper's night begins",
+        "           before sunset and ends",
+        "",
+        "           at dawn.",
+        '           → find {"a": 1}',
+        "           → find {}",
+    ]
+
+
+def test_the_share_of_waits_is_read_from_the_slow_end() -> None:
+    measured = Measured(waits=[number / 1000 for number in range(1, 101)])
+    assert (measured.wait_ms(0.5), measured.wait_ms(0.99), Measured().wait_ms(0.5)) == (51.0, 100.0, 0.0)

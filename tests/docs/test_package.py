@@ -1,0 +1,75 @@
+"""The package from outside: what importing it costs, and that what it promises is there."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import tarfile
+import zipfile
+from pathlib import Path
+
+import turnlog
+from turnlog.domain import errors
+
+CHECKOUT = Path(__file__).parents[2]
+
+CPU = "import time, {0}, sys; print(time.process_time(), 'openai' in sys.modules)"
+
+
+def _run(program: str) -> list[str]:
+    return subprocess.run([sys.executable, "-c", program], check=True, capture_output=True, text=True).stdout.split()
+
+
+def test_importing_turnlog_is_quick_and_does_not_import_openai() -> None:
+    cpu, has_openai = _run(CPU.format("turnlog"))
+    bare, _ = _run(CPU.format("json"))
+
+    assert float(cpu) - float(bare) < 0.3
+    assert has_openai == "False"
+
+
+def test_every_public_name_is_there() -> None:
+    for name in turnlog.__all__:
+        assert getattr(turnlog, name) is not None
+    assert set(turnlog.__all__) <= set(dir(turnlog))
+
+
+def test_every_error_derives_from_one_and_is_public() -> None:
+    found = {name for name, value in vars(errors).items() if isinstance(value, type) and issubclass(value, Exception)}
+
+    assert found <= set(turnlog.__all__)
+    assert all(issubclass(getattr(errors, name), errors.TurnlogError) for name in found)
+    assert all(name in (errors.__doc__ or "") for name in found)
+
+
+def test_a_wheel_has_one_top_level_name_and_every_file_that_the_package_reads(tmp_path: Path) -> None:
+    from_checkout = _built("wheel", CHECKOUT, tmp_path / "a")
+    sdist = _built("sdist", CHECKOUT, tmp_path / "b")
+    with tarfile.open(sdist) as archive:
+        archive.extractall(tmp_path / "c", filter="data")
+    from_sdist = _built("wheel", next((tmp_path / "c").iterdir()), tmp_path / "d")
+
+    names = _names(from_checkout)
+    assert names == _names(from_sdist)
+    assert {name.split("/")[0] for name in names} == {"turnlog", f"turnlog-{turnlog.__version__}.dist-info"}
+    for folder in ("domain", "projections", "infrastructure"):
+        here = {
+            f"turnlog/{path.relative_to(CHECKOUT)}"
+            for path in (CHECKOUT / folder).rglob("*")
+            if path.suffix in {".py", ".sql", ".json", ".jsonl"}
+        }
+        assert here <= names
+    assert "turnlog/py.typed" in names
+
+
+def _built(kind: str, source: Path, folder: Path) -> Path:
+    command = [sys.executable, "-m", "hatchling", "build", "-t", kind, "-d", str(folder)]
+    subprocess.run(command, check=True, cwd=source, capture_output=True)
+    return next(folder.iterdir())
+
+
+def _names(wheel: Path) -> set[str]:
+    with zipfile.ZipFile(wheel) as archive:
+        names = archive.namelist()
+    assert len(names) == len(set(names))
+    return set(names)

@@ -1,0 +1,115 @@
+"""Recording processes are killed at random moments: nothing that they have shown is lost or doubled, every turn ends,
+and every conversation goes on."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections import defaultdict
+from collections.abc import Iterable, Iterator
+from contextlib import ExitStack
+from typing import Any
+from uuid import UUID
+
+import pytest
+
+from tests.faults.test_crash import check_all
+from tests.support import programs
+from tests.support.processes import Child
+from turnlog import SYSTEM, Session, SessionLog, SessionView, Settings, Step
+from turnlog.domain.events import TextDelta
+
+AT_ONCE = 5
+SESSIONS_EACH = 2
+LEASE_SECONDS = 1.0
+
+Heard = tuple[str, UUID, Any]
+
+
+@pytest.mark.parametrize("kills", [50, pytest.param(1000, marks=pytest.mark.long)])
+async def test_processes_that_are_killed_lose_and_double_nothing_and_their_conversations_go_on(
+    log: SessionLog, settings: Settings, kills: int
+) -> None:
+    brief = settings.model_copy(update={"lease_seconds": LEASE_SECONDS})
+    heard: dict[UUID, list[Heard]] = {}
+    for number in _batches(kills):
+        heard |= await _killed(log, brief, number)
+    await asyncio.sleep(LEASE_SECONDS)
+    await log.reap()
+    abandoned = 0
+    for session_id, acknowledged in heard.items():
+        abandoned += await _check(log.session(session_id, SYSTEM), acknowledged)
+    assert sum(map(len, heard.values())) > 10 * kills, "the processes were killed before they did anything"
+    assert abandoned > kills / 2, "hardly any was killed while it recorded"
+
+
+def _batches(kills: int) -> Iterator[int]:
+    for first in range(0, kills, AT_ONCE):
+        yield min(AT_ONCE, kills - first)
+
+
+async def _killed(log: SessionLog, settings: Settings, number: int) -> dict[UUID, list[Heard]]:
+    """What so many processes had acknowledged, by session, when they were dead."""
+    ids = [[(await log.start_session("u1")).id for _ in range(SESSIONS_EACH)] for _ in range(number)]
+    with ExitStack() as stack:
+        children = [stack.enter_context(Child(programs.record_for_ever, settings, each)) for each in ids]
+        heard = await asyncio.gather(*(_heard_until_killed(child) for child in children))
+    by_session: dict[UUID, list[Heard]] = {session_id: [] for each in ids for session_id in each}
+    for what, session_id, value in (one for each in heard for one in each):
+        if session_id is not None:
+            by_session[session_id].append((what, session_id, value))
+    return by_session
+
+
+async def _heard_until_killed(child: Child) -> list[Heard]:
+    listening = asyncio.create_task(child.rest())
+    # Mostly in the middle of recording; some while the log is being opened.
+    await asyncio.sleep(random.choice([0.3, 1.0, 1.0, 1.0]) * random.random())
+    child.kill()
+    return await listening
+
+
+async def _check(session: Session, acknowledged: Iterable[Heard]) -> int:
+    """Looks at all that there is of the session, and goes on with it. The number of its abandoned steps."""
+    view = await session.view()
+    steps = {step.step_id: step for turn in view.turns for step in turn.steps}
+    _check_acknowledged(view, steps, acknowledged)
+    for step in steps.values():
+        count = len(str(step.message.content or "").split())
+        assert (step.message.content or "") == "".join(f"{number} " for number in range(count))
+        assert step.status in ("finished", "abandoned")
+    events = [event async for event in session.events()]
+    assert [event.position for event in events] == list(range(1, view.version + 1))
+    assert len([event for event in events if isinstance(event.event, TextDelta)]) == sum(
+        len(str(step.message.content or "").split()) for step in steps.values()
+    )
+    assert view.faults == ()
+    check_all(view)
+    await _goes_on(session)
+    return sum(1 for step in steps.values() if step.status == "abandoned")
+
+
+def _check_acknowledged(view: SessionView, steps: dict[str, Step], acknowledged: Iterable[Heard]) -> None:
+    shown: dict[str, str] = defaultdict(str)
+    messages = {message.message_id for turn in view.turns for message in turn.messages}
+    for what, _, value in acknowledged:
+        if what == "said":
+            assert value in messages
+        elif what == "answered":
+            assert [result.status for result in steps[value].tool_results] == ["final"]
+        else:
+            step_id, content = value
+            shown[step_id] += content
+    for step_id, text in shown.items():
+        assert str(steps[step_id].message.content).startswith(text)
+
+
+async def _goes_on(session: Session) -> None:
+    await session.say("Go on.")
+    async with session.completion() as completion:
+        await completion.text("I go on.")
+        await completion.finish("stop")
+    view = await session.view()
+    check_all(view)
+    assert view.turns[-1].status == "finished"
+    assert view.turns[-1].messages[-1].content == "Go on."

@@ -1,0 +1,221 @@
+"""Outages of Postgres in the middle of appends: no hole, nothing twice, nobody left waiting."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import suppress
+from typing import Any
+
+import psycopg
+import pytest
+
+from tests.support.proxy import Proxy
+from turnlog import SYSTEM, AppendRefusedError, Session, SessionLog, Settings, StoreUnavailableError, TurnlogError
+from turnlog.infrastructure.store import group_commit as writing
+
+
+@pytest.fixture
+async def proxied(settings: Settings, proxy: Proxy) -> AsyncIterator[SessionLog]:
+    through = settings.model_copy(update={"database_url": proxy.url, "store_timeout_seconds": 1.0})
+    async with SessionLog.open(through) as log:
+        yield log
+
+
+def chunk(text: str) -> dict[str, Any]:
+    return {"choices": [{"delta": {"content": text}}]}
+
+
+async def text_of(session: Session) -> str:
+    return str((await session.view()).turns[0].steps[0].message.content)
+
+
+async def test_the_writer_goes_on_after_a_recording_with_chunks_under_way_was_given_up(
+    proxied: SessionLog, proxy: Proxy
+) -> None:
+    async def provider() -> AsyncIterator[dict[str, Any]]:
+        for number in range(400):
+            yield chunk(f"{number} ")
+            await asyncio.sleep(0.005)
+
+    session, other = await proxied.start_session("u1"), await proxied.start_session("u1")
+    seen = list[str]()
+
+    async def consume() -> None:
+        async for one in session.record(provider()):
+            seen.append(one["choices"][0]["delta"]["content"])
+            if len(seen) == 100:
+                proxy.refuses = True
+                proxy.cut_all()
+
+    with pytest.raises(StoreUnavailableError):
+        await consume()
+    proxy.refuses = False
+
+    async with asyncio.timeout(10):
+        await other.say("hello")
+        assert (await text_of(session)).startswith("".join(seen))
+
+
+async def test_what_was_decided_on_top_of_a_text_that_was_given_up_is_not_stored_without_it(
+    proxied: SessionLog, proxy: Proxy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Batches of one stand for those of many streams; Postgres is back when the first one is given up.
+    monkeypatch.setattr(writing, "HAND_OVER", 1)
+    monkeypatch.setattr(writing, "MAX_BATCH_EVENTS", 1)
+    session = await proxied.start_session("u1")
+    others = [await proxied.start_session("u1") for _ in range(3)]
+    release, saying = asyncio.Event(), list[asyncio.Task[str]]()
+
+    async def provider() -> AsyncIterator[dict[str, Any]]:
+        yield chunk("one ")
+        await release.wait()
+        yield chunk("two ")
+        yield chunk("three ")
+        saying.extend(asyncio.create_task(other.say("hello")) for other in others)
+        await asyncio.sleep(0.05)
+        yield chunk("four ")
+        await asyncio.sleep(60)
+
+    await session.record_in_background(provider())
+    await asyncio.sleep(0.3)
+    writer = proxied._parts.writer
+    fail, call = writer._fail, writer._wire.call
+
+    def failing(*args: Any) -> None:
+        proxy.refuses = False
+        fail(*args)
+
+    async def slow(parameters: Any) -> Any:
+        await asyncio.sleep(0 if proxy.refuses else 0.2)
+        return await call(parameters)
+
+    writer._fail, writer._wire.call = failing, slow  # type: ignore[method-assign]
+    proxy.refuses = True
+    proxy.cut_all()
+    release.set()
+    await asyncio.sleep(4)
+    await asyncio.gather(*saying, return_exceptions=True)
+
+    assert "one two three four ".startswith(await text_of(session))
+
+
+@pytest.mark.parametrize(
+    ("refusal", "outcomes"),
+    [
+        # A standby that is not promoted yet is waited for; any other refusal is the appends' own.
+        (psycopg.errors.ReadOnlySqlTransaction, [type(None), type(None)]),
+        (psycopg.errors.InsufficientPrivilege, [StoreUnavailableError, type(None)]),
+    ],
+)
+async def test_an_append_whose_answer_was_lost_is_not_doubled_by_a_server_that_refuses(
+    log: SessionLog, monkeypatch: pytest.MonkeyPatch, refusal: type[psycopg.Error], outcomes: list[type]
+) -> None:
+    sessions = [await log.start_session("u1") for _ in range(2)]
+    answers = [await session.completion().__aenter__() for session in sessions]
+    wire, refusals = log._parts.writer._wire, 2
+    send, call = wire.send, wire.call
+
+    def losing(parameters: Any, answered: Any) -> None:
+        wire.send = send  # type: ignore[method-assign]
+        send(parameters, lambda *_: answered(None, psycopg.OperationalError("the server went away")))
+
+    async def refusing(parameters: Any) -> Any:
+        nonlocal refusals
+        refusals -= 1
+        if refusals >= 0:
+            raise refusal("not now")
+        return await call(parameters)
+
+    monkeypatch.setattr(wire, "send", losing)
+    monkeypatch.setattr(wire, "call", refusing)
+    found = await asyncio.gather(*(answer.text("Hello") for answer in answers), return_exceptions=True)
+
+    assert list(map(type, found)) == outcomes
+    assert [await text_of(session) for session in sessions] == ["Hello", "Hello"]
+
+
+async def test_an_append_that_cannot_be_sent_is_refused_and_the_others_are_stored(
+    log: SessionLog, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sessions = [await log.start_session("u1") for _ in range(3)]
+    pack = writing.pack_appends
+
+    def packed(batch: Any) -> Any:
+        if any(append.id_bytes == sessions[1].id.bytes for append in batch):
+            raise OverflowError("too large for its column")
+        return pack(batch)
+
+    monkeypatch.setattr(writing, "pack_appends", packed)
+    async with asyncio.timeout(10):
+        outcomes = await asyncio.gather(*(session.say("hi") for session in sessions), return_exceptions=True)
+
+    assert [type(outcome) for outcome in outcomes] == [str, AppendRefusedError, str]
+    await sessions[0].say("and on")
+
+
+async def test_a_failure_in_what_is_told_of_an_append_keeps_nobody_else_waiting(
+    proxied: SessionLog, proxy: Proxy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sessions = [await proxied.start_session("u1") for _ in range(2)]
+
+    def failing(*_: Any) -> None:
+        raise RuntimeError("somebody's mistake")
+
+    monkeypatch.setattr(sessions[0]._aggregate, "settled", failing)
+    proxy.refuses = True
+    proxy.cut_all()
+    forgotten, told = [asyncio.create_task(session.say("hi")) for session in sessions]
+    async with asyncio.timeout(10):
+        with pytest.raises(StoreUnavailableError):
+            await told
+        proxy.refuses = False
+        await sessions[1].say("there again")
+    forgotten.cancel()
+
+
+async def test_all_who_wait_while_postgres_is_away_are_told_in_time(proxied: SessionLog, proxy: Proxy) -> None:
+    proxy.refuses = True
+    proxy.cut_all()
+    async with asyncio.timeout(4):  # of several batches, each of which could wait for a second
+        outcomes = await asyncio.gather(*(proxied.start_session("u1") for _ in range(8_000)), return_exceptions=True)
+    assert {type(outcome) for outcome in outcomes} == {StoreUnavailableError}
+    proxy.refuses = False
+    await proxied.start_session("u1")
+
+
+async def test_behind_what_a_failover_has_lost_nothing_is_appended(log: SessionLog, settings: Settings) -> None:
+    """An asynchronous standby may lack the last commits: the log goes on behind what is there."""
+    session, other = await log.start_session("u1"), await log.start_session("u1")
+    for text in ("one", "two", "three"):
+        await session.say(text)
+    with psycopg.connect(settings.database_url or "", autocommit=True) as connection:
+        connection.execute("set session_replication_role = replica")
+        connection.execute(
+            f"delete from {settings.database_schema}.turnlog_events where originator_version > 2".encode()
+        )
+        connection.execute(
+            "select pg_terminate_backend(pid) from pg_stat_activity where pid <> pg_backend_pid()"
+            " and backend_type = 'client backend'"
+        )
+    await other.say("first after it")
+    await session.say("four")
+
+    assert [event.position async for event in session.events()] == [1, 2, 3]
+    async with SessionLog.open(settings) as another:
+        view = await another.session(session.id, SYSTEM).view()
+        assert [message["content"] for message in view.messages] == ["one", "four"]
+
+
+async def test_a_sequence_that_is_behind_the_log_is_set_right(log: SessionLog, settings: Settings) -> None:
+    sessions = [await log.start_session("u1") for _ in range(2)]
+    await asyncio.gather(*(sessions[0].say(f"{number}") for number in range(500)))
+    for together in (1, 2):
+        with psycopg.connect(settings.database_url or "", autocommit=True) as connection:
+            connection.execute(f"select setval('{settings.database_schema}.turnlog_events_positions', 1)".encode())
+        async with asyncio.timeout(5):
+            await asyncio.gather(*(session.say("more") for session in sessions[:together]))
+
+    assert (await sessions[0].view()).version == 503
+    with suppress(TurnlogError):
+        assert (await sessions[1].view()).version == 2

@@ -1,0 +1,246 @@
+"""Content parts: each API gets what it takes, and a note or nothing in place of the rest."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any
+from uuid import UUID
+
+import pytest
+
+from tests.support.anthropic_rules import check_anthropic_prompt
+from tests.support.histories import folded, imported
+from tests.support.prompt_rules import check_chat_prompt
+from tests.support.responses_rules import check_responses_prompt
+from turnlog.domain.events import MessageAdded, SessionStarted
+from turnlog.domain.foreign import ForeignMessage, read_foreign
+from turnlog.domain.recorded import RecordedEvent
+from turnlog.projections.placeholders import NO_RESULT, is_placeholder
+from turnlog.projections.projector import Projector
+from turnlog.projections.prompt import Api, build_prompt
+from turnlog.projections.view import SessionView
+
+ID = UUID(int=5)
+AT = datetime(2026, 3, 1, tzinfo=UTC)
+IMAGE = {"type": "image_url", "image_url": {"url": "https://x/y.png", "detail": "low"}}
+AUDIO = {"type": "input_audio", "input_audio": {"data": "AA", "format": "wav"}}
+PDF = {"type": "file", "file": {"file_data": "data:application/pdf;base64,AA", "filename": "y.pdf"}}
+LINK = {"type": "file", "file": {"file_url": "https://x/y.pdf"}}
+NOTES = {
+    "image": {"type": "text", "text": "(image left out: this API does not take it)"},
+    "audio": {"type": "text", "text": "(audio left out: this API does not take it)"},
+    "file": {"type": "text", "text": "(file left out: this API does not take it)"},
+}
+
+
+def view_of(role: Any, *parts: dict[str, Any]) -> SessionView:
+    events = [
+        SessionStarted(at=AT, user_id="u1"),
+        MessageAdded(at=AT, message_id="a", role="user", content="hi"),
+        MessageAdded(at=AT, message_id="b", role=role, content=parts),
+        MessageAdded(at=AT, message_id="c", role="user", content="so?"),
+    ]
+    recorded = [RecordedEvent(ID, position, position, event) for position, event in enumerate(events, start=1)]
+    view = Projector(ID).apply_all(recorded).view()
+    check_chat_prompt(build_prompt(view.turns))
+    check_anthropic_prompt(build_prompt(view.turns, "anthropic"))
+    check_responses_prompt(build_prompt(view.turns, "responses"))
+    return view
+
+
+def sent(api: Api, role: str, *parts: dict[str, Any]) -> Any:
+    prompt = build_prompt(view_of(role, *parts).turns, api)
+    messages = prompt["messages"] if api == "anthropic" else prompt
+    return [part for message in messages if isinstance(message["content"], list) for part in message["content"]]
+
+
+def test_a_users_parts_pass_where_the_api_has_them_and_leave_a_note_where_not() -> None:
+    assert sent("chat", "user", IMAGE, AUDIO, PDF, LINK) == [IMAGE, AUDIO, PDF, NOTES["file"]]
+    source = {"type": "base64", "media_type": "application/pdf", "data": "AA"}
+    assert sent("anthropic", "user", IMAGE, AUDIO, PDF, LINK)[1:-1] == [
+        {"type": "image", "source": {"type": "url", "url": "https://x/y.png"}},
+        NOTES["audio"],
+        {"type": "document", "source": source, "title": "y.pdf"},
+        {"type": "document", "source": {"type": "url", "url": "https://x/y.pdf"}},
+    ]
+    assert sent("responses", "user", IMAGE, AUDIO, LINK) == [
+        {"type": "input_image", "image_url": "https://x/y.png", "detail": "low"},
+        {**NOTES["audio"], "type": "input_text"},
+        {"type": "input_file", "file_url": "https://x/y.pdf"},
+    ]
+
+
+@pytest.mark.parametrize("api", ["chat", "anthropic", "responses"])
+def test_nothing_stands_in_place_of_what_an_assistant_cannot_have_said(api: Api) -> None:
+    assert "left out" not in str(sent(api, "assistant", {"type": "text", "text": "Look:"}, IMAGE, AUDIO))
+    turns = view_of("assistant", IMAGE).turns
+    prompt = build_prompt(turns, api)
+    assert len(prompt["messages"] if api == "anthropic" else prompt) == (1 if api == "anthropic" else 2)
+
+
+def test_parts_have_only_the_fields_that_the_api_has_and_keep_the_mark_of_a_cached_prefix() -> None:
+    mark = {"cache_control": {"type": "ephemeral"}}
+    given = {"type": "text", "text": "x", "annotations": [], **mark}
+    assert sent("chat", "user", given) == [{"type": "text", "text": "x", **mark}]
+    assert {"type": "text", "text": "x", **mark} in sent("anthropic", "user", given)
+
+
+def blocks(messages: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The messages of Anthropic's prompt, which its rules take."""
+    prompt = build_prompt(folded(imported(messages, "anthropic")).turns(), "anthropic")
+    check_anthropic_prompt(prompt)
+    return list(prompt["messages"])
+
+
+def answered(*content: dict[str, Any], **fields: Any) -> list[dict[str, Any]]:
+    return [
+        {"role": "user", "content": [{"type": "text", "text": "hi"}]},
+        {"role": "assistant", "content": [{"type": "tool_use", "id": "t1", "name": "f", "input": {}}]},
+        {"role": "user", "content": [{"type": "tool_result", "tool_use_id": "t1", "content": [*content], **fields}]},
+    ]
+
+
+def test_there_is_no_mark_of_a_cached_prefix_in_a_result() -> None:
+    mark = {"cache_control": {"type": "ephemeral"}}
+    result = blocks(answered({"type": "text", "text": "x", **mark}))[-1]["content"][0]
+    assert result["content"] == [{"type": "text", "text": "x"}]
+
+
+def test_of_many_marks_the_first_four_stay_so_that_what_was_sent_stays() -> None:
+    text = {"type": "text", "text": "x", "cache_control": {"type": "ephemeral"}}
+    turns = [{"role": role, "content": [text]} for _ in range(4) for role in ("user", "assistant")]
+    sent = blocks(turns)
+    assert ["cache_control" in message["content"][0] for message in sent] == [True] * 4 + [False] * 4
+    assert sent[:6] == blocks(turns[:6])
+
+
+def test_a_picture_of_an_error_stands_behind_the_results() -> None:
+    source = {"type": "base64", "media_type": "image/png", "data": "AA"}
+    picture, text = {"type": "image", "source": source}, {"type": "text", "text": "failed"}
+    content = blocks(answered(text, picture, is_error=True))[-1]["content"]
+    assert content == [
+        {"type": "tool_result", "tool_use_id": "t1", "content": [text], "is_error": True},
+        picture,
+    ]
+    assert blocks(answered(text, picture))[-1]["content"][0]["content"] == [text, picture]
+
+
+def test_a_call_of_a_custom_tool_is_a_call_with_a_text_as_its_input() -> None:
+    call = {"id": "c1", "type": "custom", "custom": {"name": "shell", "input": "ls"}}
+    messages = [
+        {"role": "user", "content": "hi"},
+        {"role": "assistant", "content": None, "tool_calls": [call]},
+        {"role": "tool", "tool_call_id": "c1", "content": "files"},
+    ]
+    view = folded(imported(messages)).view()
+    prompt = build_prompt(view.turns)
+    check_chat_prompt(prompt)
+    assert prompt[1]["tool_calls"][0]["function"] == {"name": "shell", "arguments": '{"input":"ls"}'}
+    assert (prompt[2]["content"], view.faults) == ("files", ())
+
+
+@pytest.mark.parametrize("api", ["chat", "anthropic", "responses"])
+@pytest.mark.parametrize(
+    ("format_", "part"),
+    [
+        ("anthropic", {"type": "image", "source": {"type": "file", "file_id": "f1"}}),
+        ("responses", {"type": "input_image", "file_id": "f1", "detail": "auto"}),
+        ("chat", {"type": "image_url", "image_url": {}}),
+    ],
+)
+def test_an_image_that_cannot_be_read_leaves_a_note(api: Api, format_: Any, part: dict[str, Any]) -> None:
+    view = folded(imported([{"role": "user", "content": [part]}], format_)).view()
+    assert NOTES["image"]["text"] in str(build_prompt(view.turns, api))
+    assert [fault.kind for fault in view.faults] == ["bad_content_block"]
+
+
+def test_an_assistant_that_said_but_an_image_that_cannot_be_read_said_nothing() -> None:
+    image = {"type": "image", "source": {"type": "file", "file_id": "f1"}}
+    messages = [{"role": "user", "content": "hi"}, {"role": "assistant", "content": [image]}]
+    view = folded(imported(messages, "anthropic")).view()
+    assert [fault.kind for fault in view.faults] == ["bad_content_block", "empty_message"]
+
+
+def test_audio_that_the_api_does_not_take_and_texts_of_another_api_are_sent_as_texts() -> None:
+    ogg = {"type": "input_audio", "input_audio": {"data": "AA", "format": "ogg"}}
+    assert sent("chat", "user", ogg, {"type": "input_text", "text": "x"}) == [
+        NOTES["audio"],
+        {"type": "text", "text": "x"},
+    ]
+
+
+@pytest.mark.parametrize(
+    ("text", "is_one"),
+    [
+        ("Order 17 was cancelled, refund 40 EUR.", False),
+        ("Cancelled order 17", False),
+        ("no results found", False),
+        ("[Request interrupted by user for tool use]", True),
+        ("Error: tool call was not executed", True),
+        ("cancelled by user", True),
+        ("[Cancelled]", True),
+        (NO_RESULT, True),
+    ],
+)
+def test_a_text_in_place_of_a_result_says_so_of_the_call(text: str, is_one: bool) -> None:
+    assert is_placeholder(text) is is_one
+
+
+@pytest.mark.parametrize(
+    "part",
+    [
+        {"type": "text", "text": 1},
+        {"type": "image_url", "image_url": {}},
+        {"type": "input_audio", "input_audio": None},
+        {"type": "file", "file": {}},
+        {"type": "video"},
+    ],
+)
+def test_a_part_that_does_not_hold_what_its_type_says_is_not_sent(part: dict[str, Any]) -> None:
+    assert all(api_part.get("type") == "text" for api_part in sent("chat", "user", {"type": "text", "text": "x"}, part))
+
+
+def test_a_json_column_that_no_event_could_hold_is_a_flaw_and_not_an_error() -> None:
+    for column in ("[" * 400 + "]" * 400, "[NaN]", '[{"a": 1e999}]', "[" * 100_000, '["\\ud800": 1]'):
+        reading = read_foreign("rows", {"role": "assistant", "content": "x", "toolCalls": column})
+        assert [flaw.kind for flaw in reading.flaws] == ["bad_field"]
+        assert isinstance(reading.items[0], ForeignMessage)
+        assert reading.items[0].content == "x"
+
+
+def test_an_image_where_no_api_takes_one_is_a_fault() -> None:
+    for role in ("assistant", "system"):
+        flaws = read_foreign("chat", {"role": role, "content": [{"type": "text", "text": "x"}, IMAGE]}).flaws
+        assert [flaw.kind for flaw in flaws] == ["bad_content_block"]
+    tool = {"role": "tool", "tool_call_id": "c1", "content": [IMAGE]}
+    assert [flaw.kind for flaw in read_foreign("chat", tool).flaws] == ["bad_content_block"]
+    block = {"type": "tool_result", "tool_use_id": "c1", "content": [{"type": "image", "source": {"type": "url"}}]}
+    assert read_foreign("anthropic", {"role": "user", "content": [block]}).flaws != ()
+    block["content"] = [{"type": "image", "source": {"type": "url", "url": "https://x"}}]
+    assert read_foreign("anthropic", {"role": "user", "content": [block]}).flaws == ()
+
+
+def test_an_image_of_a_kind_that_anthropic_does_not_take_leaves_a_note() -> None:
+    drawing = {"type": "image_url", "image_url": {"url": "data:image/svg+xml;base64,AA"}}
+    assert sent("anthropic", "user", drawing)[1] == NOTES["image"]
+
+
+def test_a_text_keeps_its_citations_for_anthropic() -> None:
+    given = {"type": "text", "text": "x", "citations": [{"type": "char_location"}]}
+    assert given in sent("anthropic", "user", given)
+
+
+def test_an_empty_json_column_is_no_flaw() -> None:
+    for column in ("", " "):
+        assert read_foreign("rows", {"role": "assistant", "content": "x", "tool_calls": column}).flaws == ()
+
+
+def test_an_empty_text_alone_is_an_empty_message_and_no_empty_block() -> None:
+    assert read_foreign("anthropic", {"role": "user", "content": [{"type": "text", "text": ""}]}).flaws == ()
+
+
+def test_a_signature_without_a_thought_is_no_thinking() -> None:
+    block = {"type": "thinking", "thinking": "", "signature": "s"}
+    reading = read_foreign("anthropic", {"role": "assistant", "content": [block, {"type": "text", "text": "x"}]})
+    assert [flaw.kind for flaw in reading.flaws] == ["unsigned_thinking"]
+    assert reading.items[0].details == ()  # type: ignore[union-attr]
