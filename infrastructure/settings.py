@@ -29,30 +29,46 @@ class Settings(BaseModel):
     # A URL holds a password: it is not repeated in an error.
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, hide_input_in_errors=True)
 
-    database_url: str | None = Field(None, description="libpq URL of Postgres 14 or newer")
-    redis_url: str | None = Field(None, description="URL of Redis or Valkey; `none` to do without a cache")
+    database_url: str | None = Field(None, description="a libpq URL of Postgres 14 or newer")
+    redis_url: str | None = Field(None, description="a URL of Redis or Valkey; `none` to do without a cache")
     data_dir: Path | None = Field(None, description="where the embedded servers keep their data")
-    database_schema: str = Field("public", min_length=1, max_length=63)
-    cache_prefix: str = Field("turnlog:", description="in front of every Redis key")
-    cache_ttl_seconds: float = Field(12 * 3600, gt=0, le=366 * _DAY)
-    prompt_memory_bytes: int = Field(
-        32 * 1024 * 1024, ge=0, description="of prompts that were read last, in this process; 0: none"
+    database_schema: str = Field(
+        "public",
+        min_length=1,
+        max_length=_MAX_SCHEMA_BYTES,
+        description="the schema in the database: letters, digits, `_` and `$`",
     )
-    redis_timeout_seconds: float = Field(1.0, gt=0, le=_DAY)
-    store_timeout_seconds: float = Field(5.0, gt=0, le=_DAY, description="how long to try to reach Postgres")
+    cache_prefix: str = Field("turnlog:", description="in front of every Redis key")
+    cache_ttl_seconds: float = Field(
+        12 * 3600, gt=0, le=366 * _DAY, description="how long a view stays cached after it was last written"
+    )
+    prompt_memory_bytes: int = Field(
+        32 * 1024 * 1024,
+        ge=0,
+        description="of chat prompts that this process read last, so that Redis need not be asked; `0`: none",
+    )
+    redis_timeout_seconds: float = Field(1.0, gt=0, le=_DAY, description="how long to wait for Redis")
+    store_timeout_seconds: float = Field(
+        5.0, gt=0, le=_DAY, description="how long to try to reach Postgres, and to wait for an answer"
+    )
     lease_seconds: float = Field(
         30.0,
         gt=0,
         le=_DAY,
-        description="how long a writer counts as alive without a sign of life; best longer than store_timeout_seconds",
+        description="how long a writer counts as alive after it was last heard of; make it longer than "
+        "`store_timeout_seconds`, so that a short outage of Postgres does not cost a writer its steps",
     )
     reap_seconds: float = Field(
-        30.0, ge=0, le=_DAY, description="how often to end steps whose writers are gone; 0: never"
+        30.0, ge=0, le=_DAY, description="how often an open log ends steps whose writers are gone; `0`: never"
     )
     max_message_bytes: int = Field(16 * 1024 * 1024, gt=0, description="of one text, as UTF-8")
-    read_ahead_chunks: int = Field(64, ge=0, description="of a recorded stream, before they are shown")
-    max_queued_events: int = Field(20_000, gt=0)
-    max_queued_bytes: int = Field(64 * 1024 * 1024, gt=0)
+    read_ahead_chunks: int = Field(
+        64, ge=0, description="chunks of a recorded stream that are read before they are shown, at most; `0`: none"
+    )
+    max_queued_events: int = Field(
+        20_000, gt=0, description="events on their way to Postgres; above that, appends wait for room"
+    )
+    max_queued_bytes: int = Field(64 * 1024 * 1024, gt=0, description="the same, in bytes")
 
     @classmethod
     def from_env(cls, environ: Mapping[str, str] | None = None) -> Settings:
