@@ -6,7 +6,7 @@ BIN = $(VENV)/bin
 TESTS ?=
 WORKERS ?= 2
 
-.PHONY: help setup demo test test-long lint check bench clean
+.PHONY: help setup demo test test-long lint check docs bench clean
 
 help: ## Say what there is
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -35,6 +35,14 @@ lint: setup ## Style, types, and the import contract
 
 check: lint test ## All that has to be green
 
+docs: setup $(VENV)/.docs ## Build the documentation into site/
+	$(BIN)/python -m mkdocs build --strict
+
+$(VENV)/.docs: pyproject.toml | setup
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --upgrade 'pip>=25.1' # the first to know groups
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --group docs
+	@touch $@
+
 bench: setup $(VENV)/.peers ## Measure everything beside its limits and its peers, and write docs/performance.md
 	$(BIN)/python -m benchmarks all --report
 
@@ -43,4 +51,4 @@ $(VENV)/.peers: pyproject.toml | setup
 		echo "Some peers could not be installed: the report says which are left out."
 
 clean: ## Remove the virtual environment and what tools left behind
-	rm -rf $(VENV) dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) dist site .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

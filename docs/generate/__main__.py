@@ -1,0 +1,19 @@
+"""Draws the pictures anew: `python -m docs.generate`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from docs.generate import rooms, way
+
+PICTURES = {"rooms.svg": rooms.picture, "delta.svg": way.picture}
+
+
+def main() -> None:
+    """Writes each picture into docs/pictures."""
+    for name, picture in PICTURES.items():
+        Path(__file__).parents[1].joinpath("pictures", name).write_text(picture(), "utf-8")
+
+
+if __name__ == "__main__":
+    main()

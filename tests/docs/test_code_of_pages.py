@@ -1,0 +1,128 @@
+"""What a page says can be run is run.
+
+A Python block with `asyncio.run` in it is a whole program, one with tests in it is given to pytest. In any other `log`,
+`client` and a new `session` are given, as the pages say. What `print(...)  # text` says is printed is printed.
+"""
+
+from __future__ import annotations
+
+import ast
+import asyncio
+import inspect
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from openai import AsyncOpenAI
+
+from tests.support.pages import PAGES, ROOT, Block, blocks, commands, name_of, promised
+from turnlog import Session, SessionLog
+from turnlog.infrastructure.cli.app import COMMANDS
+from turnlog.infrastructure.testing import own_corpus
+
+LONG = ("demo", "provider")
+"""Commands with tests of their own."""
+
+PYTHON = [block for page in PAGES for block in blocks(page, "python")]
+TURNLOG = list(
+    dict.fromkeys(
+        line.partition("  #")[0].strip()
+        for page in PAGES
+        for line in commands(page)
+        if line.startswith("turnlog ") and line.split()[1] not in LONG
+    )
+)
+
+
+@pytest.mark.parametrize("block", PYTHON, ids=lambda block: block.name)
+def test_a_python_block_runs_and_prints_what_it_says(
+    block: Block, environment: None, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    if "def test_" in block.code:
+        run_tests(block, tmp_path)
+        return
+    # The empty lines make a traceback point into the page.
+    source = "\n" * block.line + block.code
+    code = compile(source, str(block.page), "exec", flags=ast.PyCF_ALLOW_TOP_LEVEL_AWAIT, dont_inherit=True)
+    if "asyncio.run(" in block.code:
+        exec(code, {"__name__": "__main__"})
+    else:
+        asyncio.run(run_with_a_session(code))
+
+    printed = iter(capsys.readouterr().out.splitlines())
+    assert [line for line in promised(block.code) if line not in printed] == []
+
+
+async def run_with_a_session(code: Any) -> None:
+    async with SessionLog.open() as log, AsyncOpenAI() as client:
+        session = await log.start_session(user_id="u1")
+        running = eval(code, {"log": log, "client": client, "session": session})
+        if inspect.isawaitable(running):
+            await running
+
+
+def run_tests(block: Block, folder: Path) -> None:
+    path = folder / "test_of_a_page.py"
+    path.write_text(block.code, "utf-8")
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-o", "asyncio_mode=auto", str(path)]
+    done = subprocess.run(command, check=False, cwd=folder, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stdout
+
+
+def test_a_block_that_is_no_whole_program_promises_something() -> None:
+    parts = [block for block in PYTHON if "asyncio.run(" not in block.code and "def test_" not in block.code]
+    assert [block.name for block in parts if not promised(block.code)] == []
+
+
+@pytest.mark.parametrize("command", TURNLOG)
+def test_a_turnlog_command_runs(command: str, environment: None, tmp_path: Path) -> None:
+    shutil.copy(next(stream.path for stream in own_corpus()), tmp_path / "FILE.jsonl")
+    shutil.copy(ROOT / "examples" / "own_projection.py", tmp_path / "module.py")
+    (tmp_path / "CHATS.jsonl").write_text('[{"role": "user", "content": "hi"}]', "utf-8")
+    session_id = str(asyncio.run(spoken_session()).id)
+    once = re.sub(r"(turnlog project (?!.*--)[^#]*)", r"\1 --once ", command)  # else it keeps up until Ctrl-C
+
+    if "--drop" in command:
+        run_command("turnlog project module:Questions --once", tmp_path)
+    done = run_command(re.sub(r"\bID\b", session_id, once), tmp_path)
+
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout
+
+
+def run_command(command: str, folder: Path) -> subprocess.CompletedProcess[str]:
+    path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
+    return subprocess.run(
+        ["bash", "-c", command],
+        check=False,
+        cwd=folder,
+        env={**os.environ, "PATH": path},
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+
+
+async def spoken_session() -> Session:
+    async with SessionLog.open() as log:
+        session = await log.start_session(user_id="u1")
+        await session.say("Hello")
+        await session.add_message("assistant", "Hello!")
+        return session
+
+
+def test_the_page_for_operators_names_every_command() -> None:
+    named = {line.split()[1] for line in commands(ROOT / "docs" / "how-to" / "operate.md")}
+    assert named == set(COMMANDS)
+
+
+def test_whole_files_in_a_page_are_there() -> None:
+    for page in PAGES:
+        for name, part in re.findall(r'--8<-- "([^":]+)(?::(\w+))?"', page.read_text("utf-8")):
+            text = (ROOT / name).read_text("utf-8")
+            assert not part or (f"[start:{part}]" in text and f"[end:{part}]" in text), name_of(page)

@@ -1,0 +1,56 @@
+"""The reference has all that there is: it is made from the code, and each part of it finds everything."""
+
+from __future__ import annotations
+
+import re
+
+import turnlog
+from docs.generate import command_line, errors, events, settings
+from tests.support.pages import ROOT
+from turnlog import Settings
+from turnlog.domain.events import EVENT_TYPES
+from turnlog.infrastructure.cli.app import COMMANDS, cli
+from turnlog.infrastructure.settings import variable
+
+REFERENCE = ROOT / "docs" / "reference"
+
+
+def test_every_public_name_is_in_the_reference() -> None:
+    pages = "\n".join(page.read_text("utf-8") for page in REFERENCE.glob("*.md")) + errors.reference()
+    assert [name for name in turnlog.__all__ if name != "__version__" and not re.search(rf"\b{name}\b", pages)] == []
+
+
+def test_every_error_is_in_the_tree_and_leads_to_its_section() -> None:
+    listed = re.findall(r"\* \[`(\w+)`\]\(#turnlog\.\1\)", errors.reference())
+
+    assert sorted(listed) == sorted(name for name in turnlog.__all__ if name.endswith("Error"))
+    assert re.findall(r"^::: turnlog\.(\w+)$", errors.reference(), re.MULTILINE) == listed
+
+
+def test_every_event_has_its_topic_and_its_fields() -> None:
+    sections = re.split(r"^## ", events.reference(), flags=re.MULTILINE)[1:]
+
+    assert [section.split()[0] for section in sections] == [event.topic for event in EVENT_TYPES]
+    for event, section in zip(EVENT_TYPES, sections, strict=True):
+        assert ["at", *re.findall(r"^\| `(\w+)` \|", section, re.MULTILINE)] == list(event.model_fields)
+        assert "```json" in section
+
+
+def test_every_setting_has_its_variable_default_and_meaning() -> None:
+    rows = re.findall(r"^\| `(\w+)` \| `(\w+)` \| (.+?) \| (.+?) \|$", settings.reference(), re.MULTILINE)
+    values = {name: default.strip("`") for name, _, default, _ in rows if default.startswith("`")}
+
+    assert [name for name, *_ in rows] == list(Settings.model_fields)
+    assert all(named == variable(name) for name, named, *_ in rows)
+    assert {name for name, *_ in rows if name not in values} == {"database_url", "redis_url", "data_dir"}
+    assert Settings.from_env({variable(name): value for name, value in values.items()}) == Settings.model_construct()
+    assert [name for name, *_, meaning in rows if meaning == "None"] == []
+
+
+def test_every_command_and_option_is_in_the_reference() -> None:
+    sections = re.split(r"^## turnlog ", command_line.reference(), flags=re.MULTILINE)
+
+    assert [section.split()[0] for section in sections[1:]] == list(COMMANDS)
+    for section, command in zip(sections, [cli, *(lazy.load() for lazy in COMMANDS.values())], strict=True):
+        options = [name for parameter in command.params for name in parameter.opts if name.startswith("--")]
+        assert [name for name in options if f"`{name}" not in section and f", {name}" not in section] == []
