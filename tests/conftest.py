@@ -12,6 +12,7 @@ import psycopg
 import pytest
 from redis import Redis
 
+from tests.support.killable_servers import KillableServers, short_lived_folder
 from tests.support.proxy import Proxy
 from turnlog.infrastructure.embedded import EmbeddedServers, Servers
 from turnlog.infrastructure.log import SessionLog
@@ -52,9 +53,27 @@ async def log(settings: Settings) -> AsyncIterator[SessionLog]:
 
 
 @pytest.fixture
+async def other_log(settings: Settings) -> AsyncIterator[SessionLog]:
+    """A second process, as far as the servers can tell."""
+    async with SessionLog.open(settings) as opened:
+        yield opened
+
+
+@pytest.fixture
 async def session(log: SessionLog) -> Session:
     """A session of the user u1."""
     return await log.start_session(user_id="u1")
+
+
+@pytest.fixture(scope="module")
+def killable() -> Iterator[KillableServers]:
+    """Servers of a module's own, for the others' tests need theirs."""
+    with short_lived_folder() as folder:
+        pair = KillableServers(folder)
+        try:
+            yield pair
+        finally:
+            pair.close()
 
 
 @pytest.fixture

@@ -10,12 +10,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.projections.test_conversations import FOLDERS, conversations
-from tests.projections.test_projector import CHECKS, History
-from tests.projections.test_prompt import begun, call, finished, result, user
-from tests.projections.test_settled_prefix import each_step_once, talks
-from tests.support.histories import AT, ID, calls_made_by, folded, imported, recorded, repaired, replayed
+from tests.support.conversations import FOLDERS, conversations
+from tests.support.events import START, begun, call, finished, result, user
+from tests.support.histories import AT, ID, History, calls_made_by, folded, imported, recorded, repaired, replayed
+from tests.support.rules import CHECKS
 from tests.support.strategies import histories
+from tests.support.talks import each_step_once, talks
 from turnlog.domain import events as e
 from turnlog.projections.diagnosis import PROVIDER_ERRORS
 from turnlog.projections.projector import Projector
@@ -110,7 +110,6 @@ def answered(step: str, status: Any = "final") -> e.ToolResultAdded:
     return e.ToolResultAdded(at=AT, step_id=step, index=0, call_id="c1", status=status, content=f"{status} result")
 
 
-START = e.SessionStarted(at=AT, user_id="u1")
 HI = said("user", "hi")
 FOREIGN = [{"role": "user", "content": "hi"}, {"role": "assistant", "content": "Hel"}]
 CASES: dict[str, list[e.SessionEvent]] = {

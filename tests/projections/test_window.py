@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.projections.test_projector import CHECKS, History, fold
-from tests.support.histories import folded, imported, replayed
+from tests.support.histories import History, folded, imported, replayed
+from tests.support.rules import CHECKS
 from tests.support.strategies import histories
 from turnlog import PromptTooLongError
 from turnlog.projections.prompt import Api, build_prompt
@@ -34,7 +34,7 @@ def windowed(view: SessionView, api: Api, max_tokens: int, count: Any = len) -> 
 @pytest.mark.parametrize("api", CHECKS)
 @given(histories, st.integers(1, 12))
 def test_a_window_is_valid_and_within_its_budget_or_a_typed_error(api: Api, history: History, budget: int) -> None:
-    view = fold(history).view()
+    view = folded(history).view()
     prompt = windowed(view, api, budget)
     if prompt is None:
         return
@@ -49,7 +49,7 @@ def test_a_window_is_valid_and_within_its_budget_or_a_typed_error(api: Api, hist
 @pytest.mark.parametrize("api", CHECKS)
 @given(histories)
 def test_a_window_that_is_wide_enough_is_the_whole_prompt(api: Api, history: History) -> None:
-    view = fold(history).view()
+    view = folded(history).view()
     assert windowed(view, api, 10_000, estimated_tokens) == build_prompt(view.turns, api, view.compaction)
 
 
@@ -60,7 +60,7 @@ def unmarked(messages: list[Json]) -> list[Json]:
 
 @given(histories, st.integers(1, 12))
 def test_a_window_holds_what_is_pinned_and_the_latest_whole_turns(history: History, budget: int) -> None:
-    view = fold(history).view()
+    view = folded(history).view()
     prompt = windowed(view, "chat", budget)
     if prompt is None:
         return
