@@ -89,6 +89,14 @@ def option(default: Any, text: str, *, zero: bool = False) -> Any:
     return field(default=default, metadata={"help": text, "zero": zero})
 
 
+def command_line(options: Mapping[str, Any]) -> list[str]:
+    """Options as a benchmark's command takes them."""
+    values = {
+        name: ",".join(map(str, value)) if isinstance(value, tuple) else str(value) for name, value in options.items()
+    }
+    return [part for name, value in values.items() for part in (f"--{name.replace('_', '-')}", value)]
+
+
 def machine_of(ground: Ground) -> dict[str, Any]:
     """What the numbers were measured on."""
     return machine(ground.settings())
