@@ -1,4 +1,4 @@
-"""`bench all`: every benchmark, each in a process of its own, so that none finds what another has left in memory."""
+"""`all`: every benchmark, each in a process of its own, so that none finds what another has left in memory."""
 
 from __future__ import annotations
 

@@ -79,7 +79,7 @@ class Benchmark:
     """Quantities that a report draws."""
 
     def about(self) -> str:
-        """What it measures and how: the head of its module, without its name."""
+        """What it measures and how: the docstring of its module, without its name."""
         text = sys.modules[self.measure.__module__].__doc__ or ""
         return text.strip().partition(": ")[2]
 
