@@ -33,7 +33,7 @@ async def step_ends(session: Session) -> list[StepEnd]:
 
 
 @pytest.mark.parametrize("redis_url", ["redis", "none"])
-async def test_a_recording_that_waits_for_its_provider_is_stopped_from_another_process(
+async def test_a_recording_that_waits_is_stopped_from_another_process(
     settings: Settings, session: Session, redis_url: str
 ) -> None:
     """Within about a second, and the provider sees its connection closed."""
@@ -135,7 +135,7 @@ async def test_a_recording_that_is_stopped_ends_as_at_the_end_of_the_stream(sess
     assert log._parts.lease.live == set()
 
 
-async def test_a_completion_that_is_stopped_gets_a_typed_error_with_the_reason_at_its_next_append(
+async def test_a_stopped_completion_gets_the_reason_at_its_next_append(
     session: Session, other_log: SessionLog, caplog: pytest.LogCaptureFixture
 ) -> None:
     async def write() -> None:
@@ -151,7 +151,7 @@ async def test_a_completion_that_is_stopped_gets_a_typed_error_with_the_reason_a
     assert [record for record in caplog.records if record.levelno >= logging.WARNING] == []
 
 
-async def test_a_completion_that_is_stopped_is_told_why_when_it_finishes(session: Session) -> None:
+async def test_a_stopped_completion_is_told_why_when_it_finishes(session: Session) -> None:
     async with session.completion() as completion:
         await completion.text("x")
         await session.cancel("enough")
@@ -161,7 +161,7 @@ async def test_a_completion_that_is_stopped_is_told_why_when_it_finishes(session
 
 
 @pytest.mark.parametrize("waits", [True, False])
-async def test_a_takeover_is_an_error_to_the_writer_also_while_it_waits_for_its_provider(
+async def test_a_takeover_is_an_error_to_a_writer_that_waits_for_its_provider_too(
     session: Session, log: SessionLog, other_log: SessionLog, waits: bool
 ) -> None:
     words, said = Words("Hel"), list[str]()
@@ -228,7 +228,7 @@ async def test_a_provider_that_goes_on_when_it_is_cancelled_records_no_more(sess
     assert (await last_step(session)).status == "interrupted"
 
 
-async def test_a_providers_stream_that_does_not_close_holds_up_neither_a_stop_nor_the_end_of_a_log(
+async def test_a_stream_that_does_not_close_holds_up_neither_a_stop_nor_a_close(
     settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     class Stuck:

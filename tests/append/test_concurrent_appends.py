@@ -119,7 +119,7 @@ async def test_a_title_that_another_process_changed_meanwhile_can_be_set_back(
     assert (await session.view()).title == "Cats"
 
 
-async def test_a16_a_rename_during_a_stream_loses_neither_a_message_nor_the_title(
+async def test_a_rename_during_a_stream_loses_neither_a_message_nor_the_title(
     session: Session, other_log: SessionLog
 ) -> None:
     renaming = other_log.session(session.id, "u1")
@@ -159,9 +159,7 @@ async def test_a_worker_answers_a_call_that_was_made_after_it_had_opened_the_ses
     ]
 
 
-async def test_a_session_that_was_not_there_yet_is_found_once_another_process_has_started_it(
-    log: SessionLog, other_log: SessionLog
-) -> None:
+async def test_a_session_is_found_once_another_process_has_started_it(log: SessionLog, other_log: SessionLog) -> None:
     session_id = uuid4()
     early = other_log.session(session_id, "u1")
     with pytest.raises(LookupError):

@@ -45,7 +45,7 @@ async def test_a_detached_recording_goes_on_to_its_end_when_its_consumer_goes_aw
     assert (step.status, step.finish_reason, step.message.content) == ("finished", "stop", "Hello more")
 
 
-async def test_a_detached_recording_whose_consumer_was_gone_before_it_began_is_recorded(session: Session) -> None:
+async def test_a_detached_recording_whose_consumer_left_before_it_is_recorded(session: Session) -> None:
     await session.say("Hello")
     words = Words("Hel", "lo ")
     words.goes_on.set()

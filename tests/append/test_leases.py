@@ -38,7 +38,7 @@ async def test_of_two_completions_that_start_at_once_exactly_one_is_refused(sess
     assert only_step(await session.view()).status == "finished"
 
 
-async def test_of_two_completions_the_one_that_is_decided_second_is_refused_though_it_began_first(
+async def test_of_two_completions_the_one_that_is_decided_second_is_refused(
     session: Session, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     recalled, may_go_on, held_up = session._aggregate._recalled, asyncio.Event(), []
@@ -65,7 +65,7 @@ async def test_of_two_completions_the_one_that_is_decided_second_is_refused_thou
 
 
 @pytest.mark.parametrize("takeover", [False, True])
-async def test_a_completion_is_refused_while_another_log_writes_and_the_refusal_says_who_and_since_when(
+async def test_a_completion_is_refused_while_another_log_writes_and_says_which(
     brief_log: SessionLog, log: SessionLog, takeover: bool
 ) -> None:
     theirs = await brief_log.start_session("u1")
@@ -229,7 +229,7 @@ async def test_a_step_without_a_writer_of_before_there_were_leases_is_in_nobodys
         assert await ends(ours) == [("abandoned", "old"), ("finished", "new")]
 
 
-async def test_a_writer_that_slept_past_its_lease_gives_its_steps_up_and_comes_back_under_another_id(
+async def test_a_writer_that_slept_past_its_lease_comes_back_under_another_id(
     settings: Settings, brief_log: SessionLog, log: SessionLog
 ) -> None:
     theirs = await brief_log.start_session("u1")
@@ -253,7 +253,7 @@ async def test_a_lease_that_lapsed_while_nothing_was_open_harms_nothing(brief_lo
     assert await ends(session) == [("finished", "one"), ("finished", "two")]
 
 
-async def test_what_the_old_writer_has_under_way_at_a_takeover_is_refused_and_nothing_of_it_is_stored(
+async def test_what_the_old_writer_has_under_way_at_a_takeover_is_refused(
     settings: Settings, brief_log: SessionLog, log: SessionLog
 ) -> None:
     theirs = await brief_log.start_session("u1")

@@ -12,7 +12,7 @@ from tests.support.sessions import answer, call_ids, call_tools, checked_prompt,
 from turnlog import Session, SessionLog
 
 
-async def test_a5_text_and_a_long_running_call_with_its_pending_result_are_one_assistant_message(
+async def test_text_and_a_call_with_its_pending_result_are_one_message(
     session: Session,
 ) -> None:
     await session.say("Report, please.")
@@ -29,7 +29,7 @@ async def test_a5_text_and_a_long_running_call_with_its_pending_result_are_one_a
     assert await checked_prompt(session) == messages
 
 
-async def test_a6_a_call_without_text_is_one_assistant_message_without_content(session: Session) -> None:
+async def test_a_call_without_text_is_one_assistant_message_without_content(session: Session) -> None:
     await session.say("Report, please.")
     await call_tools(session, "call-1")
     await session.add_tool_result("call-1", "done")
@@ -39,7 +39,7 @@ async def test_a6_a_call_without_text_is_one_assistant_message_without_content(s
     assert await checked_prompt(session) == messages
 
 
-async def test_a7_a_call_after_a_user_message_leaves_the_older_assistant_message_alone(session: Session) -> None:
+async def test_a_call_after_a_user_message_leaves_the_older_answer_alone(session: Session) -> None:
     await session.say("Hello")
     await answer(session, "Hi!")
     await session.say("Search for cats.")
@@ -51,7 +51,7 @@ async def test_a7_a_call_after_a_user_message_leaves_the_older_assistant_message
     assert roles(await checked_prompt(session)) == ["user", "assistant", "user", "assistant", "tool"]
 
 
-async def test_a7_a_call_of_an_open_step_stays_in_it_though_a_user_message_came_in_between(session: Session) -> None:
+async def test_a_call_of_an_open_step_stays_in_it_after_a_user_message(session: Session) -> None:
     await session.say("Search for cats.")
     async with session.completion() as completion:
         await completion.text("Searching.")
@@ -64,7 +64,7 @@ async def test_a7_a_call_of_an_open_step_stays_in_it_though_a_user_message_came_
     assert roles(await checked_prompt(session)) == ["user", "assistant", "tool", "user"]
 
 
-async def test_a8_two_calls_with_a_pending_result_between_them_are_one_assistant_message(session: Session) -> None:
+async def test_two_calls_with_a_pending_result_in_between_are_one_message(session: Session) -> None:
     await session.say("Two reports, please.")
     async with session.completion() as completion:
         await completion.tool_call("t1", "report", "{}")
@@ -79,7 +79,7 @@ async def test_a8_two_calls_with_a_pending_result_between_them_are_one_assistant
     assert await checked_prompt(session) == messages
 
 
-async def test_text_and_a_long_running_call_of_one_response_are_one_assistant_message(session: Session) -> None:
+async def test_text_and_a_long_running_call_are_one_assistant_message(session: Session) -> None:
     await session.say("Build me an agent.")
     stream = session.record(
         played(
@@ -142,7 +142,7 @@ async def test_two_long_running_calls_of_one_response_are_one_assistant_message(
     assert call_ids(prompt[1]) == ["call-1", "call-2"]
 
 
-async def test_text_a_long_running_and_a_regular_call_of_one_response_are_one_assistant_message(
+async def test_text_a_long_running_and_a_regular_call_are_one_message(
     session: Session,
 ) -> None:
     await session.say("An agent, and the weather.")
@@ -211,7 +211,7 @@ SPLITS = [add_whole, add_finished_step, add_interrupted_step, add_step_with_a_ca
 
 
 @pytest.mark.parametrize("first", SPLITS)
-async def test_a9_two_assistant_messages_in_a_row_are_never_side_by_side(log: SessionLog, first: Any) -> None:
+async def test_two_assistant_messages_in_a_row_are_never_side_by_side(log: SessionLog, first: Any) -> None:
     for second in SPLITS:
         session = await log.start_session("u1")
         await session.say("Hello")
@@ -225,7 +225,7 @@ async def test_a9_two_assistant_messages_in_a_row_are_never_side_by_side(log: Se
 
 
 @pytest.mark.parametrize("add", SPLITS)
-async def test_a10_three_assistant_messages_in_a_row_are_never_side_by_side(session: Session, add: Any) -> None:
+async def test_three_assistant_messages_in_a_row_are_never_side_by_side(session: Session, add: Any) -> None:
     await session.say("Hello")
     for number in (1, 2, 3):
         await add(session, number)
@@ -236,7 +236,7 @@ async def test_a10_three_assistant_messages_in_a_row_are_never_side_by_side(sess
     assert (await checked_prompt(session))[-1]["content"] == "Go on"
 
 
-async def test_a10_three_steps_that_answer_each_other_keep_their_messages_apart(session: Session) -> None:
+async def test_three_steps_that_answer_each_other_keep_their_messages_apart(session: Session) -> None:
     await session.say("Hello")
     for number in (1, 2):
         await call_tools(session, f"call-{number}")

@@ -54,7 +54,7 @@ async def test_a_consumer_that_stops_at_the_finish_reason_leaves_a_finished_answ
     assert (step.status, step.finish_reason, step.message.content) == ("finished", "stop", "Done.")
 
 
-async def test_a_consumer_that_raises_leaves_its_partial_answer_and_gets_its_own_exception(session: Session) -> None:
+async def test_a_consumer_that_raises_gets_its_own_exception(session: Session) -> None:
     with pytest.raises(ZeroDivisionError):
         await show_and_raise(session.record(endless()))
     step = only_step(await session.view())
@@ -103,7 +103,7 @@ async def test_a_cancelled_task_leaves_its_partial_answer_interrupted(session: S
     await assert_conversation_goes_on(session)
 
 
-async def test_a_provider_that_raises_leaves_its_partial_answer_failed_and_the_caller_knows(session: Session) -> None:
+async def test_a_provider_that_raises_leaves_its_partial_answer_failed(session: Session) -> None:
     shown: list[str] = []
     with pytest.raises(ConnectionResetError, match="the provider hung up"):
         await show(session.record(endless(fails_after=3)), shown)
@@ -114,7 +114,7 @@ async def test_a_provider_that_raises_leaves_its_partial_answer_failed_and_the_c
     await assert_conversation_goes_on(session)
 
 
-async def test_a_provider_that_raises_at_once_leaves_a_failed_step_and_the_caller_knows(session: Session) -> None:
+async def test_a_provider_that_raises_at_once_leaves_a_failed_step(session: Session) -> None:
     with pytest.raises(ConnectionResetError):
         await anext(session.record(endless(fails_after=0)))
     assert only_step(await session.view()).status == "failed"
@@ -132,7 +132,7 @@ async def test_a_provider_that_raises_at_once_leaves_a_failed_step_and_the_calle
         (RuntimeError("no more"), "failed", "RuntimeError: no more"),
     ],
 )
-async def test_a_completion_that_an_exception_ends_says_so_and_the_caller_gets_the_very_exception(
+async def test_a_completion_that_an_exception_ends_says_so_and_raises_it(
     session: Session, error: BaseException, status: str, note: str
 ) -> None:
     with pytest.raises(type(error)) as raised:

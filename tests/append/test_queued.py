@@ -29,7 +29,7 @@ def said(prompt: Any) -> list[str]:
 
 
 @pytest.mark.parametrize("api", list(CHECKS))
-async def test_a_message_during_a_turn_is_taken_at_once_queued_and_sent_behind_the_results(
+async def test_a_message_during_a_turn_is_queued_and_sent_after_the_results(
     session: Session, settings: Settings, api: Api
 ) -> None:
     await session.say("First?")

@@ -52,7 +52,7 @@ async def test_an_error_of_the_provider_comes_after_the_chunks_before_it(session
     assert (step.status, step.message.content) == ("failed", "".join(said))
 
 
-async def test_a_chunk_is_shown_after_its_events_are_stored_however_far_the_stream_was_read(
+async def test_a_chunk_is_shown_after_its_events_however_far_the_stream_was_read(
     session: Session, other_log: SessionLog
 ) -> None:
     theirs, text = other_log.session(session.id, "u1"), ""

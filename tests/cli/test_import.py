@@ -160,9 +160,7 @@ def test_import_reads_a_table_of_another_system(run: Run, settings: Settings) ->
             other.execute(f"drop schema {name} cascade")
 
 
-def test_a_table_is_read_whose_names_were_folded_and_whose_rows_were_counted_badly(
-    run: Run, settings: Settings
-) -> None:
+def test_a_table_of_folded_names_and_badly_counted_rows_is_read(run: Run, settings: Settings) -> None:
     name = settings.database_schema
     call = '[{"id": "c1", "function": {"name": "find", "arguments": "{}"}}]'
     with psycopg.connect(settings.database_url or "", autocommit=True) as other:

@@ -59,7 +59,7 @@ def test_record_reads_captured_server_sent_events_from_stdin(run: Run) -> None:
     assert view["turns"][0]["steps"][0]["message"]["content"] == "a\u2028b"
 
 
-def test_record_reads_comments_event_names_and_ids_of_server_sent_events_as_no_chunks(run: Run) -> None:
+def test_record_takes_no_chunks_from_other_fields_of_server_sent_events(run: Run) -> None:
     chunk = json.dumps({"choices": [{"index": 0, "delta": {"content": "Hi"}}]})
     stream = f": keepalive\r\n\r\nretry: 10\nid: 7\nevent: message\ndata: {chunk}\r\n\r\n:\n\ndata: [DONE]\n\n"
     done = json.loads(run("record", "-", "--json", stdin=stream).stdout)

@@ -21,7 +21,7 @@ SAME = ['{"a":1,"b":[2]}', '{ "b": [2], "a": 1 }', '{"a":1.0,"b":[2]}']
 OTHER = ['{"a":1,"b":2}', '{"a":1}', '["a"]', '"a"', "a", "", '{"a":1e999}', '{"a":[["b",[2]]]}']
 
 
-def test_a_call_that_stands_twice_in_a_message_is_one_however_its_arguments_are_written() -> None:
+def test_a_call_twice_in_a_message_is_one_however_its_arguments_are_written() -> None:
     calls = [call(arguments=arguments) for arguments in (*SAME, *OTHER, *OTHER)]
     (step,) = folded(imported([user(), said(None, *calls)])).raw_turns()[0].steps
     assert [c.arguments for c in step.message.tool_calls] == [SAME[0], *OTHER]
@@ -32,7 +32,7 @@ def test_calls_of_one_id_whose_arguments_are_no_json_and_differ_are_two() -> Non
     assert len(reading.items[0].calls) == 2  # type: ignore[union-attr]
 
 
-def test_calls_are_one_however_their_arguments_are_written_and_no_two_that_say_something_else() -> None:
+def test_calls_are_one_only_where_their_arguments_say_the_same() -> None:
     def count(*arguments: str) -> int:
         calls = [call(arguments=text) for text in arguments]
         return len(read_foreign("chat", said(None, *calls)).items[0].calls)  # type: ignore[union-attr]

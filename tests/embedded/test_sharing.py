@@ -54,7 +54,7 @@ def test_nobody_else_on_the_machine_can_reach_them(folder: Path) -> None:
             assert stat.S_IMODE((folder / name).stat().st_mode) == 0o700
 
 
-def test_the_first_of_two_openings_to_close_leaves_them_up_and_the_second_stops_them(folder: Path) -> None:
+def test_the_first_of_two_openings_leaves_them_up_and_the_second_stops_them(folder: Path) -> None:
     first, second = EmbeddedServers(folder), EmbeddedServers(folder)
     servers = first.start()
     assert second.start() == servers
@@ -144,7 +144,7 @@ def test_a_forked_child_neither_closes_nor_prolongs_its_parents_opening(folder: 
     assert_all_gone(*processes)
 
 
-def test_after_a_kill_of_both_servers_the_next_opening_starts_them_with_the_data_intact(folder: Path) -> None:
+def test_killed_servers_are_started_by_the_next_opening_with_their_data(folder: Path) -> None:
     with EmbeddedServers(folder) as opening:
         servers = opening.start()
         ask_postgres(servers, "CREATE TABLE durable AS SELECT 'row' AS kept")

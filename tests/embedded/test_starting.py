@@ -101,7 +101,7 @@ def test_a_cluster_that_was_half_made_is_made_again(empty_folder: Path) -> None:
         assert servers.redis_url is None
 
 
-def test_the_servers_are_out_of_reach_of_the_terminals_interrupt_and_hold_no_lock_of_ours(folder: Path) -> None:
+def test_the_servers_hear_no_interrupt_and_hold_no_lock_of_ours(folder: Path) -> None:
     with EmbeddedServers(folder) as opening:
         for pid in pids(opening.start()):
             assert os.getsid(pid) != os.getsid(0)

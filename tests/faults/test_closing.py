@@ -183,7 +183,7 @@ async def test_a_follower_that_comes_while_the_log_is_closed_is_told(log: Sessio
 # Positions
 
 
-async def test_whoever_asks_for_a_position_when_the_log_was_closed_is_told_nothing(settings: Settings) -> None:
+async def test_who_asks_for_a_position_when_the_log_was_closed_is_told_nothing(settings: Settings) -> None:
     async with SessionLog.open(settings) as log:
         session = await log.start_session("u1")
         await session.prompt()
@@ -192,7 +192,7 @@ async def test_whoever_asks_for_a_position_when_the_log_was_closed_is_told_nothi
     assert (late.done() and late.result(), store._positions and store._positions._wire.is_open) == (None, False)
 
 
-async def test_whoever_asks_for_a_position_while_the_log_is_closed_opens_no_connection(
+async def test_who_asks_for_a_position_while_the_log_is_closed_opens_no_connection(
     log: SessionLog, session: Session
 ) -> None:
     await session.prompt()

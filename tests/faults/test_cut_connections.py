@@ -88,7 +88,7 @@ async def answer_proxy(settings: Settings) -> AsyncIterator[CuttingProxy]:
 
 
 @pytest.mark.parametrize("answers", range(1, 6))
-async def test_a19_a_connection_that_breaks_at_any_answer_stores_once(
+async def test_a_connection_that_breaks_at_any_answer_stores_once(
     settings: Settings, answer_proxy: CuttingProxy, log: SessionLog, answers: int
 ) -> None:
     through_proxy = settings.model_copy(update={"database_url": answer_proxy.url})

@@ -16,7 +16,7 @@ from turnlog import Session, SessionLog, StoreUnavailableError
 
 
 @pytest.mark.parametrize("server", ["redis", "postgres"])
-async def test_followers_miss_and_double_nothing_when_a_server_is_killed_and_comes_back(
+async def test_followers_miss_and_double_nothing_when_a_server_was_killed(
     killable: KillableServers, server: str
 ) -> None:
     killable.start_again()
@@ -52,7 +52,7 @@ async def to_the_end_whatever_comes(session: Session) -> list[int]:
     return [event.position async for event in session.follow(until_turn_ends=True)]
 
 
-async def test_a_postgres_that_stays_away_is_a_typed_error_and_following_goes_on_after_it(
+async def test_a_postgres_that_stays_away_is_a_typed_error_to_followers(
     killable: KillableServers,
 ) -> None:
     killable.start_again()
@@ -70,7 +70,7 @@ async def test_a_postgres_that_stays_away_is_a_typed_error_and_following_goes_on
         assert [event.position for event in await some(session.follow(after=1), 1)] == [2]
 
 
-async def test_a_follower_that_comes_after_a_failure_follows_though_one_of_before_is_still_there(
+async def test_a_follower_that_comes_after_a_failure_follows(
     log: SessionLog, session: Session, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async def lost(*_: Any) -> Any:

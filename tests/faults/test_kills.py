@@ -47,7 +47,7 @@ async def test_a_killed_process_loses_nothing_that_it_has_shown(session: Session
     assert (await session.view()).messages[1]["content"] == "".join(deltas)
 
 
-async def test_a_killed_process_leaves_a_step_that_another_can_take_over_after_its_lease(
+async def test_the_step_of_a_killed_process_can_be_taken_over_after_its_lease(
     session: Session, settings: Settings
 ) -> None:
     await session.say("Count.")
@@ -71,7 +71,7 @@ Heard = tuple[str, UUID, Any]
 
 
 @pytest.mark.parametrize("kills", [50, pytest.param(1000, marks=pytest.mark.long)])
-async def test_processes_that_are_killed_lose_and_double_nothing_and_their_conversations_go_on(
+async def test_processes_that_are_killed_lose_and_double_nothing(
     log: SessionLog, settings: Settings, kills: int
 ) -> None:
     brief = settings.model_copy(update={"lease_seconds": LEASE_SECONDS})

@@ -23,7 +23,7 @@ async def cached_bytes(killable: KillableServers, session: Session) -> bytes:
     return bytes(entry)
 
 
-async def test_a19_postgres_down_is_an_error_within_seconds_and_nothing_unstored_is_seen(
+async def test_postgres_down_is_an_error_in_time_and_nothing_unstored_is_seen(
     killable: KillableServers, fragile_log: SessionLog
 ) -> None:
     session = await fragile_log.start_session("u1")
@@ -43,7 +43,7 @@ async def test_a19_postgres_down_is_an_error_within_seconds_and_nothing_unstored
             assert [message["content"] for message in (await seen.view()).messages] == ["before"]
 
 
-async def test_a19_the_same_log_works_again_and_a_retry_stores_once(
+async def test_the_same_log_works_again_and_a_retry_stores_once(
     killable: KillableServers, fragile_log: SessionLog
 ) -> None:
     session = await fragile_log.start_session("u1")
@@ -58,7 +58,7 @@ async def test_a19_the_same_log_works_again_and_a_retry_stores_once(
     assert await positions(session) == [1, 2, 3, 4, 5]
 
 
-async def test_a19_a_short_outage_is_waited_out(killable: KillableServers, fragile_log: SessionLog) -> None:
+async def test_a_short_outage_is_waited_out(killable: KillableServers, fragile_log: SessionLog) -> None:
     session = await fragile_log.start_session("u1")
     patient = killable.settings.model_copy(update={"store_timeout_seconds": 20})
     async with SessionLog.open(patient) as log:
@@ -71,7 +71,7 @@ async def test_a19_a_short_outage_is_waited_out(killable: KillableServers, fragi
         assert [message["content"] for message in (await waiting.view()).messages] == ["through the outage"]
 
 
-async def test_a19_proxy_retries_during_the_outage_all_get_an_answer_and_store_once(
+async def test_retries_during_an_outage_all_get_an_answer_and_store_once(
     killable: KillableServers, fragile_log: SessionLog
 ) -> None:
     session = await fragile_log.start_session("u1")
@@ -86,7 +86,7 @@ async def test_a19_proxy_retries_during_the_outage_all_get_an_answer_and_store_o
     assert [message["content"] for message in (await session.view()).messages] == ["once"]
 
 
-async def test_a19_a_delta_that_was_not_stored_is_not_shown(killable: KillableServers, fragile_log: SessionLog) -> None:
+async def test_a_delta_that_was_not_stored_is_not_shown(killable: KillableServers, fragile_log: SessionLog) -> None:
     session = await fragile_log.start_session("u1")
     stream = session.record(spoken("one ", "two ", "three "))
     for text in ("one ", "two "):
@@ -103,7 +103,7 @@ async def test_a19_a_delta_that_was_not_stored_is_not_shown(killable: KillableSe
     await checked_prompt(session)
 
 
-async def test_a19_a_postgres_that_does_not_answer_is_an_error_within_seconds_too(
+async def test_a_postgres_that_does_not_answer_is_an_error_in_time_too(
     killable: KillableServers, fragile_log: SessionLog
 ) -> None:
     session = await fragile_log.start_session("u1")

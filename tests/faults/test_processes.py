@@ -15,7 +15,7 @@ from turnlog import Session, SessionLog, Settings, TurnInProgressError
 
 
 @pytest.mark.parametrize("processes", [2, 4, 16])
-async def test_processes_that_append_to_one_session_at_once_get_one_order_and_no_error(
+async def test_processes_that_append_to_one_session_get_one_order_and_no_error(
     session: Session, settings: Settings, processes: int
 ) -> None:
     count = 96 // processes
@@ -68,7 +68,7 @@ def brief(settings: Settings) -> Settings:
     return settings.model_copy(update={"lease_seconds": LEASE_SECONDS})
 
 
-async def test_a_writer_that_was_frozen_past_its_lease_writes_nothing_after_a_takeover_and_is_told(
+async def test_a_writer_frozen_past_its_lease_writes_nothing_after_a_takeover(
     session: Session, brief: Settings
 ) -> None:
     with Child(programs.record, brief, session.id, 0.005) as child:
@@ -105,7 +105,7 @@ async def test_what_a_frozen_writer_had_queued_is_not_stored_after_a_takeover(
     await check_taken_over(session, version)
 
 
-async def test_a_writer_that_was_frozen_and_not_taken_over_does_not_wake_up_as_the_owner(
+async def test_a_writer_frozen_past_its_lease_does_not_wake_up_as_the_owner(
     session: Session, log: SessionLog, brief: Settings
 ) -> None:
     with Child(programs.record, brief, session.id, 0.005) as child:
@@ -120,7 +120,7 @@ async def test_a_writer_that_was_frozen_and_not_taken_over_does_not_wake_up_as_t
 # Results of tools that ran for long
 
 
-async def test_a_final_result_comes_minutes_later_from_another_process_and_counts_once(
+async def test_a_final_result_from_another_process_counts_once(
     session: Session, log: SessionLog, settings: Settings
 ) -> None:
     with Child(programs.give_results, settings, session.id) as worker:

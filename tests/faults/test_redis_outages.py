@@ -18,7 +18,7 @@ def warnings_of(caplog: pytest.LogCaptureFixture, text: str) -> int:
     return sum(1 for record in caplog.records if record.levelno >= logging.WARNING and text in record.getMessage())
 
 
-async def test_a18_redis_goes_down_and_comes_back_and_only_that_is_logged(
+async def test_redis_goes_down_and_comes_back_and_only_that_is_logged(
     killable: KillableServers,
     fragile_log: SessionLog,
     caplog: pytest.LogCaptureFixture,
@@ -44,7 +44,7 @@ async def test_a18_redis_goes_down_and_comes_back_and_only_that_is_logged(
     assert warnings_of(caplog, "") == 2
 
 
-async def test_a18_the_cache_fills_again_after_an_outage(
+async def test_the_cache_fills_again_after_an_outage(
     killable: KillableServers, fragile_log: SessionLog, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(cache, "PROBE_SECONDS", 0.02)
@@ -61,7 +61,7 @@ async def test_a18_the_cache_fills_again_after_an_outage(
         await wait_until_cached(client, session)
 
 
-async def test_a18_a_redis_that_does_not_answer_only_costs_its_timeout(
+async def test_a_redis_that_does_not_answer_only_costs_its_timeout(
     killable: KillableServers, fragile_log: SessionLog, caplog: pytest.LogCaptureFixture
 ) -> None:
     session = await fragile_log.start_session("u1")

@@ -44,7 +44,7 @@ async def ended(session: Session) -> Step:
     raise AssertionError("the step is still open")
 
 
-async def test_a_hundred_streams_go_on_after_postgres_was_restarted_and_nothing_is_lost_or_doubled(
+async def test_a_hundred_streams_go_on_after_postgres_was_restarted(
     killable: KillableServers,
 ) -> None:
     patient = killable.settings.model_copy(update={"store_timeout_seconds": 30})
@@ -62,7 +62,7 @@ async def test_a_hundred_streams_go_on_after_postgres_was_restarted_and_nothing_
             assert (await session.view()).version == 63
 
 
-async def test_streams_for_which_postgres_stays_away_get_an_error_in_time_and_their_ends_are_stored_afterwards(
+async def test_streams_without_postgres_get_an_error_in_time_and_their_ends_later(
     killable: KillableServers,
 ) -> None:
     # Long enough that the lease does not run out before Postgres is back, on a busy machine either.

@@ -18,13 +18,13 @@ NOT_ADJACENT: dict[str, list[Json]] = {
 
 
 @pytest.mark.parametrize("messages", NOT_ADJACENT.values(), ids=NOT_ADJACENT.keys())
-def test_only_what_a_user_said_is_named_as_a_users_message_between_call_and_result(messages: list[Json]) -> None:
+def test_only_a_users_words_are_a_users_message_between_call_and_result(messages: list[Json]) -> None:
     kinds = [fault.kind for turn in folded(imported(messages)).turns() for fault in turn.faults]
     assert "result_not_adjacent" in kinds
     assert "user_message_between" not in kinds
 
 
-def test_a_result_behind_a_users_message_has_no_second_fault_for_what_else_is_there() -> None:
+def test_a_result_after_a_users_message_has_no_second_fault() -> None:
     messages = [user(), said(None, call()), {"role": "system", "content": "Be brief."}, user("and?"), result()]
     assert [fault.kind for fault in folded(imported(messages)).view().faults] == ["user_message_between"]
 
@@ -48,13 +48,13 @@ def test_what_is_no_message_stands_between_no_call_and_its_result(between: Sessi
     assert folded(recorded(events)).view().faults == ()
 
 
-def test_a_call_id_that_comes_back_behind_its_result_is_used_again() -> None:
+def test_a_call_id_that_comes_back_after_its_result_is_used_again() -> None:
     again = [said(None, call()), result()]
     faults = folded(imported([user(), *again, *again])).view().faults
     assert [(fault.kind, fault.position) for fault in faults] == [("reused_call_id", 5)]
 
 
-def test_a_result_before_its_call_and_one_behind_it_are_not_spread() -> None:
+def test_a_result_before_its_call_and_one_after_it_are_not_spread() -> None:
     calls = [{"type": "tool_use", "id": name, "name": "find", "input": {}} for name in "ab"]
     first, second = ({"type": "tool_result", "tool_use_id": name, "content": "x"} for name in "ab")
     messages = [
@@ -71,7 +71,7 @@ def test_a_result_before_its_call_and_one_behind_it_are_not_spread() -> None:
 # Which call a result is of
 
 
-def test_results_that_come_after_all_calls_are_filed_in_a_time_in_proportion_to_them() -> None:
+def test_results_that_come_after_all_calls_are_filed_in_linear_time() -> None:
     def late(count: int) -> list[RecordedEvent]:
         calls = [said("I", call(f"c{n}")) for n in range(count)]
         return imported([user(), *calls, *(result(f"c{n}") for n in range(count))])
@@ -87,7 +87,7 @@ def one_id(count: int, *between: Json) -> list[RecordedEvent]:
 
 
 @pytest.mark.parametrize("between", [(), (user(),)], ids=["in one turn", "in many turns"])
-def test_a_call_id_that_comes_back_is_looked_up_in_a_time_in_proportion_to_the_history(between: tuple[Json]) -> None:
+def test_a_call_id_that_comes_back_is_looked_up_in_linear_time(between: tuple[Json]) -> None:
     few, many = one_id(25, *between), one_id(100, *between)
 
     assert calls_made_by(lambda: folded(many)) < 5 * calls_made_by(lambda: folded(few))
@@ -101,7 +101,7 @@ REUSED = [
 
 
 @pytest.mark.parametrize("kept", range(2, len(REUSED) + 1))
-def test_a_result_finds_its_call_in_a_fold_that_was_resumed_as_in_one_that_was_not(kept: int) -> None:
+def test_a_result_finds_its_call_in_a_fold_that_was_resumed(kept: int) -> None:
     events = imported(REUSED)
     begun = folded(events[:kept])
     head, pages = begun.head(), begun.pages()

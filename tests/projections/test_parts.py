@@ -79,7 +79,7 @@ def test_nothing_stands_in_place_of_what_an_assistant_cannot_have_said(api: Api)
     assert len(prompt["messages"] if api == "anthropic" else prompt) == (1 if api == "anthropic" else 2)
 
 
-def test_parts_have_only_the_fields_that_the_api_has_and_keep_the_mark_of_a_cached_prefix() -> None:
+def test_parts_have_the_fields_of_the_api_and_the_mark_of_a_cached_prefix() -> None:
     mark = {"cache_control": {"type": "ephemeral"}}
     given = {"type": "text", "text": "x", "annotations": [], **mark}
     assert sent("chat", "user", given) == [{"type": "text", "text": "x", **mark}]
@@ -115,7 +115,7 @@ def test_of_many_marks_the_first_four_stay_so_that_what_was_sent_stays() -> None
     assert sent[:6] == blocks(turns[:6])
 
 
-def test_a_picture_of_an_error_stands_behind_the_results() -> None:
+def test_a_picture_of_an_error_stands_after_the_results() -> None:
     source = {"type": "base64", "media_type": "image/png", "data": "AA"}
     picture, text = {"type": "image", "source": source}, {"type": "text", "text": "failed"}
     content = blocks(answered(text, picture, is_error=True))[-1]["content"]
@@ -162,7 +162,7 @@ def test_an_assistant_that_said_but_an_image_that_cannot_be_read_said_nothing() 
     assert [fault.kind for fault in view.faults] == ["bad_content_block", "empty_message"]
 
 
-def test_audio_that_the_api_does_not_take_and_texts_of_another_api_are_sent_as_texts() -> None:
+def test_audio_that_the_api_does_not_take_is_sent_as_a_text() -> None:
     ogg = {"type": "input_audio", "input_audio": {"data": "AA", "format": "ogg"}}
     assert sent("chat", "user", ogg, {"type": "input_text", "text": "x"}) == [
         NOTES["audio"],

@@ -39,7 +39,7 @@ def test_the_prompt_is_valid_after_any_events(api: Api, history: History) -> Non
 
 
 @given(histories)
-def test_a_repair_leaves_no_fault_and_a_valid_prompt_and_has_nothing_to_do_again(history: History) -> None:
+def test_a_repair_leaves_no_fault_and_has_nothing_to_do_again(history: History) -> None:
     projector = folded(history)
     repaired(projector)
     view = projector.view()

@@ -33,7 +33,7 @@ def test_a_call_without_a_result_gets_one_that_says_so() -> None:
     assert said(prompt) == [("user", "hi"), ("assistant", None), ("tool", NO_RESULT), ("user", "and?")]
 
 
-def test_a_message_that_came_in_mid_step_stands_behind_the_step_and_its_results() -> None:
+def test_a_message_in_mid_step_stands_after_the_step_and_its_results() -> None:
     prompt = prompt_of(
         user("hi"), begun("s1"), text("s1", "wait"), *call("s1"), user("hurry"), result("s1", "found"), finished("s1")
     )
@@ -280,7 +280,7 @@ def test_a_function_message_of_another_name_is_the_result_of_no_call() -> None:
     assert [role for role, _ in said(prompt)] == ["user", "assistant"]
 
 
-def test_a_function_message_behind_another_answer_is_the_result_of_no_call() -> None:
+def test_a_function_message_after_another_answer_is_the_result_of_no_call() -> None:
     answer = [begun("s2"), text("s2", "Yes."), finished("s2")]
     prompt = prompt_of(user("hi"), *called_function(), user("and?"), *answer, FUNCTION)
     assert [role for role, _ in said(prompt)] == ["user", "assistant", "user", "assistant"]

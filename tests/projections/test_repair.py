@@ -14,7 +14,7 @@ from turnlog.projections.repair import corrections_of
 from turnlog.projections.view import Turn
 
 
-def test_a_turn_of_many_split_messages_is_repaired_in_a_time_in_proportion_to_it() -> None:
+def test_a_turn_of_many_split_messages_is_repaired_in_linear_time() -> None:
     def split(count: int) -> Turn:
         parts = [part for n in range(count) for part in (said("I"), said("will", call(f"c{n}")), result(f"c{n}"))]
         return folded(imported([user(), *parts])).raw_turns()[0]
@@ -24,7 +24,7 @@ def test_a_turn_of_many_split_messages_is_repaired_in_a_time_in_proportion_to_it
     assert calls_made_by(lambda: corrections_of(many)) < 5 * calls_made_by(lambda: corrections_of(few))
 
 
-def test_the_corrections_of_a_turn_are_applied_in_a_time_in_proportion_to_it() -> None:
+def test_the_corrections_of_a_turn_are_applied_in_linear_time() -> None:
     def corrected(count: int) -> Projector:
         twice = [said("Sure."), said("Sure."), {"role": "system", "content": "so"}]
         projector = folded(imported([user(), *(twice * count)]))
@@ -44,14 +44,14 @@ def doubled(count: int, results: int) -> list[RecordedEvent]:
 
 
 @pytest.mark.parametrize("answered", [0.0, 0.5, 1.0])
-def test_many_calls_of_one_id_in_a_message_are_repaired_in_a_time_in_proportion_to_them(answered: float) -> None:
+def test_many_calls_of_one_id_in_a_message_are_repaired_in_linear_time(answered: float) -> None:
     few, many = (doubled(count, int(count * answered)) for count in (25, 100))
 
     assert calls_made_by(lambda: folded(many)) < 5 * calls_made_by(lambda: folded(few))
     assert calls_made_by(lambda: repaired(folded(many))) < 5 * calls_made_by(lambda: repaired(folded(few)))
 
 
-def test_of_many_calls_of_one_id_those_that_never_ran_are_left_out_where_one_did() -> None:
+def test_of_calls_of_one_id_those_that_never_ran_are_left_out_where_one_did() -> None:
     projector = folded(doubled(4, results=2))
     corrections = [(c.action, c.index) for c in repaired(projector) if c.fault == "duplicate_call_id"]
     assert corrections == [("none", 1), ("leave_out_call", 2), ("leave_out_call", 3)]

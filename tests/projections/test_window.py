@@ -99,7 +99,7 @@ def long_turn(*results: Any) -> SessionView:
     ).view()
 
 
-def test_of_a_turn_that_is_too_long_the_oldest_results_are_shortened_until_it_fits() -> None:
+def test_the_oldest_results_of_a_turn_are_shortened_until_it_fits() -> None:
     view = long_turn("a" * 4_000, "b" * 4_000, "short")
     budget = estimated_tokens(build_prompt(view.turns)) - 500
     contents = [message["content"] for message in windowed(view, "chat", budget, estimated_tokens)[2:]]
@@ -156,9 +156,7 @@ IMAGES = [([IMAGE, text(9)], f"{'x' * 9}\n{NOTE}"), ([IMAGE], NOTE)]
         *((api, *case) for api in ("anthropic", "responses") for case in IMAGES),
     ],
 )
-def test_of_a_result_of_parts_the_text_is_shortened_and_what_is_none_leaves_a_note(
-    api: Api, parts: list[Json], short: str
-) -> None:
+def test_the_text_of_a_result_of_parts_is_shortened_and_the_rest_noted(api: Api, parts: list[Json], short: str) -> None:
     prompt = windowed(long_turn(parts), api, 150, estimated_tokens)
     CHECKS[api](prompt)
     last = messages_of(prompt)[-1]

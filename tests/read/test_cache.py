@@ -21,7 +21,7 @@ from turnlog.infrastructure.read.views import Origin
 from turnlog.projections.projector import Projector
 
 
-async def test_a4_a_dropped_cache_changes_nothing_in_the_view(
+async def test_a_dropped_cache_changes_nothing_in_the_view(
     other_log: SessionLog, session: Session, redis: Redis
 ) -> None:
     await have_a_whole_conversation(session)
@@ -33,7 +33,7 @@ async def test_a4_a_dropped_cache_changes_nothing_in_the_view(
     assert len(after.usage.entries) == 2
 
 
-async def test_a4_an_entry_that_expired_changes_nothing_in_the_view(settings: Settings) -> None:
+async def test_an_entry_that_expired_changes_nothing_in_the_view(settings: Settings) -> None:
     """An answer of many minutes, then an empty page: the cache had been the only place where it was."""
     async with SessionLog.open(settings.model_copy(update={"cache_ttl_seconds": 0.05})) as log:
         session = await log.start_session("u1")
@@ -43,7 +43,7 @@ async def test_a4_an_entry_that_expired_changes_nothing_in_the_view(settings: Se
         assert await log.session(session.id, "u1").view() == before
 
 
-async def test_a4_a_view_from_the_cache_is_the_view_from_the_log(
+async def test_a_view_from_the_cache_is_the_view_from_the_log(
     other_log: SessionLog, session: Session, redis: Redis
 ) -> None:
     await have_a_whole_conversation(session)
@@ -52,7 +52,7 @@ async def test_a4_a_view_from_the_cache_is_the_view_from_the_log(
     assert await other_log.session(session.id, "u1").view() == folded
 
 
-async def test_a18_stale_entries_left_by_a_process_that_could_not_reach_redis_are_not_shown(
+async def test_stale_entries_of_a_time_without_redis_are_not_shown(
     settings: Settings, log: SessionLog, other_log: SessionLog, redis: Redis
 ) -> None:
     growing, deleted = await log.start_session("u1"), await log.start_session("u1")
@@ -70,7 +70,7 @@ async def test_a18_stale_entries_left_by_a_process_that_could_not_reach_redis_ar
 
 
 @pytest.mark.parametrize("redis_url", ["none", "redis://127.0.0.1:1/0", "unix:///nowhere/at/all.sock"])
-async def test_a18_a_log_without_redis_does_the_same(settings: Settings, redis_url: str) -> None:
+async def test_a_log_without_redis_does_the_same(settings: Settings, redis_url: str) -> None:
     async with SessionLog.open(settings.model_copy(update={"redis_url": redis_url})) as log:
         session = await log.start_session("u1")
         await have_a_whole_conversation(session)
@@ -85,7 +85,7 @@ async def test_a18_a_log_without_redis_does_the_same(settings: Settings, redis_u
 GARBAGE = (b"", b"\xff\x00garbage", b"{}", b"null", b'{"version": 1e999}', b"\n\n\n", b"9" * 60)
 
 
-async def test_a17_corrupt_bytes_anywhere_in_the_cache_change_no_answer(
+async def test_corrupt_bytes_anywhere_in_the_cache_change_no_answer(
     session: Session, other_log: SessionLog, redis: Redis
 ) -> None:
     await have_a_whole_conversation(session)
@@ -110,7 +110,7 @@ async def other_log_fills(redis: Redis, session: Session, key: bytes) -> bytes:
     return bytes(value)  # type: ignore[arg-type]
 
 
-async def test_a17_a_cache_entry_of_the_wrong_type_is_replaced_and_silences_nothing_else(
+async def test_an_entry_of_the_wrong_type_is_replaced_and_silences_nothing_else(
     session: Session, other_log: SessionLog, redis: Redis, caplog: pytest.LogCaptureFixture
 ) -> None:
     await have_a_whole_conversation(session)
@@ -125,7 +125,7 @@ async def test_a17_a_cache_entry_of_the_wrong_type_is_replaced_and_silences_noth
     assert redis.type(key) == b"string"
 
 
-async def test_a17_an_entry_of_another_session_opens_no_door(
+async def test_an_entry_of_another_session_opens_no_door(
     log: SessionLog, other_log: SessionLog, session: Session, redis: Redis
 ) -> None:
     await session.say("mine")
@@ -210,7 +210,7 @@ async def test_an_older_view_is_never_laid_over_a_newer_one(log: SessionLog, tal
     assert redis.get(key(log, talk)) == newer
 
 
-async def test_new_lines_are_not_laid_behind_another_entry(log: SessionLog, talk: Session, redis: Redis) -> None:
+async def test_new_lines_are_not_laid_after_another_entry(log: SessionLog, talk: Session, redis: Redis) -> None:
     events = [event async for event in talk.events()]
     whole = Projector(talk.id).apply_all(events)
     redis.delete(key(log, talk))

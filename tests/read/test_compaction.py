@@ -10,7 +10,7 @@ from tests.support.sessions import contents, talked
 from turnlog import InvalidInputError, Session
 
 
-async def test_a_compacted_prompt_starts_from_the_summary_and_the_view_keeps_everything(session: Session) -> None:
+async def test_a_compacted_prompt_starts_from_the_summary(session: Session) -> None:
     await session.add_message("system", "Be brief.")
     for number in range(4):
         await session.say(f"question {number}")
@@ -24,7 +24,7 @@ async def test_a_compacted_prompt_starts_from_the_summary_and_the_view_keeps_eve
     assert (await session.view()).messages == view.messages
 
 
-async def test_of_two_compactions_the_later_one_counts_and_an_earlier_place_is_refused(session: Session) -> None:
+async def test_of_two_compactions_the_later_counts_and_an_earlier_one_is_refused(session: Session) -> None:
     await talked(session)
     await session.compact("one", 3)
     assert contents(await session.prompt()) == ["one", "question 1", "answer 1", "question 2", "answer 2"]
@@ -35,7 +35,7 @@ async def test_of_two_compactions_the_later_one_counts_and_an_earlier_place_is_r
     await check_prompts_of(session)
 
 
-async def test_a_compaction_does_not_cut_a_call_that_waits_but_an_old_one_that_nobody_answered(
+async def test_a_compaction_does_not_cut_a_call_that_waits(
     session: Session,
 ) -> None:
     await session.say("hi")

@@ -13,7 +13,7 @@ from tests.support.sessions import answer, call_tools, checked_prompt, roles, wa
 from turnlog import SYSTEM, PromptTooLongError, Session, SessionLog, SessionNotFoundError, Settings
 
 
-async def test_a11_an_empty_session_has_a_view_and_an_empty_prompt(session: Session) -> None:
+async def test_an_empty_session_has_a_view_and_an_empty_prompt(session: Session) -> None:
     view = await session.view()
     assert (view.messages, view.turns, view.pending_tool_calls, view.faults) == ([], (), (), ())
     assert view.version == 1
@@ -21,13 +21,13 @@ async def test_a11_an_empty_session_has_a_view_and_an_empty_prompt(session: Sess
 
 
 @pytest.mark.parametrize("role", ["system", "developer", "user", "assistant"])
-async def test_a11_a_session_of_a_single_message_is_that_message(session: Session, role: Any) -> None:
+async def test_a_session_of_a_single_message_is_that_message(session: Session, role: Any) -> None:
     await session.add_message(role, "Hello")
     assert (await session.view()).messages == [{"role": role, "content": "Hello"}]
     assert await checked_prompt(session) == [{"role": role, "content": "Hello"}]
 
 
-async def test_a12_a_follow_up_after_a_long_running_tool_gives_a_valid_prompt(session: Session) -> None:
+async def test_a_follow_up_after_a_long_running_tool_gives_a_valid_prompt(session: Session) -> None:
     await session.say("Report, please.")
     await call_tools(session, "call-1", text="On it.")
     await session.add_tool_result("call-1", "started", status="pending")
@@ -38,7 +38,7 @@ async def test_a12_a_follow_up_after_a_long_running_tool_gives_a_valid_prompt(se
     assert prompt[2]["content"] == "started"
 
 
-async def test_a13_a_late_final_result_replaces_the_pending_one(
+async def test_a_late_final_result_replaces_the_pending_one(
     session: Session, other_log: SessionLog, redis: Redis
 ) -> None:
     await session.say("Report, please.")

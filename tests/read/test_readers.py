@@ -12,7 +12,7 @@ from tests.support.sessions import have_a_whole_conversation, wait_until_cached
 from turnlog import SYSTEM, Session, SessionLog, SessionNotFoundError, SessionView, Settings
 
 
-async def test_a1_a_view_round_trips_through_json(session: Session) -> None:
+async def test_the_view_of_a_whole_conversation_round_trips_through_json(session: Session) -> None:
     await have_a_whole_conversation(session)
     view = await session.view()
     assert SessionView.model_validate_json(view.model_dump_json()) == view
@@ -20,7 +20,7 @@ async def test_a1_a_view_round_trips_through_json(session: Session) -> None:
     assert SessionView.model_validate(view.model_dump(mode="json")) == view
 
 
-async def test_a2_what_was_appended_is_what_every_reader_gets(
+async def test_what_was_appended_is_what_every_reader_gets(
     log: SessionLog, other_log: SessionLog, session: Session
 ) -> None:
     await have_a_whole_conversation(session)
@@ -35,7 +35,7 @@ async def test_a2_what_was_appended_is_what_every_reader_gets(
     assert view.messages[-1] == {"role": "assistant", "content": None, "refusal": "I do not joke."}
 
 
-async def test_a3_somebody_elses_session_looks_like_one_that_was_never_there(log: SessionLog, session: Session) -> None:
+async def test_somebody_elses_session_looks_like_one_that_was_never_there(log: SessionLog, session: Session) -> None:
     unknown = uuid4()
     said = []
     for session_id in (session.id, unknown):
@@ -87,7 +87,7 @@ async def ids_on_page(log: SessionLog, principal: Any, **page: int) -> list[UUID
     return [item.session_id for item in (await log.list_sessions(principal, **page)).items]
 
 
-async def test_a14_a_list_has_limit_offset_total_and_newest_activity_first(log: SessionLog) -> None:
+async def test_a_list_has_limit_offset_total_and_newest_activity_first(log: SessionLog) -> None:
     mine = [await log.start_session("u1", title=f"number {number}") for number in range(5)]
     theirs = await log.start_session("u2")
     await mine[1].say("Hello")
@@ -101,14 +101,14 @@ async def test_a14_a_list_has_limit_offset_total_and_newest_activity_first(log: 
     assert (await log.list_sessions("nobody")).total == 0
 
 
-async def test_a14_a_line_of_the_list_says_what_the_view_says(log: SessionLog, session: Session) -> None:
+async def test_a_line_of_the_list_says_what_the_view_says(log: SessionLog, session: Session) -> None:
     await have_a_whole_conversation(session)
     view, line = await session.view(), (await log.list_sessions("u1")).items[0]
     assert (line.session_id, line.user_id, line.title) == (view.session_id, view.user_id, view.title)
     assert (line.started_at, line.updated_at, line.version) == (view.started_at, view.updated_at, view.version)
 
 
-async def test_a15_a_deleted_session_is_gone_everywhere(
+async def test_a_deleted_session_is_gone_everywhere(
     log: SessionLog, other_log: SessionLog, session: Session, redis: Redis
 ) -> None:
     await have_a_whole_conversation(session)
@@ -123,7 +123,7 @@ async def test_a15_a_deleted_session_is_gone_everywhere(
     assert await log.delete_session(session.id, "u1") is False
 
 
-async def test_a15_only_the_owner_deletes(log: SessionLog, session: Session) -> None:
+async def test_only_the_owner_deletes(log: SessionLog, session: Session) -> None:
     assert await log.delete_session(session.id, "u2") is False
     assert await log.delete_session(uuid4(), "u1") is False
     assert (await session.view()).version == 1

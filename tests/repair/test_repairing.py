@@ -42,7 +42,7 @@ async def check_history(log: SessionLog, messages: list[Json], format_: Any) -> 
 
 
 @pytest.mark.parametrize("kind", FAULTY)
-async def test_each_fault_is_named_with_its_place_and_repaired(log: SessionLog, kind: str) -> None:
+async def test_each_fault_is_named_with_its_position_and_repaired(log: SessionLog, kind: str) -> None:
     session = await log.import_session(FAULTY[kind], "u1")
     faults = (await session.view()).faults
     assert kind in {fault.kind for fault in faults}
@@ -98,7 +98,7 @@ async def test_a_history_that_is_broken_can_be_compacted_and_then_repaired(log: 
     await check_prompts_of(session)
 
 
-async def test_what_is_imported_behind_a_repair_is_repaired_by_the_next_one(log: SessionLog) -> None:
+async def test_what_is_imported_after_a_repair_is_repaired_by_the_next_one(log: SessionLog) -> None:
     session = await log.import_session(BROKEN, "u1")
     await log.repair(session.id, "u1")
     more = [*BROKEN, said("Hel"), said("lo"), said(None, call("c2"))]
@@ -159,7 +159,7 @@ async def test_each_fault_of_anthropics_format_is_named_and_repaired(log: Sessio
     await check_history(log, messages, "anthropic")
 
 
-async def test_a_result_in_the_message_of_its_call_stands_before_nothing_and_behind_nothing(log: SessionLog) -> None:
+async def test_a_result_in_the_message_of_its_call_is_in_place(log: SessionLog) -> None:
     answered = {"type": "tool_result", "tool_use_id": "c1", "content": "found"}
     messages = [blocks("user", text("hi")), blocks("assistant", use(), answered), blocks("user", text("more"))]
     session = await log.import_session(messages, "u1", format="anthropic")

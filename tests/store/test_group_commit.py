@@ -115,7 +115,7 @@ async def test_while_postgres_is_away_appends_fail_and_afterwards_they_work(prox
     assert await texts(session) == ["lost?", "back"]
 
 
-async def test_an_increment_and_a_usage_report_with_an_id_count_once_however_often_and_wherever_they_are_sent(
+async def test_increments_and_usage_reports_with_an_id_count_once(
     proxied: SessionLog, proxy: Proxy, settings: Settings
 ) -> None:
     session = await proxied.start_session(user_id="u1")

@@ -72,9 +72,7 @@ async def test_a_rebuild_gives_what_a_fresh_fold_gives_while_others_write(log: S
     check_counted(settings)
 
 
-async def test_a_rebuild_that_is_killed_leaves_the_old_tables_and_can_be_started_again(
-    log: SessionLog, settings: Settings
-) -> None:
+async def test_a_rebuild_that_is_killed_leaves_the_old_tables(log: SessionLog, settings: Settings) -> None:
     await converse_here(log, sessions=20, steps=1, deltas=100)
     await log.projections.catch_up(Counting())
     with Child(rebuild, settings, Counting(seconds=0.0002)) as child:

@@ -81,7 +81,7 @@ async def test_usage_is_told_apart_by_user_model_and_day(log: SessionLog) -> Non
     assert (await log.usage("nobody")).rows == ()
 
 
-async def test_deleted_sessions_count_copies_do_not_and_an_owner_gets_what_was_used_before(log: SessionLog) -> None:
+async def test_usage_counts_deleted_sessions_and_no_copies(log: SessionLog) -> None:
     session = await log.start_session(None)
     await answer(session, "m", 10)
     assert (await log.usage(SYSTEM, by=["user"])).rows[0].user_id is None

@@ -17,7 +17,7 @@ from tests.support.tables import check_counted, converse_here, position, until_a
 from turnlog import InvalidInputError, ProjectionError, SessionLog, Settings
 
 
-async def test_a_worker_that_is_killed_in_mid_batch_again_and_again_applies_each_event_once(
+async def test_a_worker_that_is_killed_again_and_again_applies_each_event_once(
     log: SessionLog, settings: Settings
 ) -> None:
     await converse_here(log, sessions=30, steps=1, deltas=100)

@@ -54,9 +54,7 @@ async def test_no_path_of_the_log_tells_somebody_elses_session_from_an_unknown_o
     assert await is_listed(log, session, "u1")
 
 
-async def test_bad_input_for_somebody_elses_session_says_no_more_than_for_an_unknown_one(
-    log: SessionLog, session: Session
-) -> None:
+async def test_bad_input_says_nothing_of_somebody_elses_session(log: SessionLog, session: Session) -> None:
     await call_tools(session, "call-1")
     await session.add_tool_result("call-1", "21 C")
     for session_id in (session.id, uuid4()):

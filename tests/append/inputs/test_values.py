@@ -43,7 +43,7 @@ BAD_OBJECTS: list[tuple[str, Any]] = [
 
 
 @pytest.mark.parametrize(("path", "value"), BAD_OBJECTS)
-async def test_metadata_that_is_not_json_is_refused_with_its_place(
+async def test_metadata_that_is_not_json_is_refused_with_its_path(
     log: SessionLog, session: Session, path: str, value: Any
 ) -> None:
     async with nothing_stored(log):
