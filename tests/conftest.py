@@ -21,6 +21,28 @@ from turnlog.infrastructure.settings import Settings
 
 _NUMBERS = itertools.count(1)
 
+STARTING_SERVERS = frozenset({"servers", "killable", "folder", "empty_folder"})
+"""The fixtures that start servers."""
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Marks the tests that need servers, so that the others can be run alone."""
+    for item in items:
+        if isinstance(item, pytest.Function) and STARTING_SERVERS & set(item.fixturenames):
+            item.add_marker(pytest.mark.servers)
+
+
+@pytest.fixture(autouse=True)
+def no_unmarked_servers(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A test without the mark cannot start servers in this process."""
+
+    def refused(_: EmbeddedServers) -> Servers:
+        raise AssertionError("a test that starts servers by itself is marked with `servers`")
+
+    if request.node.get_closest_marker("servers") is None:
+        monkeypatch.setattr(EmbeddedServers, "start", refused)
+
 
 @pytest.fixture(scope="session")
 def servers() -> Iterator[Servers]:

@@ -216,6 +216,7 @@ def test_nothing_is_left_on_the_server(settings: Settings) -> None:
     assert databases(settings) == before
 
 
+@pytest.mark.servers
 def test_without_a_url_the_server_is_a_throw_away_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TURNLOG_DATA_DIR", str(tmp_path / "untouched"))
     monkeypatch.setenv("DATABASE_URL", "postgresql://nobody@/nothing?host=/nowhere")

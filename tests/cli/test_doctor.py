@@ -92,6 +92,7 @@ def test_doctor_finds_the_schema_of_a_newer_turnlog(run: Run, settings: Settings
     assert "hint: `turnlog doctor` compares the versions" in refused.stderr
 
 
+@pytest.mark.servers
 def test_doctor_starts_embedded_servers_where_no_url_is_given(tmp_path: Path) -> None:
     done = CliRunner(env={"DATABASE_URL": "", "REDIS_URL": ""}).invoke(
         cli, ["--data-dir", str(tmp_path / "data"), "doctor", "--json"]
