@@ -1,6 +1,6 @@
 """The picture of the rooms: who imports whom, read from the imports.
 
-Where the boxes stand is written here; which arrows there are is not. An arrow that follows from others is left out:
+The boxes have their positions here; the arrows are found. An arrow that follows from others is left out:
 append imports follow, and follow imports the store, so the one from append to the store is not drawn.
 """
 

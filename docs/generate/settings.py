@@ -11,7 +11,7 @@ _UNSET = {
     "redis_url": "an embedded server",
     "data_dir": "the platform's",
 }
-"""What stands where a setting has no value."""
+"""The default of a setting that has no value."""
 
 
 def reference() -> str:

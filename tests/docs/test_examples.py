@@ -80,14 +80,14 @@ def wait_for(client: httpx.Client) -> None:
 def events(client: httpx.Client, session_id: str, last_event_id: str | None = None) -> list[tuple[str, str]]:
     """The id and the type of each event, up to the end of the answer."""
     headers = {"Last-Event-ID": last_event_id} if last_event_id else {}
-    found, place = list[tuple[str, str]](), ""
+    found, position = list[tuple[str, str]](), ""
     with client.stream("GET", f"/sessions/{session_id}/events", headers=headers) as response:
         assert response.headers["content-type"].startswith("text/event-stream")
         for line in response.iter_lines():
             field, _, value = line.partition(": ")
-            place = value if field == "id" else place
+            position = value if field == "id" else position
             if field == "event":
-                found.append((place, value))
+                found.append((position, value))
                 if value == "step_ended":
                     break
     return found
@@ -100,7 +100,7 @@ def test_the_chat_answers_and_a_browser_that_comes_back_misses_nothing(chat: htt
     assert chat.post(f"/sessions/{session_id}/messages", json=question).status_code == 202
 
     every = events(chat, session_id)
-    assert [place for place, _ in every] == [str(number + 1) for number in range(len(every))]
+    assert [position for position, _ in every] == [str(number + 1) for number in range(len(every))]
     assert [kind for _, kind in every[:4]] == ["changed", "message", "step_started", "text"]
     assert every[-1][1] == "step_ended"
     assert events(chat, session_id, last_event_id="5") == every[5:]

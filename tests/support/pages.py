@@ -50,5 +50,5 @@ def commands(page: Path) -> list[str]:
 
 
 def promised(code: str) -> list[str]:
-    """What stands behind `print(...)  # `, or in the line below where it is too long for that."""
+    """The comments after `print(...)`, or in the line below it where it is too long for that."""
     return re.findall(r"^ *print\(.*\)(?:  |\n *)# (.*)$", code, re.MULTILINE)
