@@ -8,12 +8,14 @@ from typing import Any
 
 from mkdocs.structure.files import File, Files
 
-from docs.generate import command_line, errors, events, settings
+from docs.generate import command_line, deltas, errors, events, settings
+from docs.generate.fields import fields_of
 
 ROOT = Path(__file__).parents[2]
 
 PARTS = {
     "command line": command_line.reference,
+    "deltas": deltas.reference,
     "errors": errors.reference,
     "events": events.reference,
     "settings": settings.reference,
@@ -26,6 +28,7 @@ ROOT_PAGES = {"README.md": "index.md", "CONTRIBUTING.md": "contributing.md", "CH
 _PICTURE = re.compile(r"^!\[[^\]]*\]\((?:\.\./)?(pictures/\w+\.svg)\)$", re.MULTILINE)
 _UP = re.compile(rf"\]\(((?:\.\./)*)\.\./({'|'.join(ROOT_PAGES)})".replace(".md", r"\.md"))
 _PART = re.compile(r"<!-- generated: ([a-z ]+) -->")
+_FIELDS = re.compile(r"<!-- fields of ([\w.]+) -->")
 
 
 def on_files(files: Files, config: Any) -> Files:
@@ -40,6 +43,7 @@ def on_page_markdown(markdown: str, **_: Any) -> str:
     a page of the root folder leads to the site's."""
     markdown = _UP.sub(lambda found: f"]({found[1]}{ROOT_PAGES[found[2]]}", markdown)
     markdown = _PART.sub(lambda found: PARTS[found[1]](), markdown)
+    markdown = _FIELDS.sub(lambda found: fields_of(found[1]), markdown)
     return _PICTURE.sub(lambda found: _drawing(ROOT / "docs" / found[1]), markdown)
 
 

@@ -5,12 +5,13 @@ from __future__ import annotations
 import re
 
 import turnlog
-from docs.generate import command_line, errors, events, settings
+from docs.generate import command_line, deltas, errors, events, settings
 from tests.support.pages import ROOT
 from turnlog import Settings
 from turnlog.domain.events import EVENT_TYPES
 from turnlog.infrastructure.cli.app import COMMANDS, cli
 from turnlog.infrastructure.settings import variable
+from turnlog.projections.deltas import Delta
 
 REFERENCE = ROOT / "docs" / "reference"
 
@@ -34,6 +35,15 @@ def test_every_event_has_its_topic_and_its_fields() -> None:
     for event, section in zip(EVENT_TYPES, sections, strict=True):
         assert ["at", *re.findall(r"^\| `(\w+)` \|", section, re.MULTILINE)] == list(event.model_fields)
         assert "```json" in section
+
+
+def test_every_delta_has_its_kind_and_its_fields() -> None:
+    sections = re.split(r"^## ", deltas.reference(), flags=re.MULTILINE)[1:]
+
+    for delta, section in zip(Delta.__subclasses__(), sections, strict=True):
+        assert section.startswith(f"{delta.__name__}\n")
+        listed = re.findall(r"^\| `(\w+)` \|", section, re.MULTILINE)
+        assert sorted([*listed, "position"]) == sorted(delta.model_fields)
 
 
 def test_every_setting_has_its_variable_default_and_meaning() -> None:
