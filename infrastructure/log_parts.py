@@ -58,13 +58,13 @@ class LogParts:
             aggregate = self._aggregates[session_id] = Aggregate(session_id, self.store, self.writer, self.views)
         return aggregate
 
-    def step_writer(self, aggregate: Aggregate, authorise: Callable[[], Awaitable[None]]) -> StepIO:
+    def step_io(self, aggregate: Aggregate, authorise: Callable[[], Awaitable[None]]) -> StepIO:
         """What writes a new step of the session, once it is authorised."""
         return StepIO(
             aggregate=aggregate,
             authorise=authorise,
             store=self.store,
-            writer=self.writer,
+            group_commit=self.writer,
             watcher=self.watcher,
             clock=self.clock,
             lease=self.lease,

@@ -161,7 +161,7 @@ class Session:
         and logged. Closing the log interrupts the step. Raises TurnInProgressError; `takeover` as in `record`.
         """
         recorder = self._recorder(stream, model, takeover, detached=True)
-        recorder.has_consumer = False
+        recorder.leave()
         recorder.start()
         await recorder.begun()
         return recorder.step.step_id
@@ -375,7 +375,7 @@ class Session:
     # Inside
 
     def _step(self) -> StepIO:
-        return self._parts.step_writer(self._aggregate, self._authorise)
+        return self._parts.step_io(self._aggregate, self._authorise)
 
     async def _execute(self, command: Command) -> None:
         await self._authorise()

@@ -31,7 +31,7 @@ class StepIO:
     aggregate: Aggregate
     authorise: Callable[[], Awaitable[None]]
     store: EventStore
-    writer: GroupCommit
+    group_commit: GroupCommit
     watcher: SessionWatcher
     clock: Clock
     lease: WriterLease
@@ -70,8 +70,8 @@ class StepIO:
 
     async def append(self, command: AnyStepAppend) -> None:
         """Appends to the step; returns when that is stored. Raises StepClosedError that says why it was ended."""
-        if self.writer.is_full:
-            await self.writer.room()
+        if self.group_commit.is_full:
+            await self.group_commit.room()
         try:
             await self.aggregate.submit(command)
         except StepClosedError as error:
