@@ -37,6 +37,7 @@ from turnlog.infrastructure.session import Session
 from turnlog.infrastructure.settings import Settings
 from turnlog.infrastructure.tables.projection import Progress
 from turnlog.infrastructure.tables.projections import Projections
+from turnlog.infrastructure.tasks import cancel_and_wait
 from turnlog.projections.report import ReapedStep, RepairReport
 from turnlog.projections.usage_report import DIMENSIONS, Dimension, UsageReport, checked_dimensions
 from turnlog.projections.view import SessionPage
@@ -71,7 +72,7 @@ class SessionLog:
             log = cls(parts)
             if parts.settings.reap_seconds:
                 reaping = asyncio.create_task(log._reaper.keep_reaping(parts.settings.reap_seconds))
-                stack.push_async_callback(_ended, reaping)
+                stack.push_async_callback(cancel_and_wait, reaping)
             stack.callback(log._close)
             yield log
 
@@ -271,8 +272,3 @@ def _found_id(session_id: Any) -> UUID:
         return checked_session_id(session_id)
     except ValueError:
         raise SessionNotFoundError(session_id) from None
-
-
-async def _ended(task: asyncio.Task[None]) -> None:
-    task.cancel()
-    await asyncio.wait([task])

@@ -13,7 +13,6 @@ from turnlog.infrastructure.append.aggregate import Aggregate
 from turnlog.infrastructure.append.step_io import StepIO
 from turnlog.infrastructure.append.stream_recorder import StreamRecorder
 from turnlog.infrastructure.append.writer_lease import WriterLease
-from turnlog.infrastructure.background import Background
 from turnlog.infrastructure.cache import Cache
 from turnlog.infrastructure.clock import Clock
 from turnlog.infrastructure.follow.session_watcher import SessionWatcher
@@ -21,6 +20,7 @@ from turnlog.infrastructure.ids import new_id
 from turnlog.infrastructure.read.prompts import Prompts
 from turnlog.infrastructure.read.views import Views
 from turnlog.infrastructure.settings import Settings
+from turnlog.infrastructure.tasks import Background
 
 if TYPE_CHECKING:
     from turnlog.infrastructure.store.group_commit import GroupCommit

@@ -23,6 +23,7 @@ from turnlog.domain.events import CompletionAbandoned, CompletionInterrupted, St
 from turnlog.infrastructure.append.aggregate import Aggregate
 from turnlog.infrastructure.clock import now
 from turnlog.infrastructure.ids import new_id
+from turnlog.infrastructure.tasks import cancel_and_wait
 
 if TYPE_CHECKING:
     from turnlog.infrastructure.store.leases import Lease, Leases
@@ -113,9 +114,7 @@ class WriterLease:
         ]
         await asyncio.gather(*ends, return_exceptions=True)
         self._is_closed = True
-        if self._keeping is not None:
-            self._keeping.cancel()
-            await asyncio.wait([self._keeping])
+        await cancel_and_wait(self._keeping)
         if self._is_held:
             with suppress(TurnlogError):
                 await self._leases.drop(self.writer_id)

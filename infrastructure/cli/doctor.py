@@ -12,7 +12,7 @@ from turnlog import __version__
 from turnlog.domain.errors import EmbeddedServersError
 from turnlog.infrastructure.cli.failures import masked
 from turnlog.infrastructure.cli.probes import PostgresProbe, RedisProbe, probe_postgres, probe_redis
-from turnlog.infrastructure.cli.servers import Running, running
+from turnlog.infrastructure.composition import running_servers
 from turnlog.infrastructure.settings import Settings
 from turnlog.infrastructure.store.statements import SCHEMA_VERSION
 from turnlog.infrastructure.tables.catching_up import Lag
@@ -72,19 +72,19 @@ async def examine(settings: Settings) -> Diagnosis:
     found = Diagnosis()
     found.facts["versions"] = _versions()
     try:
-        async with running(settings) as servers:
-            await _examine_servers(found, servers)
+        async with running_servers(settings) as running:
+            await _examine_servers(found, running, settings)
     except EmbeddedServersError as error:
         found.blame(str(error), "Set DATABASE_URL and REDIS_URL to servers of your own, or see to the embedded ones.")
-        await _examine_servers(found, Running(settings, False, False))
+        await _examine_servers(found, settings, settings)
     return found
 
 
-async def _examine_servers(found: Diagnosis, servers: Running) -> None:
-    settings = servers.settings
+async def _examine_servers(found: Diagnosis, settings: Settings, given: Settings) -> None:
+    """Looks at each server that has a URL and was not looked at. `given` are the settings without embedded servers."""
     if settings.database_url is not None and "postgres" not in found.facts:
         probe = await probe_postgres(settings)
-        found.facts["postgres"] = _postgres_facts(probe, settings, servers.embedded_postgres)
+        found.facts["postgres"] = _postgres_facts(probe, settings, given.database_url is None)
         _judge_postgres(found, probe)
         if probe.lags:
             found.facts["projections"] = _lag_facts(probe.lags)
@@ -92,7 +92,7 @@ async def _examine_servers(found: Diagnosis, servers: Running) -> None:
                 _REBUILDING.format(lag.name.removesuffix(REBUILT)) for lag in probe.lags if lag.name.endswith(REBUILT)
             ]
     if settings.redis_url is not None and "redis" not in found.facts:
-        await _examine_redis(found, settings, servers.embedded_redis)
+        await _examine_redis(found, settings, given.redis_url is None)
 
 
 async def _examine_redis(found: Diagnosis, settings: Settings, embedded: bool) -> None:

@@ -11,7 +11,7 @@ import psycopg
 from psycopg.rows import dict_row
 
 from turnlog.domain.errors import StoreError
-from turnlog.infrastructure.cli.servers import open_store
+from turnlog.infrastructure.composition import opened_store
 from turnlog.infrastructure.settings import Settings
 from turnlog.infrastructure.tables.catching_up import Lag, read_lags
 
@@ -65,7 +65,7 @@ def _settings(url: str, timeout: float) -> dict[str, Any]:
 
 
 async def _schema(settings: Settings) -> tuple[int | None, dict[str, int], list[Lag]]:
-    async with open_store(settings) as store:
+    async with opened_store(settings) as store:
         version = await store.schema_version()
         if version is None:
             return None, {}, []

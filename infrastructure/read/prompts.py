@@ -15,10 +15,10 @@ from pydantic_core import from_json, to_json
 
 from turnlog.domain.state import Active
 from turnlog.domain.values import Frozen
-from turnlog.infrastructure.background import Background
 from turnlog.infrastructure.cache import Cache, Entry
 from turnlog.infrastructure.read.prompt_memory import PromptMemory
 from turnlog.infrastructure.read.views import TAIL_TO_KEEP, Views
+from turnlog.infrastructure.tasks import Background
 from turnlog.projections.projector import Projector
 from turnlog.projections.prompt import Api, CountTokens, PromptPolicy, build_prompt, windowed_prompt
 from turnlog.projections.prompt.policy import DEFAULT_POLICY

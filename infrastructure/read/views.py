@@ -16,8 +16,8 @@ from pydantic import TypeAdapter
 from turnlog.domain.evolve import evolve
 from turnlog.domain.recorded import RecordedEvent
 from turnlog.domain.state import SessionState, initial_state
-from turnlog.infrastructure.background import Background
 from turnlog.infrastructure.cache import Cache
+from turnlog.infrastructure.tasks import Background
 from turnlog.projections.projector import PagesNeeded, Projector, SessionHead
 from turnlog.projections.view import Turn
 

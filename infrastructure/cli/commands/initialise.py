@@ -10,8 +10,8 @@ import click
 
 from turnlog.infrastructure.cli.failures import masked
 from turnlog.infrastructure.cli.output import emit_json, stdout
-from turnlog.infrastructure.cli.servers import open_store, running
 from turnlog.infrastructure.cli.shared import Globals, json_option, pass_globals
+from turnlog.infrastructure.composition import opened_store, running_servers
 from turnlog.infrastructure.settings import Settings
 from turnlog.infrastructure.store.statements import SCHEMA_VERSION
 
@@ -38,9 +38,9 @@ def _said(done: dict[str, Any]) -> str:
 
 
 async def _initialise(settings: Settings) -> dict[str, Any]:
-    async with running(settings) as servers, open_store(servers.settings) as store:
+    async with running_servers(settings) as running, opened_store(running) as store:
         before = await store.create_schema()
-    url = masked(servers.settings.database_url or "")
+    url = masked(running.database_url or "")
     return {
         "created": before is None,
         "upgraded_from": before if before is not None and before < SCHEMA_VERSION else None,
