@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from datetime import datetime
 from typing import Any, TypeAlias
 
@@ -25,7 +25,6 @@ from turnlog.domain.commands import (
     AppendToolCall,
 )
 from turnlog.domain.errors import InvalidInputError
-from turnlog.domain.inputs import checked_count
 from turnlog.domain.values import JsonObject, json_copy
 
 logger = logging.getLogger("turnlog")
@@ -168,17 +167,6 @@ def as_object(value: Any) -> JsonObject | None:
         logger.warning("usage is not recorded: %s", error)
         return None
     return copied
-
-
-def reported_usage(usage: Any, tokens: Mapping[str, Any]) -> JsonObject:
-    """A provider's usage object, and token counts by name. Raises InvalidInputError where there is neither."""
-    reported = as_object(usage) if usage is not None else {}
-    if reported is None:
-        raise InvalidInputError("usage", "must be a JSON object")
-    reported |= {name: checked_count(count, name) for name, count in tokens.items()}
-    if not reported:
-        raise InvalidInputError("usage", "must not be empty")
-    return reported
 
 
 def error_text(error: Any) -> str:
