@@ -221,8 +221,8 @@ class SessionLog:
         catch_up: bool = True,
         progress: Progress | None = None,
     ) -> UsageReport:
-        """What the principal's sessions (SYSTEM: all) have used: a row for each user, model and day, or for those of the
-        three that `by` names. Deleted sessions count.
+        """What the principal's sessions (SYSTEM: all) have used: a row for each user, model and day, or for those of
+        the three that `by` names. Deleted sessions count.
 
         Days are UTC; `since` and `until` are included. Catches the projection up with the log first, which takes a
         while the first time. Without `catch_up` the report says how many events it lacks. Raises InvalidInputError,
