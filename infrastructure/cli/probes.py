@@ -1,4 +1,4 @@
-"""Asking the servers, directly: with the reason when they do not answer, and without creating anything."""
+"""Asking the servers directly: with the reason if they do not answer, and without creating anything."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ select current_setting('server_version') as server_version, current_setting('ser
 
 @dataclass(frozen=True, slots=True)
 class PostgresProbe:
-    """What Postgres said; `error` instead of it all, or `schema_error` instead of the schema and the counts."""
+    """What Postgres answered. `error` if it did not answer, `schema_error` if its schema could not be read."""
 
     error: str | None = None
     settings: dict[str, str] = field(default_factory=dict)
@@ -38,14 +38,14 @@ class PostgresProbe:
 
 @dataclass(frozen=True, slots=True)
 class RedisProbe:
-    """What Redis said; `error` instead of it."""
+    """What Redis answered; `error` if it did not answer."""
 
     error: str | None = None
     facts: dict[str, Any] = field(default_factory=dict)
 
 
 async def probe_postgres(settings: Settings) -> PostgresProbe:
-    """Connects, reads the settings that durability hangs on, then the schema and its counts."""
+    """Connects, and reads the settings that durability depends on, the schema version and the counts."""
     try:
         said = await asyncio.to_thread(_settings, settings.database_url or "", settings.store_timeout_seconds)
     except psycopg.Error as error:
@@ -59,7 +59,7 @@ async def probe_postgres(settings: Settings) -> PostgresProbe:
 
 
 def _settings(url: str, timeout: float) -> dict[str, Any]:
-    # psycopg's own connect and not the pool's: a pool says only that it waited in vain.
+    # Not through the pool, which says only that it has waited too long.
     with psycopg.connect(url, connect_timeout=max(2, round(timeout)), row_factory=dict_row) as connection:
         return connection.execute(_SETTINGS).fetchone() or {}
 
@@ -75,8 +75,8 @@ async def _schema(settings: Settings) -> tuple[int | None, dict[str, int], list[
 
 
 async def probe_redis(settings: Settings) -> RedisProbe:
-    """Connects and reads what kind of server it is and how full."""
-    from redis.asyncio import Redis  # noqa: PLC0415 a third of a second, and there may be no cache
+    """Connects, and reads which server it is and how full."""
+    from redis.asyncio import Redis  # noqa: PLC0415 importing redis takes a third of a second
     from redis.asyncio.retry import Retry  # noqa: PLC0415 a driver
     from redis.backoff import NoBackoff  # noqa: PLC0415 a driver
     from redis.exceptions import RedisError  # noqa: PLC0415 a driver

@@ -20,18 +20,18 @@ from turnlog.infrastructure.store.statements import SCHEMA_VERSION
 @json_option
 @pass_globals
 def initialise(options: Globals, as_json: bool) -> None:
-    """Create the schema where there is none, or bring an older one up to date.
+    """Create the database schema, or bring an older one up to date.
 
-    Safe to repeat, and to run beside others.
+    Safe to repeat, and to run several times at once.
     """
     done = asyncio.run(_initialise(options.settings()))
     if as_json:
         emit_json(json.dumps(done))
     else:
-        stdout().say(f"{_said(done)} {done['schema_version']} in {done['database_url']}")
+        stdout().say(f"{_outcome(done)} {done['schema_version']} in {done['database_url']}")
 
 
-def _said(done: dict[str, Any]) -> str:
+def _outcome(done: dict[str, Any]) -> str:
     if done["created"]:
         return "created schema"
     return f"upgraded schema {done['upgraded_from']} to" if done["upgraded_from"] else "there already: schema"
