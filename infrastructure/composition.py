@@ -69,7 +69,7 @@ async def opened(settings: Settings) -> AsyncIterator[LogParts]:
 
 @asynccontextmanager
 async def running_servers(settings: Settings) -> AsyncIterator[Settings]:
-    """The settings with a URL for each server: an embedded one runs meanwhile where there was none. Raises
+    """The settings with a URL for each server. An embedded server runs meanwhile for each URL that was missing. Raises
     EmbeddedServersError."""
     needs_postgres, needs_redis = settings.database_url is None, settings.redis_url is None
     if not (needs_postgres or needs_redis):

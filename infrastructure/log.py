@@ -52,8 +52,10 @@ ID_PAGE_SESSIONS = 1_000
 class SessionLog:
     """An open log. Use it on the event loop on which it was opened::
 
-    async with SessionLog.open() as log:
-        session = await log.start_session(user_id="u1")
+        async with SessionLog.open() as log:
+            session = await log.start_session(user_id="u1")
+
+    Leaving the block stores all that was accepted, and closes the log.
     """
 
     def __init__(self, parts: LogParts) -> None:

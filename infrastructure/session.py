@@ -200,8 +200,8 @@ class Session:
         await self._execute(checked_usage(usage, model, id, tokens))
 
     async def compact(self, summary: str, upto: int) -> None:
-        """From now on prompts begin with `summary`, as a message of the user, instead of everything that began at or
-        before the position `upto`. System and developer messages stay, and the view and the log keep everything.
+        """From now on prompts have `summary`, as a message of the user, instead of everything that began at or before
+        the position `upto`. System and developer messages stay, and the view and the log keep everything.
 
         The same compaction again changes nothing. Raises InvalidInputError, also when a step up to `upto` is still
         open or waits for a tool result: the result would lose its call.
@@ -301,9 +301,11 @@ class Session:
     def live(self, until_turn_ends: bool = False) -> Live:
         """The view as it is now and the deltas after it, without a gap or a repetition::
 
-        async with session.live() as live:
-            live.view
-            async for delta in live: ...
+            async with session.live() as live:
+                live.view
+                async for delta in live: ...
+
+        The deltas come as from `deltas`.
         """
         return Live(self.view, self._deltas, until_turn_ends)
 

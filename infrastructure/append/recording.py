@@ -16,12 +16,12 @@ class Recording(Generic[Chunk]):
 
     How the step ends:
 
-    * finished at the natural end of the stream;
-    * interrupted when the consumer stops early (break, `aclose`, cancellation), or finished if the provider has said
-      by then how the answer finished;
-    * failed when the provider raises. The consumer gets the exception after the chunks before it;
-    * from outside: the provider's stream is closed at once. After `Session.cancel` the iteration simply ends, after a
-      takeover it raises StepClosedError.
+    * Finished, at the natural end of the stream.
+    * Interrupted, when the consumer stops early (break, `aclose`, cancellation). If the provider has said by then how
+      the answer finished, the step is finished all the same.
+    * Failed, when the provider raises. The consumer gets the exception after the chunks before it.
+    * By somebody else. The provider's stream is closed at once. After `Session.cancel` the iteration simply ends, after
+      a takeover it raises StepClosedError.
 
     What was recorded stays in each case: the chunks that were shown, and at most one in 16 more. A detached recording
     reads and records the stream to its end even if the consumer stops early.

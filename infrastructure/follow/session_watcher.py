@@ -8,7 +8,7 @@ It looks when
 * some time has passed: seldom while notices come, often while they do not (see `poll_loop`). So a lost notice costs
   time and nothing else.
 
-A poll is one statement for all sessions. LISTEN in its place would wake every process at each commit of any other,
+A poll is one statement for all sessions. LISTEN instead would wake every process at each commit of any other,
 would need a connection of its own, and does not get through poolers that share connections.
 """
 
