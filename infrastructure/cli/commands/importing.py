@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 BECAME: tuple[Became, ...] = get_args(Became)
 NAMESPACE = uuid5(NAMESPACE_URL, "turnlog:import")
 LINE = "line"
-FORMATS = ("chat", "anthropic", "responses", "rows")
+FORMATS: tuple[ForeignFormat, ...] = get_args(ForeignFormat)
 
 
 @dataclass
@@ -82,25 +82,13 @@ def import_(
     if url is not None and format_ not in (None, "rows"):
         raise click.UsageError("--format is for a FILE: a table has rows.")
     outcome = Outcome()
-
-    async def work(log: SessionLog) -> None:
-        limit = log.settings.max_message_bytes
-        if file is None:
-            found = _of_table(url or "", table or "", user, limit)
-        else:
-            found = _of_file(file, format_ or "chat", user, limit)
-        locks: WeakValueDictionary[UUID, asyncio.Lock] = WeakValueDictionary()
-
-        async def work_on(one: tuple[int, Callable[[], Conversation]]) -> None:
-            await _import(log, *one, outcome, dry_run, locks)
-            advance()
-
-        with counting_bar("importing", _lines(file)) as advance:
-            await each(read_aside(found), work_on)
-
+    if file is None:
+        find = partial(_of_table, url or "", table or "", user)
+    else:
+        find = partial(_of_file, file, format_ or "chat", user)
     what = "checked" if dry_run else "imported; the same command goes on from there"
     with told_when_interrupted(lambda: f"{counted(outcome.became.total(), 'conversation')} {what}"):
-        options.run(work)
+        options.run(lambda log: _import_all(log, find, _lines(file), outcome, dry_run))
     outcome.bad.sort()
     _print_json(outcome, dry_run) if as_json else _print(outcome, dry_run)
     if outcome.bad:
@@ -144,6 +132,19 @@ def _lines(file: IO[bytes] | None) -> int | None:
     count = sum(1 for line in file if line.strip())
     file.seek(0)
     return count
+
+
+async def _import_all(
+    log: SessionLog, find: Callable[[int], Found], total: int | None, outcome: Outcome, dry_run: bool
+) -> None:
+    locks: WeakValueDictionary[UUID, asyncio.Lock] = WeakValueDictionary()
+
+    async def work(one: tuple[int, Callable[[], Conversation]]) -> None:
+        await _import(log, *one, outcome, dry_run, locks)
+        advance()
+
+    with counting_bar("importing", total) as advance:
+        await each(read_aside(find(log.settings.max_message_bytes)), work)
 
 
 async def _import(
