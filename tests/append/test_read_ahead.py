@@ -1,106 +1,62 @@
-"""The queue between the reader of a stream and its consumer."""
+"""A provider's stream is read ahead of its consumer by a little, and commits are shared."""
 
 from __future__ import annotations
 
-import asyncio
+from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
 
-from turnlog.infrastructure.append.read_ahead import SHARE, ReadAhead
+from tests.support.recording import numbers, show, text_of
+from tests.support.sessions import last_step
+from turnlog import Session, SessionLog, Settings
 
 
-def pending() -> asyncio.Future[int]:
-    return asyncio.get_running_loop().create_future()
+async def test_a_stream_at_full_speed_shares_its_commits_between_many_chunks(log: SessionLog) -> None:
+    session = await log.start_session("u1")
+    before, said = log.writer_statistics.commits, list[str]()
+    await show(session.record(numbers(1000, [])), said)
+    assert log.writer_statistics.commits - before < 1000 / 5
+    assert said == [f"{number} " for number in range(1000)]
+    assert (await last_step(session)).message.content == "".join(said)
 
 
-async def settle() -> None:
-    for _ in range(5):
-        await asyncio.sleep(0)
+@pytest.mark.parametrize("enough", [1, 8, 15, 40, 200, 1500])
+async def test_little_more_is_recorded_than_a_consumer_that_leaves_was_shown(log: SessionLog, enough: int) -> None:
+    session, said, read = await log.start_session("u1"), list[str](), list[int]()
+    await show(session.record(numbers(100_000, read)), said, enough)
+    content = str((await last_step(session)).message.content)
+    assert content.startswith("".join(said))
+    assert content == "".join(f"{number} " for number in range(len(content.split())))
+    assert enough <= len(content.split()) <= len(read) <= enough + min(enough // 16, 64)
 
 
-async def show(queue: ReadAhead[int], count: int) -> None:
-    """Chunks that go through the queue one by one."""
-    for number in range(count):
-        asked = asyncio.create_task(queue.has_next())
-        await queue.room()
-        queue.put(number, None)
-        assert await asked
-        assert queue.take() == number
+async def test_without_reading_ahead_what_is_recorded_is_what_was_shown(settings: Settings) -> None:
+    async with SessionLog.open(settings.model_copy(update={"read_ahead_chunks": 0})) as log:
+        session, said = await log.start_session("u1"), list[str]()
+        await show(session.record(numbers(100_000, [])), said, 300)
+        assert (await last_step(session)).message.content == "".join(said)
 
 
-async def test_a_chunk_is_given_when_its_append_is_stored_and_in_the_order_of_the_stream() -> None:
-    queue, first, second = ReadAhead[str](8), pending(), pending()
-    queue.put("a", first)
-    queue.put("b", second)
-    asked = asyncio.create_task(queue.has_next())
-    second.set_result(1)
-    queue.wake()
-    await settle()
-    assert not asked.done()
-    first.set_result(1)
-    queue.wake()
-    assert await asked
-    assert (queue.take(), await queue.has_next(), queue.take()) == ("a", True, "b")
+async def test_an_error_of_the_provider_comes_after_the_chunks_before_it(session: Session) -> None:
+    async def failing() -> AsyncIterator[dict[str, Any]]:
+        async for piece in numbers(100, []):
+            yield piece
+        raise ConnectionResetError("the provider hung up")
+
+    said: list[str] = []
+    with pytest.raises(ConnectionResetError):
+        await show(session.record(failing()), said)
+    assert len(said) == 100
+    step = await last_step(session)
+    assert (step.status, step.message.content) == ("failed", "".join(said))
 
 
-@pytest.mark.parametrize("failure", [ValueError("lost"), asyncio.CancelledError()])
-async def test_with_an_append_that_failed_nothing_after_it_is_given(failure: BaseException) -> None:
-    queue, first, second = ReadAhead[str](8), pending(), pending()
-    queue.put("a", first)
-    queue.put("b", second)
-    second.set_result(1)
-    first.cancel() if isinstance(failure, asyncio.CancelledError) else first.set_exception(failure)
-    queue.close()
-    assert not await queue.has_next()
-
-
-async def test_a_closed_queue_gives_what_is_left_in_it() -> None:
-    queue = ReadAhead[str](8)
-    queue.put("a", None)
-    queue.close()
-    assert (await queue.has_next(), queue.take(), await queue.has_next()) == (True, "a", False)
-
-
-async def test_a_consumer_that_leaves_gets_nothing_more_and_nothing_is_queued_for_it() -> None:
-    queue = ReadAhead[str](8)
-    asked = asyncio.create_task(queue.has_next())
-    await settle()
-    queue.leave()
-    queue.put("a", None)
-    assert not await asked
-    assert not await queue.has_next()
-
-
-@pytest.mark.parametrize(("limit", "shown", "ahead"), [(64, 0, 0), (64, 40, 2), (64, 10_000, 64), (0, 10_000, 0)])
-async def test_the_reader_is_ahead_by_a_share_of_what_was_shown_up_to_the_limit(
-    limit: int, shown: int, ahead: int
+async def test_a_chunk_is_shown_after_its_events_however_far_the_stream_was_read(
+    session: Session, other_log: SessionLog
 ) -> None:
-    queue = ReadAhead[int](limit)
-    await show(queue, shown)
-    for number in range(ahead):
-        assert not queue.is_full
-        queue.put(number, None)
-    assert queue.is_full
-
-
-async def test_the_reader_that_has_to_stay_level_reads_only_what_is_asked_for() -> None:
-    queue = ReadAhead[int](64)
-    await show(queue, 10 * SHARE)
-    queue.stay_level()
-    assert queue.is_full
-    waiting: asyncio.Task[Any] = asyncio.create_task(queue.room())
-    await settle()
-    assert not waiting.done()
-    asked = asyncio.create_task(queue.has_next())
-    await waiting
-    queue.put(1, None)
-    assert await asked
-
-
-async def test_a_reader_without_a_limit_is_never_held_up() -> None:
-    queue = ReadAhead[int](None)
-    queue.stay_level()
-    for number in range(1_000):
-        assert not queue.is_full
-        queue.put(number, None)
+    theirs, text = other_log.session(session.id, "u1"), ""
+    async for piece in session.record(numbers(60, [])):
+        text += text_of(piece)
+        stored = [getattr(recorded.event, "text", "") async for recorded in theirs.events()]
+        assert "".join(stored).startswith(text)

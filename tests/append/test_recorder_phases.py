@@ -7,12 +7,9 @@ from typing import Any
 
 import pytest
 
+from tests.support.recording import chunk
 from turnlog import Session, SessionLog, StepClosedError
 from turnlog.infrastructure.append.stream_recorder import Phase
-
-
-def chunk(text: str) -> dict[str, Any]:
-    return {"choices": [{"index": 0, "delta": {"content": text}}]}
 
 
 class Stream:
@@ -43,7 +40,7 @@ async def statuses(session: Session) -> list[tuple[str, str | None]]:
     return [(step.status, step.note) for turn in (await session.view()).turns for step in turn.steps]
 
 
-async def test_before_it_began_a_recording_leaves_no_step_and_closes_its_stream(session: Session) -> None:
+async def test_closed_before_it_began_a_recording_leaves_no_step(session: Session) -> None:
     stream = Stream()
     recording = session.record(stream)
     await recording.aclose()
@@ -53,7 +50,7 @@ async def test_before_it_began_a_recording_leaves_no_step_and_closes_its_stream(
         await anext(recording)
 
 
-async def test_stopped_before_its_first_step_its_task_still_closes_the_stream(session: Session) -> None:
+async def test_stopped_before_its_task_ran_a_recording_closes_its_stream(session: Session) -> None:
     stream = Stream()
     recording = session.record(stream)
     recorder = recording._recorder
@@ -64,9 +61,7 @@ async def test_stopped_before_its_first_step_its_task_still_closes_the_stream(se
     assert (stream.asked, stream.is_closed, await statuses(session)) == (0, True, [])
 
 
-async def test_stopped_while_the_step_is_opened_the_step_is_ended_and_nothing_is_read(
-    log: SessionLog, session: Session
-) -> None:
+async def test_stopped_while_its_step_is_opened_a_recording_reads_nothing(log: SessionLog, session: Session) -> None:
     stream = Stream()
     recording = session.record(stream)
     recorder = recording._recorder
@@ -83,7 +78,7 @@ async def test_stopped_while_the_step_is_opened_the_step_is_ended_and_nothing_is
     assert (log._parts.stream_recorders, set(log._parts.lease.live)) == (set(), set())
 
 
-async def test_stopped_while_it_records_its_end_is_stored_once(session: Session) -> None:
+async def test_stopped_while_it_records_a_recording_ends_its_step_once(session: Session) -> None:
     stream = Stream()
     recording = session.record(stream)
     await anext(recording)
@@ -108,7 +103,7 @@ async def test_a_step_that_somebody_else_has_ended_is_lost(session: Session) -> 
     assert (stream.is_closed, await statuses(session)) == (True, [("interrupted", "enough")])
 
 
-async def test_a_stream_that_says_another_step_is_closed_fails_its_own(log: SessionLog, session: Session) -> None:
+async def test_a_stream_that_says_another_step_is_closed_fails_its_own_step(log: SessionLog, session: Session) -> None:
     """As one does that reads another recording."""
     recording = session.record(Stream(StepClosedError("another", "taken over")))
     assert await anext(recording) == chunk("Hello")
