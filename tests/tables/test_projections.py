@@ -16,11 +16,12 @@ from tests.support.appends import held_back
 from tests.support.counting import Counting, Refusing
 from tests.support.processes import Child
 from tests.support.programs import converse, keep_up, rebuild
+from tests.support.real_data import real_corpus
 from turnlog import SYSTEM, InvalidInputError, ProjectionError, Session, SessionLog, SessionView, Settings, UsageRow
 from turnlog.domain.recorded import RecordedEvent
 from turnlog.infrastructure.tables.projection import Projection, Statement
 from turnlog.infrastructure.tables.usage import UsageProjection
-from turnlog.infrastructure.testing import own_corpus, real_corpus
+from turnlog.infrastructure.testing import own_corpus
 from turnlog.projections.usage import TOKEN_PATHS
 
 TODAY = datetime.now(UTC).date()
@@ -66,7 +67,7 @@ def numbers(row: UsageRow) -> dict[str, int]:
 
 
 async def test_usage_is_that_of_the_views_over_all_streams(log: SessionLog) -> None:
-    streams = [*own_corpus(), *(real_corpus() or [])]
+    streams = [*own_corpus(), *real_corpus()]
 
     async def record(user_id: str, chunks: list[dict[str, Any]]) -> tuple[str, dict[str, int]]:
         session = await log.start_session(user_id)
