@@ -1,4 +1,4 @@
-"""The conversations that the demo plays, as `corpus/demo.json` scripts them."""
+"""The conversations that the demo plays, as `script.json` has them."""
 
 from __future__ import annotations
 
@@ -8,58 +8,54 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-_DEMO = Path(__file__).resolve().parent / "corpus" / "demo.json"
+_SCRIPT = Path(__file__).resolve().parent / "script.json"
 
 
 @dataclass(frozen=True, slots=True)
-class DemoTurn:
-    """What the user says and the streams that answer, one a completion request, in order.
+class Turn:
+    """What the user says, and the recorded streams that answer, one a request, in order.
 
-    `then_final` names the tools whose final result arrives after the turn.
+    `delay` is in seconds before each chunk; None is as recorded.
     """
 
     user: str
     streams: tuple[str, ...]
-    then_final: tuple[str, ...]
+    delay: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
-class DemoConversation:
-    """A title, a system message and the turns in order."""
+class Conversation:
+    """A system message, and the turns in order."""
 
-    title: str
     system: str
-    turns: tuple[DemoTurn, ...]
+    turns: tuple[Turn, ...]
 
 
 @dataclass(frozen=True, slots=True)
-class DemoTool:
-    """What a tool answers; `pending` comes first, and at once, when it is one that runs long."""
+class Tool:
+    """What a tool answers. One that runs long answers `pending` first, at once."""
 
     final: str
     pending: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
-class Demo:
+class Script:
     """The conversations in order, and every tool that they call, by name."""
 
-    conversations: tuple[DemoConversation, ...]
-    tools: Mapping[str, DemoTool] = field(hash=False)
+    conversations: tuple[Conversation, ...]
+    tools: Mapping[str, Tool] = field(hash=False)
 
 
-def load_demo() -> Demo:
-    """The demo that ships with the package."""
-    data = json.loads(_DEMO.read_bytes())
-    return Demo(
+def load_script() -> Script:
+    """The script that ships with turnlog."""
+    data = json.loads(_SCRIPT.read_bytes())
+    return Script(
         conversations=tuple(_conversation(each) for each in data["conversations"]),
-        tools={name: DemoTool(final=tool["final"], pending=tool["pending"]) for name, tool in data["tools"].items()},
+        tools={name: Tool(final=tool["final"], pending=tool["pending"]) for name, tool in data["tools"].items()},
     )
 
 
-def _conversation(data: Mapping[str, Any]) -> DemoConversation:
-    return DemoConversation(data["title"], data["system"], tuple(_turn(turn) for turn in data["turns"]))
-
-
-def _turn(data: Mapping[str, Any]) -> DemoTurn:
-    return DemoTurn(data["user"], tuple(data["streams"]), tuple(data["then_final"]))
+def _conversation(data: Mapping[str, Any]) -> Conversation:
+    turns = (Turn(turn["user"], tuple(turn["streams"])) for turn in data["turns"])
+    return Conversation(data["system"], tuple(turns))
