@@ -15,8 +15,8 @@ from tests.support.processes import Child
 from tests.support.prompt_rules import check_chat_prompt, check_no_neighbours
 from turnlog import SYSTEM, RecordedEvent, Session, SessionLog, SessionView, Settings
 from turnlog.domain.errors import ToolResultConflictError, TurnInProgressError
-from turnlog.infrastructure.testing import Provider
 from turnlog.projections.view import Step
+from turnlog.testing import FakeProvider
 
 A_WHILE = 5.0
 
@@ -749,8 +749,8 @@ async def has_open_step(session: Session) -> bool:
 
 @pytest.fixture
 async def client() -> AsyncIterator[AsyncOpenAI]:
-    with Provider(pace=0) as strict:
-        async with AsyncOpenAI(base_url=strict.url, api_key="none", max_retries=0) as opened:
+    with FakeProvider() as strict:
+        async with AsyncOpenAI(base_url=strict.base_url, api_key="none", max_retries=0) as opened:
             yield opened
 
 
