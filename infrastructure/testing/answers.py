@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import KW_ONLY, dataclass, field
-from http import HTTPStatus
+from http.client import responses
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -47,7 +47,7 @@ class Failure:
         """The message, or the usual one of this status."""
         if self.message is not None:
             return self.message
-        return _MESSAGES.get(self.status) or HTTPStatus(self.status).phrase
+        return _MESSAGES.get(self.status) or responses.get(self.status, f"Status {self.status}")
 
     def payload(self) -> bytes:
         """The body as it is sent."""

@@ -16,8 +16,8 @@ _FORMATS = {
     "uuid": "00000000-0000-4000-8000-000000000000",
 }
 _TEXT = "example"
-_DEEPEST = 32
-"""Levels after which a schema that contains itself is cut off."""
+_DEEP, _DEEPEST = 4, 32
+"""Levels of a schema that contains itself after which it is brought to an end, and after which it is cut off."""
 
 
 def example(schema: Any, root: Schema | None = None, depth: int = 0) -> Any:
@@ -37,7 +37,9 @@ def example(schema: Any, root: Schema | None = None, depth: int = 0) -> Any:
             return schema[key][0]
     for key in ("anyOf", "oneOf"):
         if schema.get(key):
-            return example({**schema, key: None, **_resolved(schema[key][0], root)}, root, depth + 1)
+            # A schema that contains itself has its end, such as null, among the later choices.
+            choice = schema[key][0 if depth < _DEEP else -1]
+            return example({**schema, key: None, **_resolved(choice, root)}, root, depth + 1)
     return _of_type(_type(schema), schema, root, depth)
 
 

@@ -98,7 +98,7 @@ def check_conversation(view: SessionView) -> None:
     assert [result.status for result in (*parallel.tool_results, *report.tool_results)] == ["final"] * 3
 
 
-def test_the_demo_tells_its_story_in_plain_text_and_asks_the_provider_of_the_environment(
+def test_the_demo_tells_its_story_and_asks_the_provider_of_the_environment(
     settings: Settings, monkeypatch: pytest.MonkeyPatch, scripted: FakeProvider
 ) -> None:
     monkeypatch.setenv("OPENAI_BASE_URL", scripted.base_url)
