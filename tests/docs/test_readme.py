@@ -37,7 +37,7 @@ PAGES = [README, ROOT / "CONTRIBUTING.md", ROOT / "CHANGELOG.md", *sorted((ROOT 
 PLAYED = {"gpt-4o-mini": "demo-two-calls", "gpt-4o": "text-and-long-running-call", "gpt-4.1-mini": "plain-text"}
 """By model: the stream that answers."""
 
-LONG = ("demo", "bench")
+LONG = ("demo", "bench", "provider")
 """Commands with tests of their own."""
 
 each_page = pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
