@@ -49,7 +49,7 @@ class Playbook:
             if isinstance(answer, Recorded):
                 timed_stream(answer)
             elif not callable(answer):
-                checked_reply(answer)
+                _checked(answer)
         with self._lock:
             self._script.extend(added)
 
@@ -78,6 +78,13 @@ class Playbook:
             self._on_reply(request, reply)
         return played
 
+    def raise_errors(self, error: BaseException | None) -> None:
+        """Raises what went wrong in the script, or notes it on the error that is being raised already."""
+        for each in self.errors:
+            if error is None:
+                raise each
+            error.add_note(f"fake provider: {_in_words(each)}")
+
     def _reply(self, request: Request) -> tuple[Reply, int]:
         """The reply, and the number of the request. Raises RequestRefusedError."""
         with self._lock:
@@ -86,14 +93,7 @@ class Playbook:
         check_request(request, strict=self._strict)
         with self._lock:
             scripted = self._script.popleft() if self._script else self._otherwise
-        return checked_reply(scripted(request) if callable(scripted) else scripted), number
-
-    def raise_errors(self, error: BaseException | None) -> None:
-        """Raises what went wrong in the script, or notes it on the error that is being raised already."""
-        for each in self.errors:
-            if error is None:
-                raise each
-            error.add_note(f"fake provider: {_in_words(each)}")
+        return _checked(scripted(request) if callable(scripted) else scripted), number
 
     def _broken(self, error: Exception) -> Failure:
         with self._lock:
@@ -106,8 +106,7 @@ def _exhausted(_: Request) -> Reply:
     raise ScriptExhaustedError("there was one more request than the script has answers")
 
 
-def checked_reply(reply: Any) -> Reply:
-    """The reply. Raises TypeError for what is none."""
+def _checked(reply: Any) -> Reply:
     if isinstance(reply, Answer | Failure | Recorded):
         return reply
     raise TypeError(f"a reply is an Answer, a Failure or a Recorded, not {reply!r}")
