@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 
+import pytest
 from click.testing import CliRunner
 
 from benchmarks.command import bench
 
 
+@pytest.mark.servers
 def test_a_commit_is_compared_with_the_checkout_number_by_number() -> None:
     arguments = ["compare", "HEAD", "replay", "--visits", "2", "--quick", "--json"]
     found = json.loads(CliRunner().invoke(bench, arguments, catch_exceptions=False).stdout)
