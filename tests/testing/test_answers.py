@@ -12,6 +12,7 @@ import pytest
 from openai.types.chat import ChatCompletion, ChatCompletionChunk
 from pydantic import BaseModel
 
+from tests.support.openai_client import client_of
 from turnlog.testing import Answer, Failure, FakeProvider, Recorded, Reply, Request, ToolCall, own_corpus
 
 Json = dict[str, Any]
@@ -46,7 +47,7 @@ async def provider() -> AsyncIterator[FakeProvider]:
 
 @pytest.fixture
 async def client(provider: FakeProvider) -> AsyncIterator[openai.AsyncOpenAI]:
-    async with openai.AsyncOpenAI(base_url=provider.base_url, api_key="x", max_retries=0) as opened:
+    async with client_of(provider) as opened:
         yield opened
 
 
@@ -188,7 +189,7 @@ async def test_a_failure_raises_what_the_real_one_does(
 ) -> None:
     async with (
         FakeProvider([failure]) as provider,
-        openai.AsyncOpenAI(base_url=provider.base_url, api_key="x", max_retries=0) as client,
+        client_of(provider) as client,
     ):
         with pytest.raises(raised, match=text) as error:
             await client.chat.completions.create(model="m", messages=ASK, stream=stream)
@@ -198,7 +199,7 @@ async def test_a_failure_raises_what_the_real_one_does(
 
 async def test_a_client_that_is_told_to_wait_tries_again(provider: FakeProvider) -> None:
     provider.add(Failure(429, headers={"retry-after-ms": "50"}), Answer("Now it is my turn."))
-    async with openai.AsyncOpenAI(base_url=provider.base_url, api_key="x", max_retries=1) as client:
+    async with client_of(provider, max_retries=1) as client:
         began = time.monotonic()
         assert (await whole(client)).choices[0].message.content == "Now it is my turn."
     assert time.monotonic() - began >= 0.05

@@ -11,6 +11,7 @@ from typing import Any
 import openai
 import pytest
 
+from tests.support.openai_client import client_of
 from turnlog.infrastructure.demo.script import load_script
 from turnlog.testing import Failure, FakeProvider, Recorded, Stream, own_corpus
 
@@ -41,7 +42,7 @@ def shared() -> Iterator[FakeProvider]:
 
 @pytest.fixture
 async def client(provider: FakeProvider) -> AsyncIterator[openai.AsyncOpenAI]:
-    async with openai.AsyncOpenAI(base_url=provider.base_url, api_key="x", max_retries=0) as opened:
+    async with client_of(provider) as opened:
         yield opened
 
 
@@ -111,7 +112,7 @@ async def test_an_error_in_the_stream_is_raised_after_the_chunks_before_it(
 async def test_each_event_is_sent_on_its_own_and_at_the_recorded_pace() -> None:
     stream = next(each for each in CORPUS if each.name == "demo-umbrella")
     with FakeProvider(pace=0.001) as provider:
-        async with openai.AsyncOpenAI(base_url=provider.base_url, api_key="x") as client:
+        async with client_of(provider, max_retries=2) as client:
             started = time.monotonic()
             arrived = [time.monotonic() - started async for _ in await start(client, stream.name)]
     recorded = [delay / 1000 for delay in stream.delays_ms or ()]
@@ -150,7 +151,7 @@ async def test_a_client_that_leaves_in_mid_stream_is_counted_and_prints_nothing(
     capfd: pytest.CaptureFixture[str],
 ) -> None:
     with FakeProvider(pace=0.01) as provider:
-        async with openai.AsyncOpenAI(base_url=provider.base_url, api_key="x") as client:
+        async with client_of(provider, max_retries=2) as client:
             stream = await start(client, "long-text")
             await anext(stream)
             await stream.close()

@@ -11,6 +11,7 @@ import openai
 import pytest
 from pydantic import BaseModel
 
+from tests.support.openai_client import client_of
 from turnlog.testing import Answer, FakeProvider, Recorded, Reply, Request, ScriptExhaustedError, ToolCall
 
 Json = dict[str, Any]
@@ -34,7 +35,7 @@ async def client() -> AsyncIterator[openai.AsyncOpenAI]:
 
 
 def ask(provider: FakeProvider) -> openai.AsyncOpenAI:
-    return openai.AsyncOpenAI(base_url=provider.base_url, api_key="x")
+    return client_of(provider, max_retries=2)  # as the client does by itself
 
 
 async def answer(client: openai.AsyncOpenAI, messages: Any = ASK, model: str = "m", **options: Any) -> Any:
