@@ -15,13 +15,13 @@ from tests.support.conversations import FOLDERS, conversations
 from tests.support.foreign_messages import FAULTY, FAULTY_BLOCKS
 from tests.support.histories import AT, imported, replayed
 from tests.support.prompt_rules import check_no_neighbours
-from tests.support.real_data import each_sample, evenly, needs_real_data
+from tests.support.real_data import each_sample, evenly, needs_real_data, real_corpus
 from tests.support.recording import chunk, fragment, played
 from tests.support.rules import check_prompts
 from tests.support.sessions import answer, assert_conversation_goes_on, checked_prompt, contents, stored_events
 from turnlog import RecordedEvent, Session, SessionLog
 from turnlog.domain.events import MessageAdded
-from turnlog.infrastructure.testing import own_corpus, real_corpus
+from turnlog.infrastructure.testing import own_corpus
 from turnlog.projections.projector import Projector
 from turnlog.projections.prompt.explain import explain
 
