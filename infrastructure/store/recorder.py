@@ -29,6 +29,7 @@ from psycopg.pq import ConnStatus, ExecStatus, Format
 from psycopg.rows import tuple_row
 from psycopg.sql import Composed
 
+from turnlog.infrastructure.store import locks
 from turnlog.infrastructure.store.packing import PARAMETER_TYPES, Parameters, pack_rows
 from turnlog.infrastructure.store.statements import EVENTS_TABLE, Statements
 
@@ -60,7 +61,7 @@ class BatchRecorder(PostgresApplicationRecorder):
     def create_table(self) -> None:
         """Creates what is missing of the schema. Several processes may do so at once."""
         with self.datastore.transaction(commit=True) as cursor:
-            cursor.execute("select pg_advisory_xact_lock(hashtext('turnlog schema'))")
+            locks.hold_schema(cursor)
             cursor.execute("set local client_min_messages = warning")
             cursor.execute(self.statements.create(), prepare=False)
 

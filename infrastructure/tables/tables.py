@@ -15,6 +15,7 @@ from psycopg.sql import SQL, Composed, Identifier
 
 from turnlog.domain.errors import ProjectionError
 from turnlog.domain.recorded import RecordedEvent
+from turnlog.infrastructure.store import locks
 from turnlog.infrastructure.store.feed import LogBatch, Row
 from turnlog.infrastructure.store.mapper import UPCASTERS, EventMapper
 from turnlog.infrastructure.tables.projection import TABLE_PREFIX, Projection, table_names
@@ -51,7 +52,7 @@ class ProjectionTables(PostgresTrackingRecorder):
         if self._exists():
             return
         with self.datastore.transaction(commit=True) as cursor:
-            cursor.execute("select pg_advisory_xact_lock(hashtext('turnlog projections'))")
+            locks.hold_projections(cursor)
             cursor.execute("set local client_min_messages = warning")
             cursor.execute(self.sql_create_statements[0])
             if self.lock(cursor) is None:
