@@ -39,9 +39,9 @@ async def opened(settings: Settings) -> AsyncIterator[LogParts]:
     async with AsyncExitStack() as stack:
         settings = await _with_servers(settings, stack)
         store = await _opened_store(settings, stack)
-        cache = _opened_cache(settings, store.log_id, stack)
-        notices = _opened_notices(settings, cache, store.log_id, stack)
-        writer = _opened_writer(settings, store, stack)
+        cache = _opened_cache(settings, store.schema.log_id, stack)
+        notices = _opened_notices(settings, cache, store.schema.log_id, stack)
+        group_commit = _opened_group_commit(settings, store, stack)
         background = Background()
         stack.push_async_callback(background.close)
         lease = WriterLease(store.leases, settings.lease_seconds)
@@ -49,11 +49,11 @@ async def opened(settings: Settings) -> AsyncIterator[LogParts]:
         views = Views(store, cache, background)
         watcher = SessionWatcher(store, views, notices)
         stack.push_async_callback(watcher.close)
-        writer.on_stored = watcher.stored
+        group_commit.on_stored = watcher.stored
         parts = LogParts(
             settings=settings,
             store=store,
-            writer=writer,
+            group_commit=group_commit,
             cache=cache,
             views=views,
             prompts=Prompts(store, cache, views, background, settings.prompt_memory_bytes),
@@ -93,7 +93,7 @@ async def _opened_store(settings: Settings, stack: AsyncExitStack) -> EventStore
     check_url(url)
     store = EventStore(url, schema=settings.database_schema, timeout=settings.store_timeout_seconds)
     stack.push_async_callback(store.close)
-    await store.prepare()
+    await store.schema.prepare()
     return store
 
 
@@ -117,18 +117,18 @@ def _opened_notices(settings: Settings, cache: Cache, log_id: str, stack: AsyncE
     return notices
 
 
-def _opened_writer(settings: Settings, store: EventStore, stack: AsyncExitStack) -> GroupCommit:
+def _opened_group_commit(settings: Settings, store: EventStore, stack: AsyncExitStack) -> GroupCommit:
     from turnlog.infrastructure.store.group_commit import GroupCommit  # noqa: PLC0415 a driver
 
-    writer = GroupCommit(
+    group_commit = GroupCommit(
         store.recorder,
-        store.wire(),
+        store.append_wire(),
         max_queued_events=settings.max_queued_events,
         max_queued_bytes=settings.max_queued_bytes,
         retry_seconds=settings.store_timeout_seconds,
     )
-    stack.push_async_callback(writer.close)
-    return writer
+    stack.push_async_callback(group_commit.close)
+    return group_commit
 
 
 def _redis(settings: Settings) -> Redis | None:

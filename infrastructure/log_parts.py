@@ -33,7 +33,7 @@ class LogParts:
 
     settings: Settings
     store: EventStore
-    writer: GroupCommit
+    group_commit: GroupCommit
     cache: Cache
     views: Views
     prompts: Prompts
@@ -55,7 +55,9 @@ class LogParts:
         self.check_open()
         aggregate = self._aggregates.get(session_id)
         if aggregate is None:
-            aggregate = self._aggregates[session_id] = Aggregate(session_id, self.store, self.writer, self.views)
+            aggregate = self._aggregates[session_id] = Aggregate(
+                session_id, self.store.accepted, self.group_commit, self.views
+            )
         return aggregate
 
     def step_writer(self, aggregate: Aggregate, authorise: Callable[[], Awaitable[None]]) -> StepIO:
@@ -64,7 +66,7 @@ class LogParts:
             aggregate=aggregate,
             authorise=authorise,
             store=self.store,
-            writer=self.writer,
+            group_commit=self.group_commit,
             watcher=self.watcher,
             clock=self.clock,
             lease=self.lease,

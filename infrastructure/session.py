@@ -62,8 +62,6 @@ from turnlog.projections.view import SessionView
 
 Chunk = TypeVar("Chunk")
 
-READ_PAGE_EVENTS = 1_000
-
 
 class Session:
     """One conversation, for one principal.
@@ -309,7 +307,7 @@ class Session:
         for a position that is not there."""
         projector = Projector(self.id)
         upto = await self._checked_version(version)
-        async for page in self._parts.store.pages(self.id, upto, READ_PAGE_EVENTS):
+        async for page in self._parts.store.events.pages(self.id, upto=upto):
             projector.apply_all(page)
         return projector.view()
 
@@ -334,10 +332,9 @@ class Session:
         checked_count(after, "after")
         await self._aggregate.flush()
         await self._checked()
-        while page := await self._parts.store.read(self.id, after=after, limit=READ_PAGE_EVENTS):
+        async for page in self._parts.store.events.pages(self.id, after):
             for event in page:
                 yield event
-            after = page[-1].position
 
     def follow(self, after: int = 0, until_turn_ends: bool = False) -> Following:
         """The events after a position: first those that are stored, then each as it comes, from any process.

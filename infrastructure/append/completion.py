@@ -59,8 +59,8 @@ class Completion:
         step = self._step
         command = AppendText(step.clock.now(), step.step_id, checked_text(text, "text", step.max_bytes))
         # As `step.append`, without a coroutine more for each delta.
-        if step.writer.is_full:
-            await step.writer.room()
+        if step.group_commit.is_full:
+            await step.group_commit.room()
         try:
             await step.aggregate.submit(command)
         except StepClosedError as error:

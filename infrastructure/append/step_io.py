@@ -31,7 +31,7 @@ class StepIO:
     aggregate: Aggregate
     authorise: Callable[[], Awaitable[None]]
     store: EventStore
-    writer: GroupCommit
+    group_commit: GroupCommit
     watcher: SessionWatcher
     clock: Clock
     lease: WriterLease
@@ -70,8 +70,8 @@ class StepIO:
 
     async def append(self, command: AnyStepAppend) -> None:
         """Appends to the step; returns when that is stored. Raises StepClosedError that says why it was ended."""
-        if self.writer.is_full:
-            await self.writer.room()
+        if self.group_commit.is_full:
+            await self.group_commit.room()
         try:
             await self.aggregate.submit(command)
         except StepClosedError as error:
@@ -86,7 +86,7 @@ class StepIO:
         """How the step ended, if it did and Postgres says so."""
         try:
             await self.aggregate.flush()  # it may be decided, and still on its way
-            return await self.store.find_end(self.aggregate.session_id, self.step_id)
+            return await self.store.events.find_end(self.aggregate.session_id, self.step_id)
         except TurnlogError:
             return None
 

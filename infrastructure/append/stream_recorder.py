@@ -200,7 +200,7 @@ class StreamRecorder(Generic[Chunk]):
         _wake(self._changed)
         try:
             while not self._is_over:
-                if self.step.writer.is_full or self._is_ahead():
+                if self.step.group_commit.is_full or self._is_ahead():
                     await self._room()
                 self._take(await anext(self._chunks))
         except StopAsyncIteration:
@@ -209,8 +209,8 @@ class StreamRecorder(Generic[Chunk]):
                 await asyncio.shield(self._ended(self._finished()))
 
     async def _room(self) -> None:
-        if self.step.writer.is_full:
-            await self.step.writer.room()
+        if self.step.group_commit.is_full:
+            await self.step.group_commit.room()
         while self._is_ahead():
             self._wanted = asyncio.get_running_loop().create_future()
             await self._wanted

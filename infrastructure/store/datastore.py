@@ -41,6 +41,9 @@ class UrlDatastore(PostgresDatastore):
         self._url = url
         self._watchdog = Watchdog(timeout)
 
+    def register_type_adapters(self) -> None:
+        """Does nothing. The library would connect to look for its composite types, and no recorder here has any."""
+
     @contextmanager
     def get_connection(self) -> Iterator[Connection[DictRow]]:
         """A connection of the pool, for one transaction or statement. Raises the library's PersistenceErrors."""

@@ -9,13 +9,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import NamedTuple
-from uuid import UUID
 
 from eventsourcing.persistence import ShutDown, Subscription
 from eventsourcing.postgres import PostgresApplicationRecorder
 
-from turnlog.infrastructure.store.datastore import UrlDatastore
 from turnlog.infrastructure.store.recorder import BatchRecorder, PolledSubscription
+from turnlog.infrastructure.store.rows import EventRow
 
 MAX_SCANNED = 50_000
 """So many log positions are looked through at once, so that no query takes longer than a connection may."""
@@ -24,22 +23,12 @@ MAX_BYTES = 8 * 1024 * 1024
 """Of the bodies in a batch, but for the last one."""
 
 
-class Row(NamedTuple):
-    """An event as it is stored."""
-
-    log_position: int
-    session_id: UUID
-    position: int
-    topic: str
-    state: bytes
-
-
 class LogBatch(NamedTuple):
     """The rows of the wanted topics at log positions after < position <= id; `id` is what the library calls it."""
 
     after: int
     id: int
-    rows: list[Row]
+    rows: list[EventRow]
 
 
 def read_batch(recorder: BatchRecorder, after: int, topics: Sequence[str], upto: int | None = None) -> LogBatch:
@@ -51,15 +40,13 @@ def read_batch(recorder: BatchRecorder, after: int, topics: Sequence[str], upto:
     if end == after:
         return LogBatch(after, after, [])
     found = recorder.fetch("read_log", after, end, list(topics), MAX_FOUND, MAX_BYTES)
-    rows = [Row(*columns) for *columns, _ in found]
+    rows = [EventRow(*columns) for *columns, _ in found]
     is_cut = len(rows) == MAX_FOUND or bool(found and len(rows) < found[0][-1])
     return LogBatch(after, rows[-1].log_position if is_cut else end, rows)
 
 
 class FeedRecorder(BatchRecorder):
     """A recorder whose subscriptions give batches, where the library's give one event after the other."""
-
-    datastore: UrlDatastore
 
     def subscribe(self, gt: int | None = None, topics: Sequence[str] = ()) -> Subscription[PostgresApplicationRecorder]:
         """Batches behind `gt`: first what is there, then what comes, until it is stopped."""

@@ -22,7 +22,7 @@ import psycopg
 from eventsourcing.persistence import InterfaceError, OperationalError
 
 from turnlog.domain.errors import AppendRefusedError, LogClosedError, StoreError, StoreUnavailableError
-from turnlog.infrastructure.store.batch import Append, PositionTakenError
+from turnlog.infrastructure.store.appends import Append, PositionTakenError
 from turnlog.infrastructure.store.packing import pack_appends
 from turnlog.infrastructure.store.recorder import BatchRecorder
 from turnlog.infrastructure.store.wire import Wire

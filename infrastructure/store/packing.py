@@ -7,7 +7,8 @@ from operator import attrgetter
 from typing import Any
 
 from turnlog.infrastructure.store import arrays
-from turnlog.infrastructure.store.batch import Append, KeyRow, SessionRow
+from turnlog.infrastructure.store.appends import Append
+from turnlog.infrastructure.store.rows import KeyRow, SessionRow
 
 Parameters = Sequence[bytes | None]
 

@@ -22,14 +22,14 @@ from uuid import UUID
 
 import psycopg
 from eventsourcing.persistence import Notification, StoredEvent, Subscription
-from eventsourcing.postgres import PostgresApplicationRecorder, PostgresDatastore, PostgresSubscription
+from eventsourcing.postgres import PostgresApplicationRecorder, PostgresSubscription
 from psycopg import Connection
 from psycopg.errors import error_from_result
 from psycopg.pq import ConnStatus, ExecStatus, Format
 from psycopg.rows import tuple_row
-from psycopg.sql import Composed
 
 from turnlog.infrastructure.store import locks
+from turnlog.infrastructure.store.datastore import UrlDatastore
 from turnlog.infrastructure.store.packing import PARAMETER_TYPES, Parameters, pack_rows
 from turnlog.infrastructure.store.statements import EVENTS_TABLE, Statements
 
@@ -52,8 +52,9 @@ class PolledSubscription(PostgresSubscription):
 class BatchRecorder(PostgresApplicationRecorder):
     """Inserts batches in one statement each. A drop-in for the library's recorder."""
 
-    def __init__(self, datastore: PostgresDatastore, *, events_table_name: str = EVENTS_TABLE) -> None:
-        self.check_identifier_length(events_table_name)
+    datastore: UrlDatastore
+
+    def __init__(self, datastore: UrlDatastore, *, events_table_name: str = EVENTS_TABLE) -> None:
         super().__init__(datastore, events_table_name=events_table_name)
         self.statements = Statements(datastore.schema, events_table_name)
         self.append_statement = self.statements["append"].as_string()
@@ -133,9 +134,3 @@ class BatchRecorder(PostgresApplicationRecorder):
         with self.datastore.get_connection() as connection, connection.cursor(row_factory=tuple_row) as cursor:
             cursor.execute(self.statements[name], params, prepare=True, binary=True)
             return cursor.fetchall()
-
-    def run(self, *statements: tuple[Composed, Sequence[Any]]) -> None:
-        """Runs the statements in one transaction."""
-        with self.datastore.transaction(commit=True) as cursor:
-            for statement, params in statements:
-                cursor.execute(statement, params)

@@ -39,7 +39,7 @@ def _said(done: dict[str, Any]) -> str:
 
 async def _initialise(settings: Settings) -> dict[str, Any]:
     async with running(settings) as servers, open_store(servers.settings) as store:
-        before = await store.create_schema()
+        before = await store.schema.prepare()
     url = masked(servers.settings.database_url or "")
     return {
         "created": before is None,
