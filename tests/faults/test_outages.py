@@ -79,7 +79,7 @@ async def test_what_was_decided_on_top_of_a_text_that_was_given_up_is_not_stored
 
     await session.record_in_background(provider())
     await asyncio.sleep(0.3)
-    writer = proxied._parts.writer
+    writer = proxied._parts.group_commit
     fail, call = writer._fail, writer._wire.call
 
     def failing(*args: Any) -> None:
@@ -113,7 +113,7 @@ async def test_an_append_whose_answer_was_lost_is_not_doubled_by_a_server_that_r
 ) -> None:
     sessions = [await log.start_session("u1") for _ in range(2)]
     answers = [await session.completion().__aenter__() for session in sessions]
-    wire, refusals = log._parts.writer._wire, 2
+    wire, refusals = log._parts.group_commit._wire, 2
     send, call = wire.send, wire.call
 
     def losing(parameters: Any, answered: Any) -> None:

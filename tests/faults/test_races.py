@@ -320,14 +320,14 @@ async def test_a_pause_between_two_tries_is_never_longer_than_the_tries_have_tak
     await session.say("hi")
     aggregate, loop = session._aggregate, asyncio.get_running_loop()
     entry = PendingAppend(aggregate, (), loop.create_future())
-    aggregate._entries.append(entry)
+    aggregate._pending.append(entry)
     assert aggregate._pause() == 0
     for tried, most in ((0.0, 0.01), (0.05, 0.06), (3600.0, LONGEST_PAUSE)):
         entry.conflict_since = loop.time() - tried
         pauses = [aggregate._pause() for _ in range(100)]
         assert 0 <= min(pauses) <= max(pauses) <= most
         assert max(pauses) > min(tried, LONGEST_PAUSE) / 2
-    aggregate._entries.clear()
+    aggregate._pending.clear()
 
 
 async def test_newer_pages_are_not_put_before_an_older_end(log: SessionLog, session: Session) -> None:
@@ -350,8 +350,8 @@ async def test_whoever_asks_for_a_position_when_the_log_was_closed_is_told_nothi
         session = await log.start_session("u1")
         await session.prompt()
         store = log._parts.store
-    late = store.ask_position(session.id)
-    assert (late.done() and late.result(), store._positions and store._positions._wire.is_open) == (None, False)
+    late = store.positions.ask(session.id)
+    assert (late.done() and late.result(), store.positions._wire and store.positions._wire.is_open) == (None, False)
 
 
 async def test_whoever_asks_for_a_position_while_the_log_is_closed_opens_no_connection(
@@ -359,9 +359,8 @@ async def test_whoever_asks_for_a_position_while_the_log_is_closed_opens_no_conn
 ) -> None:
     await session.prompt()
     store = log._parts.store
-    positions = store._positions
-    assert positions is not None
-    under_way, waiting = store.ask_position(session.id), store.ask_position(session.id)
+    positions = store.positions
+    under_way, waiting = store.positions.ask(session.id), store.positions.ask(session.id)
     positions.close()
     assert [answer.done() and answer.result() for answer in (under_way, waiting)] == [None, None]
     assert positions._opening is None or positions._opening.done()
@@ -400,7 +399,7 @@ async def test_a_log_that_is_closed_waits_for_its_background_work(settings: Sett
 
         async def work() -> None:
             await asyncio.sleep(0.2)
-            positions.append(await log._parts.store.ask_position(session.id))
+            positions.append(await log._parts.store.positions.ask(session.id))
 
         log._parts.background.spawn(work())
     assert positions == [1]

@@ -61,7 +61,7 @@ async def folded(session: Session) -> SessionView:
 def events_read(log: SessionLog) -> Iterator[list[int]]:
     """Counts the events that the store hands out."""
     store, counts = log._parts.store, list[int]()
-    read, fold = store._read, store._fold
+    read, fold = store.events._read, store.events._fold
 
     def reading(*args: Any) -> list[Any]:
         events = read(*args)
@@ -72,11 +72,11 @@ def events_read(log: SessionLog) -> Iterator[list[int]]:
         counts.append(fold(*args))
         return counts[-1]
 
-    store._read, store._fold = reading, folding  # type: ignore[method-assign]
+    store.events._read, store.events._fold = reading, folding  # type: ignore[method-assign]
     try:
         yield counts
     finally:
-        store._read, store._fold = read, fold  # type: ignore[method-assign]
+        store.events._read, store.events._fold = read, fold  # type: ignore[method-assign]
 
 
 async def test_a_cached_a_kept_and_a_folded_view_are_one(log: SessionLog, talk: Session, redis: Redis) -> None:
@@ -90,7 +90,7 @@ async def test_a_cached_a_kept_and_a_folded_view_are_one(log: SessionLog, talk: 
         assert await talk.view() == whole
     await settled(log)
     redis.delete(key(log, talk))
-    await log._parts.store.forget_kept(talk.id)
+    await log._parts.store.kept.forget(talk.id)
     assert await talk.view() == whole
 
     assert from_cache == []  # Postgres is only asked where the session stands
@@ -284,14 +284,14 @@ async def test_events_come_in_order_from_any_position(talk: Session) -> None:
 async def test_a_session_of_more_events_than_one_query_takes_is_read_whole(
     log: SessionLog, session: Session, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("turnlog.infrastructure.store.store.PAGE_OF_EVENTS", 10)
+    monkeypatch.setattr("turnlog.infrastructure.store.events.STATEMENT_EVENTS", 10)
     for number in range(35):
         await session.say(str(number))
 
     store = log._parts.store
-    assert [event.position for event in await store.read(session.id)] == list(range(1, 37))
-    assert [event.position for event in await store.read(session.id, after=5, limit=20)] == list(range(6, 26))
-    assert [event.position for event in await store.read(session.id, upto=20)] == list(range(1, 21))
+    assert [event.position for event in await store.events.read(session.id)] == list(range(1, 37))
+    assert [event.position for event in await store.events.read(session.id, after=5, limit=20)] == list(range(6, 26))
+    assert [event.position for event in await store.events.read(session.id, upto=20)] == list(range(1, 21))
 
 
 async def test_a_remembered_prompt_is_that_of_now_and_nobody_elses_to_change(
