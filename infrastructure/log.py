@@ -42,7 +42,7 @@ from turnlog.projections.usage_report import DIMENSIONS, Dimension, UsageReport,
 from turnlog.projections.view import SessionPage
 
 if TYPE_CHECKING:
-    from turnlog.infrastructure.store.group_commit import WriterStatistics
+    from turnlog.infrastructure.store.appends import WriterStatistics
 
 MAX_PAGE = 100
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
 from turnlog.domain.errors import StoreError
@@ -61,3 +62,11 @@ class Append:
         self.size = 0
         self.session: SessionRow | None = None
         self.keys: tuple[KeyRow, ...] = ()
+
+
+@dataclass(slots=True)
+class WriterStatistics:
+    """How many events were stored so far, in how many commits."""
+
+    events: int = 0
+    commits: int = 0
