@@ -13,6 +13,7 @@ from turnlog.infrastructure.append.stream_recorder import stop_all
 from turnlog.infrastructure.append.writer_lease import WriterLease
 from turnlog.infrastructure.background import Background
 from turnlog.infrastructure.cache import Cache
+from turnlog.infrastructure.channels import Channels
 from turnlog.infrastructure.follow.notices import Notices
 from turnlog.infrastructure.follow.session_watcher import SessionWatcher
 from turnlog.infrastructure.log_parts import LogParts
@@ -112,7 +113,7 @@ def _opened_cache(settings: Settings, log_id: str, stack: AsyncExitStack) -> Cac
 def _opened_notices(settings: Settings, cache: Cache, log_id: str, stack: AsyncExitStack) -> Notices | None:
     if settings.redis_url in (None, "none"):
         return None
-    notices = Notices(cache, partial(_redis, settings), f"{settings.cache_prefix}{log_id}:")
+    notices = Notices(Channels(cache, partial(_redis, settings)), f"{settings.cache_prefix}{log_id}:")
     stack.push_async_callback(notices.close)
     return notices
 

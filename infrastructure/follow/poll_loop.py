@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Collection, Iterable
 
-from turnlog.infrastructure.follow.notices import Listener
+from turnlog.infrastructure.channels import Listener
 
 SAFETY_SECONDS = 1.0
 """So often everything is looked at while notices come."""
