@@ -8,11 +8,11 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 from click.testing import CliRunner
 
+from tests.support.command_line import Json, where
 from turnlog import SYSTEM, SessionLog, SessionView, Settings
 from turnlog.domain.commands import AppendText, AppendToolCall
 from turnlog.infrastructure.cli.app import cli
@@ -25,22 +25,7 @@ from turnlog.infrastructure.demo.tools import Tools
 from turnlog.infrastructure.testing import Provider, real_corpus
 from turnlog.projections.view import StepToolCall
 
-Json = dict[str, Any]
-
 CROWD = 12
-
-
-def _where(settings: Settings) -> list[str]:
-    return ["--database-url", str(settings.database_url), "--redis-url", str(settings.redis_url)]
-
-
-@pytest.fixture(autouse=True)
-def environment(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The test's own schema, if it has one, and nothing of the developer's."""
-    for name in ("OPENAI_API_KEY", "OPENAI_BASE_URL", "NO_COLOR", "FORCE_COLOR", "TTY_COMPATIBLE", "COLUMNS"):
-        monkeypatch.delenv(name, raising=False)
-    if "settings" in request.fixturenames:
-        monkeypatch.setenv("TURNLOG_DATABASE_SCHEMA", request.getfixturevalue("settings").database_schema)
 
 
 @pytest.fixture
@@ -60,14 +45,14 @@ def view_of(settings: Settings, session_id: str) -> SessionView:
 @pytest.mark.usefixtures("unreal")
 def test_the_demo_shows_a_conversation_a_crash_and_a_crowd(settings: Settings) -> None:
     arguments = ["demo", "--pace", "0", "--sessions", str(CROWD), "--json", "--keep"]
-    command = [sys.executable, "-m", "turnlog", *_where(settings), *arguments]
+    command = [sys.executable, "-m", "turnlog", *where(settings), *arguments]
     done = subprocess.run(command, capture_output=True, text=True, check=True, env=dict(os.environ))
     assert done.stderr == ""
     summary: Json = json.loads(done.stdout)
     check_numbers(summary)
     check_crash(settings, summary["crash"])
     check_conversation(view_of(settings, summary["conversation"]["session_id"]))
-    kept = CliRunner().invoke(cli, [*_where(settings), "list", "--user", "demo", "--json"])
+    kept = CliRunner().invoke(cli, [*where(settings), "list", "--user", "demo", "--json"])
     assert json.loads(kept.stdout)["total"] == 2
 
 
@@ -106,11 +91,11 @@ def check_conversation(view: SessionView) -> None:
     assert [result.status for result in (*parallel.tool_results, *report.tool_results)] == ["final"] * 3
 
 
-def test_the_demo_tells_its_story_in_plain_text_and_asks_the_provider_of_the_environment(
+def test_the_demo_in_plain_text_asks_the_provider_of_the_environment(
     settings: Settings, unreal: None, monkeypatch: pytest.MonkeyPatch, scripted: Provider
 ) -> None:
     monkeypatch.setenv("OPENAI_BASE_URL", scripted.url)
-    done = CliRunner().invoke(cli, [*_where(settings), "demo", "--model", "scripted", "--pace", "0", "--sessions", "2"])
+    done = CliRunner().invoke(cli, [*where(settings), "demo", "--model", "scripted", "--pace", "0", "--sessions", "2"])
     assert done.exit_code == 0, done.output
     wanted = [
         "Answers come from the provider of the environment, scripted.",
@@ -132,7 +117,7 @@ def test_the_demo_tells_its_story_in_plain_text_and_asks_the_provider_of_the_env
     assert "\x1b" not in done.stdout
     offered = [tool["function"]["name"] for tool in scripted.requests[0]["tools"]]
     assert offered == ["get_weather", "get_time", "create_report"]
-    left = CliRunner().invoke(cli, [*_where(settings), "list", "--json"])
+    left = CliRunner().invoke(cli, [*where(settings), "list", "--json"])
     assert json.loads(left.stdout)["total"] == 0
 
 
@@ -150,7 +135,7 @@ def scripted() -> Iterator[Provider]:
 def test_a_provider_that_refuses_is_an_error_in_a_line(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
     with Provider([]) as empty:
         monkeypatch.setenv("OPENAI_BASE_URL", empty.url)
-        done = CliRunner().invoke(cli, [*_where(settings), "demo", "--model", "nobody", "--sessions", "1"])
+        done = CliRunner().invoke(cli, [*where(settings), "demo", "--model", "nobody", "--sessions", "1"])
         url = empty.url
     assert done.exit_code == 1
     assert f"the provider at {url}: " in done.stderr

@@ -30,9 +30,7 @@ async def text_of(session: Session) -> str:
     return str((await session.view()).turns[0].steps[0].message.content)
 
 
-async def test_the_writer_goes_on_after_a_recording_with_chunks_under_way_was_given_up(
-    proxied: SessionLog, proxy: Proxy
-) -> None:
+async def test_the_writer_goes_on_after_a_recording_was_given_up(proxied: SessionLog, proxy: Proxy) -> None:
     async def provider() -> AsyncIterator[dict[str, Any]]:
         for number in range(400):
             yield chunk(f"{number} ")
@@ -57,7 +55,7 @@ async def test_the_writer_goes_on_after_a_recording_with_chunks_under_way_was_gi
         assert (await text_of(session)).startswith("".join(seen))
 
 
-async def test_what_was_decided_on_top_of_a_text_that_was_given_up_is_not_stored_without_it(
+async def test_what_was_decided_on_top_of_a_lost_text_is_not_stored_without_it(
     proxied: SessionLog, proxy: Proxy, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # Batches of one stand for those of many streams; Postgres is back when the first one is given up.
@@ -108,7 +106,7 @@ async def test_what_was_decided_on_top_of_a_text_that_was_given_up_is_not_stored
         (psycopg.errors.InsufficientPrivilege, [StoreUnavailableError, type(None)]),
     ],
 )
-async def test_an_append_whose_answer_was_lost_is_not_doubled_by_a_server_that_refuses(
+async def test_a_lost_answer_is_not_doubled_by_a_server_that_refuses(
     log: SessionLog, monkeypatch: pytest.MonkeyPatch, refusal: type[psycopg.Error], outcomes: list[type]
 ) -> None:
     sessions = [await log.start_session("u1") for _ in range(2)]
@@ -185,7 +183,7 @@ async def test_all_who_wait_while_postgres_is_away_are_told_in_time(proxied: Ses
     await proxied.start_session("u1")
 
 
-async def test_behind_what_a_failover_has_lost_nothing_is_appended(log: SessionLog, settings: Settings) -> None:
+async def test_after_what_a_failover_has_lost_nothing_is_appended(log: SessionLog, settings: Settings) -> None:
     """An asynchronous standby may lack the last commits: the log goes on behind what is there."""
     session, other = await log.start_session("u1"), await log.start_session("u1")
     for text in ("one", "two", "three"):
@@ -208,7 +206,7 @@ async def test_behind_what_a_failover_has_lost_nothing_is_appended(log: SessionL
         assert [message["content"] for message in view.messages] == ["one", "four"]
 
 
-async def test_a_sequence_that_is_behind_the_log_is_set_right(log: SessionLog, settings: Settings) -> None:
+async def test_a_sequence_that_lags_behind_the_log_is_set_right(log: SessionLog, settings: Settings) -> None:
     sessions = [await log.start_session("u1") for _ in range(2)]
     await asyncio.gather(*(sessions[0].say(f"{number}") for number in range(500)))
     for together in (1, 2):
