@@ -199,7 +199,7 @@ class CommitRecovery:
         return Stored()
 
     async def _mend_log_positions(self) -> Outcome:
-        logger.warning("the sequence of the log positions is behind the log, and is set right")
+        logger.warning("the sequence of the log positions lags the log, and is set right")
         try:
             await asyncio.to_thread(self._recorder.fetch, "mend_positions")
         except UNREACHED as error:

@@ -34,7 +34,7 @@ class EventMapper(Mapper[UUID]):
         return StoredEvent(domain_event.session_id, domain_event.position, event.topic, event.to_json())
 
     def to_domain_event(self, stored_event: StoredEvent) -> Any:
-        """The RecordedEvent of a row. Its log position is 0 unless it is a Notification. Raises UnreadableEventError."""
+        """The RecordedEvent of a row; its log position is 0 but for a Notification. Raises UnreadableEventError."""
         event = self.event(stored_event.topic, stored_event.state)
         session_id = UUID(str(stored_event.originator_id))
         return RecordedEvent(session_id, stored_event.originator_version, getattr(stored_event, "id", 0), event)
