@@ -139,12 +139,6 @@ class Cache:
         """Removes entries."""
         await self.attempt(lambda client: client.delete(*keys))
 
-    async def ping(self) -> str | None:
-        """The server's version, or None when it does not answer. Tries even while it is known to be down."""
-        self._down_until = None
-        info = await self.attempt(lambda client: client.info("server"))
-        return f"{info.get('server_name', 'redis')} {info.get('redis_version')}" if info else None
-
     async def close(self) -> None:
         """Closes the connections. Later calls find no Redis."""
         client, self._client = self._client, None

@@ -12,6 +12,7 @@ from turnlog.domain.errors import InvalidInputError
 from turnlog.infrastructure.append.stream_recorder import stop_all
 from turnlog.infrastructure.append.writer_lease import WriterLease
 from turnlog.infrastructure.cache import Cache
+from turnlog.infrastructure.channels import Channels
 from turnlog.infrastructure.follow.notices import Notices
 from turnlog.infrastructure.follow.session_watcher import SessionWatcher
 from turnlog.infrastructure.log_parts import LogParts
@@ -40,10 +41,10 @@ async def opened(settings: Settings) -> AsyncIterator[LogParts]:
     async with AsyncExitStack() as stack:
         settings = await stack.enter_async_context(running_servers(settings))
         store = await stack.enter_async_context(opened_store(settings))
-        await store.prepare()
-        cache = _opened_cache(settings, store.log_id, stack)
-        notices = _opened_notices(settings, cache, store.log_id, stack)
-        writer = _opened_writer(settings, store, stack)
+        await store.schema.prepare()
+        cache = _opened_cache(settings, store.schema.log_id, stack)
+        notices = _opened_notices(settings, cache, store.schema.log_id, stack)
+        group_commit = _opened_group_commit(settings, store, stack)
         background = Background()
         stack.push_async_callback(background.close)
         lease = WriterLease(store.leases, settings.lease_seconds)
@@ -51,12 +52,11 @@ async def opened(settings: Settings) -> AsyncIterator[LogParts]:
         views = Views(store, cache, background)
         watcher = SessionWatcher(store, views, notices)
         stack.push_async_callback(watcher.close)
-        writer.on_stored = watcher.stored
+        group_commit.on_stored = watcher.stored
         parts = LogParts(
             settings=settings,
             store=store,
-            writer=writer,
-            cache=cache,
+            group_commit=group_commit,
             views=views,
             prompts=Prompts(store, cache, views, background, settings.prompt_memory_bytes),
             watcher=watcher,
@@ -120,23 +120,23 @@ def _opened_cache(settings: Settings, log_id: str, stack: AsyncExitStack) -> Cac
 def _opened_notices(settings: Settings, cache: Cache, log_id: str, stack: AsyncExitStack) -> Notices | None:
     if settings.redis_url in (None, "none"):
         return None
-    notices = Notices(cache, partial(_redis, settings), f"{settings.cache_prefix}{log_id}:")
+    notices = Notices(Channels(cache, partial(_redis, settings)), f"{settings.cache_prefix}{log_id}:")
     stack.push_async_callback(notices.close)
     return notices
 
 
-def _opened_writer(settings: Settings, store: EventStore, stack: AsyncExitStack) -> GroupCommit:
+def _opened_group_commit(settings: Settings, store: EventStore, stack: AsyncExitStack) -> GroupCommit:
     from turnlog.infrastructure.store.group_commit import GroupCommit  # noqa: PLC0415 a driver
 
-    writer = GroupCommit(
+    group_commit = GroupCommit(
         store.recorder,
-        store.wire(),
+        store.append_wire(),
         max_queued_events=settings.max_queued_events,
         max_queued_bytes=settings.max_queued_bytes,
         retry_seconds=settings.store_timeout_seconds,
     )
-    stack.push_async_callback(writer.close)
-    return writer
+    stack.push_async_callback(group_commit.close)
+    return group_commit
 
 
 def _redis(settings: Settings) -> Redis | None:

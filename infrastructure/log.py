@@ -43,10 +43,9 @@ from turnlog.projections.usage_report import DIMENSIONS, Dimension, UsageReport,
 from turnlog.projections.view import SessionPage
 
 if TYPE_CHECKING:
-    from turnlog.infrastructure.store.group_commit import WriterStatistics
+    from turnlog.infrastructure.store.appends import WriterStatistics
 
 MAX_PAGE = 100
-ID_PAGE_SESSIONS = 1_000
 
 
 class SessionLog:
@@ -91,7 +90,7 @@ class SessionLog:
     @property
     def writer_statistics(self) -> WriterStatistics:
         """The number of events that this log has stored, and of the commits that it took."""
-        return self._parts.writer.statistics
+        return self._parts.group_commit.statistics
 
     @property
     def follow_statistics(self) -> FollowStatistics:
@@ -135,20 +134,13 @@ class SessionLog:
         checked_range(limit, "limit", 1, MAX_PAGE)
         checked_range(offset, "offset", 0, checked_count(2**53, "offset"))
         self._parts.check_open()
-        return await self._parts.store.list_sessions(None if principal is SYSTEM else principal, limit, offset)
+        return await self._parts.store.lists.page(None if principal is SYSTEM else principal, limit, offset)
 
     def session_ids(self, principal: Principal) -> AsyncIterator[UUID]:
         """The ids of all the principal's sessions (SYSTEM: all), in an order that appends do not change."""
         principal = checked_principal(principal)
         self._parts.check_open()
-        return self._session_ids(None if principal is SYSTEM else principal)
-
-    async def _session_ids(self, user_id: str | None) -> AsyncIterator[UUID]:
-        after = UUID(int=0)
-        while page := await self._parts.store.session_ids(user_id, after, ID_PAGE_SESSIONS):
-            for session_id in page:
-                yield session_id
-            after = page[-1]
+        return self._parts.store.lists.ids(None if principal is SYSTEM else principal)
 
     async def delete_session(self, session_id: UUID | str, principal: Principal) -> bool:
         """Deletes the session: later appends to it are refused. False if the principal has no such session."""
@@ -261,12 +253,6 @@ class SessionLog:
         """
         self._parts.check_open()
         return await self._reaper.reap(dry_run)
-
-    async def inspect(self) -> dict[str, Any]:
-        """Versions, counts and settings of the servers, for `turnlog doctor`."""
-        store = await self._parts.store.statistics()
-        version = await self._parts.store.schema_version()
-        return {"postgres": store, "schema_version": version, "redis": await self._parts.cache.ping()}
 
     def _close(self) -> None:
         self._parts.is_closed = True

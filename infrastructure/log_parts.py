@@ -13,7 +13,6 @@ from turnlog.infrastructure.append.aggregate import Aggregate
 from turnlog.infrastructure.append.step_io import StepIO
 from turnlog.infrastructure.append.stream_recorder import StreamRecorder
 from turnlog.infrastructure.append.writer_lease import WriterLease
-from turnlog.infrastructure.cache import Cache
 from turnlog.infrastructure.clock import Clock
 from turnlog.infrastructure.follow.session_watcher import SessionWatcher
 from turnlog.infrastructure.ids import new_id
@@ -35,8 +34,7 @@ class LogParts:
 
     settings: Settings
     store: EventStore
-    writer: GroupCommit
-    cache: Cache
+    group_commit: GroupCommit
     views: Views
     prompts: Prompts
     watcher: SessionWatcher
@@ -57,7 +55,9 @@ class LogParts:
         self.check_open()
         aggregate = self._aggregates.get(session_id)
         if aggregate is None:
-            aggregate = self._aggregates[session_id] = Aggregate(session_id, self.store, self.writer, self.views)
+            aggregate = self._aggregates[session_id] = Aggregate(
+                session_id, self.store.accepted, self.group_commit, self.views
+            )
         return aggregate
 
     def step_io(self, aggregate: Aggregate, authorise: Callable[[], Awaitable[None]]) -> StepIO:
@@ -66,7 +66,7 @@ class LogParts:
             aggregate=aggregate,
             authorise=authorise,
             store=self.store,
-            group_commit=self.writer,
+            group_commit=self.group_commit,
             watcher=self.watcher,
             clock=self.clock,
             lease=self.lease,

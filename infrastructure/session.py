@@ -39,8 +39,6 @@ from turnlog.projections.view import SessionView
 
 Chunk = TypeVar("Chunk")
 
-READ_PAGE_EVENTS = 1_000
-
 
 class Session:
     """One conversation, as one principal may use it.
@@ -258,7 +256,7 @@ class Session:
         position that the session does not have."""
         projector = Projector(self.id)
         upto = await self._access.version(version)
-        async for page in self._parts.store.pages(self.id, upto, READ_PAGE_EVENTS):
+        async for page in self._parts.store.events.pages(self.id, upto=upto):
             projector.apply_all(page)
         return projector.view()
 
@@ -276,10 +274,9 @@ class Session:
         """The stored events after a position, in order, up to the last one."""
         checked_count(after, "after")
         await self._access.version()
-        while page := await self._parts.store.read(self.id, after=after, limit=READ_PAGE_EVENTS):
+        async for page in self._parts.store.events.pages(self.id, after):
             for event in page:
                 yield event
-            after = page[-1].position
 
     def follow(self, after: int = 0, until_turn_ends: bool = False) -> Following:
         """The events after a position: first those that are stored, then each as it comes, from any process.

@@ -87,7 +87,7 @@ class StepIO:
         """The event that ended the step. None if there is none, or if Postgres does not answer."""
         try:
             await self.aggregate.flush()  # the end may be decided and not yet stored
-            return await self.store.find_end(self.aggregate.session_id, self.step_id)
+            return await self.store.events.find_end(self.aggregate.session_id, self.step_id)
         except TurnlogError:
             return None
 

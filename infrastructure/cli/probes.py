@@ -66,10 +66,10 @@ def _settings(url: str, timeout: float) -> dict[str, Any]:
 
 async def _schema(settings: Settings) -> tuple[int | None, dict[str, int], list[Lag]]:
     async with opened_store(settings) as store:
-        version = await store.schema_version()
+        version = await store.schema.version()
         if version is None:
             return None, {}, []
-        statistics = await store.statistics()
+        statistics = await store.schema.statistics()
         lags = await store.run(read_lags, store.recorder, store.mapper)
     return version, {name: value for name, value in statistics.items() if isinstance(value, int)}, lags
 

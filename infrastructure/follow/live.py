@@ -54,13 +54,11 @@ class Deltas:
     async def _earlier(self, step_id: str, before: int) -> list[SessionEvent]:
         """The events from the beginning of the step up to this position. Read backwards, a page at a time."""
         earlier: list[SessionEvent] = []
-        while before > 1:
-            after = max(0, before - 1 - EARLIER_PAGE_EVENTS)
-            page = [recorded.event for recorded in await self._store.read(self._session_id, after, before - 1)]
-            earlier += page
-            if any(isinstance(event, CompletionStarted) and event.step_id == step_id for event in page):
+        async for page in self._store.events.pages_back(self._session_id, before, EARLIER_PAGE_EVENTS):
+            events = [recorded.event for recorded in page]
+            earlier += events
+            if any(isinstance(event, CompletionStarted) and event.step_id == step_id for event in events):
                 break
-            before = after + 1
         return earlier
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Collection, Iterable
 
-from turnlog.infrastructure.follow.notices import Listener
+from turnlog.infrastructure.channels import Listener
 from turnlog.infrastructure.tasks import cancel_and_wait
 
 SAFETY_SECONDS = 1.0

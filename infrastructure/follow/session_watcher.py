@@ -30,7 +30,7 @@ from turnlog.infrastructure.tasks import Background, Drain, Shared
 from turnlog.projections.turn_watch import TurnWatch
 
 if TYPE_CHECKING:
-    from turnlog.infrastructure.store.batch import Append
+    from turnlog.infrastructure.store.appends import Append
     from turnlog.infrastructure.store.store import EventStore
 
 
@@ -163,7 +163,7 @@ class SessionWatcher:
         positions = {source.session_id: source.position for source in sources}
         self._reads += 1
         try:
-            events = await self._store.read_after(positions, FOLLOW_PAGE_EVENTS)
+            events = await self._store.events.read_after(positions, FOLLOW_PAGE_EVENTS)
             for session_id, group in groupby(events, key=lambda event: event.session_id):
                 self._came(by_id[session_id], list(group))
         except Exception as error:  # noqa: BLE001 whatever it is, no follower may wait for ever
@@ -211,7 +211,7 @@ class SessionWatcher:
             self._step_looks.spawn(self._ask_for_step(session_id))
 
     async def _ask_for_step(self, session_id: bytes) -> None:
-        position = await self._store.ask_position(UUID(bytes=session_id))
+        position = await self._store.positions.ask(UUID(bytes=session_id))
         for step in list(self._steps.get(session_id, ())):
             if position is not None:  # None: Postgres is away, and the step's own appends report that
                 await step.look(position)

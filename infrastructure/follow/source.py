@@ -105,10 +105,8 @@ class Source:
 
     async def _page(self, position: int) -> list[RecordedEvent]:
         # Many followers may come back with the same position at the same time.
-        upto = self.position
-        return await self._pages.run(
-            position, lambda: self._store.read(self.session_id, after=position, upto=upto, limit=FOLLOW_PAGE_EVENTS)
-        )
+        read, upto = self._store.events.read, self.position
+        return await self._pages.run(position, lambda: read(self.session_id, position, upto, FOLLOW_PAGE_EVENTS))
 
 
 def _size(event: RecordedEvent) -> int:

@@ -94,7 +94,7 @@ class Prompts:
 
     async def chat(self, session_id: UUID) -> Prompt | None:
         """The prompt for the Chat Completions API."""
-        asked = self._store.ask_position(session_id)
+        asked = self._store.positions.ask(session_id)
         entry = self._memory.get(session_id) or await self._cache.get(self.key(session_id))
         cached = _parsed(entry) if entry is not None else None  # parsed while Postgres answers
         position = await asked

@@ -59,7 +59,7 @@ class Views:
 
     async def load(self, session_id: UUID) -> Projector:
         """The projection as of now, with all its turns. That of an unknown session has version 0."""
-        asked = self._store.ask_position(session_id)  # Postgres answers while Redis does
+        asked = self._store.positions.ask(session_id)  # Postgres answers while Redis does
         cached = await self._cached(session_id)
         if cached is not None and cached.version == await asked:
             return cached
@@ -68,7 +68,7 @@ class Views:
 
     async def load_end(self, session_id: UUID, turns: int) -> Projector:
         """The projection as of now, with at least its last `turns` turns."""
-        asked = self._store.ask_position(session_id)
+        asked = self._store.positions.ask(session_id)
         cached = await self._cached_end(session_id, turns)
         if cached is not None and cached.version == await asked:
             return cached
@@ -93,10 +93,10 @@ class Views:
         """The projector with the tail folded in. It is kept if that is worth it. Raises PagesNeeded."""
         session_id = projector.session_id
         origin = Origin(projector.version, projector.closed_turns, cached)
-        if not await self._store.fold(projector):
+        if not await self._store.events.fold(projector):
             await self.forget(session_id)
             projector = Projector(session_id)
-            await self._store.fold(projector)
+            await self._store.events.fold(projector)
         elif projector.exists:
             self._keep(projector, origin)
         return projector
@@ -109,7 +109,7 @@ class Views:
             if tail is not None:
                 return self._evolved(head.state, head.version, tail)
             await self.forget(session_id)
-        return self._evolved(initial_state(session_id), 0, await self._store.read(session_id))
+        return self._evolved(initial_state(session_id), 0, await self._store.events.read(session_id))
 
     async def catch_up(self, state: SessionState, version: int) -> tuple[SessionState, int]:
         """The state and its position after the events that others have appended since `version`."""
@@ -127,14 +127,14 @@ class Views:
     async def forget(self, session_id: UUID) -> None:
         """Drops the cached and the kept view of the session."""
         await self._cache.drop(self.key(session_id))
-        await self._store.forget_kept(session_id)
+        await self._store.kept.forget(session_id)
 
     async def rebuild(self, session_id: UUID) -> None:
         """Folds the view anew from the events, and keeps it."""
         await self.forget(session_id)
         projector = await self.load(session_id)
         if projector.exists:
-            await self._store.keep(projector)
+            await self._store.kept.save(projector)
 
     # What is cached, and what is kept
 
@@ -164,25 +164,25 @@ class Views:
     async def _head(self, session_id: UUID) -> SessionHead | None:
         end = await self._cache.get_end(self.key(session_id), HEAD_BYTES)
         cached = _parsed_head(end.last, session_id) if end else None
-        return cached or _parsed_head(await self._store.load_head(session_id), session_id)
+        return cached or _parsed_head(await self._store.kept.load_head(session_id), session_id)
 
     async def _kept(self, session_id: UUID, turns: int | None = None) -> Projector | None:
-        kept = await self._store.load_kept(session_id, turns)
+        kept = await self._store.kept.load(session_id, turns)
         if kept is None:
             return None
         try:
             return _resumed(_parsed_head(kept[0], session_id), kept[1], turns)
         except ValueError:
             logger.warning("the kept view of session %s does not parse and is folded anew", session_id)
-            await self._store.forget_kept(session_id)
+            await self._store.kept.forget(session_id)
             return None
 
     async def _tail(self, session_id: UUID, after: int) -> list[RecordedEvent] | None:
         """The events after a position. None if the log does not have that position: then what was kept at it belongs to
         another log."""
         if after == 0:
-            return await self._store.read(session_id)
-        events = await self._store.read(session_id, after=after - 1)
+            return await self._store.events.read(session_id)
+        events = await self._store.events.read(session_id, after=after - 1)
         return events[1:] if events and events[0].position == after else None
 
     def _keep(self, projector: Projector, origin: Origin) -> None:
@@ -196,8 +196,8 @@ class Views:
             self._background.spawn(self._store_view(projector))
 
     async def _store_view(self, projector: Projector) -> None:
-        if not await self._store.keep(projector):
-            await self._store.keep(await self.load(projector.session_id))
+        if not await self._store.kept.save(projector):
+            await self._store.kept.save(await self.load(projector.session_id))
 
     async def _cache_view(self, projector: Projector, origin: Origin) -> None:
         key, version, head = self.key(projector.session_id), projector.version, projector.head().to_json()

@@ -31,7 +31,7 @@ async def make_fork(parts: LogParts, source: Aggregate, version: int) -> Aggrega
 
 async def _copy(parts: LogParts, source: Aggregate, made: Aggregate, version: int) -> None:
     page, owned = list[SessionEvent](), False
-    async for following in parts.store.pages(source.session_id, version, FORK_APPEND_EVENTS):
+    async for following in parts.store.events.pages(source.session_id, upto=version, size=FORK_APPEND_EVENTS):
         if page:
             await made.adopt(page)
         page = [event.event for event in following]

@@ -92,9 +92,8 @@ async def _count_known(parts: LogParts, aggregate: Aggregate, messages: Sequence
     """The number of messages that were imported before. Raises InvalidInputError if one of them was different then:
     messages that were imported are skipped, so the edit would be lost without a word."""
     given = {f"imported-{number}": message for number, message in enumerate(messages, 1)}
-    after = known = 0
-    while page := await parts.store.read(aggregate.session_id, after=after, limit=IMPORT_APPEND_MESSAGES):
-        after = page[-1].position
+    known = 0
+    async for page in parts.store.events.pages(aggregate.session_id):
         for event in (recorded.event for recorded in page):
             if not isinstance(event, MessageImported) or event.message_id not in given:
                 continue

@@ -7,7 +7,6 @@ from uuid import UUID
 
 from turnlog.domain.commands import RepairSession
 from turnlog.domain.errors import SessionNotFoundError
-from turnlog.domain.recorded import RecordedEvent
 from turnlog.domain.values import fingerprint
 from turnlog.infrastructure.clock import now
 from turnlog.infrastructure.principal import Principal, may_use
@@ -21,8 +20,6 @@ from turnlog.projections.view import Repair, Turn
 if TYPE_CHECKING:
     from turnlog.infrastructure.append.aggregate import Aggregate
     from turnlog.infrastructure.log_parts import LogParts
-
-REPLAY_PAGE_EVENTS = 1_000
 
 
 async def repair(parts: LogParts, aggregate: Aggregate, principal: Principal, dry_run: bool) -> RepairReport:
@@ -62,11 +59,8 @@ async def repair(parts: LogParts, aggregate: Aggregate, principal: Principal, dr
 
 
 async def _replayed(parts: LogParts, session_id: UUID) -> Projector:
-    projector, page = Projector(session_id), list[RecordedEvent]()
-    while len(page) in (0, REPLAY_PAGE_EVENTS):
-        page = await parts.store.read(session_id, after=projector.version, limit=REPLAY_PAGE_EVENTS)
-        if not page:
-            break
+    projector = Projector(session_id)
+    async for page in parts.store.events.pages(session_id):
         projector.apply_all(page)
     return projector
 

@@ -39,7 +39,7 @@ def _outcome(done: dict[str, Any]) -> str:
 
 async def _initialise(settings: Settings) -> dict[str, Any]:
     async with running_servers(settings) as running, opened_store(running) as store:
-        before = await store.create_schema()
+        before = await store.schema.prepare()
     url = masked(running.database_url or "")
     return {
         "created": before is None,
