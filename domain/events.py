@@ -330,15 +330,10 @@ class SessionDeleted(Event):
     topic = "session-deleted.v1"
 
 
-StepDelta = (
-    TextDelta
-    | RefusalDelta
-    | ReasoningDelta
-    | ToolCallStarted
-    | ToolCallNamed
-    | ToolCallArgumentsDelta
-    | FunctionCallDelta
-)
+Fragment = TextDelta | RefusalDelta | ReasoningDelta | ToolCallArgumentsDelta | FunctionCallDelta
+"""The deltas that only continue a text of their step. Nearly all events are fragments."""
+StepDelta = Fragment | ToolCallStarted | ToolCallNamed
+"""What a response brings between the start and the end of its step."""
 StepEnd = CompletionFinished | CompletionInterrupted | CompletionFailed | CompletionAbandoned
 SessionEvent = (
     SessionStarted
@@ -361,3 +356,5 @@ SessionEvent = (
 )
 
 EVENT_TYPES: tuple[type[SessionEvent], ...] = SessionEvent.__args__
+STEP_DELTAS: tuple[type[StepDelta], ...] = StepDelta.__args__
+FRAGMENTS: tuple[type[Fragment], ...] = Fragment.__args__
