@@ -23,7 +23,6 @@ from turnlog.projections.prompt import APIS, Api, build_prompt
 from turnlog.projections.prompt.assembly import assemble
 from turnlog.projections.prompt.entries import PromptStep, Rendered
 from turnlog.projections.prompt.explain import (
-    _DELTAS,
     BREAKS,
     ExplainedMessage,
     Explanation,
@@ -149,7 +148,7 @@ def naive(events: History, api: Api) -> Explanation:
     projector, before, breaks = Projector(ID), list[Any](), list[PrefixBreak]()
     for event in events:
         projector.apply(event)
-        if isinstance(event.event, _DELTAS):
+        if isinstance(event.event, e.FRAGMENTS):
             continue
         rendered, is_waiting = built(projector, api)
         if is_waiting:
