@@ -115,9 +115,6 @@ class SessionGone(Delta):
     kind: Literal["deleted"] = "deleted"
 
 
-Fragment = e.TextDelta | e.ReasoningDelta | e.RefusalDelta | e.ToolCallArgumentsDelta | e.FunctionCallDelta
-
-
 class Offsets:
     """How long the blocks of the open steps are."""
 
@@ -127,13 +124,13 @@ class Offsets:
 
     def know(self, event: e.SessionEvent) -> bool:
         """Whether all that came before this event in its block was seen."""
-        return not isinstance(event, Fragment | e.ToolCallNamed) or event.step_id in self._lengths
+        return not isinstance(event, e.Fragment | e.ToolCallNamed) or event.step_id in self._lengths
 
     def learn(self, step_id: str, earlier: list[e.SessionEvent]) -> None:
         """Takes what came of this step before, in whatever order."""
         self._lengths[step_id] = {}
         for event in earlier:
-            if isinstance(event, Fragment) and event.step_id == step_id:
+            if isinstance(event, e.FRAGMENTS) and event.step_id == step_id:
                 self.take(event)
 
     def take(self, event: e.SessionEvent) -> int:
@@ -145,7 +142,7 @@ class Offsets:
                 self._lengths.pop(event.step_id, None)
             case e.ToolCallNamed():
                 return self._lengths.get(event.step_id, {}).get(f"tool_call {event.index}", 0)
-            case _ if isinstance(event, Fragment):
+            case _ if isinstance(event, e.FRAGMENTS):
                 lengths = self._lengths.setdefault(event.step_id, {})
                 block, length = _block(event)
                 offset = lengths.get(block, 0)
@@ -154,7 +151,7 @@ class Offsets:
         return 0
 
 
-def _block(event: Fragment) -> tuple[str, int]:
+def _block(event: e.Fragment) -> tuple[str, int]:
     match event:
         case e.TextDelta():
             return "text", len(event.text)

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from turnlog.domain.events import ReasoningDelta, RefusalDelta, TextDelta, ToolCallArgumentsDelta
+from turnlog.domain.events import FRAGMENTS, FunctionCallDelta
 from turnlog.domain.recorded import RecordedEvent
 from turnlog.projections.projector import Projector
 from turnlog.projections.view import Turn
 
-_TEXTS = (TextDelta, ReasoningDelta, RefusalDelta, ToolCallArgumentsDelta)
-
+_WITHOUT_EFFECT = tuple(kind for kind in FRAGMENTS if kind is not FunctionCallDelta)
+"""A function call has no event that starts it: its first fragment says that the turn goes on."""
 
 CLOSED_AT_MOST = 8
 """So many turns are kept whole after they were closed: to forget them costs a look at each turn of the session."""
@@ -24,7 +24,7 @@ class TurnWatch:
 
     def apply(self, recorded: RecordedEvent) -> bool:
         """Takes the next event in. Returns `has_ended`."""
-        if not isinstance(recorded.event, _TEXTS):
+        if not isinstance(recorded.event, _WITHOUT_EFFECT):
             self._projector.apply(recorded)
             self.has_ended = self._projector.has_turn_ended
             self._forget_closed_turns()

@@ -10,17 +10,13 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from turnlog.domain.events import (
+    FRAGMENTS,
     ContextCompacted,
-    FunctionCallDelta,
     MessageAdded,
     MessageImported,
-    ReasoningDelta,
-    RefusalDelta,
     RepairWithdrawn,
     SessionEvent,
     SessionRepaired,
-    TextDelta,
-    ToolCallArgumentsDelta,
     ToolResultAdded,
 )
 from turnlog.domain.recorded import RecordedEvent
@@ -40,8 +36,6 @@ BREAKS: dict[str, str] = {
     "step": "a step went on after something had followed it, or began right behind another one",
 }
 """Why a prompt may no longer begin as the one before it."""
-
-_DELTAS = (TextDelta, ReasoningDelta, RefusalDelta, ToolCallArgumentsDelta, FunctionCallDelta)
 
 
 class ExplainedMessage(Frozen):
@@ -76,7 +70,7 @@ def explain(projector: Projector, events: Iterable[RecordedEvent], api: Api) -> 
     before: list[Rendered] = []
     for event in events:
         projector.apply(event)
-        if isinstance(event.event, _DELTAS) or not prompt.look() or prompt.is_waiting() or prompt.update():
+        if isinstance(event.event, FRAGMENTS) or not prompt.look() or prompt.is_waiting() or prompt.update():
             continue
         if (place := _first_other(before, prompt, api)) is not None:
             reason = _reason(event.event)
