@@ -6,7 +6,7 @@ import re
 from typing import Any
 
 from turnlog.domain.events import Content
-from turnlog.domain.foreign_blocks import is_readable_part
+from turnlog.domain.foreign import is_readable_part
 
 _DATA_URL = re.compile(r"data:([\w.+-]+/[\w.+-]+);base64,(.+)", re.DOTALL)
 IMAGE_DETAILS = ("auto", "low", "high", "original")
