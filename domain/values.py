@@ -154,6 +154,11 @@ def is_unicode(text: str) -> bool:
     return True
 
 
+def as_unicode(text: str) -> str:
+    """The text as Unicode: two surrogates that form a pair are one character, any other is U+FFFD."""
+    return text if is_unicode(text) else text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
+
+
 def fingerprint(*parts: Any) -> str:
     """A short stable digest of JSON-like parts: equal for equal content, for telling a retry from a change."""
     data = json.dumps(parts, ensure_ascii=True, sort_keys=True, separators=(",", ":"))

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from turnlog.domain.errors import InvalidInputError
-from turnlog.projections.view import SessionView, Step
+from turnlog.projections.turn import Step
+from turnlog.projections.view import SessionView
 
 
 def check_compaction(view: SessionView, upto: int) -> None:

@@ -12,7 +12,8 @@ from turnlog.domain import events as e
 from turnlog.domain.recorded import RecordedEvent
 from turnlog.domain.values import Frozen, JsonObject, Text
 from turnlog.projections.fold import STATUS_OF_END, note_of
-from turnlog.projections.view import SessionView, Step, StepStatus
+from turnlog.projections.turn import Step, StepStatus
+from turnlog.projections.view import SessionView
 
 
 class Delta(Frozen):

@@ -10,8 +10,9 @@ from collections.abc import Iterator
 from itertools import pairwise
 
 from turnlog.projections.arguments import is_object
+from turnlog.projections.neighbours import beginnings, is_nothing_between, neighbours, repeated_attempts
 from turnlog.projections.placeholders import is_placeholder
-from turnlog.projections.view import Fault, Message, Step, StepToolCall, ToolResult, Turn
+from turnlog.projections.turn import Fault, Step, StepToolCall, ToolResult, Turn
 
 _NOT_FOLLOWED = (
     "An assistant message with 'tool_calls' must be followed by tool messages responding to each 'tool_call_id'"
@@ -54,10 +55,6 @@ PROVIDER_ERRORS = {
 """What a provider answers to a history with the fault, in short: the texts are those of the reports that named it."""
 
 
-_NO_CHANCE = 20
-"""So many characters do not come twice in a row by chance."""
-
-
 def diagnose(turn: Turn) -> tuple[Fault, ...]:
     """The faults of a turn as it was recorded, oldest first."""
     faults = [*turn.flaws, *_faulty_calls(turn)]
@@ -65,12 +62,6 @@ def diagnose(turn: Turn) -> tuple[Fault, ...]:
         faults += _imported(turn)
     known = (fault.model_copy(update={"provider_error": PROVIDER_ERRORS.get(fault.kind, "")}) for fault in faults)
     return tuple(sorted(known, key=lambda fault: fault.position))
-
-
-def says_something(step: Step) -> bool:
-    """Whether the step has anything that an assistant message could hold."""
-    message = step.message
-    return bool(message.content or message.refusal or message.tool_calls or message.function_call)
 
 
 def _faulty_calls(turn: Turn) -> Iterator[Fault]:
@@ -120,7 +111,7 @@ def _imported(turn: Turn) -> Iterator[Fault]:
 
 def _empty(turn: Turn) -> Iterator[Fault]:
     for step in turn.steps:
-        if step.origin not in (None, "responses") and not says_something(step):
+        if step.origin not in (None, "responses") and not step.says_something:
             yield Fault(kind="empty_message", position=step.position, message="an assistant message says nothing")
     for message in turn.messages:
         if message.origin and not message.content and message.role != "function":
@@ -129,7 +120,7 @@ def _empty(turn: Turn) -> Iterator[Fault]:
 
 
 def _leading(turn: Turn) -> Iterator[Fault]:
-    spoken = [step for step in turn.steps if says_something(step)]
+    spoken = [step for step in turn.steps if step.says_something]
     first = min((m.position for m in turn.messages if m.role in ("user", "function")), default=None)
     if turn.index == 0 and spoken and spoken[0].origin == "anthropic" and (first is None or first > spoken[0].position):
         text = "the conversation begins with an assistant message"
@@ -138,32 +129,12 @@ def _leading(turn: Turn) -> Iterator[Fault]:
 
 def _consecutive(turn: Turn) -> Iterator[Fault]:
     """Anthropic's API now joins what a user said in several messages; Bedrock and others still refuse it."""
-    spoken = [step.position for step in turn.steps if says_something(step)]
+    spoken = [step.position for step in turn.steps if step.says_something]
     users = [m for m in turn.messages if m.role == "user" and m.origin == "anthropic" and m.content]
     for first, second in pairwise(users):
-        if bisect_right(spoken, first.position) == bisect_right(spoken, second.position):
+        if is_nothing_between(spoken, first.position, second.position):
             text = f"two messages of the user stand side by side (the first one is at {first.position})"
             yield Fault(kind="consecutive_roles", position=second.position, message=text)
-
-
-def neighbours(turn: Turn, steps: list[Step]) -> Iterator[tuple[Step, Step]]:
-    """The pairs of these steps with nothing between them that a prompt could hold."""
-    places = between(turn)
-    spoken = [step for step in steps if says_something(step)]
-    for first, second in pairwise(spoken):
-        if any(result.position < first.position for result in first.tool_results):
-            continue  # its result was stored before it
-        if bisect_right(places, first.position) == bisect_right(places, second.position):
-            yield first, second
-
-
-def between(turn: Turn) -> list[int]:
-    """The positions of all that can stand between two steps."""
-    return sorted(
-        [m.position for m in turn.messages]
-        + [r.position for step in turn.steps for r in step.tool_results if r.status != "synthetic"]
-        + [orphan.position for orphan in turn.orphans]
-    )
 
 
 def _neighbours(turn: Turn, steps: list[Step]) -> Iterator[Fault]:
@@ -187,31 +158,6 @@ def _is_same_reply(first: Step, second: Step) -> bool:
     if a.tool_calls or b.tool_calls:
         return False
     return (a.content, a.refusal, a.function_call) == (b.content, b.refusal, b.function_call)
-
-
-def beginnings(turn: Turn, steps: list[Step]) -> set[int]:
-    """The positions of the steps that the one right behind them holds whole: an answer that was stored as it grew."""
-    return {first.position for first, second in neighbours(turn, steps) if _is_beginning(first, second)}
-
-
-def _is_beginning(first: Step, second: Step) -> bool:
-    a, b = first.message, second.message
-    if not (isinstance(a.content, str) and isinstance(b.content, str)) or first.origin == "responses":
-        return False
-    if a.tool_calls or a.function_call or a.refusal or a.reasoning_details:
-        return False
-    if a.content == b.content:
-        return bool(b.tool_calls or b.function_call or b.refusal or b.reasoning_details)
-    # A short text may begin what goes on from it by chance: "s" and "sh" may well be "ssh".
-    return len(a.content) >= _NO_CHANCE and b.content.startswith(a.content)
-
-
-def repeated_attempts(turn: Turn) -> Iterator[Step]:
-    """The steps whose calls were all made again, under the same ids, by the step right behind them."""
-    for first, second in neighbours(turn, [step for step in turn.steps if step.origin]):
-        ids = {call.id for call in first.message.tool_calls if call.id}
-        if ids and not first.tool_results and ids <= {call.id for call in second.message.tool_calls}:
-            yield first
 
 
 def _unanswered(step: Step) -> Iterator[Fault]:
@@ -274,9 +220,3 @@ def _misplaced(step: Step, apart: list[int], late: set[int]) -> Iterator[Fault]:
 def _stands_between(positions: list[int], after: int, before: int) -> bool:
     """Whether one of them lies between two positions."""
     return bisect_left(positions, before) > bisect_right(positions, after)
-
-
-def entries_in_order(turn: Turn) -> list[Message | Step]:
-    """The messages and steps of a turn in the order of the log."""
-    entries: list[Message | Step] = [*turn.messages, *turn.steps]
-    return sorted(entries, key=lambda entry: entry.position)

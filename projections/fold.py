@@ -21,7 +21,7 @@ from turnlog.domain.events import (
     ToolCallStarted,
 )
 from turnlog.domain.values import JsonObject
-from turnlog.projections.view import (
+from turnlog.projections.turn import (
     Fault,
     Message,
     Repair,

@@ -22,17 +22,10 @@ from turnlog.domain.values import Frozen, JsonObject, Text, merge_patch
 from turnlog.projections.fold import new_step
 from turnlog.projections.imported import fold_imported, whole_step
 from turnlog.projections.queue import mark_queued
+from turnlog.projections.turn import Compaction, Message, Repair, ToolResult, Turn, UsageEntry
 from turnlog.projections.turns import Turns
 from turnlog.projections.usage import total_usage
-from turnlog.projections.view import (
-    Compaction,
-    Message,
-    Repair,
-    SessionView,
-    ToolResult,
-    Turn,
-    UsageEntry,
-)
+from turnlog.projections.view import SessionView
 
 VIEW_SCHEMA = 5
 """The version of the kept shapes. A head or page of another version is not read but folded anew."""

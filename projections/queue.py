@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from turnlog.projections.view import Step, Turn
+from turnlog.projections.turn import Step, Turn
 
 
 def mark_queued(turns: Sequence[Turn]) -> tuple[Turn, ...]:

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import re
-from bisect import bisect_right
 from collections.abc import Callable, Iterable
 from unicodedata import category
 
 from turnlog.domain.events import Content, Correction, CorrectionAction
-from turnlog.projections.diagnosis import aborted_twins, beginnings, between, diagnose, neighbours
+from turnlog.projections.diagnosis import aborted_twins, diagnose
+from turnlog.projections.joining import joined_content, joined_text
+from turnlog.projections.neighbours import beginnings, is_nothing_between, neighbours, positions_between
 from turnlog.projections.placeholders import NO_RESULT
-from turnlog.projections.view import Fault, Step, StepToolCall, ToolResult, Turn
+from turnlog.projections.turn import Fault, Step, StepToolCall, ToolResult, Turn
 
 SEPARATOR = "\n\n"
 _END = r"[.!?:;\u2026\u3002\uff01\uff1f]"
@@ -69,10 +70,10 @@ def _with_whole_responses(turn: Turn) -> Turn:
     """The turn with the items of one response of the Responses API as the one step that they are."""
     if all(step.origin != "responses" for step in turn.steps):
         return turn
-    places = between(turn)
+    positions = positions_between(turn)
     steps, end = list[Step](), 0
     for step in turn.steps:
-        is_next = bisect_right(places, end) == bisect_right(places, step.position)
+        is_next = is_nothing_between(positions, end, step.position)
         if steps and step.origin == steps[-1].origin == "responses" and is_next:
             # By nothing: as the openai package's `output_text` joins the texts of a response.
             steps[-1] = _joined(steps[-1], step, "")
@@ -260,9 +261,9 @@ def _joined(first: Step, second: Step, separator: str) -> Step:
     results = tuple(result.model_copy(update={"index": result.index + offset}) for result in second.tool_results)
     message = a.model_copy(
         update={
-            "content": joined_content(a.content, b.content, separator),
-            "refusal": None if a.refusal is b.refusal is None else (a.refusal or "") + (b.refusal or ""),
-            "reasoning": None if a.reasoning is b.reasoning is None else (a.reasoning or "") + (b.reasoning or ""),
+            "content": _joined_content(a.content, b.content, separator),
+            "refusal": joined_text(a.refusal, b.refusal),
+            "reasoning": joined_text(a.reasoning, b.reasoning),
             "reasoning_details": a.reasoning_details + b.reasoning_details,
             "tool_calls": a.tool_calls + calls,
             "function_call": b.function_call or a.function_call,
@@ -272,14 +273,6 @@ def _joined(first: Step, second: Step, separator: str) -> Step:
     return first.model_copy(update={"message": message, "tool_results": tool_results})
 
 
-def joined_content(first: Content | None, second: Content | None, separator: str = "") -> Content | None:
-    """Two contents as one: texts with `separator` between them; a text beside parts becomes a part."""
-    if not first or not second:
-        return first or second
-    if isinstance(first, str) and isinstance(second, str):
-        return f"{first}{separator}{second}"
-    return (*_parts(first), *_parts(second))
-
-
-def _parts(content: Content) -> tuple[dict[str, object], ...]:
-    return ({"type": "text", "text": content},) if isinstance(content, str) else content
+def _joined_content(first: Content | None, second: Content | None, separator: str) -> Content | None:
+    # Beside an empty text there is nothing to separate.
+    return joined_content(first, second, separator) if first and second else first or second

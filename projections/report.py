@@ -11,7 +11,7 @@ from uuid import UUID
 
 from turnlog.domain.events import Correction
 from turnlog.domain.values import Frozen, JsonObject, Text
-from turnlog.projections.view import Fault
+from turnlog.projections.turn import Fault
 
 
 class ReapedStep(Frozen):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from turnlog.domain.events import FRAGMENTS, FunctionCallDelta
 from turnlog.domain.recorded import RecordedEvent
 from turnlog.projections.projector import Projector
-from turnlog.projections.view import Turn
+from turnlog.projections.turn import Turn
 
 _WITHOUT_EFFECT = tuple(kind for kind in FRAGMENTS if kind is not FunctionCallDelta)
 """A function call has no event that starts it: its first fragment says that the turn goes on."""

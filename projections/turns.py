@@ -12,7 +12,7 @@ from typing import NamedTuple
 from turnlog.domain.events import StepEnd
 from turnlog.projections.fold import StepFold, TurnFold, with_result
 from turnlog.projections.repair import corrected, mended
-from turnlog.projections.view import Fault, Message, Repair, Step, ToolResult, Turn
+from turnlog.projections.turn import Fault, Message, Repair, Step, ToolResult, Turn
 
 
 def _frozen(turn: Turn | TurnFold) -> Turn:

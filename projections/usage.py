@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from turnlog.domain.values import JsonObject
-from turnlog.projections.view import Turn, Usage, UsageEntry
+from turnlog.projections.turn import Turn, Usage, UsageEntry
 
 TOKEN_PATHS: dict[str, tuple[tuple[str, ...], ...]] = {
     # Chat Completions names, then those of the Responses and Messages APIs.

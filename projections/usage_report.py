@@ -7,7 +7,7 @@ from datetime import UTC, date, datetime
 from typing import Literal
 
 from turnlog.domain.errors import InvalidInputError
-from turnlog.domain.values import Frozen, JsonObject
+from turnlog.domain.values import Frozen, JsonObject, as_unicode
 from turnlog.projections.usage import token_counts
 
 Dimension = Literal["user", "model", "day"]
@@ -59,14 +59,8 @@ def in_day(at: datetime) -> date:
 
 
 def plain(name: str | None) -> str | None:
-    """A model's name as every database takes it: what UTF-8 cannot hold, and NUL, is U+FFFD. None for an empty one."""
-    if not name:
-        return None
-    return (
-        name.encode("utf-16-le", "surrogatepass")
-        .decode("utf-16-le", "replace")
-        .replace("\0", "\N{REPLACEMENT CHARACTER}")
-    )
+    """A model's name as every database accepts it: NUL and lone surrogates are U+FFFD. None for an empty name."""
+    return as_unicode(name).replace("\0", "\N{REPLACEMENT CHARACTER}") if name else None
 
 
 def summed(rows: tuple[UsageRow, ...]) -> UsageRow:

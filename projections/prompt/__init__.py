@@ -14,7 +14,7 @@ from turnlog.projections.prompt.entries import PromptEntry, Rendered
 from turnlog.projections.prompt.policy import DEFAULT_POLICY, PromptPolicy
 from turnlog.projections.prompt.responses import render_responses
 from turnlog.projections.prompt.window import CountTokens, estimated_tokens, fit
-from turnlog.projections.view import Compaction, Turn
+from turnlog.projections.turn import Compaction, Turn
 
 __all__ = ["APIS", "NO_RESULT", "Api", "CountTokens", "PromptPolicy", "build_prompt", "chat_prompt", "check_api"]
 

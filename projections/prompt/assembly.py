@@ -17,16 +17,14 @@ from dataclasses import replace
 from typing import Any, NamedTuple
 
 from turnlog.domain.events import Content, FunctionCall
-from turnlog.domain.values import fingerprint
+from turnlog.domain.values import as_unicode, fingerprint
 from turnlog.projections.arguments import is_object, with_whole_escapes
-from turnlog.projections.diagnosis import entries_in_order
-from turnlog.projections.messages import is_replaced
+from turnlog.projections.joining import joined_content, joined_text
 from turnlog.projections.placeholders import NO_RESULT
 from turnlog.projections.prompt.entries import PromptCall, PromptEntry, PromptMessage, PromptStep
 from turnlog.projections.prompt.parts import readable
 from turnlog.projections.prompt.policy import DEFAULT_POLICY, PromptPolicy
-from turnlog.projections.repair import joined_content
-from turnlog.projections.view import Compaction, Message, Step, StepToolCall, ToolResult, Turn
+from turnlog.projections.turn import Compaction, Message, Step, StepToolCall, ToolResult, Turn
 
 NO_ARGUMENTS = "{}"
 _NAME = re.compile(r"[^a-zA-Z0-9_-]")
@@ -43,7 +41,7 @@ class Dialect(NamedTuple):
 
     def tool_name(self, name: str) -> str:
         """The name in characters that the API takes, and as many of them."""
-        return _NAME.sub("_", utf8(name))[: self.name_length]
+        return _NAME.sub("_", as_unicode(name))[: self.name_length]
 
 
 CHAT = Dialect(re.compile(r"(?s).{1,64}"), has_functions=True, has_thinking=False)
@@ -91,11 +89,11 @@ def sent(
     """What is sent of these turns, in the order of the log."""
     upto = compaction.upto if compaction else 0
     for turn in turns:
-        for entry in entries_in_order(turn):
+        for entry in turn.entries():
             if isinstance(entry, Message):
                 if entry.position > upto or entry.is_pinned:
                     yield Placed(turn.index, entry)
-            elif entry.position > upto and not is_replaced(entry, turn) and _is_sent(entry, policy):
+            elif entry.position > upto and not turn.has_replaced(entry) and _is_sent(entry, policy):
                 yield Placed(turn.index, entry)
 
 
@@ -176,7 +174,7 @@ class Assembly:
         elif isinstance(entry, Step):
             self._add_step(turn, entry)
         else:
-            self.entries.append(PromptMessage(-1, (entry.position,), "user", utf8(entry.summary), pinned=True))
+            self.entries.append(PromptMessage(-1, (entry.position,), "user", as_unicode(entry.summary), pinned=True))
 
     def _add_message(self, turn: int, message: Message) -> None:
         content, name = _sendable_content(message), _name(message.name)
@@ -240,13 +238,13 @@ class Assembly:
     def _can_be_sent(self, step: Step, call: StepToolCall, results: Results) -> bool:
         if not call.name:
             return False
-        was_cut_off = step.status != "finished" and not is_object(utf8(call.arguments))
+        was_cut_off = step.status != "finished" and not is_object(as_unicode(call.arguments))
         closed = self._policy.unfinished_calls == "close" or call.index in results
         return closed or not was_cut_off
 
     def _call(self, step: Step, call: StepToolCall, result: ToolResult | None) -> PromptCall:
         return PromptCall(
-            id=self._unique(utf8(call.id), step, call.index),
+            id=self._unique(as_unicode(call.id), step, call.index),
             name=self._dialect.tool_name(call.name),
             arguments=_arguments(call.arguments),
             result=_content(result),
@@ -268,7 +266,7 @@ class Assembly:
 
 
 def _arguments(arguments: str) -> str:
-    text = with_whole_escapes(utf8(arguments))
+    text = with_whole_escapes(as_unicode(arguments))
     return text if is_object(text) else NO_ARGUMENTS
 
 
@@ -279,24 +277,23 @@ def _content(result: ToolResult | None) -> Any:
 def _plain(content: Content | None) -> str:
     """The content of a function message, which has text only."""
     if content is None or isinstance(content, str):
-        return utf8(content or "")
-    return utf8("".join(part["text"] for part in content if isinstance(part.get("text"), str)))
+        return as_unicode(content or "")
+    return as_unicode("".join(part["text"] for part in content if isinstance(part.get("text"), str)))
 
 
 def _name(name: str | None) -> str | None:
     """The name of a message: OpenAI takes 64 characters, and none of ``<|\\/>`` and spaces."""
-    return re.sub(r"[\s<|\\/>]", "_", utf8(name))[:64] if name else None
+    return re.sub(r"[\s<|\\/>]", "_", as_unicode(name))[:64] if name else None
 
 
 def _joined(first: PromptStep, second: PromptStep) -> PromptStep:
-    refusal = sendable((first.refusal or "") + (second.refusal or "")) or None
     return replace(
         second,
         turn=first.turn,
         positions=(*first.positions, *second.positions),
         content=sendable(joined_content(first.content, second.content)),
-        refusal=refusal,
-        reasoning=(first.reasoning or "") + (second.reasoning or "") or None,
+        refusal=sendable(joined_text(first.refusal, second.refusal)),
+        reasoning=joined_text(first.reasoning, second.reasoning) or None,
         details=first.details + second.details,
         function_call=second.function_call or first.function_call,
         name=first.name or second.name,
@@ -306,23 +303,9 @@ def _joined(first: PromptStep, second: PromptStep) -> PromptStep:
 def sendable(value: Any) -> Any:
     """`value` with all text fit for UTF-8."""
     if isinstance(value, str):
-        return utf8(value)
+        return as_unicode(value)
     if isinstance(value, list | tuple):
         return type(value)(sendable(item) for item in value)
     if isinstance(value, dict):
-        return {utf8(key): sendable(item) for key, item in value.items()}
+        return {as_unicode(key): sendable(item) for key, item in value.items()}
     return value
-
-
-def utf8(text: str) -> str:
-    """The text, with halves that meet as one character and others as U+FFFD."""
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
-    return text
-
-
-def positions_of(entries: Iterable[PromptEntry]) -> set[int]:
-    """The positions of all events behind the entries."""
-    return {position for entry in entries for position in entry.positions}

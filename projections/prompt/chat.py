@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from turnlog.domain.events import Content
-from turnlog.projections.messages import tool_call
+from turnlog.projections.messages import assistant_message, tool_call, tool_message
 from turnlog.projections.prompt.entries import PromptEntry, PromptMessage, PromptStep, Rendered
 from turnlog.projections.prompt.parts import IMAGE_DETAILS, known_fields, left_out
 
@@ -33,21 +33,17 @@ def _plain(entry: PromptMessage) -> dict[str, Any]:
 
 
 def _step(step: PromptStep) -> list[Rendered]:
-    # An empty text beside calls is what some providers stream and others refuse.
-    assistant: dict[str, Any] = {"role": "assistant", "content": _content(step.content, "assistant")}
-    if step.name is not None:
-        assistant["name"] = step.name
-    if step.refusal is not None:
-        assistant["refusal"] = step.refusal
-    if step.reasoning is not None:
-        assistant["reasoning_content"] = step.reasoning
-    if step.function_call is not None:
-        assistant["function_call"] = {"name": step.function_call.name, "arguments": step.function_call.arguments}
-    if step.calls:
-        assistant["tool_calls"] = [tool_call(call.id, call.name, call.arguments) for call in step.calls]
+    assistant = assistant_message(
+        _content(step.content, "assistant"),
+        [tool_call(call.id, call.name, call.arguments) for call in step.calls],
+        name=step.name,
+        refusal=step.refusal,
+        reasoning=step.reasoning,
+        function_call=step.function_call,
+    )
     rendered = [Rendered(assistant, step.turn, step.positions)]
     for call in (step.calls[place] for place in step.answers):
-        message = {"role": "tool", "tool_call_id": call.id, "content": _content(call.result, "tool")}
+        message = tool_message(call.id, _content(call.result, "tool"))
         rendered.append(Rendered(message, step.turn, call.positions))
     return rendered
 

@@ -15,7 +15,7 @@ from turnlog.projections.prompt.anthropic import last_spoken
 from turnlog.projections.prompt.assembly import Assembly, Mark, Placed, end_of, sent, with_summary
 from turnlog.projections.prompt.entries import PromptStep, Rendered
 from turnlog.projections.prompt.policy import DEFAULT_POLICY
-from turnlog.projections.view import Compaction, Step
+from turnlog.projections.turn import Compaction, Step
 
 
 class _RenderedMark(NamedTuple):

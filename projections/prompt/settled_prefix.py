@@ -8,10 +8,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
-from turnlog.projections.diagnosis import entries_in_order
 from turnlog.projections.prompt.assembly import CHAT, assemble, is_sendable
 from turnlog.projections.prompt.chat import render_chat
-from turnlog.projections.view import Compaction, Message, Turn
+from turnlog.projections.turn import Compaction, Message, Turn
 
 ChatMessages = list[dict[str, Any]]
 
@@ -69,7 +68,7 @@ def _border(turns: Sequence[Turn], closed: int, compaction: Compaction | None) -
 def _stands_alone(turn: Turn, compaction: Compaction | None) -> bool:
     """Whether nothing in the turn depends on the messages before it: it begins with what a user said, so that no answer
     is joined to one before, and has no legacy function result, whose call may be before."""
-    entries = entries_in_order(turn)
+    entries = turn.entries()
     if not entries or any(message.role == "function" for message in turn.messages):
         return False
     first = entries[0]

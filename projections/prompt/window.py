@@ -11,7 +11,7 @@ from turnlog.domain.errors import PromptTooLongError
 from turnlog.domain.events import Content
 from turnlog.projections.prompt.entries import PromptEntry, PromptMessage, PromptStep, Rendered
 from turnlog.projections.prompt.parts import left_out
-from turnlog.projections.view import Message, Turn
+from turnlog.projections.turn import Message, Turn
 
 CountTokens = Callable[[list[dict[str, Any]]], int]
 """The tokens of a list of messages in the shape of the API that the prompt is for."""
