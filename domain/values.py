@@ -156,7 +156,9 @@ def is_unicode(text: str) -> bool:
 
 def as_unicode(text: str) -> str:
     """The text as Unicode: two surrogates that form a pair are one character, any other is U+FFFD."""
-    return text if is_unicode(text) else text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
+    if text.isascii() or is_unicode(text):
+        return text
+    return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
 
 
 def fingerprint(*parts: Any) -> str:

@@ -302,7 +302,7 @@ class Session:
         reads all events: for looking into a session. Raises InvalidInputError."""
         check_api(api)
         events = [event async for event in self.events()]
-        return explain(Projector(self.id), events, api)
+        return explain(self.id, events, api)
 
     async def at(self, version: int) -> SessionView:
         """The view as it was after the event at this position; nothing behind it is read. Raises InvalidInputError

@@ -204,6 +204,11 @@ class TurnFold:
         return any(isinstance(step, StepFold) for step in self.steps.values())
 
 
+def frozen(turn: Turn | TurnFold) -> Turn:
+    """The turn as it is now, if events still change it."""
+    return turn.freeze() if isinstance(turn, TurnFold) else turn
+
+
 def new_step(step_id: str, position: int, model: str | None, at: datetime) -> StepFold:
     """An open step without a message yet."""
     step = Step(step_id=step_id, position=position, message=StepMessage(), status="open", model=model, started_at=at)

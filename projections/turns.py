@@ -10,13 +10,9 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 from turnlog.domain.events import StepEnd
-from turnlog.projections.fold import StepFold, TurnFold, with_result
-from turnlog.projections.repair import corrected, mended
+from turnlog.projections.fold import StepFold, TurnFold, frozen, with_result
+from turnlog.projections.repair import corrected
 from turnlog.projections.turn import Fault, Message, Repair, Step, ToolResult, Turn
-
-
-def _frozen(turn: Turn | TurnFold) -> Turn:
-    return turn.freeze() if isinstance(turn, TurnFold) else turn
 
 
 class StepLocation(NamedTuple):
@@ -43,7 +39,6 @@ class Turns:
         self._place_of: dict[str, StepLocation] = {}
         self._open: dict[str, tuple[StepFold, TurnFold]] = {}
         self._pinned: tuple[Message, ...] = ()
-        self._changed_from: int | None = None
 
     def restore(
         self, pages: Iterable[Turn], unclosed: Iterable[Turn], closed: int, pinned: tuple[Message, ...]
@@ -65,7 +60,7 @@ class Turns:
     @property
     def has_turn_ended(self) -> bool:
         """Whether the last turn, as the view has it, has ended (see Turn)."""
-        return bool(self._turns) and corrected(_frozen(self._turns[-1])).has_ended
+        return bool(self._turns) and corrected(frozen(self._turns[-1])).has_ended
 
     @property
     def closed_turns(self) -> int:
@@ -81,7 +76,7 @@ class Turns:
 
     def unclosed_turns(self) -> tuple[Turn, ...]:
         """The turns behind the closed ones."""
-        return tuple(map(_frozen, self._turns[self._closed :]))
+        return tuple(map(frozen, self._turns[self._closed :]))
 
     def pinned_in_pages(self) -> tuple[Message, ...]:
         """The system and developer messages of all closed turns, those included that are not here."""
@@ -92,7 +87,7 @@ class Turns:
 
     def pages(self, after: int = 0) -> tuple[Turn, ...]:
         """The closed turns that an event after the position `after` has changed, for keeping."""
-        return tuple(_frozen(turn) for turn in self._turns[: self._closed] if turn.position > after)
+        return tuple(frozen(turn) for turn in self._turns[: self._closed] if turn.position > after)
 
     def prepend(self, pages: Sequence[Turn]) -> None:
         """Takes the closed turns before the first one that is here, as they are now."""
@@ -103,29 +98,20 @@ class Turns:
 
     def pages_from(self, index: int) -> tuple[Turn, ...]:
         """The closed turns from this one on, for keeping. They must be there."""
-        return tuple(_frozen(turn) for turn in self._turns[index - self.first_turn : self._closed])
+        return tuple(frozen(turn) for turn in self._turns[index - self.first_turn : self._closed])
 
     def raw_turns(self) -> tuple[Turn, ...]:
         """The turns as they were recorded: no repair is applied, and `faults` is empty."""
-        return tuple(map(_frozen, self._turns))
+        return tuple(map(frozen, self._turns))
 
     def turns(self) -> tuple[Turn, ...]:
         """The turns that are there, repairs applied."""
-        return tuple(corrected(_frozen(turn)) for turn in self._turns)
+        return tuple(corrected(frozen(turn)) for turn in self._turns)
 
     @property
     def turn_count(self) -> int:
         """How many turns there are."""
         return self.first_turn + len(self._turns)
-
-    def take_changed(self) -> int | None:
-        """The index of the first turn that has changed since this was last asked; None where none has."""
-        changed, self._changed_from = self._changed_from, None
-        return changed
-
-    def mended_turns(self, index: int) -> tuple[Turn, ...]:
-        """The turns from this one on, repairs applied, without a look for faults: what prompts are made of."""
-        return tuple(mended(_frozen(turn)) for turn in self._turns[index - self.first_turn :])
 
     @property
     def pinned(self) -> tuple[Message, ...]:
@@ -177,9 +163,8 @@ class Turns:
         return turn
 
     def _touch(self, turn: TurnFold, position: int) -> None:
+        """Notes that the event at `position` changes the turn."""
         turn.position = position
-        if self._changed_from is None or turn.index < self._changed_from:
-            self._changed_from = turn.index
 
     def add_fault(self, kind: str, position: int, message: str, index: int | None = None) -> None:
         """Notes in the latest turn what is wrong with the event at `position`."""

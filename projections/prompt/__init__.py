@@ -8,8 +8,9 @@ from typing import Any, Literal, NamedTuple, Protocol
 from turnlog.domain.errors import InvalidInputError
 from turnlog.projections.placeholders import NO_RESULT
 from turnlog.projections.prompt.anthropic import anthropic_prompt, render_anthropic
-from turnlog.projections.prompt.assembly import ANTHROPIC, CHAT, RESPONSES, Dialect, assemble
+from turnlog.projections.prompt.assembly import assemble
 from turnlog.projections.prompt.chat import render_chat
+from turnlog.projections.prompt.dialect import ANTHROPIC, CHAT, RESPONSES, Dialect
 from turnlog.projections.prompt.entries import PromptEntry, Rendered
 from turnlog.projections.prompt.policy import DEFAULT_POLICY, PromptPolicy
 from turnlog.projections.prompt.responses import render_responses
