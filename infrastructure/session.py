@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Generator, Mapping, Sequence
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal, TypeVar, overload
 from uuid import UUID
 
 from turnlog.domain.commands import (
@@ -54,7 +54,7 @@ from turnlog.infrastructure.repair.forking import make_fork
 from turnlog.projections.compacting import check_compaction
 from turnlog.projections.deltas import Offsets
 from turnlog.projections.projector import Projector
-from turnlog.projections.prompt import CountTokens, PromptPolicy, check_api
+from turnlog.projections.prompt import Api, CountTokens, PromptPolicy, check_api
 from turnlog.projections.prompt.explain import Explanation, explain
 from turnlog.projections.prompt.policy import DEFAULT_POLICY
 from turnlog.projections.prompt.window import estimated_tokens
@@ -273,13 +273,40 @@ class Session:
         self._allow(projector.state)
         return projector.view()
 
+    @overload
     async def prompt(
         self,
-        api: Literal["chat", "anthropic", "responses"] = "chat",
+        api: Literal["chat", "responses"] = "chat",
         max_tokens: int | None = None,
         count_tokens: CountTokens = estimated_tokens,
         policy: PromptPolicy | None = None,
-    ) -> Any:
+    ) -> list[Any]: ...
+
+    @overload
+    async def prompt(
+        self,
+        api: Literal["anthropic"],
+        max_tokens: int | None = None,
+        count_tokens: CountTokens = estimated_tokens,
+        policy: PromptPolicy | None = None,
+    ) -> dict[str, Any]: ...
+
+    @overload
+    async def prompt(
+        self,
+        api: Api,
+        max_tokens: int | None = None,
+        count_tokens: CountTokens = estimated_tokens,
+        policy: PromptPolicy | None = None,
+    ) -> list[Any] | dict[str, Any]: ...
+
+    async def prompt(
+        self,
+        api: Api = "chat",
+        max_tokens: int | None = None,
+        count_tokens: CountTokens = estimated_tokens,
+        policy: PromptPolicy | None = None,
+    ) -> list[Any] | dict[str, Any]:
         """What to send to the provider next: valid for the API, whatever happened.
 
         `chat`: messages; `anthropic`: a dict of `system` and `messages`; `responses`: input items. With `max_tokens`
@@ -295,9 +322,10 @@ class Session:
         prompt = await self._parts.prompts.read(self.id, api, policy or DEFAULT_POLICY, max_tokens, count_tokens)
         if prompt is None or not owns(self._principal, prompt.user_id):
             raise SessionNotFoundError(self.id)
-        return prompt.messages
+        messages: list[Any] | dict[str, Any] = prompt.messages
+        return messages
 
-    async def explain_prompt(self, api: Literal["chat", "anthropic", "responses"] = "chat") -> Explanation:
+    async def explain_prompt(self, api: Api = "chat") -> Explanation:
         """The events behind each message of the prompt, and where a prompt did not begin as the one before it. It
         reads all events: for looking into a session. Raises InvalidInputError."""
         check_api(api)
