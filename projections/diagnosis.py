@@ -1,6 +1,7 @@
-"""Diagnosis: what in a turn does not fit, as typed faults. Pure: the same turn has the same faults.
+"""Diagnosis: what does not fit in a turn, as typed faults. Pure: the same turn has the same faults.
 
-What the log itself records by step and index cannot be out of place, so most rules are for imported messages.
+What turnlog itself records is filed by step and index and cannot be in the wrong order, so most rules are for imported
+messages.
 """
 
 from __future__ import annotations
@@ -52,7 +53,7 @@ PROVIDER_ERRORS = {
     "bad_content_block": "Missing required parameter: 'messages.content.type'",
     "bad_field": "Invalid type for 'messages.content': expected one of a string or array of objects",
 }
-"""What a provider answers to a history with the fault, in short: the texts are those of the reports that named it."""
+"""What a provider answers, in short, to a history with the fault. The texts are from bug reports about such faults."""
 
 
 def diagnose(turn: Turn) -> tuple[Fault, ...]:
@@ -66,7 +67,7 @@ def diagnose(turn: Turn) -> tuple[Fault, ...]:
 
 def _faulty_calls(turn: Turn) -> Iterator[Fault]:
     for step in turn.steps:
-        # What a model said here is the log's to keep and the prompt's to mend: it is no fault of the history.
+        # What was recorded here is what the model said: the prompt mends it, and the history has no fault.
         if step.origin is not None:
             for call in step.message.tool_calls:
                 yield from _faulty_call(step, call)
@@ -97,12 +98,12 @@ def _imported(turn: Turn) -> Iterator[Fault]:
     yield from _neighbours(turn, steps)
     yield from _leading(turn)
     yield from _consecutive(turn)
-    apart = _apart(turn, steps)
+    intruders = _intruders(turn, steps)
     late = {flaw.position for flaw in turn.flaws if flaw.kind == "user_message_between"}
     for step in steps:
         yield from _unanswered(step)
         yield from _twins(step)
-        yield from _misplaced(step, apart, late)
+        yield from _misplaced(step, intruders, late)
     for step in turn.steps:
         if step.step_id in attempts:
             text = "the answer was made again with the same calls, and both attempts were stored"
@@ -128,7 +129,7 @@ def _leading(turn: Turn) -> Iterator[Fault]:
 
 
 def _consecutive(turn: Turn) -> Iterator[Fault]:
-    """Anthropic's API now joins what a user said in several messages; Bedrock and others still refuse it."""
+    # Anthropic's API now joins consecutive user messages; Bedrock and others still refuse them.
     spoken = [step.position for step in turn.steps if step.says_something]
     users = [m for m in turn.messages if m.role == "user" and m.origin == "anthropic" and m.content]
     for first, second in pairwise(users):
@@ -176,12 +177,13 @@ def _twins(step: Step) -> Iterator[Fault]:
 
 
 def _aborted_twin(results: dict[int, ToolResult], first: StepToolCall, second: StepToolCall) -> StepToolCall | None:
+    """The one of two calls that never ran, if the other one did."""
     gone = [call for call in (first, second) if _never_ran(results.get(call.index))]
     return gone[0] if len(gone) == 1 else None
 
 
 def aborted_twins(step: Step) -> set[int]:
-    """The indexes of the calls that never ran, if the results say so, where another one of their id did."""
+    """The indexes of the calls that, by their results, never ran, while another call with the same id did."""
     results, calls = step.results(), step.message.tool_calls
     gone = {call.index for call in calls if _never_ran(results.get(call.index))}
     ran = {call.id for call in calls if call.index not in gone}
@@ -192,9 +194,12 @@ def _never_ran(result: ToolResult | None) -> bool:
     return result is None or is_placeholder(result.content)
 
 
-def _apart(turn: Turn, steps: list[Step]) -> list[int]:
-    """The positions of what does not belong between a call and its result, in order, for a turn can have thousands of
-    each: neither results, nor steps that are the second part of the one before. `steps` are the imported ones."""
+def _intruders(turn: Turn, steps: list[Step]) -> list[int]:
+    """The positions, in order, of what does not belong between a call and its result: everything except results, and
+    steps that are the second part of the step before them. `steps` are the imported ones.
+
+    They are sorted because a turn can have thousands of calls and of intruders.
+    """
     joined = {second.position for _, second in neighbours(turn, steps)}
     spoken = {step.position for step in turn.steps}
     others = {message.position for message in turn.messages} | {orphan.position for orphan in turn.orphans}
@@ -202,13 +207,14 @@ def _apart(turn: Turn, steps: list[Step]) -> list[int]:
     return sorted((spoken - joined) | others | unread)
 
 
-def _misplaced(step: Step, apart: list[int], late: set[int]) -> Iterator[Fault]:
+def _misplaced(step: Step, intruders: list[int], late: set[int]) -> Iterator[Fault]:
+    """Results in the wrong position, except those at the positions `late`, for which there is a flaw already."""
     results = [result for result in step.tool_results if result.origin and result.status != "synthetic"]
     for result in results:
         if result.position < step.position:
             text = f"the result of {result.call_id!r} stands before its call"
             yield Fault(kind="result_before_call", position=result.position, index=result.index, message=text)
-        elif result.position not in late and _stands_between(apart, step.position, result.position):
+        elif result.position not in late and _is_any_between(intruders, step.position, result.position):
             text = f"the result of {result.call_id!r} does not stand directly after its call"
             yield Fault(kind="result_not_adjacent", position=result.position, index=result.index, message=text)
     spread = sorted({result.position for result in results if result.position > step.position})
@@ -217,6 +223,6 @@ def _misplaced(step: Step, apart: list[int], late: set[int]) -> Iterator[Fault]:
         yield Fault(kind="split_results", position=spread[1], message=text)
 
 
-def _stands_between(positions: list[int], after: int, before: int) -> bool:
-    """Whether one of them lies between two positions."""
+def _is_any_between(positions: list[int], after: int, before: int) -> bool:
+    """Whether any of the sorted positions is between these two."""
     return bisect_left(positions, before) > bisect_right(positions, after)

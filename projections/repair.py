@@ -1,4 +1,4 @@
-"""Repair: one correction for each fault, and the turn as corrections leave it. Pure; the events are never touched."""
+"""Repair: one correction for each fault, and turns with corrections applied. Pure; the events are never touched."""
 
 from __future__ import annotations
 
@@ -14,11 +14,12 @@ from turnlog.projections.placeholders import NO_RESULT
 from turnlog.projections.turn import Fault, Step, StepToolCall, ToolResult, Turn
 
 SEPARATOR = "\n\n"
+"""Goes between the two parts of a split message if both seem whole."""
 _END = r"[.!?:;\u2026\u3002\uff01\uff1f]"
 _CLOSER = r"[)\]\"'*_`\u201d\u2019\u00bb]"
 _WHOLE = re.compile(f"(?:{_END}{_CLOSER}*|{_CLOSER}+|```)$")
 _LINE = re.compile(r"(?:[-*+] |\d+[.)] |#{1,6} |```)")
-"""How a line of Markdown begins that cannot stand in the middle of one."""
+"""The beginning of a Markdown line, which cannot be in the middle of one."""
 
 _DONE: dict[str, tuple[CorrectionAction, str]] = {
     "repeated_message": ("leave_out", "it is kept once"),
@@ -41,7 +42,7 @@ _DONE: dict[str, tuple[CorrectionAction, str]] = {
 
 
 def corrected(turn: Turn) -> Turn:
-    """The turn with its repairs applied, and the faults that are left."""
+    """The turn with its repairs applied, and the faults that remain."""
     faults = diagnose(turn)
     if not faults and not turn.repairs:
         return _with_whole_responses(turn)
@@ -51,7 +52,7 @@ def corrected(turn: Turn) -> Turn:
 
 
 def mended(turn: Turn) -> Turn:
-    """The turn with its repairs applied. What is left is not looked for: that takes longer than all the rest."""
+    """The turn with its repairs applied. Faults are not looked for: that takes longer than everything else."""
     if not turn.repairs:
         return _with_whole_responses(turn)
     corrections = _corrections(turn)
@@ -67,7 +68,7 @@ def _corrections(turn: Turn) -> list[Correction]:
 
 
 def _with_whole_responses(turn: Turn) -> Turn:
-    """The turn with the items of one response of the Responses API as the one step that they are."""
+    """The turn in which the items of one response of the Responses API are one step."""
     if all(step.origin != "responses" for step in turn.steps):
         return turn
     positions = positions_between(turn)
@@ -75,7 +76,7 @@ def _with_whole_responses(turn: Turn) -> Turn:
     for step in turn.steps:
         is_next = is_nothing_between(positions, end, step.position)
         if steps and step.origin == steps[-1].origin == "responses" and is_next:
-            # By nothing: as the openai package's `output_text` joins the texts of a response.
+            # Nothing is put between: the openai package's `output_text` joins the texts of a response so.
             steps[-1] = _joined(steps[-1], step, "")
         else:
             steps.append(step)
@@ -104,14 +105,14 @@ def corrections_for(turn: Turn, faults: Iterable[Fault]) -> tuple[Correction, ..
 
 
 def _aborted(turn: Turn, faults: Iterable[Fault]) -> set[tuple[int, int | None]]:
-    """The calls that never ran of the messages in which an id is doubled, by position and index."""
+    """The calls that never ran, of messages in which two calls have one id, by position and index."""
     doubled = {fault.position for fault in faults if fault.kind == "duplicate_call_id"}
     steps = _by_position(step for step in turn.steps if step.position in doubled)
     return {(position, index) for position, step in steps.items() for index in aborted_twins(step)}
 
 
 def _by_position(steps: Iterable[Step]) -> dict[int, Step]:
-    """The first step of each position: one message may be read as several."""
+    """The first step at each position: one message may have been read as several steps."""
     first = dict[int, Step]()
     for step in steps:
         first.setdefault(step.position, step)
@@ -152,7 +153,7 @@ def _separator(first: Content | None, second: Content | None) -> tuple[str, str]
 
 
 def _is_whole(first: str, second: str) -> bool:
-    """Whether a text ends where the next one begins, as far as that can be told."""
+    """Whether the first text seems to be complete, so that the second does not continue it."""
     last, begin = first[-1], second[0]
     if last.isspace() or begin.isspace() or first.count("```") % 2 or first.count('"') % 2:
         return False
@@ -166,12 +167,12 @@ def _is_whole(first: str, second: str) -> bool:
 
 
 _BEGIN = frozenset({"Lu", "Lt", "Lo", "So"})
-"""Of a character that begins a text: no lower case letter does, nor a sign like the slash of an address."""
+"""Unicode categories of characters that begin a text: no lower case letters, and no signs like the slash of a URL."""
 _OPENERS = frozenset("\"'([*_`\u201c\u2018\u00ab\u00bf\u00a1")
 
 
 def _at(corrections: list[Correction], *actions: CorrectionAction) -> dict[int, list[Correction]]:
-    """The corrections with one of these actions, by position: a turn may have thousands, and as many steps."""
+    """The corrections with one of these actions, by position: a turn may have thousands of them, and of steps."""
     at = dict[int, list[Correction]]()
     for correction in corrections:
         if correction.action in actions:
@@ -181,7 +182,7 @@ def _at(corrections: list[Correction], *actions: CorrectionAction) -> dict[int, 
 
 def _edited(steps: list[Step], corrections: list[Correction]) -> list[Step]:
     at = _at(corrections, *_EDITS)
-    # Of the steps that were read of one message, the first is the one that is meant.
+    # If several steps were read from one message, the first one is meant.
     return [_edited_step(step, at.pop(step.position, [])) for step in steps]
 
 
@@ -229,7 +230,7 @@ def _with_empty_arguments(step: Step, indexes: Iterable[int]) -> Step:
 def _answered(step: Step, indexes: Iterable[int]) -> Step:
     calls, results = {call.index: call for call in step.message.tool_calls}, step.results()
     for index in indexes:
-        if index in calls and index not in results:  # a real result that came since is better
+        if index in calls and index not in results:  # a real result may have come since
             results[index] = _no_result(step, calls[index])
     return step.model_copy(update={"tool_results": tuple(results.values())})
 
@@ -251,7 +252,7 @@ _EDITS: dict[CorrectionAction, Callable[[Step, Iterable[int]], Step]] = {
     "empty_arguments": _with_empty_arguments,
     "answer": _answered,
 }
-"""What is done to a step by itself, in the order in which it is."""
+"""What is done to a step by itself, in this order."""
 
 
 def _joined(first: Step, second: Step, separator: str) -> Step:

@@ -1,4 +1,4 @@
-"""Prompts: what is sent to a provider next, as pure functions of the view, for three APIs."""
+"""Prompts: what is sent to a provider next, for three APIs, as pure functions of the view."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ APIS: dict[Api, _Api] = {
 
 
 def check_api(api: str) -> None:
-    """Raises InvalidInputError for one that is not known."""
+    """Raises InvalidInputError for an unknown API."""
     if api not in APIS:
         raise InvalidInputError("api", f"{api!r} is not one of: {', '.join(APIS)}")
 
@@ -57,9 +57,9 @@ def build_prompt(
     max_tokens: int | None = None,
     count_tokens: CountTokens = estimated_tokens,
 ) -> Any:
-    """What to send next: a list of messages or items, for anthropic a dict of `system` and `messages`.
+    """What to send next: a list of messages or items; for anthropic a dict of `system` and `messages`.
 
-    Raises PromptTooLongError when the last turn alone has more than `max_tokens`.
+    Raises PromptTooLongError if the last turn alone has more than `max_tokens`.
     """
     dialect, render, whole = APIS[api]
     if max_tokens is None:
@@ -68,7 +68,7 @@ def build_prompt(
 
 
 class WindowedPrompt(NamedTuple):
-    """A prompt that fits, and the place of the first turn that is whole in it."""
+    """A prompt that fits, and the index, among the given turns, of the first one that is whole in it."""
 
     prompt: Any
     first: int
@@ -82,7 +82,7 @@ def windowed_prompt(
     max_tokens: int,
     count_tokens: CountTokens,
 ) -> WindowedPrompt:
-    """As `build_prompt`, and where it begins."""
+    """The prompt that `build_prompt` makes, and where it begins."""
     dialect, render, whole = APIS[api]
     window = fit(turns, lambda some: assemble(some, dialect, compaction, policy), render, max_tokens, count_tokens)
     return WindowedPrompt(whole(render(window.entries)), window.first)

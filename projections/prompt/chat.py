@@ -1,7 +1,7 @@
 """The prompt for the Chat Completions API.
 
-The rules are those whose breach the API answers with a 400: an assistant message with tool_calls is followed at once
-by one tool message for each call, a tool message follows such a call, and tool_calls is not an empty list.
+Its rules are those whose breach the API answers with a 400: an assistant message with tool_calls is directly followed
+by one tool message for each call, a tool message follows such a message, and tool_calls is not an empty list.
 (platform.openai.com/docs/guides/function-calling)
 """
 
@@ -17,7 +17,7 @@ from turnlog.projections.prompt.parts import IMAGE_DETAILS, known_fields, left_o
 
 
 def render_chat(entries: Iterable[PromptEntry], rendered: list[Rendered] | None = None) -> list[Rendered]:
-    """The entries as messages, behind those that are there."""
+    """The entries as messages, after those that are given."""
     rendered = [] if rendered is None else rendered
     for entry in entries:
         if isinstance(entry, PromptMessage):
@@ -42,7 +42,7 @@ def _step(step: PromptStep) -> list[Rendered]:
         function_call=step.function_call,
     )
     rendered = [Rendered(assistant, step.turn, step.positions)]
-    for call in (step.calls[place] for place in step.answers):
+    for call in step.answered_calls():
         message = tool_message(call.id, _content(call.result, "tool"))
         rendered.append(Rendered(message, step.turn, call.positions))
     return rendered
@@ -55,7 +55,7 @@ def _content(content: Content | None, role: str) -> Any:
 
 
 def _part(part: dict[str, Any], role: str) -> dict[str, Any]:
-    """The part with the fields that the API has: it answers others with 'Unknown parameter'."""
+    """The part with only the fields that the API has: it answers others with 'Unknown parameter'."""
     kind = str(part["type"])
     held = part[kind]
     if kind in _FIELDS:
@@ -75,7 +75,7 @@ def _known(held: dict[str, Any], fields: tuple[str, ...]) -> dict[str, str]:
 
 
 _MARKS = ("prompt_cache_breakpoint", "cache_control")
-"""Where a cached prefix ends: OpenAI's, and Anthropic's, which relays take in chat messages too."""
+"""Marks of the end of a cached prefix: OpenAI's, and Anthropic's, which relays accept in chat messages, too."""
 _FIELDS = {
     "image_url": ("url", "detail"),
     "input_audio": ("data", "format"),

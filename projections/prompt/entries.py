@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -68,3 +68,9 @@ class Rendered(NamedTuple):
     message: dict[str, Any]
     turn: int
     positions: Positions
+
+
+def last_spoken(rendered: Sequence[Rendered]) -> int | None:
+    """The index of the last message that is not a system message."""
+    backwards = range(len(rendered) - 1, -1, -1)
+    return next((index for index in backwards if rendered[index].message.get("role") != "system"), None)

@@ -15,9 +15,8 @@ from turnlog.domain.recorded import RecordedEvent
 from turnlog.projections.fold import TurnFold, frozen
 from turnlog.projections.projector import Projector
 from turnlog.projections.prompt import APIS, Api
-from turnlog.projections.prompt.anthropic import last_spoken
 from turnlog.projections.prompt.assembly import Assembly
-from turnlog.projections.prompt.entries import PromptEntry, PromptStep, Rendered
+from turnlog.projections.prompt.entries import PromptEntry, PromptStep, Rendered, last_spoken
 from turnlog.projections.prompt.policy import DEFAULT_POLICY
 from turnlog.projections.prompt.selection import Selected, select, sent_length, with_summary
 from turnlog.projections.repair import mended
