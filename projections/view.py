@@ -11,23 +11,9 @@ from uuid import UUID
 
 from turnlog.domain.values import Frozen, JsonObject, Text
 from turnlog.projections.messages import transcript
-from turnlog.projections.turn import (
-    Compaction,
-    Fault,
-    Message,
-    Repair,
-    Step,
-    StepMessage,
-    StepStatus,
-    StepToolCall,
-    ToolResult,
-    Turn,
-    Usage,
-    UsageEntry,
-)
+from turnlog.projections.turn import Compaction, Fault, Message, Repair, Step, StepToolCall, ToolResult, Turn, Usage
 
 __all__ = [
-    "Compaction",
     "Fault",
     "Message",
     "Repair",
@@ -35,13 +21,9 @@ __all__ = [
     "SessionSummary",
     "SessionView",
     "Step",
-    "StepMessage",
-    "StepStatus",
     "StepToolCall",
     "ToolResult",
     "Turn",
-    "Usage",
-    "UsageEntry",
 ]
 
 
