@@ -90,7 +90,7 @@ def _of_call(kind: str, step: Step, call: StepToolCall, message: str) -> Fault:
 
 def _imported(turn: Turn) -> Iterator[Fault]:
     for orphan in turn.orphans:
-        text = f"a result for {orphan.call_id!r}, which no message before it has called"
+        text = f"a result of the call {orphan.call_id!r}, which no earlier message has made"
         yield Fault(kind="orphan_result", position=orphan.position, message=text)
     yield from _empty(turn)
     attempts = {step.step_id for step in repeated_attempts(turn)}
@@ -134,7 +134,7 @@ def _consecutive(turn: Turn) -> Iterator[Fault]:
     users = [m for m in turn.messages if m.role == "user" and m.origin == "anthropic" and m.content]
     for first, second in pairwise(users):
         if is_nothing_between(spoken, first.position, second.position):
-            text = f"two messages of the user stand side by side (the first one is at {first.position})"
+            text = f"two user messages follow each other (the first one is at {first.position})"
             yield Fault(kind="consecutive_roles", position=second.position, message=text)
 
 
@@ -212,10 +212,10 @@ def _misplaced(step: Step, intruders: list[int], late: set[int]) -> Iterator[Fau
     results = [result for result in step.tool_results if result.origin and result.status != "synthetic"]
     for result in results:
         if result.position < step.position:
-            text = f"the result of {result.call_id!r} stands before its call"
+            text = f"the result of {result.call_id!r} comes before its call"
             yield Fault(kind="result_before_call", position=result.position, index=result.index, message=text)
         elif result.position not in late and _is_any_between(intruders, step.position, result.position):
-            text = f"the result of {result.call_id!r} does not stand directly after its call"
+            text = f"the result of {result.call_id!r} does not come directly after its call"
             yield Fault(kind="result_not_adjacent", position=result.position, index=result.index, message=text)
     spread = sorted({result.position for result in results if result.position > step.position})
     if step.origin == "anthropic" and len(spread) > 1:

@@ -27,7 +27,7 @@ from turnlog.projections.turns import Turns
 from turnlog.projections.usage import total_usage
 from turnlog.projections.view import SessionView
 
-VIEW_SCHEMA = 5
+VIEW_SCHEMA = 6
 """The version of the kept shapes. Heads and pages of another version are not read: the session is folded anew."""
 
 
@@ -275,7 +275,7 @@ class Projector(Turns):
             at=event.at,
         )
         if not self.file_result(event.step_id, result):
-            self.add_fault("orphan_result", position, f"a result for {event.call_id!r}, which no step has called")
+            self.add_fault("orphan_result", position, f"a result of the call {event.call_id!r}, which no step has made")
 
     def _usage_reported(self, event: e.UsageReported, position: int) -> None:
         entry = UsageEntry(step_id=None, position=position, model=event.model, usage=event.usage)

@@ -23,9 +23,9 @@ _LINE = re.compile(r"(?:[-*+] |\d+[.)] |#{1,6} |```)")
 
 _DONE: dict[str, tuple[CorrectionAction, str]] = {
     "repeated_message": ("leave_out", "it is kept once"),
-    "repeated_attempt": ("leave_out", "the attempt that was gone on from is kept"),
-    "empty_message": ("leave_out", "it is left out, for no provider takes it"),
-    "unanswered_call": ("answer", "a result is marked as made up, and says only that there is none"),
+    "repeated_attempt": ("leave_out", "the attempt that was continued is kept"),
+    "empty_message": ("leave_out", "it is left out, because no provider accepts it"),
+    "unanswered_call": ("answer", "it gets a result that is marked as made up and says only that there is none"),
     "call_without_name": ("leave_out_call", "the call is left out together with its result"),
     "invalid_arguments": ("empty_arguments", "{} is sent; the text stays in the log"),
     "duplicate_call_id": ("none", "the later call is sent under another id, always the same one"),
@@ -37,7 +37,7 @@ _DONE: dict[str, tuple[CorrectionAction, str]] = {
     "split_results": ("none", "they are filed under their calls"),
     "orphan_result": ("none", "it is left out, and stays in the log"),
     "consecutive_roles": ("none", "where the API wants roles to alternate, they are sent as one"),
-    "leading_assistant": ("none", "where the API wants a user message first, one is put there"),
+    "leading_assistant": ("none", "where the API wants a user message first, one is put in front"),
 }
 
 

@@ -66,7 +66,7 @@ class Blocks:
 
     def _block(self, block: Any) -> None:
         if isinstance(block, dict) and "role" in block and "type" not in block:
-            self._found.flaw("bad_content_block", "a whole message stands in the content of another one")
+            self._found.flaw("bad_content_block", "the content of a message holds another message")
             self.has_messages = True
             self._read_message(self._found, block)
         elif isinstance(block, str) or (
@@ -90,7 +90,7 @@ class Blocks:
             self._thinking(kind, block)
         elif kind in MEDIA and (part := media_part(kind, block)) is not None:
             if self._role == "assistant" or (self._role != "user" and not self._is_converted):
-                self._found.flaw("bad_content_block", f"{kind} stands in a {self._role} message, which holds text only")
+                self._found.flaw("bad_content_block", f"{kind} is in a {self._role} message, which can hold only text")
             self._parts.append(part)
         elif kind == "refusal" and isinstance(block.get("refusal"), str):
             self._parts.append(block)
@@ -105,7 +105,7 @@ class Blocks:
             self._found.flaw("bad_content_block", "a text block has no text")
             return
         if self.calls and self._found.format == "anthropic":
-            self._found.flaw("text_after_call", "a text stands behind a tool call in one message")
+            self._found.flaw("text_after_call", "a text follows a tool call in the same message")
         if not text and self._found.format == "anthropic":
             self.has_empty_text = True
             return
@@ -118,7 +118,7 @@ class Blocks:
         if found.format == "anthropic":
             found.add_call(self.calls, call)
             return
-        found.flaw("foreign_block", "a tool_use block stands in the content of a chat message")
+        found.flaw("foreign_block", "the content of a chat message holds a tool_use block")
         self._is_converted = True
         if call not in self.calls:
             self.calls.add(call)
@@ -126,9 +126,9 @@ class Blocks:
     def _tool_result(self, block: dict[str, Any]) -> None:
         found = self._found
         if found.format != "anthropic" and self._role != "tool":
-            found.flaw("result_in_wrong_role", f"a tool result stands in a {self._role} message")
+            found.flaw("result_in_wrong_role", f"a {self._role} message holds a tool result")
         elif found.format == "anthropic" and self._parts:
-            found.flaw("result_not_first", "a tool result stands behind another block of its message")
+            found.flaw("result_not_first", "a tool result follows another block of its message")
         self.has_results = True
         inner = Blocks(found, "tool", self._read_message)
         inner.read(block.get("content"))
@@ -144,7 +144,7 @@ class Blocks:
         if not (isinstance(proof, str) and proof):
             self._found.flaw("unsigned_thinking", "a thinking block has lost its text or its signature")
         elif (self._parts or self.calls) and not self.details:
-            self._found.flaw("misplaced_thinking", "a thinking block stands behind what it should come before")
+            self._found.flaw("misplaced_thinking", "a thinking block follows what it belongs before")
         else:
             self.details.append(block)
 

@@ -35,7 +35,7 @@ class Findings:
     def add_call(self, calls: Calls, call: ForeignCall) -> None:
         """Adds the call to those of its message, unless it repeats one of them: that is a flaw."""
         if call.id and call in calls:
-            self.flaw("duplicate_call_id", f"the call {call.id!r} stands twice in one message")
+            self.flaw("duplicate_call_id", f"one message has the call {call.id!r} twice")
         else:
             calls.add(call)
 

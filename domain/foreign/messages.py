@@ -32,7 +32,7 @@ def read_blocks(found: Findings, role: str, content: Any, calls: Calls | None = 
 def _role(found: Findings, role: Any) -> Any:
     if role in ("system", "developer", "user", "assistant", "tool", "function"):
         return role
-    found.flaw("unknown_role", f"the role {role!r} is none that an API has")
+    found.flaw("unknown_role", f"no API has the role {role!r}")
     return _OTHER_ROLES.get(role) if isinstance(role, str) else None
 
 

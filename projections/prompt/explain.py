@@ -32,9 +32,9 @@ BREAKS: dict[str, str] = {
     "late_result": "a result replaced the one that was sent for its call",
     "import": "an imported message belongs to what was before it",
     "repair": "the history was repaired, or a repair was withdrawn",
-    "compaction": "a summary took the place of what it sums up",
-    "system_message": "the API has system messages apart, in front of all others",
-    "step": "a step went on after something had followed it, or began right behind another one",
+    "compaction": "a summary replaced what it sums up",
+    "system_message": "the API has system messages apart, before all others",
+    "step": "a step went on after something had followed it, or began directly after another one",
 }
 """Why a prompt may no longer begin as the one before it."""
 

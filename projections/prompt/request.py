@@ -24,10 +24,10 @@ their Chat Completions APIs, and the chat templates of open models (consecutive_
 _TEXTS = {
     "no_messages": "there is nothing to answer yet",
     "leading_assistant": "the assistant speaks first",
-    "trailing_assistant": "the last message is the assistant's: it would be gone on with, or refused",
+    "trailing_assistant": "the last message is the assistant's: it would be continued, or refused",
     "trailing_whitespace": "the last message ends in white space",
-    "consecutive_roles": "two messages of the user stand side by side",
-    "late_system": "a system message stands behind others",
+    "consecutive_roles": "two user messages follow each other",
+    "late_system": "a system message comes after others",
 }
 
 
