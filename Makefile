@@ -6,7 +6,7 @@ BIN = $(VENV)/bin
 TESTS ?=
 WORKERS ?= 2
 
-.PHONY: help setup demo test test-long lint check bench clean
+.PHONY: help setup demo test test-fast test-long lint check bench clean
 
 help: ## Say what there is
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -23,6 +23,9 @@ demo: setup ## Record conversations over HTTP, kill a recording process, and loo
 
 test: setup ## Run the tests against a real Postgres and a real Valkey
 	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal $(TESTS)
+
+test-fast: setup ## Run the tests that need no server
+	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal -m 'not servers and not long' $(TESTS)
 
 test-long: setup ## Run what `make test` takes a sample of: a thousand killed processes, every recorded conversation
 	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal -m long $(TESTS)

@@ -1,11 +1,11 @@
-"""`bench all`: every benchmark, each in a process of its own, so that none finds what another has left in memory."""
+"""`all`: every benchmark, each in a process of its own, so that none finds what another has left in memory."""
 
 from __future__ import annotations
 
 import json
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -13,12 +13,11 @@ from typing import Any
 import click
 
 from benchmarks import CHECKOUT
-from benchmarks.benchmark import Benchmark
+from benchmarks.benchmark import Benchmark, command_line
 from benchmarks.contest import Say
 from benchmarks.page.write import FIGURES, write_page
 from benchmarks.report import print_json, progress
-from benchmarks.suite import SUITE
-from turnlog.domain.errors import InvalidInputError
+from benchmarks.suite import SUITE, benchmarks_named
 
 _PACKAGES = (
     "turnlog", "psycopg", "redis", "pydantic", "eventsourcing", "langgraph-checkpoint-postgres", "langchain-postgres",
@@ -43,7 +42,7 @@ def run_all(quick: bool, only: str | None, as_page: bool, into: Path, as_json: b
     """
     say = progress()
     found, failed = list[dict[str, Any]](), list[str]()
-    for benchmark in _chosen(only):
+    for benchmark in benchmarks_named(only.split(",")) if only else SUITE:
         say(f"== {benchmark.name}")
         report = _run(benchmark, benchmark.quick if quick else {}, servers, say)
         found.append(report) if report else failed.append(f"{benchmark.name} could not be measured")
@@ -76,21 +75,12 @@ def rewrite_page(into: Path) -> None:
     click.echo(f"wrote {write_page(run, SUITE, into)}")
 
 
-def _chosen(only: str | None) -> list[Benchmark]:
-    names = only.split(",") if only else [benchmark.name for benchmark in SUITE]
-    by_name = {benchmark.name: benchmark for benchmark in SUITE}
-    for name in names:
-        if name not in by_name:
-            raise InvalidInputError("only", f"{name!r} is not one of: {', '.join(by_name)}")
-    return [by_name[name] for name in names]
-
-
 def _run(
     benchmark: Benchmark, options: Mapping[str, Any], servers: Mapping[str, str | None], say: Say
 ) -> dict[str, Any] | None:
     """Its report; None where it failed, and then it has said why on stderr."""
     given = {**options, **{name: url for name, url in servers.items() if url}}
-    command = [sys.executable, "-m", "benchmarks", benchmark.name, "--json", *_arguments(given)]
+    command = [sys.executable, "-m", "benchmarks", benchmark.name, "--json", *command_line(given)]
     done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=False, cwd=CHECKOUT)  # noqa: S603 our own
     try:
         report: dict[str, Any] = json.loads(done.stdout)
@@ -98,13 +88,6 @@ def _run(
         say(f"{benchmark.name} failed with exit code {done.returncode}")
         return None
     return report
-
-
-def _arguments(options: Mapping[str, Any]) -> Sequence[str]:
-    values = {
-        name: ",".join(map(str, value)) if isinstance(value, tuple) else str(value) for name, value in options.items()
-    }
-    return [part for name, value in values.items() for part in (f"--{name.replace('_', '-')}", value)]
 
 
 def _packages() -> dict[str, str]:

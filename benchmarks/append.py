@@ -1,4 +1,4 @@
-"""`bench append`: many sessions, each of which waits until its delta is durable before it sends the next one.
+"""`append`: many sessions, each of which waits until its delta is durable before it sends the next one.
 
 Beside it, in turn and on the same server: the limit (`copy_limit`), which copies the rows that turnlog wrote last, and
 the eventsourcing library used plainly.
@@ -35,7 +35,7 @@ _RATE = "events/s"
 
 @dataclass(frozen=True, slots=True)
 class AppendOptions:
-    """In each repeat `deltas` a session or `seconds`, whichever ends first."""
+    """Each repeat ends after `deltas` deltas a session or after `seconds`, whichever comes first."""
 
     sessions: int = option(1_000, "Concurrent sessions.")
     deltas: int = option(200, "Deltas a session in each repeat.")
@@ -101,7 +101,7 @@ class _Contest:
     """Log positions that turnlog's last visit took: after the first, up to the second."""
 
     async def ours(self) -> Numbers:
-        """One turn in every session. Opening, warming up and closing the steps is not in the time."""
+        """One turn in every session. Opening, warming up and closing the steps is not timed."""
         async with AsyncExitStack() as stack:
             answers = await asyncio.gather(*(self._begin(session, stack) for session in self.sessions))
             numbers = await self._streamed(answers)
@@ -115,7 +115,7 @@ class _Contest:
         return {_RATE: self.copy.rows_per_second(*self.last)}
 
     async def plain(self) -> Numbers:
-        """As many sessions, until the time is over; the saves on their way then count too."""
+        """The same number of sessions until the time is over. Saves that are under way then count too."""
         began = perf_counter()
         until = began + self.options.plain_seconds
         saved = await asyncio.gather(*(_save(chat, until) for chat in self.chats))

@@ -79,7 +79,7 @@ class Benchmark:
     """Quantities that a report draws."""
 
     def about(self) -> str:
-        """What it measures and how: the head of its module, without its name."""
+        """What it measures and how: the docstring of its module, without its name."""
         text = sys.modules[self.measure.__module__].__doc__ or ""
         return text.strip().partition(": ")[2]
 
@@ -87,6 +87,14 @@ class Benchmark:
 def option(default: Any, text: str, *, zero: bool = False) -> Any:
     """A field of an options class. Numbers are above zero, but for those that may be it."""
     return field(default=default, metadata={"help": text, "zero": zero})
+
+
+def command_line(options: Mapping[str, Any]) -> list[str]:
+    """Options as a benchmark's command takes them."""
+    values = {
+        name: ",".join(map(str, value)) if isinstance(value, tuple) else str(value) for name, value in options.items()
+    }
+    return [part for name, value in values.items() for part in (f"--{name.replace('_', '-')}", value)]
 
 
 def machine_of(ground: Ground) -> dict[str, Any]:

@@ -44,7 +44,7 @@ class CachedView:
         raise TurnlogError("the view of the benchmark's session was not cached")
 
     def put(self, state: State) -> None:
-        """Makes that, and nothing else, be there."""
+        """Puts this, and nothing else, into Redis."""
         gone = self._keys - set(state)
         if gone:
             self._redis.delete(*gone)

@@ -10,6 +10,7 @@ import click
 
 from benchmarks.all import rewrite_page, run_all
 from benchmarks.benchmark import Benchmark, Report
+from benchmarks.compare import compare
 from benchmarks.report import print_json, print_report, progress
 from benchmarks.server import fresh_ground
 from benchmarks.suite import SUITE
@@ -94,5 +95,6 @@ def _option(field: Field[Any]) -> click.Option:
 
 for _benchmark in SUITE:
     bench.add_command(command_of(_benchmark))
+bench.add_command(compare)
 bench.add_command(run_all)
 bench.add_command(rewrite_page)

@@ -109,7 +109,7 @@ async def interleaved(entries: Sequence[Entry], repeat: int, say: Say) -> Sample
 
 
 async def _visit(entry: Entry, samples: Samples, say: Say) -> None:
-    # Nobody pays for the garbage of the one before, nor for going through all that the others have imported.
+    # No entry pays for the garbage of the one before it, nor for the collector's way through what the others imported.
     gc.unfreeze()
     gc.collect()
     gc.freeze()

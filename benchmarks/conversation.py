@@ -11,7 +11,7 @@ from benchmarks.systems import Message, call_of, text_of
 from benchmarks.workload import Workload
 
 _WORDS = 80  # about 400 characters a message
-_WITH_TOOL = 4  # every so many turns
+_WITH_TOOL = 4  # turns from one tool call to the next
 
 
 class Script:
@@ -32,7 +32,7 @@ class Script:
         return [question, calling, result, {"role": "assistant", "content": self._text(number, 4)}]
 
     def turns(self, count: int) -> list[Message]:
-        """The messages of so many turns."""
+        """The messages of the first `count` turns."""
         return [message for number in range(1, count + 1) for message in self.turn(number)]
 
     def messages(self, count: int) -> list[Message]:

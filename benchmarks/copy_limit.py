@@ -1,4 +1,4 @@
-"""The limit: what Postgres takes of the very same rows when nothing stands between them and it.
+"""The limit: how fast Postgres takes the very same rows when nothing stands between them and it.
 
 psycopg's binary COPY of ready tuples, in batches, each its own transaction, on one connection, into a table with
 the shape of the events': columns, both indexes, vacuum settings. (The trigger that refuses changes is left out; no
@@ -67,22 +67,22 @@ class CopyLimit:
 
     def rows_per_second(self, after: int, upto: int) -> float:
         """Copies the events at log positions after < position <= upto once more, as many times as it is called: each
-        time behind the last, with positions that were not there."""
-        seconds, behind = 0.0, self._last
+        time after the last ones, at positions that are free."""
+        seconds, shift = 0.0, self._last
         at_once = BATCH * _BATCHES_AT_ONCE
         for first in range(after, upto, at_once):
-            rows = self._rows(first, min(first + at_once, upto), behind)
+            rows = self._rows(first, min(first + at_once, upto), shift)
             began = perf_counter()
             for start in range(0, len(rows), BATCH):
                 self._copy(rows[start : start + BATCH])
             seconds += perf_counter() - began
-        self._last = behind + upto
+        self._last = shift + upto
         return (upto - after) / seconds
 
-    def _rows(self, after: int, upto: int, behind: int) -> list[Row]:
+    def _rows(self, after: int, upto: int, shift: int) -> list[Row]:
         rows: list[Row] = self._connection.execute(_READ, (after, upto), binary=True).fetchall()
         return [
-            (name, version + behind, topic, state, position + behind) for name, version, topic, state, position in rows
+            (name, version + shift, topic, state, position + shift) for name, version, topic, state, position in rows
         ]
 
     def _copy(self, rows: list[Row]) -> None:

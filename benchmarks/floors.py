@@ -88,7 +88,7 @@ class BareInsert(System):
         return _Rows(self, session_id)
 
     async def conversation_at_its_end(self, session_id: UUID) -> Conversation:
-        """A handle that can append, for which next to nothing is read."""
+        """A handle that can append; next to nothing is read for it."""
         async with self.pool.connection() as connection:
             row = await (await connection.execute(_LAST, (session_id,))).fetchone()
         return _Rows(self, session_id, row[0] if row else 0)
@@ -99,7 +99,7 @@ class BareInsert(System):
             await connection.execute(_INSERT, row)
 
     async def copy(self, rows: Sequence[Row]) -> None:
-        """The same for many."""
+        """The same for many rows."""
         async with self.pool.connection() as connection, connection.cursor() as cursor, cursor.copy(_COPY) as copy:
             copy.set_types(_TYPES)
             for row in rows:

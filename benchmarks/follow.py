@@ -1,4 +1,4 @@
-"""`bench follow`: from the moment at which a delta is durable until followers in another process have it.
+"""`follow`: from the moment at which a delta is durable until followers in another process have it.
 
 A process of its own writes an answer at the pace of a model, and says when each delta was acknowledged. Beside it
 stand the reads of the log that following cost: of one session one reader a process, however many followers it has.
@@ -74,7 +74,7 @@ class _Follow:
         self._redis = {_REDIS: ground.redis_url or "none", _POSTGRES: "none"}
 
     async def answer(self, followers: int, system: str) -> Numbers:
-        """One answer, followed by so many."""
+        """One answer, with its followers."""
         async with SessionLog.open(
             Settings.from_env({"DATABASE_URL": self._url, "REDIS_URL": self._redis[system]})
         ) as log:

@@ -1,10 +1,10 @@
-"""`bench growth`: what the n-th turn of a session costs, counted: statements, rows read, bytes to Redis and to the
+"""`growth`: what the n-th turn of a session costs, counted: statements, rows read, bytes to Redis and to the
 write-ahead log; and timed beside it.
 
 A turn is what a handler does: it takes the session up, adds the question, builds the prompt, and records the answer.
-turnlog records it delta by delta, and asks for a prompt of so many tokens; whole answers are there for comparison. The
-peers record it as a whole message, their usual way, and load everything, as they must. The bare INSERTs are one a
-delta, and read nothing at all.
+turnlog records it delta by delta, and asks for a prompt with a limit of tokens; whole answers are there for
+comparison. The peers record it as a whole message, their usual way, and load everything, as they must. The bare
+INSERTs are one a delta, and read nothing at all.
 """
 
 from __future__ import annotations
@@ -173,7 +173,7 @@ class _Growth:
 
 
 async def _idle(system: System) -> None:
-    """Opening and closing cost something, too: that is taken off."""
+    """Opening and closing cost something too: that is subtracted."""
 
 
 def _case(number: int) -> str:
@@ -181,7 +181,7 @@ def _case(number: int) -> str:
 
 
 def _ratios(samples: Samples, turns: tuple[int, ...]) -> list[Ratio]:
-    """The longest against the shortest, and of what is promised to be flat the worst."""
+    """The longest against the shortest, and the worst of what is promised to be flat."""
     first, last = min(turns), max(turns)
     what = f"turnlog: turn {last:,} against turn {first:,}"
 

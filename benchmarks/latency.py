@@ -1,4 +1,4 @@
-"""`bench latency`: one stream at the pace of a model, while other sessions of the process keep the log busy.
+"""`latency`: one stream at the pace of a model, while other sessions of the process keep the log busy.
 
 How long until a delta is durable? Beside it, in turn and under the same load: a bare INSERT and COMMIT, on a
 connection of its own, at the same pace from the same event loop.

@@ -39,7 +39,7 @@ def ratios(ours: Sequence[float], theirs: Sequence[float]) -> list[float]:
 
 
 def percentile(ordered: Sequence[float], percent: float) -> float:
-    """The sample below which so many percent of the sorted samples lie."""
+    """The sample below which this percentage of the sorted samples lies."""
     return ordered[min(len(ordered) - 1, int(len(ordered) * percent / 100))]
 
 
@@ -57,7 +57,7 @@ def resident_bytes() -> int:
 
 
 def machine(postgres: dict[str, Any]) -> dict[str, Any]:
-    """What the numbers were measured on. `postgres` is the log's `inspect()["postgres"]`."""
+    """What the numbers were measured on. `postgres` holds the server's settings, see `Ground.settings`."""
     return {
         "cores": os.cpu_count(),
         "python": platform.python_version(),

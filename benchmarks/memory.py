@@ -1,4 +1,4 @@
-"""`bench memory`: whether this process stays as small as it was, however many deltas it appends.
+"""`memory`: whether this process stays as small as it was, however many deltas it appends.
 
 With a slow database it shows that the queue is bounded: a trigger makes each commit wait, the sessions send many
 deltas at once, and those that find the queue full wait their turn.
@@ -50,7 +50,7 @@ class MemoryOptions:
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """The process when so many deltas were acknowledged."""
+    """The process at the time when `deltas` were acknowledged."""
 
     deltas: int
     rss_mb: float
@@ -58,7 +58,7 @@ class Sample:
 
 
 class Meter:
-    """Counts acknowledged deltas and weighs the process every so many."""
+    """Counts acknowledged deltas and weighs the process at regular counts of them."""
 
     def __init__(self, every: int, say: Say) -> None:
         self.samples: list[Sample] = []

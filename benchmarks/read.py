@@ -1,4 +1,4 @@
-"""`bench read`: the view and the prompt of long sessions, hot, cold and stale, beside the limit and the peers.
+"""`read`: the view and the prompt of long sessions, hot, cold and stale, beside the limit and the peers.
 
 Hot: Redis has the view as it is. Stale: it has the view of a turn before. Cold: it has nothing. In all three the
 process remembers no prompt; in a fourth case it does, as it is by default once it has read one. The limit is Redis'

@@ -1,4 +1,4 @@
-"""`bench repair`: many faulty conversations imported, diagnosed and repaired in one run. Is the memory flat?"""
+"""`repair`: many faulty conversations imported, diagnosed and repaired in one run. Is the memory flat?"""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`bench replay`: a session folded from its rows, with nothing cached and nothing kept, beside SELECT of those rows."""
+"""`replay`: a session folded from its rows, with nothing cached and nothing kept, beside SELECT of those rows."""
 
 from __future__ import annotations
 

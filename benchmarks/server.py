@@ -16,7 +16,7 @@ from psycopg.sql import SQL, Composed, Identifier
 from redis import Redis
 
 from turnlog.domain.errors import StoreUnavailableError
-from turnlog.infrastructure.embedded import EmbeddedServers
+from turnlog.infrastructure.embedded import EmbeddedServers, Servers
 
 _SETTINGS = SQL("""
 select current_setting('server_version') as server_version, current_setting('fsync') as fsync,
@@ -98,6 +98,13 @@ def fresh_ground(database_url: str | None, redis_url: str | None = None, *, redi
         ground = Ground(database_url or "", redis_url if redis else None)
         stack.callback(ground.close)
         yield ground
+
+
+@contextmanager
+def throw_away_servers() -> Iterator[Servers]:
+    """An embedded Postgres and an embedded Valkey, which are gone afterwards with all that was on them."""
+    with _embedded(postgres=True, redis=True) as embedded:
+        yield embedded.start()
 
 
 @contextmanager

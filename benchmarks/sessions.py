@@ -49,7 +49,7 @@ class LoadedSession:
         return [self.workload.delta(self.number, self.sent + number) for number in range(count)]
 
     async def send_at_once(self, answer: Completion, count: int) -> None:
-        """So many deltas together, where only what is stored matters."""
+        """Sends deltas together, where only what is stored matters."""
         texts = self.next_deltas(count)
         await asyncio.gather(*map(answer.text, texts))
         self.sent += len(texts)
@@ -67,7 +67,7 @@ class LoadedSession:
 
 
 async def start_sessions(log: SessionLog, count: int, workload: Workload) -> list[LoadedSession]:
-    """So many new sessions."""
+    """New sessions of one user."""
     started = await asyncio.gather(*(log.start_session(user_id=MODEL) for _ in range(count)))
     return [LoadedSession(number, session, workload) for number, session in enumerate(started)]
 

@@ -1,4 +1,4 @@
-"""`bench storage`: what a delta takes on disk, with its indexes, and in the write-ahead log.
+"""`storage`: what a delta takes on disk, with its indexes, and in the write-ahead log.
 
 Nothing is timed. A system that does not finish in time is weighed as far as it came, which favours those whose deltas
 grow with the message.

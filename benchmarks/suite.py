@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from benchmarks.append import APPEND
+from benchmarks.benchmark import Benchmark
 from benchmarks.follow import FOLLOW
 from benchmarks.growth import GROWTH
 from benchmarks.latency import LATENCY
@@ -13,5 +16,15 @@ from benchmarks.replay import REPLAY
 from benchmarks.storage import STORAGE
 from benchmarks.turn import TURN
 from benchmarks.writers import WRITERS
+from turnlog.domain.errors import InvalidInputError
 
 SUITE = [APPEND, LATENCY, FOLLOW, WRITERS, REPLAY, READ, TURN, GROWTH, STORAGE, MEMORY, REPAIR]
+
+
+def benchmarks_named(names: Iterable[str]) -> list[Benchmark]:
+    """The benchmarks of these names, in their order. Raises InvalidInputError for a name that none has."""
+    by_name = {benchmark.name: benchmark for benchmark in SUITE}
+    for name in names:
+        if name not in by_name:
+            raise InvalidInputError("benchmark", f"{name!r} is not one of: {', '.join(by_name)}")
+    return [by_name[name] for name in names]

@@ -1,4 +1,4 @@
-"""`bench turn`: answers that arrive in deltas at full speed, each delta durable before the next one is shown."""
+"""`turn`: answers that arrive in deltas at full speed, each delta durable before the next one is shown."""
 
 from __future__ import annotations
 
@@ -95,7 +95,7 @@ class _Turns:
             yield self._workload.delta(stream, number)
 
     async def _is_intact(self, system: System, conversation: Conversation, stream: int, deltas: int) -> bool:
-        # A question behind the answer: an answer at the very end is no part of a prompt where it may be made again.
+        # A question after the answer: an answer at the very end is left out of a prompt where it may be made again.
         await conversation.put([_QUESTION])
         messages = await system.conversation(conversation.id).load()
         return text_of(messages[1]) == self._workload.text(stream, 0, deltas)

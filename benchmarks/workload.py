@@ -8,7 +8,7 @@ import random
 _ONSETS, _VOWELS, _CODAS = "bcdfglmnprstvw", "aeiou", ("", "", "n", "r", "s", "t", "l")
 _SYLLABLES = (1, 1, 2, 2, 3, 4)
 _VOCABULARY = 4_000
-_POOL = 20_011  # a prime: sessions that start at different places do not come into step
+_POOL = 20_011  # a prime: sessions that start at different words do not come into step
 
 
 class Workload:

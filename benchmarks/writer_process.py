@@ -1,4 +1,4 @@
-"""One process of `bench writers`: told what to do by lines of JSON on stdin, answers in the same way on stdout."""
+"""One process of `writers`: it takes orders as lines of JSON on stdin and answers in the same way on stdout."""
 
 from __future__ import annotations
 

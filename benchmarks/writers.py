@@ -1,6 +1,6 @@
-"""`bench writers`: one, two, four and eight processes that append to one database, each with a log of its own.
+"""`writers`: one, two, four and eight processes that append to one database, each with a log of its own.
 
-So many streams are spread over the processes. In the last case all append messages to one session, and whoever finds
+The streams are spread over the processes. In the last case all append messages to one session, and whoever finds
 its position taken decides again.
 """
 
@@ -45,7 +45,7 @@ from {events}
 
 @dataclass(frozen=True, slots=True)
 class WritersOptions:
-    """All processes live through the whole run; a visit uses the first so many."""
+    """All processes live through the whole run; a visit uses some of them."""
 
     processes: tuple[int, ...] = option((1, 2, 4, 8), "How many, a comma list.")
     sessions: tuple[int, ...] = option(
@@ -131,7 +131,7 @@ class _Writers:
         self._shared = shared
 
     async def visit(self, streams: int | None, count: int) -> Numbers:
-        """The first `count` processes, all at once: so many streams (None: handlers of one session) in all."""
+        """The first `count` processes at once, with `streams` streams in all (None: handlers of one session)."""
         chosen = self._processes[:count]
         await asyncio.gather(*(each.tell(self._order(streams, count, number)) for number, each in enumerate(chosen)))
         began = perf_counter()

@@ -6,11 +6,10 @@ The decisions about steps are in `decide_step`.
 
 from __future__ import annotations
 
-from typing import TypeGuard, assert_never
+from typing import assert_never
 
 from turnlog.domain.commands import (
     AddMessage,
-    AppendText,
     AssignOwner,
     Command,
     CompactContext,
@@ -69,16 +68,6 @@ def decide(state: SessionState, command: Command) -> Events:
     if isinstance(command, StepCommand):
         return decide_step(state, command)
     return _decide_session(state, command)
-
-
-def is_text(command: Command, state: SessionState) -> TypeGuard[AppendText]:
-    """Whether `decide` gives one TextDelta for the command: a caller may then write it without making the model."""
-    return (
-        isinstance(command, AppendText)
-        and isinstance(state, Active)
-        and command.step_id in state.open_steps
-        and command.text != ""
-    )
 
 
 def _start(state: SessionState, command: StartSession) -> Events:

@@ -14,7 +14,7 @@ from uuid import UUID
 from pydantic import Field
 
 from turnlog.domain.foreign import ForeignFormat, Reading, read_foreign
-from turnlog.domain.values import Frozen, JsonObject, Text, json_text, json_time
+from turnlog.domain.values import Frozen, JsonObject, Text
 
 Role = Literal["system", "developer", "user", "assistant", "function"]
 ResultStatus = Literal["pending", "final", "error"]
@@ -141,13 +141,6 @@ class TextDelta(Event):
 
     step_id: str
     text: Text
-
-
-def text_delta_json(at: datetime, step_id: str, text: str) -> bytes:
-    """What `TextDelta(...).to_json()` gives, without the model: nearly all events are text deltas, and making and
-    dumping the model is a third of what a delta costs."""
-    written = f'{{"at":{json_time(at)},"step_id":{json_text(step_id)},"text":{json_text(text)}}}'
-    return written.encode("utf-8", "surrogatepass")
 
 
 class RefusalDelta(Event):

@@ -11,13 +11,10 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from datetime import datetime
-from functools import lru_cache
-from json.encoder import encode_basestring
 from typing import Annotated, Any, Self
 
 from pydantic import BaseModel, ConfigDict, GetCoreSchemaHandler
-from pydantic_core import CoreSchema, PydanticSerializationError, core_schema, to_json, to_jsonable_python
+from pydantic_core import CoreSchema, PydanticSerializationError, core_schema, to_jsonable_python
 
 from turnlog.domain.errors import InvalidInputError
 
@@ -100,17 +97,6 @@ def _has_surrogate_bytes(data: bytes) -> bool:
     except UnicodeDecodeError:
         return True
     return False
-
-
-@lru_cache(maxsize=8)
-def json_time(at: datetime) -> str:
-    """A time as pydantic writes it, quotes included. Kept, for the events of one moment share it."""
-    return to_json(at).decode()
-
-
-def json_text(text: str) -> str:
-    """A text as pydantic writes it, quotes included. A lone surrogate stays, and is not UTF-8."""
-    return encode_basestring(text)
 
 
 def json_copy(value: Any, field: str, depth: int = 0) -> Any:

@@ -12,6 +12,7 @@ import psycopg
 import pytest
 from redis import Redis
 
+from tests.support.killable_servers import KillableServers, short_lived_folder
 from tests.support.proxy import Proxy
 from turnlog.infrastructure.embedded import EmbeddedServers, Servers
 from turnlog.infrastructure.log import SessionLog
@@ -19,6 +20,28 @@ from turnlog.infrastructure.session import Session
 from turnlog.infrastructure.settings import Settings
 
 _NUMBERS = itertools.count(1)
+
+STARTING_SERVERS = frozenset({"servers", "killable", "folder", "empty_folder"})
+"""The fixtures that start servers."""
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Marks the tests that need servers, so that the others can be run alone."""
+    for item in items:
+        if isinstance(item, pytest.Function) and STARTING_SERVERS & set(item.fixturenames):
+            item.add_marker(pytest.mark.servers)
+
+
+@pytest.fixture(autouse=True)
+def no_unmarked_servers(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A test without the mark cannot start servers in this process."""
+
+    def refused(_: EmbeddedServers) -> Servers:
+        raise AssertionError("a test that starts servers by itself is marked with `servers`")
+
+    if request.node.get_closest_marker("servers") is None:
+        monkeypatch.setattr(EmbeddedServers, "start", refused)
 
 
 @pytest.fixture(scope="session")
@@ -52,9 +75,27 @@ async def log(settings: Settings) -> AsyncIterator[SessionLog]:
 
 
 @pytest.fixture
+async def other_log(settings: Settings) -> AsyncIterator[SessionLog]:
+    """A second process, as far as the servers can tell."""
+    async with SessionLog.open(settings) as opened:
+        yield opened
+
+
+@pytest.fixture
 async def session(log: SessionLog) -> Session:
     """A session of the user u1."""
     return await log.start_session(user_id="u1")
+
+
+@pytest.fixture(scope="module")
+def killable() -> Iterator[KillableServers]:
+    """Servers of a module's own, for the others' tests need theirs."""
+    with short_lived_folder() as folder:
+        pair = KillableServers(folder)
+        try:
+            yield pair
+        finally:
+            pair.close()
 
 
 @pytest.fixture

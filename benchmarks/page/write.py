@@ -22,7 +22,7 @@ _NUMBER = re.compile(r"[\d,]+")
 
 def write_page(run: Mapping[str, Any], suite: Sequence[Benchmark], folder: Path) -> Path:
     """Writes performance.md into the folder, and beside it `performance/` with a plot each and the figures. `run` is
-    what `bench all --json` prints. Returns the page's path."""
+    what `all --json` prints. Returns the page's path."""
     beside = folder / "performance"
     beside.mkdir(parents=True, exist_ok=True)
     (beside / FIGURES).write_text(json.dumps(run, indent=1) + "\n", "utf-8")
@@ -36,7 +36,7 @@ def write_page(run: Mapping[str, Any], suite: Sequence[Benchmark], folder: Path)
 
 
 def _filled(run: Mapping[str, Any], reports: Sequence[Data], sections: Sequence[str]) -> str:
-    places = {
+    fields = {
         "quick": ", of a short run with `--quick`: do not quote it" if run["quick"] else "",
         "machine": f"{machine_line(reports[0]['machine'])}. {_packages(run['packages'])}" if reports else "",
         "targets": "\n".join(target_rows(reports)),
@@ -47,7 +47,7 @@ def _filled(run: Mapping[str, Any], reports: Sequence[Data], sections: Sequence[
         "sections": "\n\n".join(sections),
     }
     text = files(__package__).joinpath("performance.md").read_text("utf-8")
-    for name, value in places.items():
+    for name, value in fields.items():
         text = text.replace("{{" + name + "}}", value)
     return re.sub(r"\n{3,}", "\n\n", text).rstrip() + "\n"
 

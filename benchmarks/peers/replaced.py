@@ -1,7 +1,7 @@
 """The pattern that turnlog replaces: the session is an object that is written back, to Redis whole and to Postgres from
 the n-th message on.
 
-Each save touches the session's row, counts the stored messages, inserts those behind them, and puts the whole session
+Each save touches the session's row, counts the stored messages, inserts those after them, and puts the whole session
 as JSON into Redis, with a time to live. A row is not written again, so while an answer grows, Postgres has its first
 delta only: the partial answer is in Redis.
 """

@@ -10,6 +10,7 @@ from psycopg.rows import DictRow
 from psycopg.sql import SQL, Identifier
 
 from turnlog.domain.errors import ProjectionError
+from turnlog.infrastructure.store import locks
 from turnlog.infrastructure.store.store import EventStore
 from turnlog.infrastructure.tables.projection import REBUILT, TABLE_PREFIX
 from turnlog.infrastructure.tables.tables import TRACKING_TABLE
@@ -64,11 +65,8 @@ def _drop_within(cursor: Cursor[DictRow], schema: str, name: str) -> list[str]:
 def _lock(cursor: Cursor[DictRow], schema: str, base: str) -> None:
     """Keeps others from making tables meanwhile. Raises ProjectionError while a rebuild holds its lock."""
     cursor.execute(SQL("set local lock_timeout = {}").format(LOCK_MS))
-    cursor.execute("select pg_advisory_xact_lock(hashtext('turnlog projections'))")
-    rebuilding = f"turnlog rebuild {schema}.{base}"
-    cursor.execute("select pg_try_advisory_xact_lock(hashtextextended(%s, 0)) as free", (rebuilding,))
-    row = cursor.fetchone()
-    if not (row and row["free"]):
+    locks.hold_projections(cursor)
+    if not locks.try_rebuild_within(cursor, schema, base):
         raise ProjectionError(base, "another process is rebuilding it")
 
 

@@ -15,6 +15,7 @@ from psycopg.rows import DictRow
 from psycopg.sql import SQL, Identifier
 
 from turnlog.domain.errors import ProjectionError
+from turnlog.infrastructure.store import locks
 from turnlog.infrastructure.store.feed import read_batch
 from turnlog.infrastructure.store.recorder import BatchRecorder
 from turnlog.infrastructure.store.store import EventStore
@@ -48,10 +49,7 @@ async def _alone(store: EventStore, tables: ProjectionTables) -> AsyncIterator[N
     """Holds a lock of the database that ends with its connection, and so with the process."""
     connection = await store.connect()
     try:
-        key = f"turnlog rebuild {tables.datastore.schema}.{tables.name}"
-        taken = "select pg_try_advisory_lock(hashtextextended(%s, 0)) as free"
-        row = (await asyncio.to_thread(connection.execute, taken, (key,))).fetchone()
-        if not (row and row["free"]):
+        if not await asyncio.to_thread(locks.try_rebuild, connection, tables.datastore.schema, tables.name):
             raise ProjectionError(tables.name, "another process is rebuilding it")
         yield
     finally:

@@ -15,8 +15,10 @@ from psycopg.sql import SQL, Composed, Identifier
 
 from turnlog.domain.errors import ProjectionError
 from turnlog.domain.recorded import RecordedEvent
-from turnlog.infrastructure.store.feed import LogBatch, Row
+from turnlog.infrastructure.store import locks
+from turnlog.infrastructure.store.feed import LogBatch
 from turnlog.infrastructure.store.mapper import UPCASTERS, EventMapper
+from turnlog.infrastructure.store.rows import EventRow
 from turnlog.infrastructure.tables.projection import TABLE_PREFIX, Projection, table_names
 
 TRACKING_TABLE = "turnlog_tracking"
@@ -51,7 +53,7 @@ class ProjectionTables(PostgresTrackingRecorder):
         if self._exists():
             return
         with self.datastore.transaction(commit=True) as cursor:
-            cursor.execute("select pg_advisory_xact_lock(hashtext('turnlog projections'))")
+            locks.hold_projections(cursor)
             cursor.execute("set local client_min_messages = warning")
             cursor.execute(self.sql_create_statements[0])
             if self.lock(cursor) is None:
@@ -134,7 +136,7 @@ class ProjectionTables(PostgresTrackingRecorder):
         self._insert_tracking(cursor, Tracking(self.name, position))
         return position
 
-    def _apply_slice(self, cursor: Cursor[DictRow], rows: list[Row], end: int) -> int:
+    def _apply_slice(self, cursor: Cursor[DictRow], rows: list[EventRow], end: int) -> int:
         """Applies rows until time is up. Returns the position then: `end` where all were applied."""
         deadline = time.monotonic() + SLICE_SECONDS
         for row in rows:
@@ -143,7 +145,7 @@ class ProjectionTables(PostgresTrackingRecorder):
                 return row.log_position
         return end
 
-    def _apply(self, cursor: Cursor[DictRow], row: Row) -> None:
+    def _apply(self, cursor: Cursor[DictRow], row: EventRow) -> None:
         try:
             for statement, params in self._statements(row):
                 cursor.execute(self.sql(statement), params, prepare=True)
@@ -153,7 +155,7 @@ class ProjectionTables(PostgresTrackingRecorder):
             where = f"position {row.position} of session {row.session_id}, {row.topic}"
             raise ProjectionError(self.name, f"{where}: {type(error).__name__}: {error}", row.log_position) from error
 
-    def _statements(self, row: Row) -> Iterable[tuple[str, Any]]:
+    def _statements(self, row: EventRow) -> Iterable[tuple[str, Any]]:
         event = self._mapper.event(row.topic, row.state)
         if not isinstance(event, self.projection.events):
             return ()

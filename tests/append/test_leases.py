@@ -1,79 +1,71 @@
-"""Leases: who counts as alive, for how long, and what becomes of the steps of who does not. Each log is a writer."""
+"""One writer a step, and leases: who counts as alive, for how long, and who may go on after it."""
 
 from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import AsyncIterator
+import time
 from datetime import UTC, datetime
 from typing import Any
 
-import psycopg
 import pytest
 
+from tests.support.database import rows
 from tests.support.prompt_rules import check_chat_prompt
+from tests.support.recording import spoken
+from tests.support.sessions import answer, contents, ends, only_step, steps
+from tests.support.writers import BRIEF, begun, die
 from turnlog import Session, SessionLog, Settings, StepClosedError, TurnInProgressError
 from turnlog.domain import events as e
-from turnlog.infrastructure.append.completion import Completion
 from turnlog.infrastructure.clock import now
-from turnlog.projections.view import Step
-
-BRIEF = 0.6
-"""Seconds: long enough to be renewed on a busy machine, short enough to wait for."""
 
 
-@pytest.fixture
-async def brief_log(settings: Settings) -> AsyncIterator[SessionLog]:
-    """A log whose lease runs out soon."""
-    async with SessionLog.open(settings.model_copy(update={"lease_seconds": BRIEF, "reap_seconds": 0})) as opened:
-        yield opened
-
-
-async def begun(session: Session, *texts: str) -> Completion:
-    """A step that is open; whoever keeps it writes it."""
-    completion = await session.completion().__aenter__()
-    for text in texts:
-        await completion.text(text)
-    return completion
-
-
-async def answer(session: Session, text: str, **options: Any) -> None:
-    async with session.completion(**options) as completion:
-        await completion.text(text)
+async def test_a_second_completion_is_refused_while_one_is_open(session: Session) -> None:
+    async with session.completion() as completion:
+        await completion.text("First.")
+        with pytest.raises(TurnInProgressError):
+            await answer(session, "Second.")
         await completion.finish("stop")
+    assert contents((await session.view()).messages) == ["First."]
 
 
-async def die(log: SessionLog) -> None:
-    """What a kill does to a writer: it is not heard of again, and its steps stay open."""
-    lease = log._parts.lease
-    lease._live.clear()
-    lease._unended.clear()
-    if lease._keeping is not None:
-        lease._keeping.cancel()
-        await asyncio.wait([lease._keeping])
+async def test_of_two_completions_that_start_at_once_exactly_one_is_refused(session: Session) -> None:
+    outcomes = await asyncio.gather(
+        answer(session, "First ", "answer."), answer(session, "Second ", "answer."), return_exceptions=True
+    )
+    (refused,) = [outcome for outcome in outcomes if outcome is not None]
+    assert isinstance(refused, TurnInProgressError)
+    assert only_step(await session.view()).status == "finished"
 
 
-async def steps(session: Session) -> list[Step]:
-    return [step for turn in (await session.view()).turns for step in turn.steps]
+async def test_of_two_completions_the_one_that_is_decided_second_is_refused(
+    session: Session, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recalled, may_go_on, held_up = session._aggregate._recalled, asyncio.Event(), []
 
+    async def hold_up_the_first(command: Any) -> Any:
+        held_up.append(command)
+        if len(held_up) == 1:
+            await may_go_on.wait()
+        return await recalled(command)
 
-async def ends(session: Session) -> list[tuple[str, Any]]:
-    return [(step.status, step.message.content) for step in await steps(session)]
-
-
-def rows(settings: Settings, query: str) -> list[tuple[Any, ...]]:
-    assert settings.database_url is not None
-    with psycopg.connect(settings.database_url, autocommit=True) as connection:
-        connection.execute(f"set search_path to {settings.database_schema}")
-        cursor = connection.execute(query.encode())
-        return cursor.fetchall() if cursor.description else []
+    monkeypatch.setattr(session._aggregate, "_recalled", hold_up_the_first)
+    first = asyncio.create_task(answer(session, "First."))
+    await asyncio.sleep(0.05)
+    async with session.completion() as second:
+        may_go_on.set()
+        with pytest.raises(TurnInProgressError):
+            await first
+        await second.text("Second.")
+        await second.finish("stop")
+    assert only_step(await session.view()).message.content == "Second."
 
 
 # Alive
 
 
 @pytest.mark.parametrize("takeover", [False, True])
-async def test_a_completion_is_refused_while_another_log_writes_and_the_refusal_says_who_and_since_when(
+async def test_a_completion_is_refused_while_another_log_writes_and_says_which(
     brief_log: SessionLog, log: SessionLog, takeover: bool
 ) -> None:
     theirs = await brief_log.start_session("u1")
@@ -149,6 +141,17 @@ async def test_a_log_that_is_closed_ends_what_is_open_and_its_lease(settings: Se
     assert rows(settings, "select * from turnlog_writers") == []
 
 
+async def test_a_lease_is_renewed_while_all_readers_are_busy(settings: Settings) -> None:
+    async with SessionLog.open(settings.model_copy(update={"lease_seconds": 1.5})) as log:
+        session = await log.start_session("u1")
+        async with session.completion() as answer:
+            await answer.text("a")
+            await asyncio.gather(*(log._parts.store.run(time.sleep, 2.5) for _ in range(4)))
+            await answer.text("b")
+            await answer.finish()
+        assert [step.status for step in (await session.view()).turns[0].steps] == ["finished"]
+
+
 # Gone
 
 
@@ -173,7 +176,7 @@ async def test_a_takeover_waits_until_the_lease_has_run_out(brief_log: SessionLo
     await die(brief_log)
     ours = log.session(theirs.id, "u1")
     async with asyncio.timeout(5 * BRIEF):
-        async for _ in ours.record(stream("next"), takeover=True):
+        async for _ in ours.record(spoken("next"), takeover=True):
             pass
     assert await ends(ours) == [("abandoned", "half"), ("finished", "next")]
 
@@ -207,11 +210,6 @@ async def test_of_several_that_take_over_one_does_and_the_others_are_refused(
     assert await ends(log.session(theirs.id, "u1")) == [("abandoned", "half"), ("finished", "next")]
 
 
-async def stream(*texts: str) -> AsyncIterator[dict[str, Any]]:
-    for text in texts:
-        yield {"choices": [{"delta": {"content": text}}]}
-
-
 async def test_a_step_without_a_writer_of_before_there_were_leases_is_in_nobodys_way(
     settings: Settings, log: SessionLog, session: Session
 ) -> None:
@@ -231,7 +229,7 @@ async def test_a_step_without_a_writer_of_before_there_were_leases_is_in_nobodys
         assert await ends(ours) == [("abandoned", "old"), ("finished", "new")]
 
 
-async def test_a_writer_that_slept_past_its_lease_gives_its_steps_up_and_comes_back_under_another_id(
+async def test_a_writer_that_slept_past_its_lease_comes_back_under_another_id(
     settings: Settings, brief_log: SessionLog, log: SessionLog
 ) -> None:
     theirs = await brief_log.start_session("u1")
@@ -255,7 +253,7 @@ async def test_a_lease_that_lapsed_while_nothing_was_open_harms_nothing(brief_lo
     assert await ends(session) == [("finished", "one"), ("finished", "two")]
 
 
-async def test_what_the_old_writer_has_under_way_at_a_takeover_is_refused_and_nothing_of_it_is_stored(
+async def test_what_the_old_writer_has_under_way_at_a_takeover_is_refused(
     settings: Settings, brief_log: SessionLog, log: SessionLog
 ) -> None:
     theirs = await brief_log.start_session("u1")
@@ -290,109 +288,6 @@ async def test_of_many_logs_that_take_over_at_once_one_gets_the_step(settings: S
     outcomes = await asyncio.gather(*(take_over(number) for number in range(5)))
     assert sorted(outcomes) == ["refused"] * 4 + ["won"]
     assert [status for status, _ in await ends(theirs)] == ["abandoned", "finished"]
-
-
-# The reaper
-
-
-async def test_the_reaper_ends_what_is_open_without_a_writer_and_nothing_else(
-    brief_log: SessionLog, log: SessionLog
-) -> None:
-    dead, ended = [await brief_log.start_session("u1") for _ in range(2)]
-    completion = await begun(dead, "half")
-    await answer(ended, "whole")
-    living = await log.start_session("u1")
-    alive = await begun(living, "goes on")
-    await die(brief_log)
-    assert await log.reap() == ()
-    await asyncio.sleep(BRIEF)
-
-    assert [step.step_id for step in await log.reap(dry_run=True)] == [completion.step_id]
-    assert (await steps(dead))[0].status == "open"
-    (reaped,) = await log.reap()
-    assert (reaped.session_id, reaped.step_id, reaped.pid) == (dead.id, completion.step_id, os.getpid())
-    assert await log.reap() == ()
-    (step,) = await steps(log.session(dead.id, "u1"))
-    assert (step.status, step.note, step.message.content) == ("abandoned", "the writer's lease ran out", "half")
-    await alive.finish()
-    assert await ends(living) == [("finished", "goes on")]
-    assert await ends(ended) == [("finished", "whole")]
-
-
-async def test_several_reapers_at_once_end_a_step_once(settings: Settings, brief_log: SessionLog) -> None:
-    sessions = [await brief_log.start_session("u1") for _ in range(10)]
-    for session in sessions:
-        await begun(session, "half")
-    await die(brief_log)
-    await asyncio.sleep(BRIEF)
-    async with SessionLog.open(settings) as one, SessionLog.open(settings) as two:
-        reaped = await asyncio.gather(one.reap(), two.reap(), one.reap())
-        assert await one.reap() == ()
-        # Each log reaps by itself, too, when it is opened.
-        assert {step.session_id for steps in reaped for step in steps} <= {session.id for session in sessions}
-        for session in sessions:
-            topics = [event.topic async for event in one.session(session.id, "u1").events()]
-            assert topics.count("completion-abandoned.v1") == 1
-
-
-@pytest.mark.parametrize("when", ["it is opened", "it stays open"])
-async def test_an_open_log_reaps_by_itself(settings: Settings, brief_log: SessionLog, when: str) -> None:
-    session = await brief_log.start_session("u1")
-    await begun(session, "half")
-    await die(brief_log)
-    if when == "it is opened":
-        await asyncio.sleep(BRIEF)
-    async with SessionLog.open(settings.model_copy(update={"reap_seconds": 60 if when == "it is opened" else 0.1})):
-        for _ in range(200):
-            if (await steps(session))[0].status != "open":
-                break
-            await asyncio.sleep(0.05)
-    assert await ends(session) == [("abandoned", "half")]
-
-
-async def test_a_note_of_a_step_that_is_not_open_is_removed(settings: Settings, log: SessionLog) -> None:
-    """As a process of before there were leases leaves it, when it ends a step that it did not begin."""
-    session = await log.start_session("u1")
-    await session.say("hi")
-    rows(settings, "update turnlog_sessions set writer = 'gone'")
-    assert await log.reap() == ()
-    assert rows(settings, "select writer from turnlog_sessions") == [(None,)]
-
-
-async def test_leases_of_long_ago_are_removed_unless_they_left_something_open(
-    settings: Settings, log: SessionLog
-) -> None:
-    rows(
-        settings,
-        """insert into turnlog_writers (writer_id, expires_at, host, pid)
-        values ('old', now() - interval '2 days', 'h', 1), ('new', now(), 'h', 1)""",
-    )
-    await log.reap()
-    assert rows(settings, "select writer_id from turnlog_writers") == [("new",)]
-
-
-async def test_a_deleted_session_is_none_of_the_reapers(
-    settings: Settings, brief_log: SessionLog, log: SessionLog
-) -> None:
-    session = await brief_log.start_session("u1")
-    await begun(session, "half")
-    await die(brief_log)
-    await log.delete_session(session.id, "u1")
-    assert rows(settings, "select writer from turnlog_sessions") == [(None,)]
-
-
-async def test_of_several_reapers_each_step_is_reported_by_the_one_that_ended_it(
-    settings: Settings, brief_log: SessionLog
-) -> None:
-    sessions = [await brief_log.start_session("u1") for _ in range(20)]
-    for session in sessions:
-        await begun(session, "half")
-    await die(brief_log)
-    await asyncio.sleep(BRIEF)
-    unreaped = settings.model_copy(update={"reap_seconds": 0})
-    async with SessionLog.open(unreaped) as one, SessionLog.open(unreaped) as two:
-        reaped = await asyncio.gather(one.reap(), two.reap(), one.reap())
-    assert sorted(step.session_id for found in reaped for step in found) == sorted(session.id for session in sessions)
 
 
 async def test_an_end_that_could_not_be_stored_is_given_up_with_the_lease(

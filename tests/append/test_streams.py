@@ -5,31 +5,27 @@ from __future__ import annotations
 import asyncio
 import copy
 import random
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 from openai.types.chat import ChatCompletionChunk
 from pydantic import BaseModel
 
-from tests.support.real_data import needs_real_data
+from tests.support.real_data import needs_real_data, real_corpus
+from tests.support.recording import played
 from turnlog.domain.errors import InvalidInputError
 from turnlog.infrastructure.log import SessionLog
-from turnlog.infrastructure.testing.corpus import Stream, own_corpus, real_corpus
+from turnlog.infrastructure.testing.corpus import Stream, own_corpus
 from turnlog.projections.view import Step
 
 REAL = real_corpus()
 
 
-async def _played(chunks: list[Any]) -> AsyncIterator[Any]:
-    for chunk in chunks:
-        yield chunk
-
-
 async def _recorded(log: SessionLog, chunks: list[Any]) -> tuple[Step, list[Any]]:
     session = await log.start_session(user_id="u1")
     await session.say("Hello")
-    shown = [chunk async for chunk in session.record(_played(chunks))]
+    shown = [chunk async for chunk in session.record(played(*chunks))]
     view = await session.view()
     assert view.faults == ()
     return view.turns[-1].steps[-1], shown
@@ -106,7 +102,7 @@ async def _comes_out_right(log: SessionLog, stream: Stream, chunks: list[Any]) -
 
 CORPORA = [
     pytest.param(own_corpus(), id="own"),
-    pytest.param(REAL or [], id="real", marks=needs_real_data),
+    pytest.param(REAL, id="real", marks=needs_real_data),
 ]
 
 
@@ -166,7 +162,7 @@ async def test_what_is_no_chunk_is_refused_before_it_is_shown_and_the_step_fails
     session = await log.start_session(user_id="u1")
 
     with pytest.raises(InvalidInputError, match=r"chunk: record\(\) takes chunks of the Chat Completions API"):
-        await anext(session.record(_played([chunk, chunk])))
+        await anext(session.record(played(chunk, chunk)))
 
     step = (await session.view()).turns[-1].steps[-1]
     assert step.status == "failed"

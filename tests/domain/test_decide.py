@@ -95,7 +95,7 @@ def test_a_step_whose_writer_is_gone_is_closed_as_abandoned_by_the_next_one() ->
     )
 
 
-def test_a_step_of_another_writer_is_in_the_way_until_its_lease_is_known_to_have_run_out() -> None:
+def test_a_step_of_another_writer_is_in_the_way_until_its_lease_runs_out() -> None:
     theirs = e.CompletionStarted(at=AT, step_id="s1", writer="w1", lease_seconds=30)
     begin = c.BeginCompletion(AT, "s2", None, frozenset(), "w2", 10)
     Given(STARTED, theirs).when(begin).refused(errors.TurnInProgressError)
@@ -158,7 +158,7 @@ def test_an_increment_and_a_usage_report_count_once_each_by_their_own_ids() -> N
     Given(STARTED).when(replace(report, known=True)).then()
 
 
-def test_a_result_that_names_its_step_answers_the_call_of_that_step_though_the_id_came_back() -> None:
+def test_a_result_that_names_its_step_answers_the_call_of_that_step() -> None:
     again = [
         FINISHED,
         e.CompletionStarted(at=AT, step_id="s2"),

@@ -3,39 +3,27 @@ next. And the prompt of later begins as the prompt of before."""
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import Sequence
 from itertools import product
 from typing import Any
+from uuid import uuid4
 
 import pytest
 
-from tests.append.test_streams import REAL, _played
-from tests.projections.test_conversations import FOLDERS, conversations
-from tests.repair.test_import import FAULTY, FAULTY_BLOCKS
-from tests.support.anthropic_rules import check_anthropic_prompt
+from tests.support.conversations import FOLDERS, conversations
+from tests.support.foreign_messages import FAULTY, FAULTY_BLOCKS
 from tests.support.histories import AT, imported, replayed
-from tests.support.prompt_rules import check_chat_prompt
-from tests.support.real_data import each_sample, evenly, needs_real_data
-from tests.support.responses_rules import check_responses_prompt
-from turnlog import Session, SessionLog
+from tests.support.prompt_rules import check_no_neighbours
+from tests.support.real_data import each_sample, evenly, needs_real_data, real_corpus
+from tests.support.recording import chunk, fragment, played
+from tests.support.rules import check_prompts
+from tests.support.sessions import answer, assert_conversation_goes_on, checked_prompt, contents, stored_events
+from turnlog import RecordedEvent, Session, SessionLog
 from turnlog.domain.events import MessageAdded
-from turnlog.domain.recorded import RecordedEvent
-from turnlog.infrastructure.testing.corpus import own_corpus
+from turnlog.infrastructure.testing import own_corpus
 from turnlog.projections.projector import Projector
-from turnlog.projections.prompt import Api, build_prompt
 from turnlog.projections.prompt.explain import explain
-from turnlog.projections.prompt.request import request_faults
-from turnlog.projections.view import SessionView
-
-CHECKS: dict[Api, Any] = {
-    "chat": check_chat_prompt,
-    "anthropic": check_anthropic_prompt,
-    "responses": check_responses_prompt,
-}
-
-
-def check_all(view: SessionView) -> None:
-    for api, check in CHECKS.items():
-        check(build_prompt(view.turns, api, view.compaction))
 
 
 def check_every_cut(events: list[RecordedEvent]) -> None:
@@ -43,18 +31,15 @@ def check_every_cut(events: list[RecordedEvent]) -> None:
     projector = Projector(events[0].session_id)
     for event in events:
         projector.apply(event)
-        check_all(projector.view())
+        check_prompts(projector.view())
         resumed = Projector.resume(projector.head(), projector.pages())
         said = MessageAdded(at=AT, message_id="next", role="user", content="Go on.")
         resumed.apply(RecordedEvent(event.session_id, event.position + 1, 0, said))
-        check_all(resumed.view())
-
-
-CORPUS = own_corpus()
+        check_prompts(resumed.view())
 
 
 @pytest.mark.parametrize(
-    "streams", [pytest.param(CORPUS, id="own"), pytest.param(REAL, id="real", marks=needs_real_data)]
+    "streams", [pytest.param(own_corpus(), id="own"), pytest.param(real_corpus(), id="real", marks=needs_real_data)]
 )
 @each_sample
 async def test_a_stream_that_is_cut_after_any_event_gives_valid_prompts(
@@ -63,7 +48,7 @@ async def test_a_stream_that_is_cut_after_any_event_gives_valid_prompts(
     for stream in evenly(streams, count):
         session = await log.start_session(user_id="u1")
         await session.say("Hello")
-        async for _ in session.record(_played(stream.parsed())):
+        async for _ in session.record(played(*stream.parsed())):
             pass
         events = [event async for event in session.events()]
         check_every_cut(events)
@@ -73,6 +58,8 @@ async def test_a_stream_that_is_cut_after_any_event_gives_valid_prompts(
 
 CORPORA = ["valid", "valid_reused_ids", "pending_call_at_end", "invalid_as_recorded"]
 RECORDED = [param for param in product(FOLDERS, CORPORA) if (param[0].values[0] / f"{param[1]}.jsonl").exists()]
+
+
 each_corpus = pytest.mark.parametrize(
     ("folder", "name"),
     [pytest.param(folder.values[0], name, id=f"{folder.id}-{name}") for folder, name in RECORDED],
@@ -99,30 +86,70 @@ def test_faulty_blocks_that_are_cut_after_any_message_give_valid_prompts(kind: s
     check_every_cut(imported(FAULTY_BLOCKS[kind], "anthropic"))
 
 
-async def test_an_explanation_names_the_events_of_a_message_and_a_late_result(session: Session) -> None:
-    await session.say("hi")
-    async with session.completion() as completion:
-        await completion.tool_call("c1", "find", "{}")
-        await completion.finish("tool_calls")
-    await session.say("and?")
-    await session.add_tool_result("c1", "found")
-    explained = await session.explain_prompt()
-    assert [message.positions for message in explained.messages] == [(2,), (3,), (3, 8), (7,)]
-    assert [(found.topic, found.message) for found in explained.breaks] == [("tool-result-added.v1", 2)]
-    assert [(fault.kind, fault.message) for fault in explained.request_faults] == []
+# Sessions that go on after it
 
 
-def test_what_some_providers_refuse_of_a_request_is_named() -> None:
-    def kinds(api: Api, *messages: dict[str, Any]) -> list[tuple[str, int]]:
-        return [(fault.kind, fault.message) for fault in request_faults(messages, api)]
+async def record_a_turn_with_everything(session: Session) -> None:
+    """Text, two calls in interleaved fragments, a pending and two final results, and an answer."""
+    await session.add_message("system", "Be brief.")
+    await session.say("Weather in Paris and Rome?")
+    chunks = (
+        chunk("Let me "),
+        chunk("see."),
+        chunk(None, fragment(0, "", "call-1", "weather")),
+        chunk(None, fragment(0, '{"city":')),
+        chunk(None, fragment(1, '{"city": "R', "call-2", "weather")),
+        chunk(None, fragment(0, ' "Paris"}')),
+        chunk(None, fragment(1, 'ome"}')),
+        chunk(None, finish_reason="tool_calls"),
+    )
+    async for _ in session.record(played(*chunks)):
+        pass
+    await session.add_tool_result("call-1", "asked", status="pending")
+    await session.add_tool_result("call-2", "no answer", status="error")
+    await session.add_tool_result("call-1", "21 C")
+    await answer(session, "21 C ", "in Paris.")
 
-    user, assistant = {"role": "user", "content": "hi"}, {"role": "assistant", "content": "Hello "}
-    system = {"role": "system", "content": "Be brief."}
-    assert kinds("chat") == kinds("responses", system) == [("no_messages", 0)]
-    assert kinds("chat", system, user, assistant, user) == []
-    assert kinds("chat", assistant, user, user) == [("leading_assistant", 0), ("consecutive_roles", 2)]
-    assert kinds("chat", user, system, assistant) == [("late_system", 1), ("trailing_assistant", 2)]
-    assert kinds("anthropic", user, {**assistant, "content": [{"type": "text", "text": "Hello "}]}) == [
-        ("trailing_assistant", 1),
-        ("trailing_whitespace", 1),
-    ]
+
+async def with_raw_events(log: SessionLog, events: Sequence[RecordedEvent]) -> Session:
+    """A session that holds these events and nothing else, as after a crash."""
+    session_id = uuid4()
+    store = log._parts.store
+    copies = [RecordedEvent(session_id, event.position, 0, event.event) for event in events]
+    await asyncio.to_thread(store.recorder.insert_events, [store.mapper.to_stored_event(copy) for copy in copies])
+    return log.session(session_id, "u1")
+
+
+async def crashed_at_every_event(log: SessionLog, session: Session) -> list[Session]:
+    """For each event of the turn a session whose log ends with it."""
+    await record_a_turn_with_everything(session)
+    events = await stored_events(session)
+    assert len({event.topic for event in events}) == 8
+    return [await with_raw_events(log, events[:cut]) for cut in range(1, len(events) + 1)]
+
+
+async def test_a_crash_at_any_event_leaves_a_session_that_goes_on(log: SessionLog, session: Session) -> None:
+    for crashed in await crashed_at_every_event(log, session):
+        await checked_prompt(crashed)
+        await assert_conversation_goes_on(crashed)
+
+
+async def test_a_crash_at_any_event_can_be_gone_on_from_without_a_new_question(
+    log: SessionLog, session: Session
+) -> None:
+    for crashed in await crashed_at_every_event(log, session):
+        await answer(crashed, "Once more.")
+        assert (await checked_prompt(crashed))[-1]["content"].endswith("Once more.")
+        check_no_neighbours((await crashed.view()).messages)
+
+
+async def test_a_crash_at_any_event_takes_the_late_results_of_its_finished_calls(
+    log: SessionLog, session: Session
+) -> None:
+    for crashed in await crashed_at_every_event(log, session):
+        waiting = (await crashed.view()).pending_tool_calls
+        for call in waiting:
+            await crashed.add_tool_result(call.id, "late")
+        assert (await crashed.view()).pending_tool_calls == ()
+        prompt = await checked_prompt(crashed)
+        assert contents(prompt).count("late") == len(waiting)

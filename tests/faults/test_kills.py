@@ -13,21 +13,65 @@ from uuid import UUID
 
 import pytest
 
-from tests.faults.test_crash import check_all
 from tests.support import programs
 from tests.support.processes import Child
+from tests.support.rules import check_prompts
+from tests.support.sessions import assert_conversation_goes_on, checked_prompt, contents, only_step, stored_events
 from turnlog import SYSTEM, Session, SessionLog, SessionView, Settings, Step
 from turnlog.domain.events import TextDelta
+
+BRIEF_LEASE = 0.5
+
+
+async def shown_by_a_process_that_is_killed(settings: Settings, session_id: UUID, after: int) -> list[str]:
+    """Records in a process of its own, kills it after it has shown some deltas, and returns all that it has shown."""
+    brief = settings.model_copy(update={"lease_seconds": BRIEF_LEASE})
+    with Child(programs.record, brief, session_id, 0.0005) as recorder:
+        shown = [await recorder.hear() for _ in range(after)]
+        recorder.kill()
+        return shown + await recorder.rest()
+
+
+async def test_a_killed_process_loses_nothing_that_it_has_shown(session: Session, settings: Settings) -> None:
+    await session.say("Count.")
+    shown = await shown_by_a_process_that_is_killed(settings, session.id, 50)
+    assert shown[:3] == ["0 ", "1 ", "2 "]
+    events: list[Any] = [recorded.event for recorded in await stored_events(session)]
+    deltas = [event.text for event in events if event.topic == "text-delta.v1"]
+    assert deltas[: len(shown)] == shown
+    step = only_step(await session.view())
+    assert (step.status, step.message.content) == ("open", "".join(deltas))
+    await asyncio.sleep(BRIEF_LEASE)
+    await assert_conversation_goes_on(session)
+    assert (await session.view()).turns[0].steps[0].status == "abandoned"
+    assert (await session.view()).messages[1]["content"] == "".join(deltas)
+
+
+async def test_the_step_of_a_killed_process_can_be_taken_over_after_its_lease(
+    session: Session, settings: Settings
+) -> None:
+    await session.say("Count.")
+    await shown_by_a_process_that_is_killed(settings, session.id, 5)
+    async with asyncio.timeout(5.0):
+        async with session.completion(takeover=True) as completion:
+            await completion.text("I count again.")
+            await completion.finish("stop")
+    steps = (await session.view()).turns[0].steps
+    assert [step.status for step in steps] == ["abandoned", "finished"]
+    assert contents(await checked_prompt(session)) == ["Count.", "I count again."]
+
+
+# Many of them
+
 
 AT_ONCE = 5
 SESSIONS_EACH = 2
 LEASE_SECONDS = 1.0
-
 Heard = tuple[str, UUID, Any]
 
 
 @pytest.mark.parametrize("kills", [50, pytest.param(1000, marks=pytest.mark.long)])
-async def test_processes_that_are_killed_lose_and_double_nothing_and_their_conversations_go_on(
+async def test_processes_that_are_killed_lose_and_double_nothing(
     log: SessionLog, settings: Settings, kills: int
 ) -> None:
     brief = settings.model_copy(update={"lease_seconds": LEASE_SECONDS})
@@ -84,7 +128,7 @@ async def _check(session: Session, acknowledged: Iterable[Heard]) -> int:
         len(str(step.message.content or "").split()) for step in steps.values()
     )
     assert view.faults == ()
-    check_all(view)
+    check_prompts(view)
     await _goes_on(session)
     return sum(1 for step in steps.values() if step.status == "abandoned")
 
@@ -110,6 +154,6 @@ async def _goes_on(session: Session) -> None:
         await completion.text("I go on.")
         await completion.finish("stop")
     view = await session.view()
-    check_all(view)
+    check_prompts(view)
     assert view.turns[-1].status == "finished"
     assert view.turns[-1].messages[-1].content == "Go on."

@@ -12,7 +12,7 @@ import pytest
 
 from tests.support.proxy import Proxy
 from turnlog import SYSTEM, AppendRefusedError, Session, SessionLog, Settings, StoreUnavailableError, TurnlogError
-from turnlog.infrastructure.store import group_commit as writing
+from turnlog.infrastructure.store import commit_recovery, group_commit
 
 
 @pytest.fixture
@@ -30,9 +30,7 @@ async def text_of(session: Session) -> str:
     return str((await session.view()).turns[0].steps[0].message.content)
 
 
-async def test_the_writer_goes_on_after_a_recording_with_chunks_under_way_was_given_up(
-    proxied: SessionLog, proxy: Proxy
-) -> None:
+async def test_the_writer_goes_on_after_a_recording_was_given_up(proxied: SessionLog, proxy: Proxy) -> None:
     async def provider() -> AsyncIterator[dict[str, Any]]:
         for number in range(400):
             yield chunk(f"{number} ")
@@ -57,12 +55,12 @@ async def test_the_writer_goes_on_after_a_recording_with_chunks_under_way_was_gi
         assert (await text_of(session)).startswith("".join(seen))
 
 
-async def test_what_was_decided_on_top_of_a_text_that_was_given_up_is_not_stored_without_it(
+async def test_what_was_decided_on_top_of_a_lost_text_is_not_stored_without_it(
     proxied: SessionLog, proxy: Proxy, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # Batches of one stand for those of many streams; Postgres is back when the first one is given up.
-    monkeypatch.setattr(writing, "HAND_OVER", 1)
-    monkeypatch.setattr(writing, "MAX_BATCH_EVENTS", 1)
+    monkeypatch.setattr(group_commit, "HAND_OVER", 1)
+    monkeypatch.setattr(group_commit, "MAX_BATCH_EVENTS", 1)
     session = await proxied.start_session("u1")
     others = [await proxied.start_session("u1") for _ in range(3)]
     release, saying = asyncio.Event(), list[asyncio.Task[str]]()
@@ -79,8 +77,8 @@ async def test_what_was_decided_on_top_of_a_text_that_was_given_up_is_not_stored
 
     await session.record_in_background(provider())
     await asyncio.sleep(0.3)
-    writer = proxied._parts.writer
-    fail, call = writer._fail, writer._wire.call
+    recovery = proxied._parts.group_commit._recovery
+    fail, call = recovery._fail, recovery._wire.call
 
     def failing(*args: Any) -> None:
         proxy.refuses = False
@@ -90,7 +88,7 @@ async def test_what_was_decided_on_top_of_a_text_that_was_given_up_is_not_stored
         await asyncio.sleep(0 if proxy.refuses else 0.2)
         return await call(parameters)
 
-    writer._fail, writer._wire.call = failing, slow  # type: ignore[method-assign]
+    recovery._fail, recovery._wire.call = failing, slow  # type: ignore[method-assign]
     proxy.refuses = True
     proxy.cut_all()
     release.set()
@@ -108,12 +106,12 @@ async def test_what_was_decided_on_top_of_a_text_that_was_given_up_is_not_stored
         (psycopg.errors.InsufficientPrivilege, [StoreUnavailableError, type(None)]),
     ],
 )
-async def test_an_append_whose_answer_was_lost_is_not_doubled_by_a_server_that_refuses(
+async def test_a_lost_answer_is_not_doubled_by_a_server_that_refuses(
     log: SessionLog, monkeypatch: pytest.MonkeyPatch, refusal: type[psycopg.Error], outcomes: list[type]
 ) -> None:
     sessions = [await log.start_session("u1") for _ in range(2)]
     answers = [await session.completion().__aenter__() for session in sessions]
-    wire, refusals = log._parts.writer._wire, 2
+    wire, refusals = log._parts.group_commit._wire, 2
     send, call = wire.send, wire.call
 
     def losing(parameters: Any, answered: Any) -> None:
@@ -139,14 +137,15 @@ async def test_an_append_that_cannot_be_sent_is_refused_and_the_others_are_store
     log: SessionLog, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     sessions = [await log.start_session("u1") for _ in range(3)]
-    pack = writing.pack_appends
+    pack = group_commit.pack_appends
 
     def packed(batch: Any) -> Any:
         if any(append.id_bytes == sessions[1].id.bytes for append in batch):
             raise OverflowError("too large for its column")
         return pack(batch)
 
-    monkeypatch.setattr(writing, "pack_appends", packed)
+    for module in (group_commit, commit_recovery):
+        monkeypatch.setattr(module, "pack_appends", packed)
     async with asyncio.timeout(10):
         outcomes = await asyncio.gather(*(session.say("hi") for session in sessions), return_exceptions=True)
 
@@ -184,7 +183,7 @@ async def test_all_who_wait_while_postgres_is_away_are_told_in_time(proxied: Ses
     await proxied.start_session("u1")
 
 
-async def test_behind_what_a_failover_has_lost_nothing_is_appended(log: SessionLog, settings: Settings) -> None:
+async def test_after_what_a_failover_has_lost_nothing_is_appended(log: SessionLog, settings: Settings) -> None:
     """An asynchronous standby may lack the last commits: the log goes on behind what is there."""
     session, other = await log.start_session("u1"), await log.start_session("u1")
     for text in ("one", "two", "three"):
@@ -207,7 +206,7 @@ async def test_behind_what_a_failover_has_lost_nothing_is_appended(log: SessionL
         assert [message["content"] for message in view.messages] == ["one", "four"]
 
 
-async def test_a_sequence_that_is_behind_the_log_is_set_right(log: SessionLog, settings: Settings) -> None:
+async def test_a_sequence_that_lags_behind_the_log_is_set_right(log: SessionLog, settings: Settings) -> None:
     sessions = [await log.start_session("u1") for _ in range(2)]
     await asyncio.gather(*(sessions[0].say(f"{number}") for number in range(500)))
     for together in (1, 2):

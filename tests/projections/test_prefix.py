@@ -10,12 +10,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.projections.test_conversations import FOLDERS, conversations
-from tests.projections.test_projector import CHECKS, History
-from tests.projections.test_prompt import begun, call, finished, result, user
-from tests.projections.test_settled_prefix import each_step_once, talks
-from tests.support.histories import AT, ID, calls_made_by, folded, imported, recorded, repaired, replayed
+from tests.support.conversations import FOLDERS, conversations
+from tests.support.events import START, begun, call, finished, result, user
+from tests.support.histories import AT, ID, History, calls_made_by, folded, imported, recorded, repaired, replayed
+from tests.support.rules import CHECKS
 from tests.support.strategies import histories
+from tests.support.talks import each_step_once, talks
 from turnlog.domain import events as e
 from turnlog.projections.diagnosis import PROVIDER_ERRORS
 from turnlog.projections.projector import Projector
@@ -72,7 +72,7 @@ def test_only_an_event_of_a_listed_kind_changes_how_a_prompt_begins(api: Api, hi
 
 @pytest.mark.parametrize("folder", FOLDERS)
 @pytest.mark.parametrize("api", CHECKS)
-def test_no_prompt_of_a_conversation_that_was_recorded_as_it_went_loses_its_prefix(folder: Any, api: Api) -> None:
+def test_no_prompt_of_a_recorded_conversation_loses_its_prefix(folder: Any, api: Api) -> None:
     for messages in conversations(folder, "valid")[::4]:
         late_system = api == "anthropic" and any(message["role"] == "system" for message in messages[1:])
         assert explain(ID, replayed(messages), api).breaks == () or late_system
@@ -109,7 +109,6 @@ def answered(step: str, status: Any = "final") -> e.ToolResultAdded:
     return e.ToolResultAdded(at=AT, step_id=step, index=0, call_id="c1", status=status, content=f"{status} result")
 
 
-START = e.SessionStarted(at=AT, user_id="u1")
 HI = said("user", "hi")
 FOREIGN = [{"role": "user", "content": "hi"}, {"role": "assistant", "content": "Hel"}]
 CASES: dict[str, list[e.SessionEvent]] = {
@@ -254,13 +253,13 @@ def long_import(turns: int) -> History:
 
 
 @pytest.mark.parametrize("api", CHECKS)
-def test_the_report_of_a_long_import_takes_a_time_in_proportion_to_it(api: Api) -> None:
+def test_the_report_of_a_long_import_takes_linear_time(api: Api) -> None:
     calls = [calls_made_by(lambda turns=turns: explain(ID, long_import(turns), api)) for turns in (25, 100)]
 
     assert calls[1] < 5 * calls[0]
 
 
-def test_the_page_lists_every_break_every_fault_and_what_providers_refuse_of_a_request() -> None:
+def test_the_page_lists_every_break_and_every_fault() -> None:
     page = (ROOT / "docs" / "prompts.md").read_text("utf-8")
     kinds = [*BREAKS, *PROVIDER_ERRORS, *REQUEST_FAULTS]
     assert [kind for kind in kinds if f"`{kind}`" not in page] == []
@@ -282,7 +281,7 @@ def test_a_message_in_the_middle_that_goes_on_is_a_break() -> None:
     assert [(one.reason, one.message) for one in found][-2:] == [("repair", 1), ("repair", 1)]
 
 
-def test_the_report_keeps_a_function_message_when_what_stood_before_it_is_left_out() -> None:
+def test_the_report_keeps_a_function_message_after_what_is_left_out() -> None:
     events = imported(
         [
             {"role": "user", "content": "hi"},

@@ -8,22 +8,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.support.anthropic_rules import check_anthropic_prompt
-from tests.support.histories import alike, folded, imported, repaired
-from tests.support.prompt_rules import check_chat_prompt, check_no_neighbours
-from tests.support.responses_rules import check_responses_prompt
+from tests.support.histories import History, alike, folded, imported, repaired
+from tests.support.prompt_rules import check_no_neighbours
+from tests.support.rules import CHECKS
 from tests.support.strategies import BEGAN, SESSION_ID, histories
 from turnlog.domain import events as e
 from turnlog.domain.recorded import RecordedEvent
 from turnlog.projections.projector import Projector, SessionHead
 from turnlog.projections.prompt import Api, build_prompt, chat_prompt
 from turnlog.projections.view import SessionView, Turn
-
-History = list[RecordedEvent]
-
-
-def fold(events: History) -> Projector:
-    return Projector(SESSION_ID).apply_all(events)
 
 
 def kept_and_resumed(projector: Projector) -> Projector:
@@ -34,23 +27,20 @@ def kept_and_resumed(projector: Projector) -> Projector:
 
 @given(histories)
 def test_no_two_assistant_messages_stand_side_by_side(history: History) -> None:
-    check_no_neighbours(fold(history).view().messages)
-
-
-CHECKS = {"chat": check_chat_prompt, "anthropic": check_anthropic_prompt, "responses": check_responses_prompt}
+    check_no_neighbours(folded(history).view().messages)
 
 
 @pytest.mark.parametrize("api", CHECKS)
 @given(histories)
 def test_the_prompt_is_valid_after_any_events(api: Api, history: History) -> None:
-    view = fold(history).view()
+    view = folded(history).view()
 
     CHECKS[api](build_prompt(view.turns, api, view.compaction))
 
 
 @given(histories)
-def test_a_repair_leaves_no_fault_and_a_valid_prompt_and_has_nothing_to_do_again(history: History) -> None:
-    projector = fold(history)
+def test_a_repair_leaves_no_fault_and_has_nothing_to_do_again(history: History) -> None:
+    projector = folded(history)
     repaired(projector)
     view = projector.view()
 
@@ -63,8 +53,8 @@ def test_a_repair_leaves_no_fault_and_a_valid_prompt_and_has_nothing_to_do_again
 
 @given(histories)
 def test_a_withdrawn_repair_leaves_the_view_as_it_was(history: History) -> None:
-    before = fold(history).view()
-    projector = fold(history)
+    before = folded(history).view()
+    projector = folded(history)
     repaired(projector)
 
     withdrawn = e.RepairWithdrawn(at=BEGAN, repair_id="r")
@@ -79,7 +69,7 @@ def test_a_withdrawn_repair_leaves_the_view_as_it_was(history: History) -> None:
 @pytest.mark.parametrize("api", CHECKS)
 @given(histories)
 def test_a_prompt_that_is_imported_has_no_fault_and_is_sent_as_it_was(api: Api, history: History) -> None:
-    view = fold(history).view()
+    view = folded(history).view()
     prompt = build_prompt(view.turns, api, view.compaction)
     messages = prompt["messages"] if api == "anthropic" else prompt
 
@@ -94,9 +84,9 @@ def test_a_prompt_that_is_imported_has_no_fault_and_is_sent_as_it_was(api: Api, 
 def test_a_fold_can_stop_be_kept_and_go_on_anywhere(history: History, data: st.DataObject) -> None:
     cut = data.draw(st.integers(1, len(history)))
 
-    resumed = kept_and_resumed(fold(history[:cut])).apply_all(history[cut:])
+    resumed = kept_and_resumed(folded(history[:cut])).apply_all(history[cut:])
 
-    whole = fold(history)
+    whole = folded(history)
     assert resumed.view() == whole.view()
     assert resumed.head().to_json() == whole.head().to_json()
     assert resumed.pages() == whole.pages()
@@ -105,7 +95,7 @@ def test_a_fold_can_stop_be_kept_and_go_on_anywhere(history: History, data: st.D
 @given(histories, st.data())
 def test_pages_that_did_not_change_need_not_be_kept_again(history: History, data: st.DataObject) -> None:
     cut = data.draw(st.integers(1, len(history)))
-    early, late = fold(history[:cut]), fold(history)
+    early, late = folded(history[:cut]), folded(history)
 
     pages = {page.index: page for page in early.pages()}
     pages |= {page.index: page for page in late.pages(after=early.version)}
@@ -117,13 +107,13 @@ def test_pages_that_did_not_change_need_not_be_kept_again(history: History, data
 def test_an_event_that_is_seen_twice_changes_nothing(history: History) -> None:
     twice = [event for event in history for _ in range(2)]
 
-    assert fold(twice).view() == fold(history).view()
-    assert fold([*history, *history]).view() == fold(history).view()
+    assert folded(twice).view() == folded(history).view()
+    assert folded([*history, *history]).view() == folded(history).view()
 
 
 @given(histories)
 def test_a_view_round_trips_through_json(history: History) -> None:
-    view = fold(history).view()
+    view = folded(history).view()
 
     assert SessionView.model_validate_json(view.model_dump_json()) == view or _has_split_pair(view)
     assert SessionView.from_json(view.to_json()) == view
@@ -150,7 +140,7 @@ def test_text_is_what_came_joined_by_nothing(history: History) -> None:
         elif isinstance(event, e.TextDelta) and event.step_id in open_steps:
             texts[event.step_id].append(event.text)
 
-    steps = {step.step_id: step for turn in fold(history).view().turns for step in turn.steps}
+    steps = {step.step_id: step for turn in folded(history).view().turns for step in turn.steps}
 
     for step_id, parts in texts.items():
         assert steps[step_id].message.content == "".join(parts)

@@ -3,73 +3,24 @@
 from __future__ import annotations
 
 import re
-from datetime import UTC, datetime
 from typing import Any
-from uuid import UUID
 
 import pytest
 
-from tests.projections.test_parts import IMAGE
-from tests.projections.test_projector import CHECKS
 from tests.support.anthropic_rules import check_anthropic_prompt
+from tests.support.events import abandoned, begun, call, failed, finished, interrupted, result, text, user, view_of
+from tests.support.foreign_messages import IMAGE
+from tests.support.histories import AT
 from tests.support.prompt_rules import check_chat_prompt
+from tests.support.rules import CHECKS
 from turnlog.domain import events as e
-from turnlog.domain.recorded import RecordedEvent
-from turnlog.projections.projector import Projector
 from turnlog.projections.prompt import NO_RESULT, Api, PromptPolicy, build_prompt, chat_prompt
-from turnlog.projections.view import SessionView
-
-ID = UUID(int=3)
-AT = datetime(2026, 3, 1, tzinfo=UTC)
-
-
-def view_of(*events: e.SessionEvent) -> SessionView:
-    history = [e.SessionStarted(at=AT, user_id="u1"), *events]
-    recorded = [RecordedEvent(ID, position, position, event) for position, event in enumerate(history, start=1)]
-    return Projector(ID).apply_all(recorded).view()
 
 
 def prompt_of(*events: e.SessionEvent) -> list[dict[str, Any]]:
     prompt = chat_prompt(view_of(*events).turns)
     check_chat_prompt(prompt)
     return prompt
-
-
-def user(text: str) -> e.MessageAdded:
-    return e.MessageAdded(at=AT, message_id=text, role="user", content=text)
-
-
-def begun(step: str) -> e.CompletionStarted:
-    return e.CompletionStarted(at=AT, step_id=step)
-
-
-def text(step: str, said: str) -> e.TextDelta:
-    return e.TextDelta(at=AT, step_id=step, text=said)
-
-
-def call(step: str, call_id: str = "c1", name: str = "find", arguments: str = "{}", index: int = 0) -> list[Any]:
-    delta = e.ToolCallArgumentsDelta(at=AT, step_id=step, index=index, arguments=arguments)
-    return [e.ToolCallStarted(at=AT, step_id=step, index=index, id=call_id, name=name), *([delta] if arguments else [])]
-
-
-def result(step: str, content: str, index: int = 0, call_id: str = "c1", status: str = "final") -> e.ToolResultAdded:
-    return e.ToolResultAdded(at=AT, step_id=step, index=index, call_id=call_id, status=status, content=content)  # type: ignore[arg-type]
-
-
-def finished(step: str) -> e.CompletionFinished:
-    return e.CompletionFinished(at=AT, step_id=step, finish_reason="stop")
-
-
-def failed(step: str) -> e.CompletionFailed:
-    return e.CompletionFailed(at=AT, step_id=step, error="boom")
-
-
-def interrupted(step: str) -> e.CompletionInterrupted:
-    return e.CompletionInterrupted(at=AT, step_id=step, reason="stop")
-
-
-def abandoned(step: str) -> e.CompletionAbandoned:
-    return e.CompletionAbandoned(at=AT, step_id=step, reason="gone")
 
 
 def said(prompt: list[dict[str, Any]]) -> list[tuple[str, Any]]:
@@ -82,7 +33,7 @@ def test_a_call_without_a_result_gets_one_that_says_so() -> None:
     assert said(prompt) == [("user", "hi"), ("assistant", None), ("tool", NO_RESULT), ("user", "and?")]
 
 
-def test_a_message_that_came_in_mid_step_stands_behind_the_step_and_its_results() -> None:
+def test_a_message_in_mid_step_stands_after_the_step_and_its_results() -> None:
     prompt = prompt_of(
         user("hi"), begun("s1"), text("s1", "wait"), *call("s1"), user("hurry"), result("s1", "found"), finished("s1")
     )
@@ -329,7 +280,7 @@ def test_a_function_message_of_another_name_is_the_result_of_no_call() -> None:
     assert [role for role, _ in said(prompt)] == ["user", "assistant"]
 
 
-def test_a_function_message_behind_another_answer_is_the_result_of_no_call() -> None:
+def test_a_function_message_after_another_answer_is_the_result_of_no_call() -> None:
     answer = [begun("s2"), text("s2", "Yes."), finished("s2")]
     prompt = prompt_of(user("hi"), *called_function(), user("and?"), *answer, FUNCTION)
     assert [role for role, _ in said(prompt)] == ["user", "assistant", "user", "assistant"]

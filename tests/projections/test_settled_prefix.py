@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import partial
 from typing import Any
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.projections.test_projector import History, fold
-from tests.projections.test_prompt import begun, finished, text, user, view_of
-from tests.support.histories import AT, ID
-from tests.support.histories import recorded as in_order
-from tests.support.strategies import BEGAN, any_event, recorded
+from tests.support.events import START, begun, finished, text, user, view_of
+from tests.support.histories import AT, ID, History, folded, recorded
+from tests.support.talks import mixed_histories
 from turnlog.domain import events as e
 from turnlog.domain.errors import PromptTooLongError
 from turnlog.projections.projector import PagesNeeded, Projector, SessionHead
@@ -30,63 +27,11 @@ def kept_end(projector: Projector, turns: int) -> Projector:
     return Projector.resume(head, projector.pages()[max(0, head.closed_turns - turns) :])
 
 
-def each_step_once(events: list[Any]) -> History:
-    """`decide` opens each step under an id of its own; what a fold makes of it otherwise needs all turns."""
-    opened, kept = dict[str, int](), list[Any]()
-    for event in events:
-        field = "message_id" if isinstance(event, e.MessageAdded | e.MessageImported) else "step_id"
-        step_id = getattr(event, field, None)
-        if isinstance(event, e.CompletionStarted | e.MessageAdded | e.MessageImported):
-            opened[step_id] = opened.get(step_id, -1) + 1
-        again = opened.get(step_id, 0)
-        kept.append(event.model_copy(update={field: f"{step_id}-{again}"}) if again else event)
-    return recorded(kept)
-
-
-def _turn(user: Any, steps: list[tuple[str, list[str], str]], other: list[Any]) -> list[Any]:
-    """A turn as it usually is: a user's message, and steps with calls and their results."""
-    events = [e.MessageAdded(at=BEGAN, message_id="m", role="user", content=user)]
-    for said, calls, end in steps:
-        events.append(e.CompletionStarted(at=BEGAN, step_id="s"))
-        events += [e.TextDelta(at=BEGAN, step_id="s", text=said)] if said else []
-        for index, call_id in enumerate(calls):
-            events.append(e.ToolCallStarted(at=BEGAN, step_id="s", index=index, id=call_id, name="find"))
-        events.append(ENDS[end](at=BEGAN, step_id="s"))
-        for index, call_id in enumerate(calls[:1]):
-            events.append(RESULT(at=BEGAN, step_id="s", index=index, call_id=call_id, content=said or "none"))
-    return [*events, *other]
-
-
-ENDS = {
-    "finished": partial(e.CompletionFinished, finish_reason="stop"),
-    "failed": partial(e.CompletionFailed, error="no"),
-    "interrupted": partial(e.CompletionInterrupted, reason="stopped"),
-}
-RESULT = partial(e.ToolResultAdded, status="final")
-
-steps = st.tuples(
-    st.sampled_from(["", "so", "ok"]), st.lists(st.sampled_from(["c1", "c2"]), max_size=2), st.sampled_from(list(ENDS))
-)
-late = st.builds(
-    RESULT,
-    at=st.just(BEGAN),
-    step_id=st.sampled_from(["s", "s-1", "s-2"]),
-    index=st.just(0),
-    call_id=st.just("c1"),
-    content=st.just("late"),
-)
-compactions = st.builds(e.ContextCompacted, at=st.just(BEGAN), summary=st.just("so far"), upto=st.integers(1, 60))
-rare = st.just([]) | st.lists(late | late | compactions | any_event, min_size=1, max_size=2)
-turns = st.builds(_turn, st.sampled_from(["hi", "and?", ""]), st.lists(steps, max_size=2), rare)
-talks = st.lists(turns, min_size=2, max_size=8).map(lambda turns: [event for turn in turns for event in turn])
-histories = (talks | talks | st.lists(any_event, max_size=40)).map(each_step_once)
-
-
 @settings(max_examples=200)
-@given(histories, cuts, st.integers(0, 3))
+@given(mixed_histories, cuts, st.integers(0, 3))
 def test_a_fold_goes_on_from_the_last_pages_as_from_all(history: History, cut: int, turns: int) -> None:
     cut = max(1, min(cut, len(history)))
-    whole, end = fold(history), kept_end(fold(history[:cut]), turns)
+    whole, end = folded(history), kept_end(folded(history[:cut]), turns)
 
     try:
         end.apply_all(history[cut:])
@@ -98,9 +43,9 @@ def test_a_fold_goes_on_from_the_last_pages_as_from_all(history: History, cut: i
     assert end.closed_turns == whole.closed_turns
 
 
-@given(histories)
+@given(mixed_histories)
 def test_the_parts_of_a_prompt_are_the_prompt(history: History) -> None:
-    projector = fold(history)
+    projector = folded(history)
     view = projector.view()
 
     parts = begin_prompt(view.turns, projector.closed_turns, view.compaction)
@@ -109,10 +54,10 @@ def test_the_parts_of_a_prompt_are_the_prompt(history: History) -> None:
 
 
 @settings(max_examples=200)
-@given(histories, cuts, st.integers(0, 3))
+@given(mixed_histories, cuts, st.integers(0, 3))
 def test_a_prompt_that_goes_on_is_the_prompt(history: History, cut: int, turns: int) -> None:
     cut = max(1, min(cut, len(history)))
-    early, whole = fold(history[:cut]), fold(history)
+    early, whole = folded(history[:cut]), folded(history)
     kept = begin_prompt(early.turns(), early.closed_turns, early.compaction)
     end = kept_end(early, turns)
     try:
@@ -130,9 +75,9 @@ def test_a_prompt_that_goes_on_is_the_prompt(history: History, cut: int, turns: 
         assert sent == build_prompt(whole.turns(), "chat", whole.compaction)
 
 
-@given(histories, st.integers(1, 8), st.integers(0, 3))
+@given(mixed_histories, st.integers(1, 8), st.integers(0, 3))
 def test_a_window_of_the_end_is_the_window_of_the_whole(history: History, messages: int, turns: int) -> None:
-    whole = fold(history)
+    whole = folded(history)
     end = kept_end(whole, turns)
     policy = PromptPolicy()
     loaded = [only_pinned(0, end.pinned), *end.turns()] if end.first_turn else end.turns()
@@ -155,9 +100,6 @@ def outcome(call: Callable[[], WindowedPrompt]) -> WindowedPrompt | str:
         return "too long"
 
 
-START = e.SessionStarted(at=AT, user_id="u1")
-
-
 def test_a_session_that_is_started_twice_keeps_its_first_owner() -> None:
     view = view_of(user("hi"), e.SessionStarted(at=AT, user_id="u2", title="other"))
     assert (view.user_id, view.title) == ("u1", None)
@@ -165,7 +107,7 @@ def test_a_session_that_is_started_twice_keeps_its_first_owner() -> None:
 
 def test_texts_change_the_turn_of_their_step_though_another_has_begun() -> None:
     texts = [text("s1", "a"), text("s1", "b")]
-    events = in_order([START, user("hi"), begun("s1"), user("and?"), *texts, e.SessionTitled(at=AT, title="t")])
+    events = recorded([START, user("hi"), begun("s1"), user("and?"), *texts, e.SessionTitled(at=AT, title="t")])
     at_once = Projector(ID).apply_all(events[:4])
     at_once.apply_texts(5, "s1", ["a", "b"])
     at_once.apply_all(events[6:])
@@ -174,7 +116,7 @@ def test_texts_change_the_turn_of_their_step_though_another_has_begun() -> None:
 
 def test_the_page_of_a_turn_whose_step_ends_late_is_kept_again() -> None:
     title = e.SessionTitled(at=AT, title="t")
-    events = in_order([START, user("hi"), begun("s1"), user("and?"), title, finished("s1")])
+    events = recorded([START, user("hi"), begun("s1"), user("and?"), title, finished("s1")])
     assert [page.index for page in Projector(ID).apply_all(events).pages(after=5)] == [0]
 
 
@@ -193,11 +135,11 @@ def resumed(projector: Projector, pages: int) -> Projector:
 
 
 def test_what_is_pinned_is_kept_once_however_often_it_is_resumed() -> None:
-    again = resumed(Projector(ID).apply_all(in_order(turns_of(3))), 100)
+    again = resumed(Projector(ID).apply_all(recorded(turns_of(3))), 100)
     assert len(again.head().pinned) == 1
 
 
 def test_a_step_that_begins_needs_no_turn_before_it() -> None:
-    end = resumed(Projector(ID).apply_all(in_order(turns_of(4))), 1)
-    end.apply_all(in_order([user("more"), begun("s9")], end.version))  # raises no PagesNeeded
+    end = resumed(Projector(ID).apply_all(recorded(turns_of(4))), 1)
+    end.apply_all(recorded([user("more"), begun("s9")], end.version))  # raises no PagesNeeded
     assert end.first_turn == 2

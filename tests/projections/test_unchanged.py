@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from tests.projections.test_conversations import FOLDERS, conversations
+from tests.support.conversations import FOLDERS, conversations
 from tests.support.histories import alike, folded, imported, replayed
 from tests.support.prompt_rules import check_chat_prompt
 from turnlog.projections.prompt import build_prompt

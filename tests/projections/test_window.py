@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.projections.test_projector import CHECKS, History, fold
-from tests.support.histories import folded, imported, replayed
+from tests.support.histories import History, folded, imported, replayed
+from tests.support.rules import CHECKS
 from tests.support.strategies import histories
 from turnlog import PromptTooLongError
 from turnlog.projections.prompt import Api, build_prompt
@@ -34,7 +34,7 @@ def windowed(view: SessionView, api: Api, max_tokens: int, count: Any = len) -> 
 @pytest.mark.parametrize("api", CHECKS)
 @given(histories, st.integers(1, 12))
 def test_a_window_is_valid_and_within_its_budget_or_a_typed_error(api: Api, history: History, budget: int) -> None:
-    view = fold(history).view()
+    view = folded(history).view()
     prompt = windowed(view, api, budget)
     if prompt is None:
         return
@@ -49,7 +49,7 @@ def test_a_window_is_valid_and_within_its_budget_or_a_typed_error(api: Api, hist
 @pytest.mark.parametrize("api", CHECKS)
 @given(histories)
 def test_a_window_that_is_wide_enough_is_the_whole_prompt(api: Api, history: History) -> None:
-    view = fold(history).view()
+    view = folded(history).view()
     assert windowed(view, api, 10_000, estimated_tokens) == build_prompt(view.turns, api, view.compaction)
 
 
@@ -60,7 +60,7 @@ def unmarked(messages: list[Json]) -> list[Json]:
 
 @given(histories, st.integers(1, 12))
 def test_a_window_holds_what_is_pinned_and_the_latest_whole_turns(history: History, budget: int) -> None:
-    view = fold(history).view()
+    view = folded(history).view()
     prompt = windowed(view, "chat", budget)
     if prompt is None:
         return
@@ -99,7 +99,7 @@ def long_turn(*results: Any) -> SessionView:
     ).view()
 
 
-def test_of_a_turn_that_is_too_long_the_oldest_results_are_shortened_until_it_fits() -> None:
+def test_the_oldest_results_of_a_turn_are_shortened_until_it_fits() -> None:
     view = long_turn("a" * 4_000, "b" * 4_000, "short")
     budget = estimated_tokens(build_prompt(view.turns)) - 500
     contents = [message["content"] for message in windowed(view, "chat", budget, estimated_tokens)[2:]]
@@ -156,9 +156,7 @@ IMAGES = [([IMAGE, text(9)], f"{'x' * 9}\n{NOTE}"), ([IMAGE], NOTE)]
         *((api, *case) for api in ("anthropic", "responses") for case in IMAGES),
     ],
 )
-def test_of_a_result_of_parts_the_text_is_shortened_and_what_is_none_leaves_a_note(
-    api: Api, parts: list[Json], short: str
-) -> None:
+def test_the_text_of_a_result_of_parts_is_shortened_and_the_rest_noted(api: Api, parts: list[Json], short: str) -> None:
     prompt = windowed(long_turn(parts), api, 150, estimated_tokens)
     CHECKS[api](prompt)
     last = messages_of(prompt)[-1]

@@ -7,15 +7,19 @@ from typing import Any
 
 import pytest
 
+from tests.support.conversations import lines_of
+from tests.support.foreign_messages import FAULTY
 from tests.support.histories import folded, imported, repaired
 from tests.support.real_data import REAL_DATA, needs_real_data
+from tests.support.rules import refuses
 from turnlog.projections.placeholders import NO_RESULT
-from turnlog.projections.prompt import build_prompt
+from turnlog.projections.prompt import Api, build_prompt
 from turnlog.projections.prompt.anthropic import OPENING
 
 Json = dict[str, Any]
 CASES = REAL_DATA / "corrupt_histories" / "cases.jsonl"
 SYNTHETIC = "<SYNTHETIC>"
+
 
 DEVIATIONS = {
     "same-timestamp-swap": "order is the log's: the call that was stored first stays in front, which is valid too",
@@ -25,16 +29,22 @@ DEVIATIONS = {
     "claude-code-subagent-lines-interleaved": "nothing in the messages says which of two conversations each is of: the "
     "marks were left in the file that they came from",
 }
+
+
 REFUSED = {"whole-message-is-a-string"}
 
 
 def cases() -> list[Json]:
-    return [json.loads(line) for line in CASES.read_text("utf-8").split("\n") if line] if CASES.exists() else []
+    return lines_of(CASES) if CASES.exists() else []
+
+
+def api_of(case: Json) -> Api:
+    return "chat" if case["format"] == "openai" else "anthropic"
 
 
 def prompt_after_repair(case: Json) -> tuple[list[Json], list[Json]]:
     """The repaired prompt and the expected one, in the one form in which equal things are equal."""
-    format_: Any = "chat" if case["format"] == "openai" else "anthropic"
+    format_: Any = api_of(case)
     projector = folded(imported(case["messages"], format_))
     repaired(projector)
     prompt = build_prompt(projector.view().turns, format_)
@@ -95,3 +105,22 @@ def test_a_control_comes_out_unchanged() -> None:
 @needs_real_data
 def test_the_listed_deviations_are_cases_that_are_there() -> None:
     assert set(DEVIATIONS) | REFUSED <= {case["id"] for case in cases()}
+
+
+# The rules that judge
+
+
+@needs_real_data
+def test_the_rules_refuse_every_real_corrupt_history_as_it_stands() -> None:
+    taken = [case for case in cases() if not refuses(api_of(case), case["messages"])]
+    assert [
+        case["id"]
+        for case in taken
+        if not (case["is_control"] or case["provider_specific"] or case["http_status"] == 200)
+    ] == []
+    assert {case["id"] for case in cases() if case["is_control"]} <= {case["id"] for case in taken}
+
+
+def test_the_rules_refuse_our_faulty_histories_as_they_stand() -> None:
+    passed = [kind for kind, messages in FAULTY.items() if not refuses("chat", messages)]
+    assert passed == []

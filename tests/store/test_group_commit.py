@@ -1,18 +1,17 @@
-"""Group commit: batches, order, conflicts that stay with their session, lost answers, back-pressure, shutdown."""
+"""Group commit: batches, order, conflicts that stay with their session, lost answers, back-pressure."""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
-from uuid import uuid4
 
 import psycopg
 import pytest
 
 from tests.support.proxy import Cut, Proxy
-from turnlog.domain.errors import LogClosedError, SessionNotFoundError, StoreUnavailableError
+from tests.support.sessions import positions
+from turnlog.domain.errors import StoreUnavailableError
 from turnlog.infrastructure.log import SessionLog
-from turnlog.infrastructure.principal import SYSTEM
 from turnlog.infrastructure.session import Session
 from turnlog.infrastructure.settings import Settings
 
@@ -26,10 +25,6 @@ async def proxied(settings: Settings, proxy: Proxy) -> AsyncIterator[SessionLog]
 
 async def texts(session: Session) -> list[str]:
     return [message["content"] for message in (await session.view()).messages]
-
-
-async def positions(log: SessionLog, session: Session) -> list[int]:
-    return [event.position async for event in log.session(session.id, SYSTEM).events()]
 
 
 async def test_handlers_that_append_together_share_a_commit(log: SessionLog) -> None:
@@ -59,7 +54,7 @@ async def test_a_conflict_stays_with_its_session_and_is_decided_again(settings: 
         for number, session in enumerate(sessions):
             elsewhere = ["from elsewhere"] if number == 2 else []
             assert await texts(session) == ["first", *elsewhere, "second"]
-            assert await positions(log, session) == list(range(1, 4 + len(elsewhere)))
+            assert await positions(session) == list(range(1, 4 + len(elsewhere)))
 
 
 async def test_many_appends_under_way_are_stored_in_order_after_a_conflict(settings: Settings) -> None:
@@ -120,7 +115,7 @@ async def test_while_postgres_is_away_appends_fail_and_afterwards_they_work(prox
     assert await texts(session) == ["lost?", "back"]
 
 
-async def test_an_increment_and_a_usage_report_with_an_id_count_once_however_often_and_wherever_they_are_sent(
+async def test_increments_and_usage_reports_with_an_id_count_once(
     proxied: SessionLog, proxy: Proxy, settings: Settings
 ) -> None:
     session = await proxied.start_session(user_id="u1")
@@ -139,7 +134,7 @@ async def test_an_increment_and_a_usage_report_with_an_id_count_once_however_oft
 
     await send(proxied)
     await send(proxied)
-    await proxied._parts.store.keep(await proxied._parts.views.load(session.id))
+    await proxied._parts.store.kept.save(await proxied._parts.views.load(session.id))
     async with SessionLog.open(settings) as other:  # which starts from the kept head, without a memory of ids
         await send(other)
         await send(proxied)
@@ -160,7 +155,7 @@ async def test_a_slow_database_slows_the_producers(settings: Settings) -> None:
             blocker.execute(f"lock table {settings.database_schema}.turnlog_events in exclusive mode")
             tasks = [asyncio.create_task(session.say("x")) for session in sessions for _ in range(50)]
             await asyncio.sleep(0.2)
-            waiting = log._parts.writer._events
+            waiting = log._parts.group_commit._events
             assert not any(task.done() for task in tasks)
         await asyncio.gather(*tasks)
 
@@ -168,27 +163,6 @@ async def test_a_slow_database_slows_the_producers(settings: Settings) -> None:
         assert 100 <= waiting <= 100 + len(tasks) // 50
         for session in sessions:
             assert len(await texts(session)) == 50
-
-
-async def test_closing_the_log_stores_what_was_accepted(settings: Settings) -> None:
-    async with SessionLog.open(settings) as log:
-        session = await log.start_session(user_id="u1")
-        tasks = [asyncio.create_task(session.say(str(number))) for number in range(200)]
-        await asyncio.sleep(0)
-    await asyncio.gather(*tasks)
-    async with SessionLog.open(settings) as log:
-        assert await texts(log.session(session.id, "u1")) == [str(number) for number in range(200)]
-
-
-async def test_a_closed_log_says_so(settings: Settings) -> None:
-    async with SessionLog.open(settings) as log:
-        session = await log.start_session(user_id="u1")
-    with pytest.raises(LogClosedError):
-        await session.say("late")
-    with pytest.raises(LogClosedError):
-        await session.view()
-    with pytest.raises(LogClosedError):
-        await log.start_session(user_id="u1")
 
 
 async def test_a_cancelled_caller_leaves_the_append_and_its_followers_alone(log: SessionLog, session: Session) -> None:
@@ -199,46 +173,3 @@ async def test_a_cancelled_caller_leaves_the_append_and_its_followers_alone(log:
 
     stored = await texts(session)
     assert [number for number in stored if number != "4"] == [str(number) for number in range(10) if number != 4]
-
-
-async def test_what_another_process_did_meanwhile_is_seen_before_anything_is_refused(settings: Settings) -> None:
-    async with SessionLog.open(settings) as log, SessionLog.open(settings) as other:
-        session = await log.start_session(user_id="u1", title="A")
-        elsewhere = other.session(session.id, "u1")
-        async with elsewhere.completion() as completion:
-            await completion.tool_call("call_1", "find", "{}")
-            await completion.finish("tool_calls")
-        await elsewhere.set_title("B")
-
-        await session.set_title("A")
-        await session.add_tool_result("call_1", "found")
-
-        view = await session.view()
-        assert view.title == "A"
-        assert view.messages[-1]["content"] == "found"
-
-
-async def test_a_handle_to_a_session_that_starts_later_finds_it(settings: Settings) -> None:
-    async with SessionLog.open(settings) as log, SessionLog.open(settings) as other:
-        session_id = uuid4()
-        early = log.session(session_id, "u1")
-        with pytest.raises(SessionNotFoundError):
-            await early.say("too early")
-        await other.start_session(user_id="u1", session_id=session_id)
-
-        await early.say("hi")
-
-        assert await texts(early) == ["hi"]
-
-
-async def test_a_session_deleted_elsewhere_is_gone_here(settings: Settings) -> None:
-    async with SessionLog.open(settings) as log, SessionLog.open(settings) as other:
-        session = await log.start_session(user_id="u1")
-        assert await other.delete_session(session.id, "u1")
-
-        with pytest.raises(SessionNotFoundError):
-            await session.say("late")
-        with pytest.raises(SessionNotFoundError):
-            await session
-        with pytest.raises(SessionNotFoundError):
-            [event async for event in session.events()]

@@ -24,14 +24,15 @@ from turnlog.projections.repair import corrections_of
 ID = UUID(int=7)
 AT = datetime(2026, 3, 1, tzinfo=UTC)
 Json = dict[str, Any]
+History = list[RecordedEvent]
 
 
-def recorded(events: Iterable[e.SessionEvent], after: int = 0) -> list[RecordedEvent]:
+def recorded(events: Iterable[e.SessionEvent], after: int = 0) -> History:
     """The events at the positions that they would have."""
     return [RecordedEvent(ID, position, position, event) for position, event in enumerate(events, after + 1)]
 
 
-def imported(messages: list[Json], format: ForeignFormat = "chat") -> list[RecordedEvent]:  # noqa: A002 the field's name
+def imported(messages: list[Json], format: ForeignFormat = "chat") -> History:  # noqa: A002 the field's name
     """The events of an import."""
     given = checked_foreign(messages, format, 1 << 24)
     events: list[e.SessionEvent] = [e.SessionStarted(at=AT, user_id="u1")]
@@ -42,7 +43,7 @@ def imported(messages: list[Json], format: ForeignFormat = "chat") -> list[Recor
     return recorded(events)
 
 
-def replayed(messages: list[Json]) -> list[RecordedEvent]:
+def replayed(messages: list[Json]) -> History:
     """The events that a handler would have recorded, delta by delta. What is refused is not there."""
     state, events = initial_state(ID), list[e.SessionEvent]()
     for command in _commands(messages):
@@ -92,9 +93,9 @@ def _cut(text: str) -> list[str]:
     return [part for part in (text[:1], text[1:-1], text[1:][-1:]) if part]
 
 
-def folded(events: Iterable[RecordedEvent]) -> Projector:
+def folded(events: History) -> Projector:
     """The fold of the events."""
-    return Projector(ID).apply_all(events)
+    return Projector(events[0].session_id).apply_all(events)
 
 
 def repaired(projector: Projector, repair_id: str = "r") -> tuple[e.Correction, ...]:

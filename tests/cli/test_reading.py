@@ -1,0 +1,130 @@
+"""`turnlog list`, `show`, `events` and `prompt`."""
+
+from __future__ import annotations
+
+import asyncio
+import io
+import json
+import re
+from datetime import datetime
+
+from rich.cells import cell_len
+
+from tests.support.command_line import Run, Started, harbour, lines_of
+from turnlog import SYSTEM, SessionLog, SessionView, Settings
+from turnlog.infrastructure.cli.output import Screen
+
+# list
+
+
+def test_list_shows_sessions_by_activity_with_their_total(run: Run, started: Started) -> None:
+    async def several(log: SessionLog) -> str:
+        for number in range(3):
+            await log.start_session(user_id=f"u{number % 2}", title=f"Session\n{number}")
+        return ""
+
+    started(several)
+    page = json.loads(run("list", "--json").stdout)
+    assert [item["title"] for item in page["items"]] == ["Session\n2", "Session\n1", "Session\n0"]
+    assert page["total"] == 3
+    assert datetime.fromisoformat(page["items"][0]["updated_at"]).tzinfo is not None
+    assert json.loads(run("list", "--json", "--user", "u1").stdout)["total"] == 1
+    text = run("list", "--limit", "1", "--offset", "1").stdout.splitlines()
+    assert text[0].split() == ["id", "title", "user", "updated", "version"]
+    assert "Session 1" in text[1]
+    assert text[2] == "2 to 2 of 3 sessions"
+
+
+def test_a_list_on_a_narrow_terminal_cuts_titles_and_users_and_no_other_column(
+    started: Started, settings: Settings
+) -> None:
+    from turnlog.infrastructure.cli.commands.listing import _show
+
+    async def shown(log: SessionLog) -> str:
+        await log.start_session(user_id="u" * 30, title="A title of more than forty characters, as models make them")
+        await log.start_session(user_id="u1", title="港湾の潮と風についての長い題名です。港湾の潮と風")
+        screen = Screen(file=io.StringIO(), force_terminal=True, width=80, no_color=True)
+        _show(screen, await log.list_sessions(SYSTEM), 0)
+        assert isinstance(screen.file, io.StringIO)
+        return screen.file.getvalue()
+
+    lines = [re.sub("\x1b[^m]*m", "", line) for line in started(shown).splitlines()]
+    assert lines[0].split() == ["id", "title", "user", "updated", "version"]
+    assert all(cell_len(line) <= 80 for line in lines)
+    assert all(re.search(r"….*  now +1$", line) for line in lines[1:3])
+
+
+def test_an_empty_list_is_no_error(run: Run) -> None:
+    assert run("list").stdout == "0 sessions\n"
+
+
+# show, events, prompt
+
+
+def test_show_prints_a_transcript(run: Run, started: Started) -> None:
+    text = run("show", started(harbour)).stdout
+    wanted = [
+        "At the harbour",
+        "owner      u1",
+        'metadata   {"berth": 7}',
+        "counters   tides[Lagos] = 2",
+        "usage      12 tokens: 7 prompt, 5 completion; 1 report",
+        "turn 1",
+        "system     Be brief.",
+        "user       Tide and wind?",
+        "reasoning  Two tools, then.",
+        "assistant  I will look.",
+        '           → get_tide({"port": "Lagos"})',
+        "             ← pending  low water at six",
+        "             ← error  no such station",
+        "           finished · tool_calls · m-1 · 5 tokens",
+        "turn 2",
+        "assistant  It is",
+        "           failed · RuntimeError: the line went dead",
+    ]
+    places = [text.index(line) for line in wanted]
+    assert places == sorted(places)
+
+
+def test_show_as_json_is_the_view(run: Run, started: Started, settings: Settings) -> None:
+    session_id = started(harbour)
+
+    async def view() -> SessionView:
+        async with SessionLog.open(settings) as log:
+            return await log.session(session_id, SYSTEM).view()
+
+    assert SessionView.model_validate_json(run("show", session_id, "--json").stdout) == asyncio.run(view())
+
+
+def test_show_marks_a_message_that_is_queued(run: Run, started: Started) -> None:
+    async def talk(log: SessionLog) -> str:
+        session = await log.start_session("u1")
+        async with session.completion() as completion:
+            await completion.tool_call("c1", "f", "{}")
+            await completion.finish("tool_calls")
+        await session.say("Wait, what?")
+        return str(session.id)
+
+    lines = [line.split() for line in run("show", started(talk)).stdout.splitlines()]
+    assert ["user", "Wait,", "what?"] in lines
+    assert lines[lines.index(["user", "Wait,", "what?"]) + 1] == ["queued"]
+
+
+def test_events_are_lines_in_order(run: Run, started: Started) -> None:
+    session_id = started(harbour)
+    events = lines_of(run("events", session_id, "--json").stdout)
+    assert [event["position"] for event in events] == list(range(1, len(events) + 1))
+    assert events[0]["topic"] == "session-started.v1"
+    assert events[0]["event"]["title"] == "At the harbour"
+    assert lines_of(run("events", session_id, "--json", "--after", "3").stdout) == events[3:]
+    text = run("events", session_id).stdout.splitlines()
+    assert len(text) == len(events)
+    assert text[4].split()[3:5] == ["reasoning-delta.v1", 'text="Two']
+
+
+def test_the_prompt_is_json_in_either_mode(run: Run, started: Started) -> None:
+    session_id = started(harbour)
+    done = run("prompt", session_id, "--api", "chat")
+    roles = ["system", "user", "assistant", "tool", "tool", "user"]  # the failed attempt would be made again
+    assert [message["role"] for message in json.loads(done.stdout)] == roles
+    assert run("prompt", session_id, "--json").stdout == done.stdout

@@ -1,0 +1,115 @@
+"""Prompts of sessions: valid, explained, within a window, and remembered by a process."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from redis import Redis
+
+from tests.support.foreign_messages import call
+from tests.support.prompt_rules import check_chat_prompt
+from tests.support.sessions import answer, call_tools, checked_prompt, roles, wait_until_cached
+from turnlog import SYSTEM, PromptTooLongError, Session, SessionLog, SessionNotFoundError, Settings
+
+
+async def test_an_empty_session_has_a_view_and_an_empty_prompt(session: Session) -> None:
+    view = await session.view()
+    assert (view.messages, view.turns, view.pending_tool_calls, view.faults) == ([], (), (), ())
+    assert view.version == 1
+    assert await session.prompt() == []
+
+
+@pytest.mark.parametrize("role", ["system", "developer", "user", "assistant"])
+async def test_a_session_of_a_single_message_is_that_message(session: Session, role: Any) -> None:
+    await session.add_message(role, "Hello")
+    assert (await session.view()).messages == [{"role": role, "content": "Hello"}]
+    assert await checked_prompt(session) == [{"role": role, "content": "Hello"}]
+
+
+async def test_a_follow_up_after_a_long_running_tool_gives_a_valid_prompt(session: Session) -> None:
+    await session.say("Report, please.")
+    await call_tools(session, "call-1", text="On it.")
+    await session.add_tool_result("call-1", "started", status="pending")
+    await answer(session, "I have started it.")
+    await session.say("Is it done?")
+    prompt = await checked_prompt(session)
+    assert roles(prompt) == ["user", "assistant", "tool", "assistant", "user"]
+    assert prompt[2]["content"] == "started"
+
+
+async def test_a_late_final_result_replaces_the_pending_one(
+    session: Session, other_log: SessionLog, redis: Redis
+) -> None:
+    await session.say("Report, please.")
+    await call_tools(session, "call-1")
+    await session.add_tool_result("call-1", "started", status="pending")
+    await session.say("Hello?")
+    await answer(session, "Still waiting.")
+    await session.view()
+    await wait_until_cached(redis, session)
+    await other_log.session(session.id, SYSTEM).add_tool_result("call-1", "the report")
+    view = await session.view()
+    assert [message["content"] for message in view.messages if message["role"] == "tool"] == ["the report"]
+    assert view.turns[0].steps[0].tool_results[0].status == "final"
+    assert roles(await checked_prompt(session)) == ["user", "assistant", "tool", "user", "assistant"]
+
+
+async def test_an_explanation_names_the_events_of_a_message_and_a_late_result(session: Session) -> None:
+    await session.say("hi")
+    async with session.completion() as completion:
+        await completion.tool_call("c1", "find", "{}")
+        await completion.finish("tool_calls")
+    await session.say("and?")
+    await session.add_tool_result("c1", "found")
+    explained = await session.explain_prompt()
+    assert [message.positions for message in explained.messages] == [(2,), (3,), (3, 8), (7,)]
+    assert [(found.topic, found.message) for found in explained.breaks] == [("tool-result-added.v1", 2)]
+    assert [(fault.kind, fault.message) for fault in explained.request_faults] == []
+
+
+async def test_the_window_keeps_whole_turns_from_the_end_and_what_is_pinned(session: Session) -> None:
+    await session.add_message("system", "Be brief.")
+    for number in range(4):
+        await session.say(f"question {number}")
+        await session.add_message("assistant", None, tool_calls=[call(f"c{number}")])
+        await session.add_tool_result(f"c{number}", "x" * 1_000)
+    prompt = await session.prompt(max_tokens=7, count_tokens=len)
+    assert [message["role"] for message in prompt] == ["system", *["user", "assistant", "tool"] * 2]
+    short = await session.prompt(max_tokens=200)
+    assert "characters left out" in short[-1]["content"]
+    check_chat_prompt(short)
+    with pytest.raises(PromptTooLongError):
+        await session.prompt(max_tokens=10)
+
+
+# What a process remembers
+
+
+async def test_a_remembered_prompt_is_that_of_now_and_nobody_elses_to_change(
+    settings: Settings, log: SessionLog, talk: Session
+) -> None:
+    prompt = await talk.prompt()
+    expected = [dict(message) for message in prompt]
+    prompt[0]["content"] = "changed"
+    prompt.clear()
+    assert await talk.prompt() == expected
+
+    async with SessionLog.open(settings) as other:
+        await other.session(talk.id, SYSTEM).say("from elsewhere")
+        assert (await talk.prompt())[-1] == {"role": "user", "content": "from elsewhere"}
+        await other.delete_session(talk.id, SYSTEM)
+    with pytest.raises(SessionNotFoundError):
+        await talk.prompt()
+
+
+async def test_a_process_remembers_no_more_prompts_than_it_may(settings: Settings) -> None:
+    async with SessionLog.open(settings.model_copy(update={"prompt_memory_bytes": 5_000})) as log:
+        for number in range(20):
+            session = await log.start_session(user_id="u1")
+            await session.say(f"{number} " + "x" * 1_000)
+            for _ in range(2):
+                assert len(await session.prompt()) == 1
+        remembered = log._parts.prompts._memory
+        assert 3_000 < sum(len(entry.value) for entry in remembered._entries.values()) == remembered._bytes <= 5_000
+        assert session.id in remembered._entries

@@ -1,0 +1,163 @@
+"""Forks and views of the past."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import pytest
+
+from tests.support.foreign_messages import FAULTY
+from tests.support.rules import check_prompts_of
+from tests.support.sessions import contents, talked
+from turnlog import SYSTEM, InvalidInputError, Session, SessionLog, SessionNotFoundError, StoreUnavailableError
+from turnlog.domain.events import SessionForked
+from turnlog.infrastructure.repair import forking
+from turnlog.infrastructure.store import events
+from turnlog.projections.view import Turn
+
+
+def _as_abandoned(turn: Turn) -> Turn:
+    """The turn as it is once nobody writes its open step."""
+    end = {"status": "abandoned", "note": None, "ended_at": None}
+    steps = tuple(step.model_copy(update=end) if step.status in ("open", "abandoned") else step for step in turn.steps)
+    return turn.model_copy(update={"steps": steps, "position": 0})
+
+
+async def test_a_fork_has_the_view_of_its_position_and_goes_its_own_way(session: Session) -> None:
+    await session.say("hi")
+    async with session.completion() as completion:
+        await completion.text("Hel")
+        await completion.text("lo")
+    for version in range(1, (await session.view()).version + 1):
+        fork, then = await session.fork(version), await session.at(version)
+        assert [_as_abandoned(turn) for turn in (await fork.view()).turns] == [
+            _as_abandoned(turn) for turn in then.turns
+        ]
+        assert all(step.status != "open" for turn in (await fork.view()).turns for step in turn.steps)
+        await check_prompts_of(fork)
+        await fork.say("go on")
+        await check_prompts_of(fork)
+    with pytest.raises(InvalidInputError, match="version"):
+        await session.fork(99)
+    with pytest.raises(InvalidInputError, match="version"):
+        await session.at(0)
+
+
+async def test_a_fork_in_the_middle_of_a_step_is_legal_and_goes_on_by_itself(session: Session) -> None:
+    await session.say("hi")
+    async with session.completion() as completion:
+        await completion.text("Let me")
+        await completion.tool_call_delta(0, id="c1", name="find", arguments='{"q": ')
+        fork = await session.fork()
+        await completion.tool_call_delta(0, arguments='"x"}')
+        await completion.finish("tool_calls")
+    await check_prompts_of(fork)
+    await fork.say("go on")
+    assert contents(await fork.prompt()) == ["hi", "Let me", "go on"]
+    async with fork.completion() as completion:
+        await completion.text("Yes.")
+    await check_prompts_of(fork)
+    assert (await session.view()).turns[0].steps[0].status == "finished"
+
+
+async def test_a_long_fork_is_copied_in_parts_and_is_the_same(
+    session: Session, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await talked(session, 10)
+    view = await session.view()
+    monkeypatch.setattr(forking, "FORK_APPEND_EVENTS", 4)
+    monkeypatch.setattr(events, "PAGE_EVENTS", 4)
+    for version in (1, 3, 4, 5, 8, view.version):
+        fork = await session.fork(version)
+        assert (await fork.view()).turns == (await session.at(version)).turns
+        assert (await fork.view()).user_id == "u1"
+        assert [event.topic async for event in fork.events(after=version)] == ["session-forked.v1"]
+
+
+async def test_a_position_that_is_not_there_is_named_in_the_error(session: Session) -> None:
+    await session.say("hi")
+    for version in (0, -1, 3, True, "2", 2.0):
+        with pytest.raises(InvalidInputError, match=r"^version: .* is not a whole number from 1 to 2$"):
+            await session.at(version)  # type: ignore[arg-type]
+        with pytest.raises(InvalidInputError, match=r"^version: .* is not a whole number from 1 to 2$"):
+            await session.fork(version)  # type: ignore[arg-type]
+
+
+async def test_the_past_of_a_session_of_somebody_else_is_not_there(log: SessionLog, session: Session) -> None:
+    other = log.session(session.id, "u2")
+    for attempt in (other.at(1), other.fork(), other.compact("x", 1), log.repair(session.id, "u2")):
+        with pytest.raises(SessionNotFoundError):
+            await attempt
+    with pytest.raises(SessionNotFoundError):
+        await log.undo_repair(session.id, "u2")
+
+
+async def test_the_fork_of_a_repaired_session_is_repaired_and_can_be_undone_by_itself(log: SessionLog) -> None:
+    session = await log.import_session(FAULTY["unanswered_call"], "u1")
+    report = await log.repair(session.id, "u1")
+    fork = await session.fork()
+    assert await fork.prompt() == await session.prompt()
+    assert await log.undo_repair(fork.id, "u1", report.repair_id)
+    assert (await fork.view()).faults != ()
+    assert (await session.view()).faults == ()
+
+
+async def test_a_fork_that_is_cancelled_half_way_is_deleted_again(
+    log: SessionLog, session: Session, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(forking, "FORK_APPEND_EVENTS", 1)
+    await asyncio.gather(*(session.say(f"{number}") for number in range(500)))
+    forked = asyncio.create_task(session.fork())
+    while (await log.list_sessions(SYSTEM)).total == 1:
+        assert not forked.done()
+    forked.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await forked
+    await log._parts.background.close()
+
+    assert [found async for found in log.session_ids(SYSTEM)] == [session.id]
+
+
+async def test_a_fork_of_which_nothing_was_stored_leaves_nothing_to_delete(
+    log: SessionLog, session: Session, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def lost(*_: Any, **__: Any) -> Any:
+        raise StoreUnavailableError("gone")
+
+    monkeypatch.setattr(log._parts.store.events, "pages", lost)
+    with pytest.raises(StoreUnavailableError):
+        await session.fork()
+    await log._parts.background.close()
+    assert caplog.messages == []
+
+
+async def test_a_fork_from_before_a_session_had_an_owner_has_its_owner(log: SessionLog) -> None:
+    session = await log.start_session(None)
+    await session.say("hi")
+    await log.assign_owner(session.id, "u1")
+    for version in (2, 3):
+        fork = await log.session(session.id, "u1").fork(version)
+        assert (await fork.view()).user_id == "u1"
+
+
+async def test_a_fork_names_as_many_events_as_it_has_copied_while_more_are_written(session: Session) -> None:
+    is_over = False
+
+    async def write(text: Any) -> None:
+        while not is_over:
+            await text("x")
+
+    async with session.completion() as answer:
+        writing = [asyncio.create_task(write(answer.text)) for _ in range(20)]
+        for _ in range(10):
+            await asyncio.sleep(0.01)
+            fork = await session.fork()
+            events = [event.event async for event in fork.events()]
+            copied, upto = next(
+                (place, event.upto) for place, event in enumerate(events) if isinstance(event, SessionForked)
+            )
+            assert copied == upto
+        is_over = True
+        await asyncio.gather(*writing)
+    assert (await session.view()).user_id == "u1"

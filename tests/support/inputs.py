@@ -1,0 +1,85 @@
+"""Bad input: how a test says that it is refused and leaves no trace, and every way into a session."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
+from contextlib import asynccontextmanager, contextmanager
+from typing import Any
+
+import pytest
+
+from tests.support.recording import spoken
+from turnlog import InvalidInputError, Session, SessionLog
+
+LIMIT = 1_000
+"""Bytes that a message may have in these tests."""
+
+TOO_LONG = "x" * (LIMIT + 1)
+TOO_LONG_IN_BYTES = "\u20ac" * (LIMIT // 3 + 1)  # three bytes a character
+
+
+async def events_in(log: SessionLog) -> int:
+    """How many events the whole log holds."""
+    return int((await log._parts.store.schema.statistics())["events"])
+
+
+@asynccontextmanager
+async def nothing_stored(log: SessionLog) -> AsyncIterator[None]:
+    before = await events_in(log)
+    yield
+    assert await events_in(log) == before
+
+
+@contextmanager
+def refused(field: str) -> Iterator[None]:
+    """The input is refused, and the error names the field."""
+    with pytest.raises(InvalidInputError) as error:
+        yield
+    assert error.value.field == field
+    assert str(error.value).startswith(f"{field}: ")
+
+
+async def is_taken(attempt: Awaitable[Any]) -> bool:
+    try:
+        await attempt
+    except InvalidInputError:
+        return False
+    return True
+
+
+def nested(depth: int) -> list[Any]:
+    value: list[Any] = []
+    for _ in range(depth - 1):
+        value = [value]
+    return value
+
+
+async def _awaited(session: Session) -> Session:
+    return await session
+
+
+PATHS: Mapping[str, Callable[[Session], Awaitable[Any]]] = {
+    "add_message": lambda s: s.add_message("user", "Hello"),
+    "add_tool_result": lambda s: s.add_tool_result("call-1", "21 C"),
+    "add_usage": lambda s: s.add_usage(prompt_tokens=1),
+    "completion": lambda s: s.completion().__aenter__(),
+    "events": lambda s: anext(s.events()),
+    "increment": lambda s: s.increment("runs", "key"),
+    "prompt": lambda s: s.prompt(),
+    "record": lambda s: anext(s.record(spoken("Hello"))),
+    "say": lambda s: s.say("Hello"),
+    "set_metadata": lambda s: s.set_metadata({"a": 1}),
+    "cancel": lambda s: s.cancel(),
+    "deltas": lambda s: anext(aiter(s.deltas())),
+    "follow": lambda s: anext(aiter(s.follow())),
+    "live": lambda s: s.live().__aenter__(),
+    "record_in_background": lambda s: s.record_in_background(spoken("Hello")),
+    "set_title": lambda s: s.set_title("Mine"),
+    "view": lambda s: s.view(),
+    "explain_prompt": lambda s: s.explain_prompt(),
+    "at": lambda s: s.at(1),
+    "compact": lambda s: s.compact("So far so good.", 1),
+    "fork": lambda s: s.fork(),
+    "await": _awaited,
+}
+"""By its name: each way into a session."""
