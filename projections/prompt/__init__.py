@@ -29,7 +29,7 @@ class _Render(Protocol):
 class _Api(NamedTuple):
     dialect: Dialect
     render: _Render
-    whole: Callable[[Sequence[Rendered]], Any]
+    finish: Callable[[Sequence[Rendered]], Any]
 
 
 def _messages(rendered: Sequence[Rendered]) -> list[dict[str, Any]]:
@@ -61,9 +61,9 @@ def build_prompt(
 
     Raises PromptTooLongError if the last turn alone has more than `max_tokens`.
     """
-    dialect, render, whole = APIS[api]
+    dialect, render, finish = APIS[api]
     if max_tokens is None:
-        return whole(render(assemble(turns, dialect, compaction, policy)))
+        return finish(render(assemble(turns, dialect, compaction, policy)))
     return windowed_prompt(turns, api, compaction, policy, max_tokens, count_tokens).prompt
 
 
@@ -83,9 +83,9 @@ def windowed_prompt(
     count_tokens: CountTokens,
 ) -> WindowedPrompt:
     """The prompt that `build_prompt` makes, and where it begins."""
-    dialect, render, whole = APIS[api]
+    dialect, render, finish = APIS[api]
     window = fit(turns, lambda some: assemble(some, dialect, compaction, policy), render, max_tokens, count_tokens)
-    return WindowedPrompt(whole(render(window.entries)), window.first)
+    return WindowedPrompt(finish(render(window.entries)), window.first)
 
 
 def chat_prompt(turns: Iterable[Turn]) -> list[dict[str, Any]]:
