@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Generator, Mapping, Sequence
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal, TypeVar, overload
 from uuid import UUID
 
 from turnlog.domain.commands import CancelSteps, Command, CompactContext, SetMetadata, SetTitle
@@ -31,7 +31,7 @@ from turnlog.infrastructure.repair.forking import make_fork
 from turnlog.projections.compacting import check_compaction
 from turnlog.projections.deltas import Offsets
 from turnlog.projections.projector import Projector
-from turnlog.projections.prompt import CountTokens, PromptPolicy, check_api
+from turnlog.projections.prompt import Api, CountTokens, PromptPolicy, check_api
 from turnlog.projections.prompt.explain import Explanation, explain
 from turnlog.projections.prompt.policy import DEFAULT_POLICY
 from turnlog.projections.prompt.window import estimated_tokens
@@ -220,9 +220,27 @@ class Session:
         self._access.check_state(projector.state)
         return projector.view()
 
+    @overload
     async def prompt(
         self,
-        api: Literal["chat", "anthropic", "responses"] = "chat",
+        api: Literal["chat", "responses"] = "chat",
+        max_tokens: int | None = None,
+        count_tokens: CountTokens = estimated_tokens,
+        policy: PromptPolicy | None = None,
+    ) -> list[Any]: ...
+
+    @overload
+    async def prompt(
+        self,
+        api: Literal["anthropic"],
+        max_tokens: int | None = None,
+        count_tokens: CountTokens = estimated_tokens,
+        policy: PromptPolicy | None = None,
+    ) -> dict[str, Any]: ...
+
+    async def prompt(
+        self,
+        api: Api = "chat",
         max_tokens: int | None = None,
         count_tokens: CountTokens = estimated_tokens,
         policy: PromptPolicy | None = None,
@@ -244,12 +262,12 @@ class Session:
             raise SessionNotFoundError(self.id)
         return prompt.messages
 
-    async def explain_prompt(self, api: Literal["chat", "anthropic", "responses"] = "chat") -> Explanation:
+    async def explain_prompt(self, api: Api = "chat") -> Explanation:
         """Which events each message of the prompt comes from, and where a prompt did not begin like the one before
         it. Reads all events, so it is for looking into a session. Raises InvalidInputError."""
         check_api(api)
         events = [event async for event in self.events()]
-        return explain(Projector(self.id), events, api)
+        return explain(self.id, events, api)
 
     async def at(self, version: int) -> SessionView:
         """The view as it was after the event at this position. No later event is read. Raises InvalidInputError for a

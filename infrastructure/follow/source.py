@@ -13,7 +13,7 @@ from itertools import islice
 from typing import TYPE_CHECKING
 from uuid import UUID
 
-from turnlog.domain.events import StepDelta
+from turnlog.domain.events import STEP_DELTAS
 from turnlog.domain.recorded import RecordedEvent
 from turnlog.infrastructure.tasks import Shared
 from turnlog.projections.turn_watch import TurnWatch
@@ -26,7 +26,6 @@ FOLLOW_PAGE_EVENTS = 500
 RECENT_EVENTS = 1_000
 RECENT_BYTES = 1024 * 1024
 """Largest number and size of the events that a source keeps for its followers."""
-_DELTAS: tuple[type[StepDelta], ...] = StepDelta.__args__
 _DELTA_BYTES = 64
 
 
@@ -111,6 +110,6 @@ class Source:
 
 def _size(event: RecordedEvent) -> int:
     inner = event.event
-    if isinstance(inner, _DELTAS):
+    if isinstance(inner, STEP_DELTAS):
         return _DELTA_BYTES + len(getattr(inner, "text", "") or getattr(inner, "arguments", ""))
     return len(inner.to_json())

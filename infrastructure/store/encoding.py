@@ -7,14 +7,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, NamedTuple
 from uuid import UUID
 
-from turnlog.domain.events import (
-    FunctionCallDelta,
-    ReasoningDelta,
-    RefusalDelta,
-    SessionEvent,
-    TextDelta,
-    ToolCallArgumentsDelta,
-)
+from turnlog.domain.events import FRAGMENTS, SessionEvent
 from turnlog.domain.state import Active, Deleted, SessionState
 from turnlog.infrastructure.store.appends import Append
 from turnlog.infrastructure.store.dedup_keys import keys_of
@@ -22,8 +15,6 @@ from turnlog.infrastructure.store.rows import KeyRow, SessionRow
 
 LIST_TOUCH = timedelta(seconds=1)
 """While only fragments come, the session's line in the lists is written this often."""
-
-_FRAGMENTS = (TextDelta, ReasoningDelta, RefusalDelta, ToolCallArgumentsDelta, FunctionCallDelta)
 
 
 class Decided(NamedTuple):
@@ -50,7 +41,7 @@ class AppendEncoder:
             body = event.to_json()
             rows += (event.topic, body)
             append.size += len(body)
-            if not isinstance(event, _FRAGMENTS):
+            if not isinstance(event, FRAGMENTS):
                 only_fragments = False
                 keys += (KeyRow(self._session_id, key, value) for key, value in keys_of(event))
         append.rows, append.keys = tuple(rows), tuple(keys)

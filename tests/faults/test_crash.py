@@ -53,7 +53,7 @@ async def test_a_stream_that_is_cut_after_any_event_gives_valid_prompts(
         events = [event async for event in session.events()]
         check_every_cut(events)
         assert len(events) > 3, f"nothing of {stream.name} was recorded"
-        assert explain(Projector(session.id), events, "chat").breaks == ()
+        assert explain(session.id, events, "chat").breaks == ()
 
 
 CORPORA = ["valid", "valid_reused_ids", "pending_call_at_end", "invalid_as_recorded"]

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING
 
 import click
 
 from turnlog.infrastructure.cli.output import emit_json, json_text, one_line, printable, shortened, stdout
 from turnlog.infrastructure.cli.shared import Globals, pass_globals, session_argument
 from turnlog.infrastructure.principal import SYSTEM
+
+if TYPE_CHECKING:
+    from turnlog.projections.prompt import Api
 
 LONGEST = 120
 APIS = ("chat", "anthropic", "responses")
@@ -23,7 +26,7 @@ APIS = ("chat", "anthropic", "responses")
 @click.option("--explain", "explained", is_flag=True, help="Name the events of each message, and prefix breaks.")
 @click.option("--json", "as_json", is_flag=True, help="Print without colours on a terminal, too.")
 @pass_globals
-def prompt(options: Globals, session_id: str, api: str, max_tokens: int | None, explained: bool, as_json: bool) -> None:
+def prompt(options: Globals, session_id: str, api: Api, max_tokens: int | None, explained: bool, as_json: bool) -> None:
     """Print the prompt as JSON: what would be sent to the provider next.
 
     For chat it is a list of messages, for anthropic an object with `system` and `messages`, for responses a list of
@@ -39,7 +42,7 @@ def prompt(options: Globals, session_id: str, api: str, max_tokens: int | None, 
     if explained:
         _explain(options, session_id, api, as_json)
         return
-    messages = options.run(lambda log: log.session(session_id, SYSTEM).prompt(api, max_tokens))  # type: ignore[arg-type]  # one of APIS
+    messages = options.run(lambda log: log.session(session_id, SYSTEM).prompt(api, max_tokens))
     document = json_text(messages, indent=2)
     screen = stdout()
     if screen.is_terminal and not as_json:
@@ -48,7 +51,7 @@ def prompt(options: Globals, session_id: str, api: str, max_tokens: int | None, 
         click.echo(document)
 
 
-def _explain(options: Globals, session_id: str, api: Any, as_json: bool) -> None:
+def _explain(options: Globals, session_id: str, api: Api, as_json: bool) -> None:
     from turnlog.projections.prompt.explain import BREAKS  # noqa: PLC0415 pydantic: not for `--help`
 
     explanation = options.run(lambda log: log.session(session_id, SYSTEM).explain_prompt(api))
