@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import get_args
+
+from pydantic import BaseModel
 
 from docs.generate.fields import table
 from turnlog.projections.deltas import Delta
@@ -10,10 +13,9 @@ from turnlog.projections.deltas import Delta
 
 def reference() -> str:
     """A section a model."""
-    return "\n\n".join("\n\n".join(_section(delta)) for delta in Delta.__subclasses__())
+    return "\n\n".join("\n\n".join(_section(delta)) for delta in get_args(Delta))
 
 
-def _section(delta: type[Delta]) -> Iterator[str]:
-    yield f"## {delta.__name__}"
-    yield " ".join((delta.__doc__ or "").split())
+def _section(delta: type[BaseModel]) -> Iterator[str]:
+    yield f"::: turnlog.{delta.__name__}"
     yield table(delta, without="position")

@@ -10,7 +10,7 @@ from typing import Any
 from pydantic import BaseModel
 
 import turnlog
-from turnlog.projections import view
+from turnlog.projections import turn
 
 _KINDS = {"string": "text", "integer": "whole number", "object": "JSON object"}
 
@@ -57,6 +57,6 @@ def _type(shape: Mapping[str, Any], defs: Mapping[str, Any]) -> str:
 def _object(name: str, shape: Mapping[str, Any]) -> str:
     if name in turnlog.__all__:
         return f"[`{name}`][turnlog.{name}]"
-    if name in vars(view) and vars(view)[name].__module__ == view.__name__:
-        return f"[`{name}`][{view.__name__}.{name}]"
+    if name in vars(turn) and vars(turn)[name].__module__ == turn.__name__:
+        return f"[`{name}`][{turn.__name__}.{name}]"
     return f"{name} ({', '.join(f'`{field}`' for field in shape.get('properties', {}))})"

@@ -37,21 +37,23 @@ BOXES: Mapping[str, Box] = {
     "follow": _box(2, 4, "follow/", "events as they come", "follow"),
     "read": _box(3, 4, "read/", "views and prompts", "read"),
     "tables": _box(4, 4, "tables/", "over the whole log"),
-    "cache": _box(2, 5, "cache.py", "Redis"),
+    "cache": _box(2, 5, "cache.py", "Redis; and channels.py"),
     "store": _box(3, 5, "store/", "Postgres"),
     "projections": _layer(6, "projections/", "the fold, the view, the prompt: pure"),
     "domain": _layer(7, "domain/", "events, decide, evolve: pure, no I/O"),
 }
-"""By room. The names are those of the folders in infrastructure/, the two inner layers, and four modules."""
+"""By room. The names are those of the folders in infrastructure/, the two inner layers, and some modules."""
 
 MODULES = {
     "log": "callers",
     "session": "callers",
+    "access": "callers",
     "composition": "composition",
     "log_parts": "log_parts",
     "cache": "cache",
+    "channels": "cache",
 }
-"""The modules of infrastructure/ that are drawn. The small ones that everybody uses (settings, clock, ...) are not."""
+"""The modules of infrastructure/ that are drawn. The small ones that everybody uses (settings, tasks) are not."""
 
 
 def picture() -> str:

@@ -1,7 +1,7 @@
 """What a page says can be run is run.
 
-A Python block with `asyncio.run` in it is a whole program, one with tests in it is given to pytest. In any other `log`,
-`client` and a new `session` are given, as the pages say. What `print(...)  # text` says is printed is printed.
+A Python block with `asyncio.run` in it is a whole program. In any other `log`, `client` and a new `session` are given,
+as the pages say. What `print(...)  # text` says is printed is printed.
 """
 
 from __future__ import annotations
@@ -23,12 +23,14 @@ from openai import AsyncOpenAI
 from tests.support.pages import PAGES, ROOT, Block, blocks, commands, name_of, promised
 from turnlog import Session, SessionLog
 from turnlog.infrastructure.cli.app import COMMANDS
-from turnlog.infrastructure.testing import own_corpus
+from turnlog.testing import own_corpus
 
 LONG = ("demo", "provider")
 """Commands with tests of their own."""
 
-PYTHON = [block for page in PAGES for block in blocks(page, "python")]
+ITS_OWN_TESTS = "docs/how-to/testing.md"  # tests/testing/test_howto.py runs its blocks: together they are a program
+
+PYTHON = [block for page in PAGES if name_of(page) != ITS_OWN_TESTS for block in blocks(page, "python")]
 TURNLOG = list(
     dict.fromkeys(
         line.partition("  #")[0].strip()
@@ -41,11 +43,8 @@ TURNLOG = list(
 
 @pytest.mark.parametrize("block", PYTHON, ids=lambda block: block.name)
 def test_a_python_block_runs_and_prints_what_it_says(
-    block: Block, environment: None, capsys: pytest.CaptureFixture[str], tmp_path: Path
+    block: Block, environment: None, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    if "def test_" in block.code:
-        run_tests(block, tmp_path)
-        return
     # The empty lines make a traceback point into the page.
     source = "\n" * block.line + block.code
     code = compile(source, str(block.page), "exec", flags=ast.PyCF_ALLOW_TOP_LEVEL_AWAIT, dont_inherit=True)
@@ -66,16 +65,8 @@ async def run_with_a_session(code: Any) -> None:
             await running
 
 
-def run_tests(block: Block, folder: Path) -> None:
-    path = folder / "test_of_a_page.py"
-    path.write_text(block.code, "utf-8")
-    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-o", "asyncio_mode=auto", str(path)]
-    done = subprocess.run(command, check=False, cwd=folder, capture_output=True, text=True, timeout=60)
-    assert done.returncode == 0, done.stdout
-
-
 def test_a_block_that_is_no_whole_program_promises_something() -> None:
-    parts = [block for block in PYTHON if "asyncio.run(" not in block.code and "def test_" not in block.code]
+    parts = [block for block in PYTHON if "asyncio.run(" not in block.code]
     assert [block.name for block in parts if not promised(block.code)] == []
 
 

@@ -1,4 +1,4 @@
-"""Each example is run as a reader would run it, against real servers and our own provider."""
+"""Each example is run as a reader would run it, against real servers and the fake provider."""
 
 from __future__ import annotations
 
@@ -16,9 +16,7 @@ import pytest
 
 from tests.support.pages import ROOT
 from turnlog import SYSTEM, SessionLog
-from turnlog.infrastructure.testing import Provider
-
-ANSWER = "The ferry to Almada"
+from turnlog.testing import FakeProvider
 
 
 def run_example(name: str, *arguments: str) -> str:
@@ -28,14 +26,14 @@ def run_example(name: str, *arguments: str) -> str:
     return done.stdout
 
 
-def test_the_tool_loop_asks_again_after_its_tools(environment: None, provider: Provider) -> None:
+def test_the_tool_loop_asks_again_after_its_tools(environment: None, provider: FakeProvider) -> None:
     printed = run_example("tool_loop.py", "What is the weather in Lisbon?")
 
-    assert ANSWER in printed
+    assert "21 C and clear in" in printed
     first, second = provider.requests
     assert [message["role"] for message in first["messages"]] == ["user"]
     assert [message["role"] for message in second["messages"]] == ["user", "assistant", "tool"]
-    assert second["messages"][-1]["content"] == "21 C and clear in Lisbon"
+    assert second["messages"][-1]["content"].startswith("21 C and clear in")
 
 
 def test_the_projection_counts_and_can_be_rebuilt(environment: None) -> None:
@@ -112,7 +110,7 @@ def test_the_chat_says_not_found_for_what_is_not_there(chat: httpx.Client) -> No
     assert chat.post(f"/sessions/{missing}/stop").status_code == 404
 
 
-@pytest.mark.parametrize("provider", [0.2], indirect=True)
+@pytest.mark.parametrize("provider", [0.5], indirect=True)
 def test_the_stop_button_ends_the_answer_and_a_second_one_at_once_is_refused(chat: httpx.Client) -> None:
     session_id = chat.post("/sessions").json()["session_id"]
     for number, status in enumerate([202, 409]):

@@ -14,11 +14,9 @@ import pytest
 
 from docs.generate import rooms
 from docs.generate.__main__ import PICTURES
-from docs.generate.way import LANES, STEPS
+from docs.generate.way import AFTER, BEFORE, LANES, OTHER, TEXT, Step
 from tests.support.pages import ROOT
 from turnlog import Session
-
-CODE = [step for step in STEPS if step.module]
 
 
 @pytest.mark.parametrize("name", PICTURES)
@@ -44,7 +42,7 @@ def test_an_arrow_that_follows_from_others_is_left_out_and_a_cycle_is_refused() 
 
 
 def test_each_step_of_the_way_is_in_its_lane() -> None:
-    for step in CODE:
+    for step in in_code(BEFORE, TEXT, OTHER, AFTER):
         found: Any = import_module(f"turnlog.{step.module}")
         for part in step.name.split("."):
             found = getattr(found, part)
@@ -53,9 +51,10 @@ def test_each_step_of_the_way_is_in_its_lane() -> None:
         assert step.lane in LANES
 
 
-async def test_a_delta_goes_the_way_that_is_drawn(session: Session) -> None:
+@pytest.mark.parametrize(("field", "middle"), [("content", TEXT), ("refusal", OTHER)])
+async def test_a_delta_goes_the_way_that_is_drawn(session: Session, field: str, middle: tuple[Step, ...]) -> None:
     await session.say("Hello")
-    recording = session.record(_stream())
+    recording = session.record(_stream(field))
     await anext(recording)  # the step is open, and the first delta is stored
     called: list[str] = []
 
@@ -71,12 +70,18 @@ async def test_a_delta_goes_the_way_that_is_drawn(session: Session) -> None:
     await recording.aclose()
 
     went = iter(called)
-    assert [step.name for step in CODE if f"turnlog.{step.module}.{step.name}" not in went] == []
+    assert [
+        step.name for step in in_code(BEFORE, middle, AFTER) if f"turnlog.{step.module}.{step.name}" not in went
+    ] == []
 
 
-async def _stream() -> AsyncIterator[dict[str, Any]]:
+def in_code(*parts: tuple[Step, ...]) -> list[Step]:
+    return [step for part in parts for step in part if step.module]
+
+
+async def _stream(field: str) -> AsyncIterator[dict[str, Any]]:
     for text in ("Hel", "lo", "!"):
-        yield {"object": "chat.completion.chunk", "choices": [{"index": 0, "delta": {"content": text}}]}
+        yield {"object": "chat.completion.chunk", "choices": [{"index": 0, "delta": {field: text}}]}
 
 
 def test_a_page_shows_each_picture() -> None:
