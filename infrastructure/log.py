@@ -49,7 +49,7 @@ MAX_PAGE = 100
 
 
 class SessionLog:
-    """An open log. Use it on the event loop on which it was opened::
+    """An open log. Use it on the event loop on which it was opened:
 
         async with SessionLog.open() as log:
             session = await log.start_session(user_id="u1")

@@ -314,7 +314,7 @@ class Session:
         return self._deltas(after, until_turn_ends)
 
     def live(self, until_turn_ends: bool = False) -> Live:
-        """The view as it is now and the deltas after it, without a gap or a repetition::
+        """The view as it is now and the deltas after it, without a gap or a repetition:
 
             async with session.live() as live:
                 live.view

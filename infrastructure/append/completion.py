@@ -25,7 +25,7 @@ logger = logging.getLogger("turnlog")
 
 
 class Completion:
-    """One step that a handler writes itself::
+    """One step that a handler writes itself:
 
         async with session.completion(model="m") as completion:
             await completion.text("Hel")
