@@ -8,7 +8,7 @@ from typing import get_args
 import turnlog
 from docs.generate import command_line, deltas, errors, events, settings
 from tests.support.pages import ROOT
-from turnlog import Settings
+from turnlog import Settings, testing
 from turnlog.domain.events import EVENT_TYPES
 from turnlog.infrastructure.cli.app import COMMANDS, cli
 from turnlog.infrastructure.settings import variable
@@ -21,6 +21,11 @@ def test_every_public_name_is_in_the_reference() -> None:
     pages = "\n".join(page.read_text("utf-8") for page in REFERENCE.glob("*.md"))
     pages += errors.reference() + deltas.reference()
     assert [name for name in turnlog.__all__ if name != "__version__" and not re.search(rf"\b{name}\b", pages)] == []
+
+
+def test_every_name_for_tests_is_in_the_reference() -> None:
+    page = (REFERENCE / "testing.md").read_text("utf-8")
+    assert sorted(re.findall(r"^::: turnlog\.testing\.(\w+)$", page, re.MULTILINE)) == sorted(testing.__all__)
 
 
 def test_every_error_is_in_the_tree_and_leads_to_its_section() -> None:
