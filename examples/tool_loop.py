@@ -2,7 +2,8 @@
 
     python examples/tool_loop.py "What is the weather in Lisbon?"
 
-OPENAI_BASE_URL and OPENAI_API_KEY choose the provider, OPENAI_MODEL the model.
+OPENAI_BASE_URL and OPENAI_API_KEY choose the provider, OPENAI_MODEL the model. `turnlog provider` is one
+that is offline.
 """
 
 from __future__ import annotations
@@ -35,7 +36,11 @@ SCHEMAS: list[Any] = [
         "function": {
             "name": "get_weather",
             "description": "The weather in a city now.",
-            "parameters": {"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]},
+            "parameters": {
+                "type": "object",
+                "properties": {"city": {"type": "string", "examples": ["Lisbon"]}},
+                "required": ["city"],
+            },
         },
     }
 ]

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 
+import pytest
+
 from tests.support.pages import README, ROOT, blocks
 
 
@@ -13,6 +15,14 @@ def test_the_readme_is_short() -> None:
 
 def test_the_readme_begins_with_a_whole_program() -> None:
     assert "asyncio.run(" in blocks(README, "python")[0].code
+
+
+def test_the_program_prints_offline_what_the_readme_says(environment: None, capsys: pytest.CaptureFixture[str]) -> None:
+    (said,) = re.findall(r"^python weather\.py +# (.+)$", README.read_text("utf-8"), re.MULTILINE)
+
+    exec(blocks(README, "python")[0].code, {"__name__": "__main__"})
+
+    assert capsys.readouterr().out == f"{said}\n"
 
 
 def test_the_readme_has_the_numbers_of_the_page_on_performance() -> None:
