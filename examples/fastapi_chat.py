@@ -4,8 +4,8 @@
     python examples/fastapi_chat.py        # then open http://127.0.0.1:8080
 
 Reload the page in mid-answer, or open it twice: each page goes on from the last event that it has. OPENAI_BASE_URL and
-OPENAI_API_KEY choose the provider, OPENAI_MODEL the model. `turnlog provider --pace 0.2` is one that is offline, and as
-slow as a model.
+OPENAI_API_KEY choose the provider, OPENAI_MODEL the model. `turnlog provider --pace 0.5` is one that is offline, and
+slow enough to be interrupted.
 """
 
 from __future__ import annotations
