@@ -1,7 +1,9 @@
 """The commands: what a caller wants to happen. `decide` turns each into events, or refuses it.
 
-Time and ids are arguments, so that a decision can be made again after a conflict and come out the same.
-`Begin...`/`End...` bracket a step; `Append...` go into an open one.
+Time and ids are arguments, so a decision that is made again after a conflict comes out the same. `Begin...` and
+`End...` open and close a step; `Append...` goes into an open one.
+
+`known`, in several commands: the store has seen the id before, although the state no longer remembers it.
 """
 
 from __future__ import annotations
@@ -45,7 +47,7 @@ class SetMetadata:
 
 @dataclass(frozen=True, slots=True)
 class IncrementCounter:
-    """`known` as in AddMessage, of the id."""
+    """`id` tells two equal increments apart."""
 
     at: datetime
     id: str
@@ -57,8 +59,6 @@ class IncrementCounter:
 
 @dataclass(frozen=True, slots=True)
 class AddMessage:
-    """`known`: the store has seen this message_id before the state's memory begins."""
-
     at: datetime
     message_id: str
     role: Role
@@ -72,14 +72,14 @@ class AddMessage:
 
 @dataclass(frozen=True, slots=True)
 class BeginCompletion:
-    """Refused while another open step is alive; open steps that are not are abandoned.
+    """Refused while another open step is alive. Open steps that are not alive are abandoned.
 
-    `live` are the steps that `writer` writes, and may change until it is decided: of two that begin at once, either may
-    be the first to be decided. Another writer's step is alive unless it is in `gone`, the writers
-    whose leases have run out (for good: a lease that has run out is not renewed). One without a writer is not alive.
+    A step of this `writer` is alive if it is in `live`. That collection may change until the decision is made: of two
+    completions that begin at once, either may be decided first. A step of another writer is alive unless the writer
+    is in `gone`: these writers' leases have run out, and are never renewed. A step without a writer is not alive.
 
-    `over` is the step that was waited for, to take over from it. Refused if it has finished, for its writer was alive,
-    and if another one was begun meanwhile: the same would be answered twice.
+    `over` is the step whose end was waited for, in order to take over from it. The command is refused if that step has
+    finished, because its writer was alive, and if another step has begun since: the same would be answered twice.
     """
 
     at: datetime
@@ -94,8 +94,8 @@ class BeginCompletion:
 
 @dataclass(slots=True)
 class StepAppend:
-    """Goes into an open step. Not frozen like the other commands: one is made for every delta, and freezing doubles
-    the cost of making it."""
+    """Goes into an open step. Unlike the other commands it is not frozen: one is made for every delta, and freezing
+    doubles the cost of making it."""
 
     at: datetime
     step_id: str
@@ -119,7 +119,7 @@ class AppendReasoning(StepAppend):
 
 @dataclass(slots=True)
 class AppendToolCall(StepAppend):
-    """A fragment. The first of an index opens the call; id and name may come or go on later."""
+    """A fragment of a call. The first fragment of an index opens the call; id and name may come, or continue, later."""
 
     index: int
     id: str = ""
@@ -129,7 +129,7 @@ class AppendToolCall(StepAppend):
 
 @dataclass(slots=True)
 class AppendWholeToolCall(StepAppend):
-    """A complete call. The same call again changes nothing."""
+    """A complete call. Repeating it changes nothing."""
 
     call: ToolCall
 
@@ -149,7 +149,7 @@ class EndCompletion:
 
 @dataclass(frozen=True, slots=True)
 class CancelSteps:
-    """Interrupts every step that is open, whoever writes it."""
+    """Interrupts every open step, whoever writes it."""
 
     at: datetime
     reason: str
@@ -157,7 +157,7 @@ class CancelSteps:
 
 @dataclass(frozen=True, slots=True)
 class AbandonSteps:
-    """Ends the open steps of these writers, whose leases have run out."""
+    """Ends the open steps of these writers as abandoned. Their leases have run out."""
 
     at: datetime
     writers: frozenset[str]
@@ -166,8 +166,8 @@ class AbandonSteps:
 
 @dataclass(frozen=True, slots=True)
 class AddToolResult:
-    """`answered`: the fingerprint of the final result that the store holds for this call, if any. `step_id`: the step
-    that made the call; None means the latest one that waits for a result under this call id."""
+    """`step_id` is the step that made the call; None means the latest one that waits for a result of this call id.
+    `answered` is the fingerprint of the final result that the store has for the call, if any."""
 
     at: datetime
     call_id: str
@@ -179,7 +179,7 @@ class AddToolResult:
 
 @dataclass(frozen=True, slots=True)
 class ReportUsage:
-    """`known` as in AddMessage, of the id."""
+    """`id` tells two equal reports apart."""
 
     at: datetime
     id: str
@@ -190,7 +190,7 @@ class ReportUsage:
 
 @dataclass(frozen=True, slots=True)
 class ImportMessage:
-    """A foreign message, as it came. `known` as in AddMessage."""
+    """A foreign message, as it came."""
 
     at: datetime
     message_id: str

@@ -4,23 +4,23 @@
 
     TurnlogError
     +-- InvalidInputError            what the caller gave cannot be recorded; names the field
-    +-- SessionNotFoundError         unknown, deleted, or somebody else's: one answer for all three
+    +-- SessionNotFoundError         unknown, deleted, or somebody else's: the same error for all three
     +-- SessionExistsError           start_session with an id that is taken
     +-- SessionOwnedError            assign_owner on a session that has an owner
     +-- StepError
     |   +-- TurnInProgressError      a second completion while one is open and alive
-    |   +-- StepClosedError          a delta for a step that has ended
-    |   +-- ToolCallConflictError    one call id, two different calls in one step
+    |   +-- StepClosedError          an append to a step that is not open
+    |   +-- ToolCallConflictError    two different calls with one id in one step
     +-- ToolResultError
-    |   +-- UnknownToolCallError     no call of this id was ever made
+    |   +-- UnknownToolCallError     no such call waits for a result, or was ever answered
     |   +-- ToolResultConflictError  a second, different result for an answered call
     +-- PromptError                  the prompt cannot be built as asked
-    |   +-- PromptTooLongError       the last turn alone has more tokens than the window
+    |   +-- PromptTooLongError       the last turn alone has more tokens than fit
     +-- StoreError
-    |   +-- StoreUnavailableError    Postgres did not answer in time; the append may or may not be there
-    |   +-- AppendConflictError      other writers kept winning; nothing was stored
+    |   +-- StoreUnavailableError    Postgres did not answer in time; the append may or may not be stored
+    |   +-- AppendConflictError      other writers kept taking the position; nothing was stored
     |   +-- AppendRefusedError       Postgres refused what was sent; nothing was stored
-    |   +-- SchemaVersionError       the database was made by a newer turnlog, or was never initialised
+    |   +-- SchemaVersionError       the schema is that of another version of turnlog, or missing
     |   +-- UnreadableEventError     a stored event has an unknown topic or a broken body
     +-- ProjectionError              a projection cannot take an event, or cannot be rebuilt now
     +-- LogClosedError               the SessionLog was closed
@@ -38,7 +38,7 @@ class TurnlogError(Exception):
 
 
 class InvalidInputError(TurnlogError, ValueError):
-    """Input that cannot be recorded. `field` names it (with a path inside it, such as `metadata.a[1]`)."""
+    """Input that cannot be recorded. `field` names it, with the path inside it, such as `metadata.a[1]`."""
 
     def __init__(self, field: str, reason: str) -> None:
         super().__init__(f"{field}: {reason}")
@@ -47,7 +47,7 @@ class InvalidInputError(TurnlogError, ValueError):
 
 
 class SessionNotFoundError(TurnlogError, LookupError):
-    """There is no such session for this principal: unknown, deleted, or owned by somebody else."""
+    """For this principal there is no such session: it is unknown, deleted, or owned by somebody else."""
 
     def __init__(self, session_id: object) -> None:
         super().__init__(f"no session {session_id}")
@@ -69,8 +69,8 @@ class StepError(TurnlogError):
 class TurnInProgressError(StepError):
     """A second completion was started while one is open and its writer is alive.
 
-    `writer` is the id of who writes it, and `host` and `pid` name the process; `until` is when its lease runs out if
-    it is not heard of again, None for a step of this very log.
+    `writer` is the id of its writer; `host` and `pid` name the process. `until` is when the writer's lease runs out
+    unless it is renewed; None for a step of this open log.
     """
 
     def __init__(
@@ -94,9 +94,9 @@ class TurnInProgressError(StepError):
 
 
 class StepClosedError(StepError):
-    """The step has ended, was taken over, or was never opened: nothing more can be appended to it.
+    """The step has ended, was taken over, or was never opened: nothing can be appended to it.
 
-    `reason` is what its end says, where somebody else ended it: why it was cancelled or abandoned.
+    `reason` says why it was cancelled or abandoned, if somebody else ended it.
     """
 
     def __init__(self, step_id: str, reason: str | None = None) -> None:
@@ -106,7 +106,7 @@ class StepClosedError(StepError):
 
 
 class ToolCallConflictError(StepError):
-    """The same call id was given in one step to two different calls."""
+    """Two different calls in one step were given the same id."""
 
 
 class ToolResultError(TurnlogError):
@@ -114,7 +114,7 @@ class ToolResultError(TurnlogError):
 
 
 class UnknownToolCallError(ToolResultError):
-    """No call of this id is waiting for a result, and none was ever answered."""
+    """No call with this id waits for a result, and none was ever answered."""
 
     def __init__(self, call_id: str) -> None:
         super().__init__(f"call_id: no tool call {call_id!r} in this session")
@@ -147,8 +147,8 @@ class StoreError(TurnlogError):
 
 
 class StoreUnavailableError(StoreError):
-    """Postgres could not be reached in time. An append that was under way may or may not be stored: a retry
-    with the same message_id or call id finds out, and changes nothing if it is."""
+    """Postgres could not be reached in time. An append that was under way may or may not be stored. A retry with the
+    same message_id or call id finds out, and changes nothing if it is."""
 
 
 class AppendConflictError(StoreError):
@@ -168,8 +168,8 @@ class UnreadableEventError(StoreError):
 
 
 class ProjectionError(TurnlogError):
-    """A projection cannot go on, and stays where it was. `log_position` is that of the event that it cannot take;
-    None where it is not an event's fault."""
+    """A projection cannot go on, and keeps its position. `log_position` is that of the event that it cannot apply; None
+    if no event is to blame."""
 
     def __init__(self, projection: str, reason: str, log_position: int | None = None) -> None:
         where = "" if log_position is None else f", log position {log_position}"

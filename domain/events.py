@@ -1,7 +1,7 @@
 """The events: what happened, in the past tense, one frozen model each.
 
-A topic such as `text-delta.v1` is a stored name: it never follows a rename of the class. To change the shape of
-an event, add a class with the next version, and an upcaster from the old shape (see infrastructure/store/mapper).
+A topic such as `text-delta.v1` is a stored name and never follows a rename of the class. To change the shape of an
+event, add a class with the next version, and an upcaster from the old shape (see infrastructure/store/mapper).
 """
 
 from __future__ import annotations
@@ -14,22 +14,22 @@ from uuid import UUID
 from pydantic import Field
 
 from turnlog.domain.foreign import ForeignFormat, Reading, read_foreign
-from turnlog.domain.values import Frozen, JsonObject, Text, json_text, json_time
+from turnlog.domain.values import Frozen, JsonObject, Text
 
 Role = Literal["system", "developer", "user", "assistant", "function"]
 ResultStatus = Literal["pending", "final", "error"]
 Content = Text | tuple[JsonObject, ...]
 CorrectionAction = Literal["none", "join", "leave_out", "leave_out_call", "answer", "empty_arguments"]
-"""`none`: the view has it right already, and the correction only says so."""
+"""What a repair does. `none`: the view is right already, and the correction only says so."""
 
 
 def _is_unset(value: object) -> bool:
-    # A field that came later is not written where it has its default: old values keep their bytes.
+    # A field that was added later is not written when it has its default, so old values keep their bytes.
     return not value
 
 
 class Event(Frozen):
-    """What every event has: the time at which it was decided (UTC)."""
+    """What every event has: `at`, the time (UTC) at which it was decided."""
 
     topic: ClassVar[str]
 
@@ -91,8 +91,7 @@ class FunctionCall(Frozen):
 
 
 class MessageAdded(Event):
-    """A whole message. An assistant message that did not come as a stream is a step of its own, with
-    `message_id` as its step id."""
+    """A whole message. An assistant message that was not streamed is a step of its own, with the message's id."""
 
     topic = "message-added.v1"
 
@@ -106,7 +105,7 @@ class MessageAdded(Event):
 
 
 class MessageImported(Event):
-    """A message of another system's history, verbatim. What it means is read when events are folded, never here."""
+    """A message of another system's history, verbatim. It is interpreted only when events are folded."""
 
     topic = "message-imported.v1"
 
@@ -116,21 +115,18 @@ class MessageImported(Event):
 
     @cached_property
     def reading(self) -> Reading:
-        """What the message says; read once, for whoever folds the event."""
+        """What the message says. It is read once, for everybody who folds the event."""
         return read_foreign(self.format, self.message)
 
 
-def imported_step_id(message_id: str, place: int) -> str:
-    """The id of the step that the item at `place` of an imported message is (a message may hold several)."""
-    return f"{message_id}.{place}" if place else message_id
+def imported_step_id(message_id: str, index: int) -> str:
+    """The id of the step that item `index` of an imported message becomes: a message may hold several items."""
+    return f"{message_id}.{index}" if index else message_id
 
 
 class CompletionStarted(Event):
-    """Opens a step. `model` is what the handler asked for, where it said so.
-
-    `writer` is who writes the step, empty in logs of before there were leases; `lease_seconds` is how long it counts
-    as alive after it was last heard of.
-    """
+    """Opens a step. `model` is what the handler asked for. `writer` is the id of who writes it; logs from before there
+    were leases have none. The writer counts as alive for `lease_seconds` after its last sign of life."""
 
     topic = "completion-started.v1"
 
@@ -147,13 +143,6 @@ class TextDelta(Event):
     text: Text
 
 
-def text_delta_json(at: datetime, step_id: str, text: str) -> bytes:
-    """What `TextDelta(...).to_json()` gives, without the model: nearly all events are text deltas, and making and
-    dumping the model is a third of what a delta costs."""
-    written = f'{{"at":{json_time(at)},"step_id":{json_text(step_id)},"text":{json_text(text)}}}'
-    return written.encode("utf-8", "surrogatepass")
-
-
 class RefusalDelta(Event):
     topic = "refusal-delta.v1"
 
@@ -162,7 +151,7 @@ class RefusalDelta(Event):
 
 
 class ReasoningDelta(Event):
-    """`details` are the provider's `reasoning_details` that hold more than the text (signatures, encrypted
+    """`details` are those of the provider's `reasoning_details` that hold more than text (signatures, encrypted
     blocks), verbatim: a later request must send them back unchanged."""
 
     topic = "reasoning-delta.v1"
@@ -173,7 +162,7 @@ class ReasoningDelta(Event):
 
 
 class ToolCallStarted(Event):
-    """Inside a step a call is known by its index, never by its id alone: ids come back in later turns."""
+    """Opens a call. Its step knows it by its index, never by its id alone: ids come back in later turns."""
 
     topic = "tool-call-started.v1"
 
@@ -184,7 +173,7 @@ class ToolCallStarted(Event):
 
 
 class ToolCallNamed(Event):
-    """The id or the name of a call came, or went on, after its first fragment. `name` is the whole name."""
+    """The id or the name of a call came, or was continued, after the first fragment. `name` is the whole name."""
 
     topic = "tool-call-named.v1"
 
@@ -203,7 +192,7 @@ class ToolCallArgumentsDelta(Event):
 
 
 class FunctionCallDelta(Event):
-    """A fragment of the legacy `function_call`; `name` in the first one."""
+    """A fragment of the legacy `function_call`. The first one has the name."""
 
     topic = "function-call-delta.v1"
 
@@ -230,7 +219,7 @@ class CompletionFinished(CompletionEnded):
 
 
 class CompletionInterrupted(CompletionEnded):
-    """Stopped from this side: cancelled, or closed early. The partial stays."""
+    """Stopped from this side: cancelled, or closed early. The partial answer stays."""
 
     topic = "completion-interrupted.v1"
 
@@ -238,7 +227,7 @@ class CompletionInterrupted(CompletionEnded):
 
 
 class CompletionFailed(CompletionEnded):
-    """The provider or the handler raised. The partial stays."""
+    """The provider or the handler raised an error. The partial answer stays."""
 
     topic = "completion-failed.v1"
 
@@ -246,7 +235,7 @@ class CompletionFailed(CompletionEnded):
 
 
 class CompletionAbandoned(CompletionEnded):
-    """The writer is gone and somebody else closed its step. The partial stays."""
+    """The writer is gone, and somebody else closed its step. The partial answer stays."""
 
     topic = "completion-abandoned.v1"
 
@@ -254,7 +243,7 @@ class CompletionAbandoned(CompletionEnded):
 
 
 class ToolResultAdded(Event):
-    """`step_id` and `index` name the call that it answers, so that no reader has to search for it."""
+    """The result of a call. `step_id` and `index` name the call, so no reader has to search for it."""
 
     topic = "tool-result-added.v1"
 
@@ -276,10 +265,8 @@ class UsageReported(Event):
 
 
 class Correction(Frozen):
-    """What a repair does about one fault: the fault's kind, place (`index`: of the call inside its step) and turn.
-
-    `text` says what is done and why. `separator` stands between two texts that are joined.
-    """
+    """What a repair does about one fault, of the kind `fault`: at the position of an event, the index of a call in its
+    step, and the index of a turn. `text` says what is done and why; `separator` goes between texts that are joined."""
 
     fault: Text
     position: int
@@ -291,7 +278,7 @@ class Correction(Frozen):
 
 
 class SessionRepaired(Event):
-    """Corrections of what the events up to `upto` say. The events stay; the view is corrected."""
+    """Corrections of what the events up to the position `upto` say. The events stay; the view is corrected."""
 
     topic = "session-repaired.v1"
 
@@ -309,7 +296,7 @@ class RepairWithdrawn(Event):
 
 
 class ContextCompacted(Event):
-    """From here on a prompt has `summary` in place of what began at or before the position `upto`."""
+    """From here on a prompt has `summary` instead of what began at or before the position `upto`."""
 
     topic = "context-compacted.v1"
 
@@ -318,7 +305,7 @@ class ContextCompacted(Event):
 
 
 class SessionForked(Event):
-    """The events before this one are copies of the first `upto` events of the session `source`."""
+    """All earlier events of this session are copies of the first `upto` events of the session `source`."""
 
     topic = "session-forked.v1"
 
@@ -330,15 +317,10 @@ class SessionDeleted(Event):
     topic = "session-deleted.v1"
 
 
-StepDelta = (
-    TextDelta
-    | RefusalDelta
-    | ReasoningDelta
-    | ToolCallStarted
-    | ToolCallNamed
-    | ToolCallArgumentsDelta
-    | FunctionCallDelta
-)
+Fragment = TextDelta | RefusalDelta | ReasoningDelta | ToolCallArgumentsDelta | FunctionCallDelta
+"""The deltas that only continue a text of their step. Nearly all events are fragments."""
+StepDelta = Fragment | ToolCallStarted | ToolCallNamed
+"""What a response brings between the start and the end of its step."""
 StepEnd = CompletionFinished | CompletionInterrupted | CompletionFailed | CompletionAbandoned
 SessionEvent = (
     SessionStarted
@@ -361,3 +343,5 @@ SessionEvent = (
 )
 
 EVENT_TYPES: tuple[type[SessionEvent], ...] = SessionEvent.__args__
+STEP_DELTAS: tuple[type[StepDelta], ...] = StepDelta.__args__
+FRAGMENTS: tuple[type[Fragment], ...] = Fragment.__args__

@@ -1,14 +1,12 @@
-"""evolve(state, event) -> state: what an event changes for later decisions. Total: no event makes it raise."""
+"""evolve(state, event) -> state: what an event changes for later decisions. No event makes it raise."""
 
 from __future__ import annotations
 
 from typing import assert_never
 
 from turnlog.domain.events import (
-    CompletionAbandoned,
-    CompletionFailed,
+    CompletionEnded,
     CompletionFinished,
-    CompletionInterrupted,
     CompletionStarted,
     ContextCompacted,
     CounterIncremented,
@@ -79,12 +77,12 @@ def _evolve_active(state: Active, event: SessionEvent) -> SessionState:
             return _call_named(state, event)
         case CompletionStarted():
             step = OpenStep(step_id=event.step_id, since=event.at, writer=event.writer)
-            # Message ids and step ids are one namespace: an answer that is stored again under its step's id is known.
+            # Message ids and step ids share a namespace: an answer that is stored again under its step's id is known.
             memory = state.memory.with_message(event.step_id)
             latest = LatestStep(step_id=event.step_id, since=event.at, writer=event.writer)
             steps = {**state.open_steps, event.step_id: step}
             return state.model_copy(update={"open_steps": steps, "latest": latest, "memory": memory})
-        case CompletionFinished() | CompletionInterrupted() | CompletionFailed() | CompletionAbandoned():
+        case CompletionEnded():
             return _ended(state, event)
         case MessageAdded():
             return _message_added(state, event)
@@ -140,7 +138,7 @@ def _arguments_came(state: Active, event: ToolCallArgumentsDelta) -> Active:
     head = step.calls.get(event.index) if step else None
     if step is None or head is None or (head.has_arguments and head.whole is None):
         return state
-    # A call that came in one piece has exactly one arguments event: its fingerprint tells a redelivery apart.
+    # A call that came in one piece has exactly one arguments event. Its fingerprint identifies a second delivery.
     whole = None if head.has_arguments else fingerprint(event.arguments)
     return _with_head(state, step, head.model_copy(update={"has_arguments": True, "whole": whole}))
 
@@ -169,9 +167,9 @@ def _message_added(state: Active, event: MessageAdded) -> Active:
 
 def _message_imported(state: Active, event: MessageImported) -> Active:
     awaited = state.awaited
-    for place, item in enumerate(event.reading.items):
+    for number, item in enumerate(event.reading.items):
         if isinstance(item, ForeignMessage):
-            step_id = imported_step_id(event.message_id, place)
+            step_id = imported_step_id(event.message_id, number)
             awaited += tuple(
                 AwaitedCall(step_id=step_id, index=index, call_id=call.id) for index, call in enumerate(item.calls)
             )
@@ -181,7 +179,8 @@ def _message_imported(state: Active, event: MessageImported) -> Active:
 
 
 def awaited_call(awaited: tuple[AwaitedCall, ...], call_id: str, step_id: str | None = None) -> AwaitedCall | None:
-    """The call of that id in this step, or in the latest one that has one: an unanswered one, else the pending one."""
+    """The call with this id in the given step, or in the latest step that has one: an unanswered one if there is any,
+    else one with a pending result."""
     calls = [call for call in awaited if call.call_id == call_id and step_id in (None, call.step_id)]
     if not calls:
         return None
@@ -205,12 +204,13 @@ def _result_added(state: Active, event: ToolResultAdded) -> Active:
 
 
 def answer_key(call_id: str, step_id: str | None) -> str:
-    """What the final result of a call is remembered under: of the step's call, or of the latest one of the id."""
+    """The key under which the final result of a call is remembered: of the call in this step, or without a step of the
+    latest call with the id."""
     return call_id if step_id is None else fingerprint(step_id, call_id)
 
 
 def report_key(event: CounterIncremented | UsageReported) -> str:
-    """What an increment or a usage report is remembered under."""
+    """The key under which an increment or a usage report is remembered."""
     return f"{event.topic}:{event.id}"
 
 
@@ -219,5 +219,5 @@ def _is(call: AwaitedCall, step_id: str, index: int) -> bool:
 
 
 def result_fingerprint(event: ToolResultAdded) -> str:
-    """What two deliveries of one final result share."""
+    """The fingerprint that two deliveries of one final result share."""
     return fingerprint(event.status, event.content)

@@ -1,4 +1,4 @@
-"""What callers give, checked at the door: each refusal is an InvalidInputError that names the field."""
+"""Checks of what callers give. Every refusal is an InvalidInputError that names the field."""
 
 from __future__ import annotations
 
@@ -18,6 +18,9 @@ from turnlog.domain.values import JsonObject, is_unicode, json_copy
 MAX_ID_LENGTH = 255
 MAX_TITLE_LENGTH = 1_000
 MAX_COUNTER = 2**53
+"""JSON readers everywhere keep whole numbers up to this one exactly."""
+ORDER_COLUMNS = ("sequence", "seq", "position", "messageindex", "ordinal")
+"""Names of the column with a row's position in its conversation, as `column_name` has them."""
 
 
 def checked_id(value: Any, field: str) -> str:
@@ -67,7 +70,7 @@ def checked_text(value: Any, field: str, limit: int | None = None) -> str:
     """Any str, of at most `limit` bytes as UTF-8."""
     if not isinstance(value, str):
         raise InvalidInputError(field, f"must be a string, not {type(value).__name__}")
-    # Counting bytes costs a copy: only where the number of characters leaves it open.
+    # Counting bytes costs a copy, so it is done only if the number of characters does not settle it.
     if limit is not None and len(value) * 4 > limit:
         size = len(value.encode("utf-8", "surrogatepass"))
         if size > limit:
@@ -81,7 +84,7 @@ def checked_optional_text(value: Any, field: str, limit: int | None = None) -> s
 
 
 def checked_role(value: Any) -> Role:
-    """One of the roles that a message can be added with."""
+    """One of the roles with which a message can be added."""
     if value in get_args(Role):
         return cast("Role", value)
     hint = " (use add_tool_result)" if value == "tool" else ""
@@ -128,7 +131,7 @@ def checked_object(value: Any, field: str) -> JsonObject:
 
 
 def checked_count(value: Any, field: str) -> int:
-    """A whole number that JSON readers everywhere keep exactly."""
+    """A whole number from -MAX_COUNTER to MAX_COUNTER."""
     if not isinstance(value, int) or isinstance(value, bool):
         raise InvalidInputError(field, f"must be a whole number, not {value!r}")
     if abs(value) > MAX_COUNTER:
@@ -137,7 +140,7 @@ def checked_count(value: Any, field: str) -> int:
 
 
 def checked_range(value: Any, field: str, low: int, high: int) -> int:
-    """A whole number in low..high."""
+    """A whole number from `low` to `high`."""
     if not isinstance(value, int) or isinstance(value, bool) or not low <= value <= high:
         raise InvalidInputError(field, f"{value!r} is not a whole number from {low} to {high}")
     return value
@@ -167,7 +170,7 @@ def _tool_call(value: Any, field: str, limit: int) -> ToolCall:
 
 
 def checked_function(value: Any, field: str, limit: int) -> FunctionCall:
-    """A function with its name and its arguments as a string; missing arguments are the empty string."""
+    """A function with its name, and its arguments as a string: the empty one if they are missing."""
     function = checked_object(value, field)
     arguments = function.get("arguments")
     return FunctionCall(
@@ -184,7 +187,7 @@ def checked_format(value: Any) -> ForeignFormat:
 
 
 def checked_foreign(value: Any, format: ForeignFormat, limit: int) -> list[JsonObject]:  # noqa: A002 the field's name
-    """The messages of a foreign history, copied; rows in the order of their `sequence`, if each has a number there."""
+    """The messages of a foreign history, copied. Rows are sorted by their `sequence`, if each has a number there."""
     if not isinstance(value, Sequence) or isinstance(value, str | bytes | bytearray):
         raise InvalidInputError("messages", f"must be a list, not {type(value).__name__}")
     messages = [checked_object(message, f"messages[{i}]") for i, message in enumerate(value)]
@@ -194,30 +197,26 @@ def checked_foreign(value: Any, format: ForeignFormat, limit: int) -> list[JsonO
 
 
 def _in_order(rows: list[JsonObject]) -> list[JsonObject]:
-    places = [_sequence(row) for row in rows]
-    if None in places:
+    sequences = [_sequence(row) for row in rows]
+    if None in sequences:
         return rows
-    return [row for _, row in sorted(zip(places, rows, strict=True), key=itemgetter(0))]
+    return [row for _, row in sorted(zip(sequences, rows, strict=True), key=itemgetter(0))]
 
 
 def _sequence(row: JsonObject) -> Decimal | None:
-    """Where the row stands in its conversation; databases export large numbers as text."""
+    """The position of the row in its conversation, if it has one. Databases export large numbers as text."""
     found = next((row[key] for key in row if column_name(key) in ORDER_COLUMNS and row[key] is not None), None)
     if isinstance(found, bool) or not isinstance(found, int | float | str):
         return None
     try:
-        place = Decimal(found)
+        number = Decimal(found)
     except InvalidOperation:
         return None
-    return place if place.is_finite() else None
-
-
-ORDER_COLUMNS = ("sequence", "seq", "position", "messageindex", "ordinal")
-"""Names of the column that says where in its conversation a row stands, as they are compared."""
+    return number if number.is_finite() else None
 
 
 def check_message(command: AddMessage) -> None:
-    """Raises InvalidInputError where a message has what its role has not, or lacks what it must have."""
+    """Raises InvalidInputError if the message has a field that its role does not have, or lacks one that it needs."""
     if command.role == "assistant":
         if command.content is None and not (command.refusal or command.tool_calls or command.function_call):
             raise InvalidInputError("content", "an assistant message without content needs something else")

@@ -1,4 +1,4 @@
-"""A recorded event: the event with the places it took in the log."""
+"""A recorded event: an event with its positions in the log."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from turnlog.domain.events import SessionEvent
 
 
 class RecordedEvent(NamedTuple):
-    """`position` counts in the session, from 1 on and without a gap. `log_position` counts in the whole log, from 1 on;
-    a batch that was refused leaves a gap there."""
+    """`position` is that in the session: 1, 2, 3, without a gap. `log_position` is that in the whole log, from 1 on; a
+    batch that was refused leaves a gap there."""
 
     session_id: UUID
     position: int

@@ -1,7 +1,7 @@
-"""What `decide` has to know of a session, and no more: it stays small however long the session grows.
+"""What `decide` has to know about a session, and no more: it stays small, however long the session gets.
 
-Old message ids and answered calls are forgotten from the state; the store remembers them (`Memory.complete` says
-whether a look there is needed).
+The state forgets old message ids and answered calls, but the store remembers them. `Memory.complete` says whether
+somebody has to ask the store.
 """
 
 from __future__ import annotations
@@ -15,10 +15,11 @@ from pydantic import Field
 from turnlog.domain.values import Frozen, Text
 
 MEMORY_LIMIT = 512
+"""Ids of each kind that a state remembers, at most."""
 
 
 class CallHead(Frozen):
-    """A call of an open step. `whole` is the fingerprint of a call that came in one piece."""
+    """A call of an open step. `whole` is the fingerprint of its arguments if they came in one piece."""
 
     index: int
     id: Text
@@ -28,7 +29,7 @@ class CallHead(Frozen):
 
 
 class OpenStep(Frozen):
-    """A step whose response is still coming. `writer` as in CompletionStarted."""
+    """A step whose response is still coming. `since` is when it began; `writer` is as in CompletionStarted."""
 
     step_id: str
     since: datetime
@@ -37,7 +38,7 @@ class OpenStep(Frozen):
 
 
 class LatestStep(Frozen):
-    """The step that was begun last, open or not. `finished`: it came to its natural end."""
+    """The step that began last, open or not. `finished`: it came to its natural end."""
 
     step_id: str
     since: datetime
@@ -46,7 +47,7 @@ class LatestStep(Frozen):
 
 
 class AwaitedCall(Frozen):
-    """A call without a final result; `pending` is the fingerprint of its pending one, if it has one."""
+    """A call without a final result. `pending` is the fingerprint of its pending result, if there is one."""
 
     step_id: str
     index: int
@@ -55,7 +56,7 @@ class AwaitedCall(Frozen):
 
 
 class Memory(Frozen):
-    """Recent ids, to tell a retry from something new. Complete only as long as nothing was forgotten."""
+    """Recent ids, to tell a retry from something new. `complete`: nothing was forgotten."""
 
     message_ids: frozenset[str] = frozenset()
     answered: dict[str, str] = {}
@@ -63,34 +64,34 @@ class Memory(Frozen):
     complete: bool = False
 
     def with_message(self, message_id: str) -> Memory:
-        """Also remembers this message id; starts over when full."""
+        """The memory with this message id, too. A full one starts over."""
         full = len(self.message_ids) >= MEMORY_LIMIT
         ids = frozenset((message_id,)) if full else self.message_ids | {message_id}
         return self.model_copy(update={"message_ids": ids, "complete": self.complete and not full})
 
     def with_answer(self, call_id: str, digest: str) -> Memory:
-        """Also remembers the fingerprint of a final result; starts over when full."""
+        """The memory with the fingerprint of this final result, too. A full one starts over."""
         full = len(self.answered) >= MEMORY_LIMIT
         answered = {call_id: digest} if full else {**self.answered, call_id: digest}
         return self.model_copy(update={"answered": answered, "complete": self.complete and not full})
 
     def with_report(self, key: str) -> Memory:
-        """Also remembers this increment or usage report; starts over when full."""
+        """The memory with this increment or usage report, too. A full one starts over."""
         full = len(self.reports) >= MEMORY_LIMIT
         reports = frozenset((key,)) if full else self.reports | {key}
         return self.model_copy(update={"reports": reports, "complete": self.complete and not full})
 
 
 class Unborn(Frozen):
-    """No event yet."""
+    """There is no event yet."""
 
     kind: Literal["unborn"] = "unborn"
     session_id: UUID
 
 
 class Active(Frozen):
-    """A session that can be appended to. `repairs`: the ids of those that apply; `compacted`: up to which position,
-    and the fingerprint of the summary."""
+    """A session that can be appended to. `repairs` are the ids of the repairs that apply; `compacted` is the position
+    up to which the context was compacted, and the fingerprint of the summary."""
 
     kind: Literal["active"] = "active"
     session_id: UUID
@@ -106,7 +107,7 @@ class Active(Frozen):
 
 
 class Deleted(Frozen):
-    """Nothing can be appended any more, by anybody."""
+    """Nobody can append anything any more."""
 
     kind: Literal["deleted"] = "deleted"
     session_id: UUID

@@ -1,9 +1,9 @@
 """The base of every frozen value, and text that may hold what JSON cannot.
 
-Models emit NUL and lone surrogates (an emoji cut in two by a tokenizer arrives as two halves in two deltas).
-Both must come back exactly. NUL is plain JSON. A lone surrogate is not Unicode text, so neither pydantic nor
-Postgres' text type takes it; values are therefore kept as bytes, and a value with a surrogate is written and
-read by Python's own json with the `surrogatepass` encoding, which keeps each half as it came.
+Models emit NUL and lone surrogates: an emoji that a tokenizer cut in two arrives as two halves in two deltas. Both must
+come back exactly. NUL is plain JSON. A lone surrogate is not Unicode text, so neither pydantic nor the text type of
+Postgres accepts it. Values are therefore stored as bytes. A value with a surrogate is written and read by Python's own
+json with the error handler `surrogatepass`, which keeps each half as it came.
 """
 
 from __future__ import annotations
@@ -11,19 +11,16 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from datetime import datetime
-from functools import lru_cache
-from json.encoder import encode_basestring
 from typing import Annotated, Any, Self
 
 from pydantic import BaseModel, ConfigDict, GetCoreSchemaHandler
-from pydantic_core import CoreSchema, PydanticSerializationError, core_schema, to_json, to_jsonable_python
+from pydantic_core import CoreSchema, PydanticSerializationError, core_schema, to_jsonable_python
 
 from turnlog.domain.errors import InvalidInputError
 
 MAX_JSON_DEPTH = 100
 MAX_JSON_BITS = 1024
-"""Longer whole numbers are written by every JSON library and read by few."""
+"""Of a whole number. Every JSON library writes longer ones, and few read them."""
 
 
 class _AnyText:
@@ -46,14 +43,14 @@ class Frozen(BaseModel):
     model_config = ConfigDict(frozen=True, extra="ignore")
 
     def to_json(self) -> bytes:
-        """UTF-8 JSON; where a text holds lone surrogates, UTF-8 with `surrogatepass`."""
+        """The value as JSON in UTF-8, with `surrogatepass` if a text holds lone surrogates."""
         try:
             return self.__pydantic_serializer__.to_json(self)
         except PydanticSerializationError:
             return _json_bytes(self.model_dump())
 
     def to_short_json(self) -> bytes:
-        """As `to_json`, without the fields that have their default, which is what `from_json` fills in. For what is
+        """As `to_json`, without the fields that have their default: `from_json` fills those in. For values that are
         dropped when a default changes."""
         try:
             return self.__pydantic_serializer__.to_json(self, exclude_defaults=True)
@@ -71,7 +68,7 @@ class Frozen(BaseModel):
             return cls.model_validate(json.loads(data.decode("utf-8", "surrogatepass")))
 
     def model_dump_json(self, **options: Any) -> str:
-        """As pydantic's; a lone surrogate is written as a JSON escape instead of raising."""
+        """As in pydantic, but a lone surrogate is written as a JSON escape and does not raise."""
         try:
             return super().model_dump_json(**options)
         except PydanticSerializationError:
@@ -79,7 +76,7 @@ class Frozen(BaseModel):
 
     @classmethod
     def model_validate_json(cls, json_data: str | bytes | bytearray, **options: Any) -> Self:
-        """As pydantic's; also reads the escapes that `model_dump_json` writes for lone surrogates."""
+        """As in pydantic, but reads the escapes that `model_dump_json` writes for lone surrogates, too."""
         try:
             return super().model_validate_json(json_data, **options)
         except ValueError:
@@ -89,7 +86,7 @@ class Frozen(BaseModel):
 
 
 def _json_bytes(dumped: dict[str, Any]) -> bytes:
-    # Not of mode="json": that turns dictionary keys into Unicode text, too.
+    # The dump is not of mode="json", which turns dictionary keys into Unicode text.
     text = json.dumps(dumped, default=to_jsonable_python, ensure_ascii=False, separators=(",", ":"))
     return text.encode("utf-8", "surrogatepass")
 
@@ -102,21 +99,10 @@ def _has_surrogate_bytes(data: bytes) -> bool:
     return False
 
 
-@lru_cache(maxsize=8)
-def json_time(at: datetime) -> str:
-    """A time as pydantic writes it, quotes included. Kept, for the events of one moment share it."""
-    return to_json(at).decode()
-
-
-def json_text(text: str) -> str:
-    """A text as pydantic writes it, quotes included. A lone surrogate stays, and is not UTF-8."""
-    return encode_basestring(text)
-
-
 def json_copy(value: Any, field: str, depth: int = 0) -> Any:
-    """A deep copy of `value` if it is JSON: dicts with str keys, lists, str, bool, int, finite floats, None.
+    """A deep copy of a JSON value: dicts with str keys, lists, str, bool, int, finite floats, None.
 
-    Raises InvalidInputError that names the place inside `field`.
+    Raises InvalidInputError for anything else, with the path inside `field`.
     """
     if depth > MAX_JSON_DEPTH:
         raise InvalidInputError(field, f"is nested deeper than {MAX_JSON_DEPTH} levels")
@@ -146,7 +132,7 @@ def _json_key(key: Any, field: str) -> str:
 
 
 def is_unicode(text: str) -> bool:
-    """Whether `text` can be encoded: that it holds no lone surrogate."""
+    """Whether the text can be encoded, which means that it holds no lone surrogate."""
     try:
         text.encode()
     except UnicodeEncodeError:
@@ -154,14 +140,21 @@ def is_unicode(text: str) -> bool:
     return True
 
 
+def as_unicode(text: str) -> str:
+    """The text as Unicode: two surrogates that form a pair are one character, any other is U+FFFD."""
+    if text.isascii() or is_unicode(text):
+        return text
+    return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
+
+
 def fingerprint(*parts: Any) -> str:
-    """A short stable digest of JSON-like parts: equal for equal content, for telling a retry from a change."""
+    """A short stable digest of JSON-like parts. It is equal for equal content, and so tells a retry from a change."""
     data = json.dumps(parts, ensure_ascii=True, sort_keys=True, separators=(",", ":"))
     return hashlib.blake2b(data.encode(), digest_size=16).hexdigest()
 
 
 def merge_patch(target: JsonObject, patch: JsonObject) -> JsonObject:
-    """JSON Merge Patch (RFC 7386): nested objects are merged, null removes a key, all else replaces."""
+    """The target after a JSON Merge Patch (RFC 7386): objects are merged, null removes a key, other values replace."""
     merged = dict(target)
     for key, value in patch.items():
         if value is None:

@@ -1,14 +1,14 @@
-"""The cache in Redis: entries that grow at their end, so that what is added to a long session costs what is added.
+"""The cache in Redis: entries that grow at their end, so that an addition to a long session costs only its own size.
 
-It holds nothing that Postgres does not: an entry may vanish, be old, or be garbage at any time. Each is one string, the
-text of a JSON list::
+Redis holds nothing that Postgres does not: an entry may vanish, be old, or be garbage at any time. Each entry is one
+string, the text of a JSON list::
 
-    ["position and start of the last line, in fixed width",
-    lines that change no more: values, each with a comma behind it
-    the last line: a value that every write replaces]  and blanks behind it
+    ["position of the entry and offset of its last line, in fixed width",
+    lines that never change again: values, each followed by a comma
+    the last line: a value that every write replaces]  followed by blanks
 
-One Lua script writes an entry, only over an older one, and adds lines only to the very entry that they were made for.
-Trouble is logged once an outage; while it lasts, one read in a while tries whether it is over.
+One Lua script writes an entry. It replaces only an older entry, and adds lines only to the entry that they were made
+for. An outage is logged once. While it lasts, one call in `PROBE_SECONDS` tries whether it is over.
 """
 
 from __future__ import annotations
@@ -27,8 +27,8 @@ logger = logging.getLogger("turnlog")
 PROBE_SECONDS = 1.0
 _HEADER = 46
 
-# KEYS[1]: the entry. ARGV: its position, the position of the entry that the lines go behind (0: they are all of it),
-# TTL in milliseconds, lines, last line. Answers -1 when written, else the position that is there.
+# KEYS[1]: the key. ARGV: the new position, the position of the entry that the lines are added to (0: the lines are the
+# whole entry), the TTL in milliseconds, the lines, the last line. Returns -1 when written, else the stored position.
 _WRITE = """
 local position, base = tonumber(ARGV[1]), tonumber(ARGV[2])
 local there = tonumber(redis.call('GETRANGE', KEYS[1], 2, 21)) or 0
@@ -52,7 +52,7 @@ return -1
 
 
 class Entry(NamedTuple):
-    """An entry as it was read. `start` is that of its last line."""
+    """An entry as it was read. `start` is the offset of its last line."""
 
     position: int
     start: int
@@ -60,7 +60,7 @@ class Entry(NamedTuple):
 
     @classmethod
     def made(cls, position: int, lines: bytes, last: bytes) -> Entry:
-        """The entry of these lines, each of which has `,` and a line break behind it, and this last one."""
+        """The entry of these lines, each of which ends with `,` and a line break, and this last line."""
         start = _HEADER + len(lines)
         return cls(position, start, b'["%020d %020d",\n%b%b]' % (position, start, lines, last))
 
@@ -76,8 +76,8 @@ class Entry(NamedTuple):
 
 
 class Ending(NamedTuple):
-    """The last line of an entry and as many of the lines before it as were read, without their commas; all of them if
-    `is_whole`."""
+    """The last line of an entry and the lines before it that were read, without their commas. `is_whole` if these are
+    all lines."""
 
     lines: list[bytes]
     last: bytes
@@ -85,11 +85,11 @@ class Ending(NamedTuple):
 
 
 class Cache:
-    """Never raises for anything that Redis does: a read answers None, a write does nothing."""
+    """Never raises for anything that Redis does: a read returns None, and a write does nothing."""
 
     def __init__(self, client: Redis | None, *, prefix: str, log_id: str, schema: int, ttl_seconds: float) -> None:
         self._client = client
-        # The log's id keeps a Redis that two databases share, or that outlived one, from mixing them up.
+        # With the log's id, two databases can share a Redis, and a Redis can outlive its database.
         self.prefix = f"{prefix}{log_id}:v{schema}:"
         self._ttl = max(1, round(ttl_seconds * 1000))
         self._script = client.register_script(_WRITE) if client else None
@@ -97,11 +97,11 @@ class Cache:
 
     @property
     def is_down(self) -> bool:
-        """Whether the last thing that was tried failed."""
+        """Whether the last call failed."""
         return self._down_until is not None
 
     async def get(self, key: str) -> Entry | None:
-        """The entry, or None: nothing there, unreadable, or no Redis."""
+        """The entry. None if there is none, if it cannot be read, or if Redis does not answer."""
         value: bytes | None = await self.attempt(lambda client: client.get(key), key)
         if value is None:
             return None
@@ -115,19 +115,20 @@ class Cache:
         return Entry(position, start, value)
 
     async def get_end(self, key: str, size: int) -> Ending | None:
-        """What the last `size` bytes of the entry hold, or None: nothing there, no Redis, or not even the last line."""
+        """The lines in the last `size` bytes of the entry. None if there is no entry, if Redis does not answer, or if
+        not even the last line fits."""
         value: bytes | None = await self.attempt(lambda client: client.getrange(key, -size, -1), key)
         if not value:
             return None
         before, found, last = value.rpartition(b",\n")
         if not found:
             return None
-        # The first line that was read is the header, or was cut.
+        # The first line is the header, or was cut off.
         return Ending(before.split(b",\n")[1:], last.rstrip(b" ")[:-1], is_whole=len(value) < size)
 
     async def put(self, key: str, position: int, base: int, lines: bytes, last: bytes) -> bool:
-        """Writes an entry: `lines` behind those of the entry at the position `base`, or all of them (0). Each has `,`
-        and a line break behind it. False if an older one is there that is not the one at `base`."""
+        """Writes an entry: `lines` are added to the entry at the position `base`, or are the whole entry (0). Each line
+        ends with `,` and a line break. False if there is an older entry that is not the one at `base`."""
         script, args = self._script, (position, base, self._ttl, lines, last + b"]")
         if script is None:
             return True
@@ -138,20 +139,14 @@ class Cache:
         """Removes entries."""
         await self.attempt(lambda client: client.delete(*keys))
 
-    async def ping(self) -> str | None:
-        """The server's version, or None when it does not answer. Tries even while it is known to be down."""
-        self._down_until = None
-        info = await self.attempt(lambda client: client.info("server"))
-        return f"{info.get('server_name', 'redis')} {info.get('redis_version')}" if info else None
-
     async def close(self) -> None:
-        """Closes the connections. From here on it is as if there were no Redis."""
+        """Closes the connections. Later calls find no Redis."""
         client, self._client = self._client, None
         if client is not None:
             await client.aclose()
 
     async def attempt(self, call: Callable[[Redis], Any], key: str | None = None) -> Any:
-        """What the call answers; None when Redis does not, when it is known to be down, or where there is none."""
+        """What the call returns. None if Redis does not answer, is known to be down, or is not used."""
         from redis.exceptions import RedisError, ResponseError  # noqa: PLC0415 importing redis takes a third of a second
 
         if self._client is None or (self._down_until is not None and time.monotonic() < self._down_until):
@@ -166,14 +161,15 @@ class Cache:
         else:
             self.answered()
         if task and task.cancelling() > cancelled:
-            # Before Python 3.12 `asyncio.wait_for`, which the driver uses, swallows what comes together with an answer.
+            # Before Python 3.12 `asyncio.wait_for`, which the driver uses, loses a cancellation that comes together
+            # with an answer.
             raise asyncio.CancelledError
         return answer
 
     def failed(self, error: Exception) -> None:
-        """Redis did not answer: it is left alone for a while. Logged once an outage."""
+        """Redis did not answer: it is not asked for a while. Each outage is logged once."""
         if self._down_until is None:
-            logger.warning("Redis: %s; all comes from Postgres until it is back", error)
+            logger.warning("Redis: %s; everything is read from Postgres until it is back", error)
         self._down_until = time.monotonic() + PROBE_SECONDS
 
     def answered(self) -> None:
@@ -186,7 +182,7 @@ class Cache:
 async def _but_for_wrong_types(
     client: Redis, call: Callable[[Redis], Any], key: str | None, response_error: type[Exception]
 ) -> Any:
-    """The answer; a key that holds no string is dropped like any other corrupt entry."""
+    """What the call returns. A key that holds no string is dropped, like any other corrupt entry."""
     try:
         return await call(client)
     except response_error as error:

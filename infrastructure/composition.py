@@ -1,4 +1,4 @@
-"""Opening a log: its servers, its connections and its parts, each closed before what it needs."""
+"""Opening a log: its servers, its connections and its parts. Each part is closed before the ones that it needs."""
 
 from __future__ import annotations
 
@@ -11,14 +11,15 @@ from typing import TYPE_CHECKING
 from turnlog.domain.errors import InvalidInputError
 from turnlog.infrastructure.append.stream_recorder import stop_all
 from turnlog.infrastructure.append.writer_lease import WriterLease
-from turnlog.infrastructure.background import Background
 from turnlog.infrastructure.cache import Cache
+from turnlog.infrastructure.channels import Channels
 from turnlog.infrastructure.follow.notices import Notices
 from turnlog.infrastructure.follow.session_watcher import SessionWatcher
 from turnlog.infrastructure.log_parts import LogParts
 from turnlog.infrastructure.read.prompts import Prompts
 from turnlog.infrastructure.read.views import Views
 from turnlog.infrastructure.settings import Settings
+from turnlog.infrastructure.tasks import Background
 from turnlog.projections.projector import VIEW_SCHEMA
 
 if TYPE_CHECKING:
@@ -28,20 +29,22 @@ if TYPE_CHECKING:
     from turnlog.infrastructure.store.store import EventStore
 
 REDIS_CONNECTIONS = 1_000
-"""At most. One call takes one, and that there is none left would look like an outage: the driver's default is 100."""
+"""Largest number of connections to Redis. Each call takes one, and a call that gets none looks like an outage. The
+driver's default of 100 is too low for that."""
 
 # The drivers take longer to import than most commands take to run: they are loaded when a log is opened.
 
 
 @asynccontextmanager
 async def opened(settings: Settings) -> AsyncIterator[LogParts]:
-    """The parts of a log. On leaving, all that was accepted is stored. Raises what `SessionLog.open` does."""
+    """The parts of a log. All that was accepted is stored on leaving. Raises what `SessionLog.open` raises."""
     async with AsyncExitStack() as stack:
-        settings = await _with_servers(settings, stack)
-        store = await _opened_store(settings, stack)
-        cache = _opened_cache(settings, store.log_id, stack)
-        notices = _opened_notices(settings, cache, store.log_id, stack)
-        writer = _opened_writer(settings, store, stack)
+        settings = await stack.enter_async_context(running_servers(settings))
+        store = await stack.enter_async_context(opened_store(settings))
+        await store.schema.prepare()
+        cache = _opened_cache(settings, store.schema.log_id, stack)
+        notices = _opened_notices(settings, cache, store.schema.log_id, stack)
+        group_commit = _opened_group_commit(settings, store, stack)
         background = Background()
         stack.push_async_callback(background.close)
         lease = WriterLease(store.leases, settings.lease_seconds)
@@ -49,12 +52,11 @@ async def opened(settings: Settings) -> AsyncIterator[LogParts]:
         views = Views(store, cache, background)
         watcher = SessionWatcher(store, views, notices)
         stack.push_async_callback(watcher.close)
-        writer.on_stored = watcher.stored
+        group_commit.on_stored = watcher.stored
         parts = LogParts(
             settings=settings,
             store=store,
-            writer=writer,
-            cache=cache,
+            group_commit=group_commit,
             views=views,
             prompts=Prompts(store, cache, views, background, settings.prompt_memory_bytes),
             watcher=watcher,
@@ -65,36 +67,42 @@ async def opened(settings: Settings) -> AsyncIterator[LogParts]:
         yield parts
 
 
-async def _with_servers(settings: Settings, stack: AsyncExitStack) -> Settings:
-    """The settings with a URL for each server, embedded ones started where there was none."""
+@asynccontextmanager
+async def running_servers(settings: Settings) -> AsyncIterator[Settings]:
+    """The settings with a URL for each server. An embedded server runs meanwhile for each URL that was missing. Raises
+    EmbeddedServersError."""
     needs_postgres, needs_redis = settings.database_url is None, settings.redis_url is None
     if not (needs_postgres or needs_redis):
-        return settings
+        yield settings
+        return
     from turnlog.infrastructure.embedded import EmbeddedServers, default_data_dir  # noqa: PLC0415 needs a Unix
 
     data_dir = settings.data_dir or default_data_dir()
     embedded = EmbeddedServers(data_dir, postgres=needs_postgres, redis=needs_redis)
     servers = await asyncio.to_thread(embedded.start)
-    stack.push_async_callback(asyncio.to_thread, embedded.close)
-    return settings.model_copy(
-        update={
-            "database_url": settings.database_url or servers.database_url,
-            "redis_url": settings.redis_url or servers.redis_url,
-            "data_dir": data_dir,
-        }
-    )
+    urls = {
+        "database_url": settings.database_url or servers.database_url,
+        "redis_url": settings.redis_url or servers.redis_url,
+    }
+    try:
+        yield settings.model_copy(update={**urls, "data_dir": data_dir})
+    finally:
+        await asyncio.to_thread(embedded.close)
 
 
-async def _opened_store(settings: Settings, stack: AsyncExitStack) -> EventStore:
+@asynccontextmanager
+async def opened_store(settings: Settings) -> AsyncIterator[EventStore]:
+    """The store as it is: no schema is created. Raises InvalidInputError for what libpq does not take as a URL."""
     from turnlog.infrastructure.store.datastore import check_url  # noqa: PLC0415 a driver
     from turnlog.infrastructure.store.store import EventStore  # noqa: PLC0415 a driver
 
     url = settings.database_url or ""
     check_url(url)
     store = EventStore(url, schema=settings.database_schema, timeout=settings.store_timeout_seconds)
-    stack.push_async_callback(store.close)
-    await store.prepare()
-    return store
+    try:
+        yield store
+    finally:
+        await store.close()
 
 
 def _opened_cache(settings: Settings, log_id: str, stack: AsyncExitStack) -> Cache:
@@ -112,23 +120,23 @@ def _opened_cache(settings: Settings, log_id: str, stack: AsyncExitStack) -> Cac
 def _opened_notices(settings: Settings, cache: Cache, log_id: str, stack: AsyncExitStack) -> Notices | None:
     if settings.redis_url in (None, "none"):
         return None
-    notices = Notices(cache, partial(_redis, settings), f"{settings.cache_prefix}{log_id}:")
+    notices = Notices(Channels(cache, partial(_redis, settings)), f"{settings.cache_prefix}{log_id}:")
     stack.push_async_callback(notices.close)
     return notices
 
 
-def _opened_writer(settings: Settings, store: EventStore, stack: AsyncExitStack) -> GroupCommit:
+def _opened_group_commit(settings: Settings, store: EventStore, stack: AsyncExitStack) -> GroupCommit:
     from turnlog.infrastructure.store.group_commit import GroupCommit  # noqa: PLC0415 a driver
 
-    writer = GroupCommit(
+    group_commit = GroupCommit(
         store.recorder,
-        store.wire(),
+        store.append_wire(),
         max_queued_events=settings.max_queued_events,
         max_queued_bytes=settings.max_queued_bytes,
         retry_seconds=settings.store_timeout_seconds,
     )
-    stack.push_async_callback(writer.close)
-    return writer
+    stack.push_async_callback(group_commit.close)
+    return group_commit
 
 
 def _redis(settings: Settings) -> Redis | None:

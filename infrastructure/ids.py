@@ -1,4 +1,4 @@
-"""Ids that are made here, and nowhere in the domain."""
+"""Short ids for steps, writers, messages and reports whose caller gives none. (Sessions have a UUID.)"""
 
 from __future__ import annotations
 
@@ -6,5 +6,5 @@ import secrets
 
 
 def new_id() -> str:
-    """16 hexadecimal digits: unique in a session, and short, for every delta carries its step's id."""
+    """16 random hexadecimal digits: unique in a session, and short because every delta carries the id of its step."""
     return secrets.token_hex(8)

@@ -1,4 +1,4 @@
-"""The log: where sessions are started, found, listed and deleted."""
+"""The log: starts, finds, lists and deletes sessions."""
 
 from __future__ import annotations
 
@@ -37,22 +37,24 @@ from turnlog.infrastructure.session import Session
 from turnlog.infrastructure.settings import Settings
 from turnlog.infrastructure.tables.projection import Progress
 from turnlog.infrastructure.tables.projections import Projections
+from turnlog.infrastructure.tasks import cancel_and_wait
 from turnlog.projections.report import ReapedStep, RepairReport
 from turnlog.projections.usage_report import DIMENSIONS, Dimension, UsageReport, checked_dimensions
 from turnlog.projections.view import SessionPage
 
 if TYPE_CHECKING:
-    from turnlog.infrastructure.store.group_commit import WriterStatistics
+    from turnlog.infrastructure.store.appends import WriterStatistics
 
 MAX_PAGE = 100
-ID_PAGE_SESSIONS = 1_000
 
 
 class SessionLog:
-    """An open log. Use it from the event loop on which it was opened::
+    """An open log. Use it on the event loop on which it was opened::
 
-    async with SessionLog.open() as log:
-        session = await log.start_session(user_id="u1")
+        async with SessionLog.open() as log:
+            session = await log.start_session(user_id="u1")
+
+    Leaving the block stores all that was accepted, and closes the log.
     """
 
     def __init__(self, parts: LogParts) -> None:
@@ -62,37 +64,37 @@ class SessionLog:
     @classmethod
     @asynccontextmanager
     async def open(cls, settings: Settings | None = None) -> AsyncIterator[SessionLog]:
-        """Opens the log: DATABASE_URL and REDIS_URL, or embedded servers where a URL is not set.
+        """Opens the log on DATABASE_URL and REDIS_URL, or on embedded servers if a URL is not set.
 
-        Creates the schema where there is none. On leaving, all that was accepted is stored. Raises
-        StoreUnavailableError, SchemaVersionError, InvalidInputError for a bad setting, and EmbeddedServersError.
+        Creates the schema if there is none. Everything that was accepted is stored on leaving. Raises
+        StoreUnavailableError, SchemaVersionError, EmbeddedServersError, and InvalidInputError for a bad setting.
         """
         async with opened(settings or Settings.from_env()) as parts, AsyncExitStack() as stack:
             log = cls(parts)
             if parts.settings.reap_seconds:
                 reaping = asyncio.create_task(log._reaper.keep_reaping(parts.settings.reap_seconds))
-                stack.push_async_callback(_ended, reaping)
+                stack.push_async_callback(cancel_and_wait, reaping)
             stack.callback(log._close)
             yield log
 
     @property
     def settings(self) -> Settings:
-        """What the log was opened with, the embedded servers' URLs included."""
+        """The settings of the log, with the URLs of the embedded servers."""
         return self._parts.settings
 
     @property
     def projections(self) -> Projections:
-        """Projections over the whole log: catching up, keeping up, rebuilding."""
+        """Projections over the whole log: catches them up, keeps them up to date, rebuilds them."""
         return Projections(self._parts.store, self._parts.settings, self._parts.check_open)
 
     @property
     def writer_statistics(self) -> WriterStatistics:
-        """How many events this process has stored, in how many commits."""
-        return self._parts.writer.statistics
+        """The number of events that this log has stored, and of the commits that it took."""
+        return self._parts.group_commit.statistics
 
     @property
     def follow_statistics(self) -> FollowStatistics:
-        """How many sessions are followed through this log, by how many, and what it cost."""
+        """The sessions that are followed through this log, their followers, and the reads that these took."""
         return self._parts.watcher.statistics()
 
     async def start_session(
@@ -102,10 +104,10 @@ class SessionLog:
         metadata: Mapping[str, Any] | None = None,
         session_id: UUID | str | None = None,
     ) -> Session:
-        """Starts a session, durable when this returns, and owned by `user_id` (None: by nobody yet).
+        """Starts a session that belongs to `user_id` (None: to nobody yet). It is durable when this returns.
 
-        With the `session_id` of a session that the same user has, that one is returned. Raises SessionExistsError
-        when the id is taken, and InvalidInputError.
+        With the `session_id` of a session of the same user, returns that session. Raises SessionExistsError when the
+        id is taken by another one, and InvalidInputError.
         """
         command = checked_start(now(), user_id, title, metadata)
         aggregate = self._parts.aggregate(uuid4() if session_id is None else checked_session_id(session_id))
@@ -117,38 +119,31 @@ class SessionLog:
     def session(self, session_id: UUID | str, principal: Principal) -> Session:
         """The session, as this principal may use it.
 
-        Nothing is looked up yet: each call on it checks. `await log.session(...)` checks at once. Raises
-        SessionNotFoundError for an id that cannot be one, and InvalidInputError for a missing principal.
+        Looks nothing up: each call on the session checks. `await log.session(...)` checks at once. Raises
+        SessionNotFoundError for an id that is no UUID, and InvalidInputError for a missing principal.
         """
         principal = checked_principal(principal)
         return Session(self._parts, self._parts.aggregate(_found_id(session_id)), principal)
 
     async def list_sessions(self, principal: Principal, limit: int = 50, offset: int = 0) -> SessionPage:
-        """The principal's sessions (SYSTEM: all), newest activity first, 1 to 100 at once, with the total.
+        """A page of the principal's sessions (SYSTEM: all), newest activity first, with their total number.
 
-        Raises InvalidInputError.
+        `limit` is from 1 to 100. Raises InvalidInputError.
         """
         principal = checked_principal(principal)
         checked_range(limit, "limit", 1, MAX_PAGE)
         checked_range(offset, "offset", 0, checked_count(2**53, "offset"))
         self._parts.check_open()
-        return await self._parts.store.list_sessions(None if principal is SYSTEM else principal, limit, offset)
+        return await self._parts.store.lists.page(None if principal is SYSTEM else principal, limit, offset)
 
     def session_ids(self, principal: Principal) -> AsyncIterator[UUID]:
         """The ids of all the principal's sessions (SYSTEM: all), in an order that appends do not change."""
         principal = checked_principal(principal)
         self._parts.check_open()
-        return self._session_ids(None if principal is SYSTEM else principal)
-
-    async def _session_ids(self, user_id: str | None) -> AsyncIterator[UUID]:
-        after = UUID(int=0)
-        while page := await self._parts.store.session_ids(user_id, after, ID_PAGE_SESSIONS):
-            for session_id in page:
-                yield session_id
-            after = page[-1]
+        return self._parts.store.lists.ids(None if principal is SYSTEM else principal)
 
     async def delete_session(self, session_id: UUID | str, principal: Principal) -> bool:
-        """Deletes the session. False if there is none for this principal. Later appends to it are refused."""
+        """Deletes the session: later appends to it are refused. False if the principal has no such session."""
         try:
             session = await self.session(session_id, principal)
             await self._parts.aggregate(session.id).execute(DeleteSession(now()))
@@ -159,8 +154,8 @@ class SessionLog:
         return True
 
     async def assign_owner(self, session_id: UUID | str, user_id: str) -> None:
-        """Gives a session that nobody owns to a user. Raises SessionOwnedError if it has an owner, and
-        SessionNotFoundError."""
+        """Gives a session without an owner to a user. Raises SessionOwnedError if it has one, SessionNotFoundError, and
+        InvalidInputError."""
         user_id = checked_id(user_id, "user_id")
         await self._parts.aggregate(_found_id(session_id)).execute(AssignOwner(now(), user_id))
 
@@ -172,34 +167,36 @@ class SessionLog:
         format: ForeignFormat = "chat",  # noqa: A002 the public name
         title: str | None = None,
     ) -> Session:
-        """Imports a conversation of another system: each message one event that keeps it verbatim, nothing mended.
+        """Imports a conversation of another system. Each message becomes one event that keeps it verbatim.
 
-        `messages` are Chat Completions messages, Anthropic messages, Responses items, or rows of a relational store
-        (`rows`; put in order by `sequence` where they all have one). With the `session_id` of an import of the same
-        user, only messages that are new behind it are added. What is wrong with them is in the view's `faults`.
-        Raises SessionExistsError, and InvalidInputError that names the message, also where one is not the one that
-        was imported in its place before.
+        `messages` are Chat Completions messages (`chat`), Anthropic messages (`anthropic`), Responses items
+        (`responses`), or rows of a relational table (`rows`, sorted by their `sequence` if all have one). With the
+        `session_id` of an earlier import of the same user, only the messages after the imported ones are added. Nothing
+        is repaired: what is wrong with the messages is in the view's `faults`.
+
+        Raises SessionExistsError, and InvalidInputError that names the message, also for one that differs from the
+        message that was imported with its number before.
         """
         report = await self.import_conversation(Conversation(messages, user_id, session_id, format, title))
         return self.session(report.session_id, SYSTEM if user_id is None else user_id)
 
     async def import_conversation(self, conversation: Conversation, dry_run: bool = False) -> ImportReport:
-        """As `import_session`, and says whether the conversation was new, extended, or there already. Nothing is stored
-        on a dry run, which raises what the import would."""
+        """Like `import_session`, and says whether the conversation was new, extended, or already there. A dry run
+        stores nothing, and raises what the import would raise."""
         return await import_conversation(self._parts, conversation, dry_run)
 
     async def repair(self, session_id: UUID | str, principal: Principal, dry_run: bool = False) -> RepairReport:
-        """Corrects what is wrong with the session's history by one event that names each correction.
+        """Corrects what is wrong with the session's history, by one event that names each correction.
 
-        Replays the log, whatever is cached. The events stay as they are; the view and the prompt are corrected.
-        Nothing is appended on a dry run, or where there is nothing to repair. Raises SessionNotFoundError.
+        Replays the log, whatever is cached. The events stay as they are; the view and the prompt are corrected. A dry
+        run appends nothing. Raises SessionNotFoundError.
         """
         principal, session_id = checked_principal(principal), _found_id(session_id)
         return await repair(self._parts, self._parts.aggregate(session_id), principal, dry_run)
 
     async def undo_repair(self, session_id: UUID | str, principal: Principal, repair_id: str | None = None) -> bool:
-        """Withdraws a repair (None: the latest): its corrections no longer apply. False if no such repair applies.
-        Raises SessionNotFoundError."""
+        """Withdraws a repair (None: the latest), so that its corrections no longer apply. False if there is no such
+        repair. Raises SessionNotFoundError."""
         session = await self.session(session_id, principal)
         aggregate = self._parts.aggregate(session.id)
         if repair_id is None:
@@ -218,11 +215,12 @@ class SessionLog:
         catch_up: bool = True,
         progress: Progress | None = None,
     ) -> UsageReport:
-        """What the principal's sessions have used (SYSTEM: all), the deleted ones included, told apart by user, model
-        and day; days are UTC and `since` and `until` are among them.
+        """What the principal's sessions (SYSTEM: all) have used: a row for each user, model and day, or for those of
+        the three that `by` names. Deleted sessions count.
 
-        Brings the projection to the head of the log first, which takes a while when it never was; without `catch_up`
-        the report says how many events it does not know. Raises InvalidInputError, ProjectionError, StoreError.
+        Days are UTC; `since` and `until` are included. Catches the projection up with the log first, which takes a
+        while the first time. Without `catch_up` the report says how many events it lacks. Raises InvalidInputError,
+        ProjectionError and StoreError.
         """
         from turnlog.infrastructure.tables.usage import UsageFilter, UsageProjection, report_usage  # noqa: PLC0415 a driver
 
@@ -236,8 +234,8 @@ class SessionLog:
         return await report_usage(self._parts.store, wanted, dimensions)
 
     async def rebuild_views(self, progress: Progress | None = None) -> int:
-        """Drops what is cached and kept of every session's view, and folds each anew from its events. Returns how
-        many. Meanwhile readers fold what they need themselves. Raises StoreError."""
+        """Drops the cached and kept views of all sessions, and folds each view anew from its events. Returns the number
+        of sessions. Readers fold what they need themselves meanwhile. Raises StoreError."""
         self._parts.check_open()
         total, done = (await self.list_sessions(SYSTEM, 1)).total, 0
         async for session_id in self.session_ids(SYSTEM):
@@ -248,19 +246,13 @@ class SessionLog:
         return done
 
     async def reap(self, dry_run: bool = False) -> tuple[ReapedStep, ...]:
-        """Ends the steps whose writers' leases have run out, as abandoned, in all sessions; returns them.
+        """Ends the steps of all sessions whose writers' leases have run out, as abandoned, and returns them.
 
-        An open log does so by itself, when it is opened and every `reap_seconds`. Nothing is ended on a dry run.
+        An open log does this by itself: when it is opened, and then every `reap_seconds`. A dry run ends nothing.
         Raises StoreError.
         """
         self._parts.check_open()
         return await self._reaper.reap(dry_run)
-
-    async def inspect(self) -> dict[str, Any]:
-        """Versions, counts and settings of the servers, for `turnlog doctor`."""
-        store = await self._parts.store.statistics()
-        version = await self._parts.store.schema_version()
-        return {"postgres": store, "schema_version": version, "redis": await self._parts.cache.ping()}
 
     def _close(self) -> None:
         self._parts.is_closed = True
@@ -271,8 +263,3 @@ def _found_id(session_id: Any) -> UUID:
         return checked_session_id(session_id)
     except ValueError:
         raise SessionNotFoundError(session_id) from None
-
-
-async def _ended(task: asyncio.Task[None]) -> None:
-    task.cancel()
-    await asyncio.wait([task])

@@ -1,10 +1,10 @@
-"""What all sessions of an open log share."""
+"""The parts of an open log, which all its sessions share."""
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 from uuid import UUID
 from weakref import WeakValueDictionary
 
@@ -13,28 +13,28 @@ from turnlog.infrastructure.append.aggregate import Aggregate
 from turnlog.infrastructure.append.step_io import StepIO
 from turnlog.infrastructure.append.stream_recorder import StreamRecorder
 from turnlog.infrastructure.append.writer_lease import WriterLease
-from turnlog.infrastructure.background import Background
-from turnlog.infrastructure.cache import Cache
 from turnlog.infrastructure.clock import Clock
 from turnlog.infrastructure.follow.session_watcher import SessionWatcher
 from turnlog.infrastructure.ids import new_id
 from turnlog.infrastructure.read.prompts import Prompts
 from turnlog.infrastructure.read.views import Views
 from turnlog.infrastructure.settings import Settings
+from turnlog.infrastructure.tasks import Background
 
 if TYPE_CHECKING:
     from turnlog.infrastructure.store.group_commit import GroupCommit
     from turnlog.infrastructure.store.store import EventStore
 
+Chunk = TypeVar("Chunk")
+
 
 @dataclass(eq=False, slots=True, kw_only=True)
 class LogParts:
-    """The parts of an open log, and its sessions as far as somebody here uses them."""
+    """The parts of an open log, and the aggregates of the sessions that are in use in this process."""
 
     settings: Settings
     store: EventStore
-    writer: GroupCommit
-    cache: Cache
+    group_commit: GroupCommit
     views: Views
     prompts: Prompts
     watcher: SessionWatcher
@@ -46,28 +46,37 @@ class LogParts:
     _aggregates: WeakValueDictionary[UUID, Aggregate] = field(default_factory=WeakValueDictionary)
 
     def check_open(self) -> None:
-        """Raises LogClosedError once the log was closed."""
+        """Raises LogClosedError when the log is closed."""
         if self.is_closed:
             raise LogClosedError("the log was closed")
 
     def aggregate(self, session_id: UUID) -> Aggregate:
-        """The session in this process, the same one for all who use it. Raises LogClosedError."""
+        """The session's aggregate: one object for all its users in this process. Raises LogClosedError."""
         self.check_open()
         aggregate = self._aggregates.get(session_id)
         if aggregate is None:
-            aggregate = self._aggregates[session_id] = Aggregate(session_id, self.store, self.writer, self.views)
+            aggregate = self._aggregates[session_id] = Aggregate(
+                session_id, self.store.accepted, self.group_commit, self.views
+            )
         return aggregate
 
-    def step_writer(self, aggregate: Aggregate, authorise: Callable[[], Awaitable[None]]) -> StepIO:
-        """What writes a new step of the session, once it is authorised."""
+    def step_io(self, aggregate: Aggregate, authorise: Callable[[], Awaitable[None]]) -> StepIO:
+        """What writes a new step of the session. `authorise` is awaited before the step is opened."""
         return StepIO(
             aggregate=aggregate,
             authorise=authorise,
             store=self.store,
-            writer=self.writer,
+            group_commit=self.group_commit,
             watcher=self.watcher,
             clock=self.clock,
             lease=self.lease,
             max_bytes=self.settings.max_message_bytes,
             step_id=new_id(),
         )
+
+    def recorder(
+        self, step: StepIO, stream: AsyncIterator[Chunk], model: str | None, *, takeover: bool, detached: bool
+    ) -> StreamRecorder[Chunk]:
+        """What records a provider's stream as this step. Closing the log stops it."""
+        limit = self.settings.read_ahead_chunks
+        return StreamRecorder(step, stream, model, limit, self.stream_recorders, takeover=takeover, detached=detached)

@@ -1,4 +1,4 @@
-"""Who asks. There is no call in which a missing principal means "no check"."""
+"""The principal: who asks. In no call does a missing principal mean "no check"."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class _System(Enum):
 
 
 SYSTEM: Final = _System.SYSTEM
-"""The principal that owns nothing and sees all: workers, the command line, support."""
+"""The principal that owns nothing and sees everything: for workers, the command line and support."""
 
 Principal = str | Literal[_System.SYSTEM]
 
@@ -33,10 +33,10 @@ def checked_principal(value: Any) -> Principal:
 
 
 def may_use(state: SessionState, principal: Principal) -> bool:
-    """Whether the session is there, and this principal's."""
+    """Whether the session exists, and belongs to this principal."""
     return isinstance(state, Active) and owns(principal, state.user_id)
 
 
 def owns(principal: Principal, user_id: str | None) -> bool:
-    """Whether what this user owns (None: nobody) is the principal's."""
+    """Whether the principal may see what belongs to this user (None: to nobody)."""
     return principal is SYSTEM or user_id == principal

@@ -3,58 +3,35 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Generator, Mapping, Sequence
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal, TypeVar, overload
 from uuid import UUID
 
-from turnlog.domain.commands import (
-    AddMessage,
-    AddToolResult,
-    CancelSteps,
-    Command,
-    CompactContext,
-    IncrementCounter,
-    ReportUsage,
-    SetMetadata,
-    SetTitle,
-)
+from turnlog.domain.commands import CancelSteps, Command, CompactContext, SetMetadata, SetTitle
 from turnlog.domain.errors import InvalidInputError, SessionNotFoundError
-from turnlog.domain.inputs import (
-    MAX_COUNTER,
-    check_message,
-    checked_content,
-    checked_count,
-    checked_function,
-    checked_id,
-    checked_name,
-    checked_object,
-    checked_optional_text,
-    checked_range,
-    checked_role,
-    checked_status,
-    checked_text,
-    checked_title,
-    checked_tool_calls,
-)
+from turnlog.domain.inputs import MAX_COUNTER, checked_count, checked_object, checked_range, checked_text, checked_title
 from turnlog.domain.recorded import RecordedEvent
-from turnlog.domain.state import SessionState
+from turnlog.infrastructure.access import Access
 from turnlog.infrastructure.append.aggregate import Aggregate
-from turnlog.infrastructure.append.chunk_reader import reported_usage
+from turnlog.infrastructure.append.checked_commands import (
+    checked_increment,
+    checked_message,
+    checked_tool_result,
+    checked_usage,
+)
 from turnlog.infrastructure.append.completion import Completion
 from turnlog.infrastructure.append.recording import Recording
 from turnlog.infrastructure.append.step_io import StepIO
-from turnlog.infrastructure.append.stream_recorder import StreamRecorder
 from turnlog.infrastructure.clock import now
 from turnlog.infrastructure.follow.following import Following
 from turnlog.infrastructure.follow.live import Deltas, Live
 from turnlog.infrastructure.follow.source import Source
-from turnlog.infrastructure.ids import new_id
 from turnlog.infrastructure.log_parts import LogParts
-from turnlog.infrastructure.principal import Principal, may_use, owns
+from turnlog.infrastructure.principal import Principal, owns
 from turnlog.infrastructure.repair.forking import make_fork
 from turnlog.projections.compacting import check_compaction
 from turnlog.projections.deltas import Offsets
 from turnlog.projections.projector import Projector
-from turnlog.projections.prompt import CountTokens, PromptPolicy, check_api
+from turnlog.projections.prompt import Api, CountTokens, PromptPolicy, check_api
 from turnlog.projections.prompt.explain import Explanation, explain
 from turnlog.projections.prompt.policy import DEFAULT_POLICY
 from turnlog.projections.prompt.window import estimated_tokens
@@ -62,20 +39,19 @@ from turnlog.projections.view import SessionView
 
 Chunk = TypeVar("Chunk")
 
-READ_PAGE_EVENTS = 1_000
-
 
 class Session:
-    """One conversation, for one principal.
+    """One conversation, as one principal may use it.
 
-    Every method raises SessionNotFoundError when the session is unknown, deleted, or not the principal's, and
-    StoreError when Postgres cannot do what is asked. `await session` checks that the session is there.
+    Every method raises SessionNotFoundError when the session is unknown, deleted, or not the principal's, StoreError
+    when Postgres cannot do what is asked, and LogClosedError when the log is closed. `await session` checks that the
+    session is there.
     """
 
     def __init__(self, parts: LogParts, aggregate: Aggregate, principal: Principal) -> None:
         self._parts = parts
         self._aggregate = aggregate
-        self._principal = principal
+        self._access = Access(parts, aggregate, principal)
 
     @property
     def id(self) -> UUID:
@@ -86,9 +62,7 @@ class Session:
         return self._checked().__await__()
 
     async def _checked(self) -> Session:
-        self._parts.check_open()
-        await self._aggregate.refresh()
-        self._allow(self._aggregate.state)
+        await self._access.check_now()
         return self
 
     def __repr__(self) -> str:
@@ -110,28 +84,17 @@ class Session:
         """Adds a whole message and returns its id.
 
         `content` is text or a list of content parts; only an assistant message may have none. `refusal`,
-        `tool_calls` and `function_call` are an assistant's. A `message_id` that is known is taken for a retry: nothing
-        is added, and what is given with it is not compared with what was stored. Raises InvalidInputError.
+        `tool_calls` and `function_call` are for assistant messages only. A `message_id` that the session has already
+        is a retry: nothing is added, and the arguments are not compared with what was stored. Raises
+        InvalidInputError.
         """
         limit = self._parts.settings.max_message_bytes
-        if role == "assistant" and content == []:
-            content = None  # some back ends write it so beside tool calls
-        command = AddMessage(
-            at=now(),
-            message_id=_id_or_new(message_id, "message_id"),
-            role=checked_role(role),
-            content=None if content is None else checked_content(content, limit),
-            name=checked_name(name),
-            refusal=checked_optional_text(refusal, "refusal", limit),
-            tool_calls=checked_tool_calls(tool_calls, limit),
-            function_call=None if function_call is None else checked_function(function_call, "function_call", limit),
-        )
-        check_message(command)
+        command = checked_message(role, content, message_id, name, refusal, tool_calls, function_call, limit)
         await self._execute(command)
         return command.message_id
 
     async def say(self, content: str | Sequence[Mapping[str, Any]], message_id: str | None = None) -> str:
-        """Adds a message of the user, as `add_message("user", ...)`; also a known `message_id` is taken as there."""
+        """Adds a message of the user and returns its id; the same as `add_message("user", ...)`."""
         return await self.add_message("user", content, message_id=message_id)
 
     def record(
@@ -139,56 +102,50 @@ class Session:
     ) -> Recording[Chunk]:
         """Records a provider's Chat Completions stream as one step.
 
-        `stream` is an openai AsyncStream, or any async iterator of such chunks or dicts. Yields each chunk unchanged
-        once its events are durable; see Recording for how it ends. `detached`: the stream is recorded to its end
-        also when the consumer goes away, as when a client disconnects; `cancel` ends it. Raises TurnInProgressError
-        at the first chunk while another step is written, StepClosedError when another writer took the step over,
-        InvalidInputError in place of a chunk of another API, which is not recorded and ends the step as failed (see
-        `completion`), and whatever the stream raises.
+        `stream` is an openai AsyncStream, or any async iterator of its chunks or of dicts like them. Yields each chunk
+        unchanged once its events are durable. See Recording for the ways in which it ends. With `detached` the stream
+        is recorded to its end even if the consumer leaves, as when a client disconnects; `cancel` stops it.
 
-        A step that a dead process left open is closed as abandoned once its writer's lease has run out. With
-        `takeover` the first chunk waits for that, at most for the rest of the lease, instead of being refused; while
-        the other writer is alive it is refused all the same, once that has renewed its lease.
+        Raises TurnInProgressError at the first chunk while another step is being written, StepClosedError when another
+        writer has taken the step over, and whatever the stream raises. A chunk of another API raises InvalidInputError,
+        is not recorded, and fails the step: see `completion` for such answers.
+
+        A step that a dead process left open is closed as abandoned once its writer's lease has run out. Until then
+        recording is refused. With `takeover` the first chunk waits instead, at most for the rest of the lease, and is
+        refused only if the other writer shows that it is alive by renewing its lease.
         """
-        return Recording(self._recorder(stream, model, takeover, detached))
+        return Recording(self._parts.recorder(self._step(), stream, model, takeover=takeover, detached=detached))
 
     async def record_in_background(
         self, stream: AsyncIterator[Any], model: str | None = None, *, takeover: bool = False
     ) -> str:
-        """Records a stream to its end with no consumer at all: clients follow the session.
+        """Records a stream to its end without a consumer: clients follow the session.
 
-        Returns the step's id once the step is open. What the provider raises then is in the log (the step is failed),
-        and logged. Closing the log interrupts the step. Raises TurnInProgressError; `takeover` as in `record`.
+        Returns the step's id once the step is open. An exception of the provider fails the step and is logged. Closing
+        the log interrupts the step. Raises TurnInProgressError. `takeover` works as in `record`.
         """
-        recorder = self._recorder(stream, model, takeover, detached=True)
-        recorder.has_consumer = False
+        recorder = self._parts.recorder(self._step(), stream, model, takeover=takeover, detached=True)
+        recorder.leave()
         recorder.start()
         await recorder.begun()
         return recorder.step.step_id
 
-    def _recorder(
-        self, stream: AsyncIterator[Chunk], model: str | None, takeover: bool, detached: bool
-    ) -> StreamRecorder[Chunk]:
-        limit, stream_recorders = self._parts.settings.read_ahead_chunks, self._parts.stream_recorders
-        return StreamRecorder(
-            self._step(), stream, model, limit, stream_recorders, takeover=takeover, detached=detached
-        )
-
     async def cancel(self, reason: str = "stopped") -> bool:
-        """Ends the answer that is being written, by whichever process, as interrupted; what was written stays.
+        """Ends the answer that is being written, in any process, as interrupted. What was written stays.
 
-        Does not wait for the recording process, which hears of it within about a second at most, closes the
-        provider's stream, and can write no more. False, and nothing is recorded, where no step is open. Raises
+        Does not wait for the process that records it: that one can write nothing more, learns of it within about a
+        second, and closes the provider's stream. Returns False, and records nothing, if no step is open. Raises
         InvalidInputError.
         """
-        await self._authorise()
+        await self._access.check()
         ended = await self._aggregate.execute(CancelSteps(now(), checked_text(reason, "reason")))
         if ended:
             self._parts.watcher.steps_ended(self.id)
         return ended > 0
 
     def completion(self, model: str | None = None, *, takeover: bool = False) -> Completion:
-        """One step for handlers that do not hold an OpenAI stream; see Completion. `takeover` as in `record`."""
+        """One step that a handler writes itself, without an OpenAI stream: see Completion. `takeover` works as in
+        `record`."""
         return Completion(self._step(), model, takeover)
 
     async def add_tool_result(
@@ -199,24 +156,18 @@ class Session:
         *,
         step_id: str | None = None,
     ) -> None:
-        """Answers the call of this id in the latest step that has an unanswered or pending one, or in the step
-        `step_id`: where ids come back in later steps, a late result must say which call it answers.
+        """Answers a tool call: in the step `step_id`, or else in the latest step where a call with this id has no
+        result or a pending one. Providers reuse call ids, so a late result should name its step.
 
-        A pending result is replaced by the next one; a final or error result stands. The same result again changes
+        A pending result is replaced by the next one. A final or error result stands. The same result again changes
         nothing. Raises UnknownToolCallError, ToolResultConflictError for a second, different final result, and
         InvalidInputError.
         """
-        command = AddToolResult(
-            at=now(),
-            call_id=checked_text(call_id, "call_id"),
-            status=checked_status(status),
-            content=checked_content(content, self._parts.settings.max_message_bytes),
-            step_id=None if step_id is None else checked_id(step_id, "step_id"),
-        )
-        await self._execute(command)
+        limit = self._parts.settings.max_message_bytes
+        await self._execute(checked_tool_result(call_id, content, status, step_id, limit))
 
     async def set_title(self, title: str, only_if_empty: bool = False) -> None:
-        """Sets the title; with `only_if_empty` only if there is none. Raises InvalidInputError for a blank one."""
+        """Sets the title; with `only_if_empty` only if there is none. Raises InvalidInputError for a blank title."""
         await self._execute(SetTitle(now(), checked_title(title), only_if_empty))
 
     async def set_metadata(self, patch: Mapping[str, Any]) -> None:
@@ -232,10 +183,7 @@ class Session:
         id: str | None = None,  # noqa: A002 the field's name
     ) -> None:
         """Adds `by` to `counters[counter][key]`. The same `id` again changes nothing. Raises InvalidInputError."""
-        command = IncrementCounter(
-            now(), _id_or_new(id, "id"), checked_id(counter, "counter"), checked_id(key, "key"), checked_count(by, "by")
-        )
-        await self._execute(command)
+        await self._execute(checked_increment(counter, key, by, id))
 
     async def add_usage(
         self,
@@ -245,17 +193,16 @@ class Session:
         id: str | None = None,  # noqa: A002 the field's name
         **tokens: int,
     ) -> None:
-        """Reports usage outside a recorded step: a provider's usage object, or token counts by name
-        (`prompt_tokens=...`). Kept verbatim. The same `id` again changes nothing. Raises InvalidInputError."""
-        reported = reported_usage(usage, tokens)
-        await self._execute(ReportUsage(now(), _id_or_new(id, "id"), reported, checked_optional_text(model, "model")))
+        """Reports usage outside of a recorded step: a provider's usage object, kept verbatim, or token counts by name
+        (`prompt_tokens=...`). The same `id` again changes nothing. Raises InvalidInputError."""
+        await self._execute(checked_usage(usage, model, id, tokens))
 
     async def compact(self, summary: str, upto: int) -> None:
-        """From here on prompts have `summary`, as a user's message, in place of what began at or before the position
-        `upto`; system and developer messages stay. The view and the log keep everything.
+        """From now on prompts have `summary`, as a message of the user, instead of everything that began at or before
+        the position `upto`. System and developer messages stay, and the view and the log keep everything.
 
-        The same again changes nothing. Raises InvalidInputError, also where a step up to there is still open or
-        waits for a tool result: the result would have lost its call.
+        The same compaction again changes nothing. Raises InvalidInputError, also when a step up to `upto` is still
+        open or waits for a tool result: the result would lose its call.
         """
         if not checked_text(summary, "summary", self._parts.settings.max_message_bytes).strip():
             raise InvalidInputError("summary", "must not be blank")
@@ -266,26 +213,44 @@ class Session:
     # Reading
 
     async def view(self) -> SessionView:
-        """The session as it is now, with all that this process has appended."""
+        """The session as it is now, with everything that this process has appended."""
         self._parts.check_open()
         await self._aggregate.flush()
         projector = await self._parts.views.load(self.id)
-        self._allow(projector.state)
+        self._access.check_state(projector.state)
         return projector.view()
+
+    @overload
+    async def prompt(
+        self,
+        api: Literal["chat", "responses"] = "chat",
+        max_tokens: int | None = None,
+        count_tokens: CountTokens = estimated_tokens,
+        policy: PromptPolicy | None = None,
+    ) -> list[Any]: ...
+
+    @overload
+    async def prompt(
+        self,
+        api: Literal["anthropic"],
+        max_tokens: int | None = None,
+        count_tokens: CountTokens = estimated_tokens,
+        policy: PromptPolicy | None = None,
+    ) -> dict[str, Any]: ...
 
     async def prompt(
         self,
-        api: Literal["chat", "anthropic", "responses"] = "chat",
+        api: Api = "chat",
         max_tokens: int | None = None,
         count_tokens: CountTokens = estimated_tokens,
         policy: PromptPolicy | None = None,
     ) -> Any:
-        """What to send to the provider next: valid for the API, whatever happened.
+        """What to send to the provider next. It is valid for the API, whatever has happened in the session.
 
-        `chat`: messages; `anthropic`: a dict of `system` and `messages`; `responses`: input items. With `max_tokens`
-        system and developer messages stay, and as many whole turns from the end as fit; `count_tokens` takes a list
-        of messages in the shape of the API. Raises PromptTooLongError when the last turn alone does not fit, its
-        tool results shortened, and InvalidInputError.
+        `chat` gives messages, `anthropic` a dict with `system` and `messages`, `responses` input items. With
+        `max_tokens` the prompt has the system and developer messages, and as many whole turns from the end as fit.
+        `count_tokens` takes a list of messages in the shape of the API. Raises InvalidInputError, and
+        PromptTooLongError when not even the last turn fits with its tool results shortened.
         """
         check_api(api)
         if max_tokens is not None:
@@ -293,75 +258,69 @@ class Session:
         self._parts.check_open()
         await self._aggregate.flush()
         prompt = await self._parts.prompts.read(self.id, api, policy or DEFAULT_POLICY, max_tokens, count_tokens)
-        if prompt is None or not owns(self._principal, prompt.user_id):
+        if prompt is None or not owns(self._access.principal, prompt.user_id):
             raise SessionNotFoundError(self.id)
         return prompt.messages
 
-    async def explain_prompt(self, api: Literal["chat", "anthropic", "responses"] = "chat") -> Explanation:
-        """The events behind each message of the prompt, and where a prompt did not begin as the one before it. It
-        reads all events: for looking into a session. Raises InvalidInputError."""
+    async def explain_prompt(self, api: Api = "chat") -> Explanation:
+        """Which events each message of the prompt comes from, and where a prompt did not begin like the one before
+        it. Reads all events, so it is for looking into a session. Raises InvalidInputError."""
         check_api(api)
         events = [event async for event in self.events()]
-        return explain(Projector(self.id), events, api)
+        return explain(self.id, events, api)
 
     async def at(self, version: int) -> SessionView:
-        """The view as it was after the event at this position; nothing behind it is read. Raises InvalidInputError
-        for a position that is not there."""
+        """The view as it was after the event at this position. No later event is read. Raises InvalidInputError for a
+        position that the session does not have."""
         projector = Projector(self.id)
-        upto = await self._checked_version(version)
-        async for page in self._parts.store.pages(self.id, upto, READ_PAGE_EVENTS):
+        upto = await self._access.version(version)
+        async for page in self._parts.store.events.pages(self.id, upto=upto):
             projector.apply_all(page)
         return projector.view()
 
     async def fork(self, version: int | None = None) -> Session:
-        """A new session with copies of the events up to this position (None: all), owned by who owns this one.
+        """A new session with copies of the events up to this position (None: all), and with the same owner.
 
-        A step that was open there is abandoned in the fork, for nobody writes it there. Up to 10,000 events are stored
-        together or not at all; more are copied in parts, and what fails in between is deleted. Raises
-        InvalidInputError for a position that is not there.
+        A step that was open at that position is abandoned in the fork: nobody writes it there. Up to 10,000 events are
+        stored together or not at all. More are copied in parts, and a fork that fails in between is deleted. Raises
+        InvalidInputError for a position that the session does not have.
         """
-        upto = await self._checked_version(version)
-        return Session(self._parts, await make_fork(self._parts, self._aggregate, upto), self._principal)
-
-    async def _checked_version(self, version: int | None) -> int:
-        await self._aggregate.flush()
-        await self._checked()
-        last = self._aggregate.stored_version
-        return last if version is None else checked_range(version, "version", 1, last)
+        upto = await self._access.version(version)
+        return Session(self._parts, await make_fork(self._parts, self._aggregate, upto), self._access.principal)
 
     async def events(self, after: int = 0) -> AsyncIterator[RecordedEvent]:
-        """The stored events after a position, in order, up to the last one that is there."""
+        """The stored events after a position, in order, up to the last one."""
         checked_count(after, "after")
-        await self._aggregate.flush()
-        await self._checked()
-        while page := await self._parts.store.read(self.id, after=after, limit=READ_PAGE_EVENTS):
+        await self._access.version()
+        async for page in self._parts.store.events.pages(self.id, after):
             for event in page:
                 yield event
-            after = page[-1].position
 
     def follow(self, after: int = 0, until_turn_ends: bool = False) -> Following:
         """The events after a position: first those that are stored, then each as it comes, from any process.
 
-        An async iterator, in order, each event exactly once, until the caller leaves it. With `until_turn_ends` it
-        ends when the last turn has ended (`Turn.has_ended`), at once if it has and there is nothing after `after`.
-        See Following for what it raises.
+        An async iterator that gives the events in order, each exactly once, until the caller leaves it. With
+        `until_turn_ends` it ends when the last turn has ended (`Turn.has_ended`): at once, if that has happened already
+        and nothing comes after `after`. See Following for what it raises.
         """
         checked_count(after, "after")
         return Following(self._source, self._parts.watcher.left, after, until_turn_ends)
 
     def deltas(self, after: int = 0, until_turn_ends: bool = False) -> Deltas:
-        """As `follow`, with each event as the Delta that a client needs: small, and with its position as a cursor.
+        """Like `follow`, with each event as the Delta that a client needs: small, and with its position as a cursor.
 
-        `after` is the position of the last delta that the client has, or the version of the view that it has.
+        `after` is the position of the last delta that the client has, or the version of its view.
         """
         return self._deltas(after, until_turn_ends)
 
     def live(self, until_turn_ends: bool = False) -> Live:
-        """The view as it is now and the deltas after it, with no gap and no repeat::
+        """The view as it is now and the deltas after it, without a gap or a repetition::
 
-        async with session.live() as live:
-            live.view
-            async for delta in live: ...
+            async with session.live() as live:
+                live.view
+                async for delta in live: ...
+
+        The deltas come as from `deltas`.
         """
         return Live(self.view, self._deltas, until_turn_ends)
 
@@ -369,30 +328,14 @@ class Session:
         return Deltas(self.follow(after, until_turn_ends), self._parts.store, self.id, offsets)
 
     async def _source(self) -> Source:
-        await self._authorise()
+        await self._access.check()
         return await self._parts.watcher.source(self.id)
 
     # Inside
 
     def _step(self) -> StepIO:
-        return self._parts.step_writer(self._aggregate, self._authorise)
+        return self._parts.step_io(self._aggregate, self._access.check)
 
     async def _execute(self, command: Command) -> None:
-        await self._authorise()
+        await self._access.check()
         await self._aggregate.execute(command)
-
-    async def _authorise(self) -> None:
-        self._parts.check_open()
-        await self._aggregate.ready()
-        if not may_use(self._aggregate.state, self._principal):
-            # It may have been started, or given to this user, by another process since it was looked at.
-            await self._aggregate.refresh()
-        self._allow(self._aggregate.state)
-
-    def _allow(self, state: SessionState) -> None:
-        if not may_use(state, self._principal):
-            raise SessionNotFoundError(self.id)
-
-
-def _id_or_new(given: str | None, field: str) -> str:
-    return new_id() if given is None else checked_id(given, field)

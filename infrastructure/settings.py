@@ -15,48 +15,62 @@ from turnlog.domain.errors import InvalidInputError
 
 _PLAIN_NAMES = {"database_url": "DATABASE_URL", "redis_url": "REDIS_URL"}
 _DAY = 24 * 3600
-"""The longest of waits: what is longer is a slip, and overflows somewhere below."""
+"""Longest wait, in seconds: a longer one is a mistake, and would overflow a driver's timer."""
 _DRIVER = re.compile(r"postgres(?:ql)?\+\w+://")
 _SCHEMA = re.compile(r"[^\W\d][\w$]*")
-_MAX_SCHEMA_BYTES = 63  # Postgres would cut the rest off
+_MAX_SCHEMA_BYTES = 63  # Postgres cuts off the rest of a longer name
 
 
 class Settings(BaseModel):
-    """Where the servers are, and the limits. What is not given comes from `TURNLOG_<NAME>`, `database_url` and
-    `redis_url` from DATABASE_URL and REDIS_URL; empty variables count as unset. A server without a URL is an embedded
-    one, and so is one whose URL is given as None. Raises pydantic's ValidationError."""
+    """Where the servers are, and the limits.
 
-    # A URL holds a password: it is not repeated in an error.
+    A setting that is not given comes from the variable `TURNLOG_<NAME>`; `database_url` and `redis_url` come from
+    DATABASE_URL and REDIS_URL. Empty variables count as unset. A server without a URL, or with None, is an embedded
+    one. Raises pydantic's ValidationError.
+    """
+
+    # A URL holds a password, so errors do not repeat it.
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, hide_input_in_errors=True)
 
     database_url: str | None = Field(None, description="libpq URL of Postgres 14 or newer")
-    redis_url: str | None = Field(None, description="URL of Redis or Valkey; `none` to do without a cache")
-    data_dir: Path | None = Field(None, description="where the embedded servers keep their data")
-    database_schema: str = Field("public", min_length=1, max_length=63)
-    cache_prefix: str = Field("turnlog:", description="in front of every Redis key")
-    cache_ttl_seconds: float = Field(12 * 3600, gt=0, le=366 * _DAY)
-    prompt_memory_bytes: int = Field(
-        32 * 1024 * 1024, ge=0, description="of prompts that were read last, in this process; 0: none"
+    redis_url: str | None = Field(None, description="URL of Redis or Valkey; `none` for no cache")
+    data_dir: Path | None = Field(None, description="directory in which the embedded servers keep their data")
+    database_schema: str = Field(
+        "public", min_length=1, max_length=63, description="schema in the database: letters, digits, `_` and `$`"
     )
-    redis_timeout_seconds: float = Field(1.0, gt=0, le=_DAY)
-    store_timeout_seconds: float = Field(5.0, gt=0, le=_DAY, description="how long to try to reach Postgres")
+    cache_prefix: str = Field("turnlog:", description="prefix of every key and channel in Redis")
+    cache_ttl_seconds: float = Field(
+        12 * 3600, gt=0, le=366 * _DAY, description="seconds that a cached view or prompt stays after its last write"
+    )
+    prompt_memory_bytes: int = Field(
+        32 * 1024 * 1024, ge=0, description="size of the chat prompts that a process remembers; 0 for none"
+    )
+    redis_timeout_seconds: float = Field(1.0, gt=0, le=_DAY, description="seconds to wait for an answer of Redis")
+    store_timeout_seconds: float = Field(
+        5.0, gt=0, le=_DAY, description="seconds to try to reach Postgres, and to wait for an answer"
+    )
     lease_seconds: float = Field(
         30.0,
         gt=0,
         le=_DAY,
-        description="how long a writer counts as alive without a sign of life; best longer than store_timeout_seconds",
+        description="seconds that a writer counts as alive after its last sign of life; longer than "
+        "`store_timeout_seconds`, or a short outage costs a writer its steps",
     )
     reap_seconds: float = Field(
-        30.0, ge=0, le=_DAY, description="how often to end steps whose writers are gone; 0: never"
+        30.0, ge=0, le=_DAY, description="seconds between two searches for steps whose writers are gone; 0 for none"
     )
-    max_message_bytes: int = Field(16 * 1024 * 1024, gt=0, description="of one text, as UTF-8")
-    read_ahead_chunks: int = Field(64, ge=0, description="of a recorded stream, before they are shown")
-    max_queued_events: int = Field(20_000, gt=0)
-    max_queued_bytes: int = Field(64 * 1024 * 1024, gt=0)
+    max_message_bytes: int = Field(16 * 1024 * 1024, gt=0, description="largest size of one text, as UTF-8")
+    read_ahead_chunks: int = Field(
+        64, ge=0, description="largest number of chunks of a stream that are recorded before they are shown; 0 for none"
+    )
+    max_queued_events: int = Field(
+        20_000, gt=0, description="events on their way to Postgres; beyond that appends wait for room"
+    )
+    max_queued_bytes: int = Field(64 * 1024 * 1024, gt=0, description="the same limit, in bytes")
 
     @classmethod
     def from_env(cls, environ: Mapping[str, str] | None = None) -> Settings:
-        """The settings of the environment, or of what is given in its place. Raises InvalidInputError."""
+        """The settings of the environment, or of these variables instead. Raises InvalidInputError."""
         try:
             return cls.model_validate({}, context=environ)
         except ValidationError as error:

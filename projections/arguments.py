@@ -1,4 +1,4 @@
-"""The arguments of a call: the text of a JSON object, or what can be made of it."""
+"""The arguments of a tool call: the text of a JSON object, or what can be made of it."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _ESCAPE = re.compile(
 
 
 def is_object(arguments: str) -> bool:
-    """Whether the arguments are the text of a JSON object, but for halves of characters."""
+    """Whether the arguments are the text of a JSON object, apart from halves of characters in it."""
     text = with_whole_escapes(arguments).encode("utf-8", "replace")
     try:
         return isinstance(from_json(text, allow_inf_nan=False), dict)
@@ -27,14 +27,14 @@ def is_object(arguments: str) -> bool:
 
 
 def with_whole_escapes(arguments: str) -> str:
-    """The text with each escaped half of a character as an escaped U+FFFD, for no parser takes it; else as it is."""
-    if r"\ud" not in arguments and r"\uD" not in arguments:  # as in nearly all: a prompt has many
+    """The text with an escaped U+FFFD for each escaped half of a character, which no parser accepts."""
+    if r"\ud" not in arguments and r"\uD" not in arguments:  # nearly always, and a prompt has many
         return arguments
     return _ESCAPE.sub(lambda found: r"\ufffd" if found["lone"] else found[0], arguments)
 
 
 def object_of(arguments: str) -> Any:
-    """The object. A number that no float holds, such as 1e999, could not be written again: it is its text."""
+    """The object. A number that no float holds, such as 1e999, could not be written again: its text takes its place."""
     value = from_json(arguments)
     return value if _is_finite(value) else json.loads(arguments, parse_float=_number)
 

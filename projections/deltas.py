@@ -1,7 +1,8 @@
-"""What a client has to be told of each event: small models, one an event, with its position as the resume cursor.
+"""Deltas: what a client has to be told of each event. Small models, one per event.
 
-A fragment says where in its block it belongs (`offset`, in characters of what came before it), so that a client can
-put it in place whatever it has. A view at a position and the deltas after it are the view at the end.
+The position of a delta is the cursor with which a client comes back. A fragment says where in its block it belongs
+(`offset`, in characters), so a client can insert it whatever it has already. A view at a position and the deltas after
+it are equal to the view at the end.
 """
 
 from __future__ import annotations
@@ -12,21 +13,22 @@ from turnlog.domain import events as e
 from turnlog.domain.recorded import RecordedEvent
 from turnlog.domain.values import Frozen, JsonObject, Text
 from turnlog.projections.fold import STATUS_OF_END, note_of
-from turnlog.projections.view import SessionView, Step, StepStatus
+from turnlog.projections.turn import Step, StepStatus
+from turnlog.projections.view import SessionView
 
 
-class Delta(Frozen):
-    """The base of all deltas. `position` is that of the event: go on after it."""
+class _Delta(Frozen):
+    """What all deltas have. `position` is that of the event: come back with it to go on after it."""
 
     kind: str
     position: int
 
     def to_sse(self) -> str:
-        """As a server-sent event: the position is its id, which a browser sends back as `Last-Event-ID`."""
+        """The delta as a server-sent event. Its id is the position; a browser sends it back as `Last-Event-ID`."""
         return f"id: {self.position}\nevent: {self.kind}\ndata: {self.model_dump_json()}\n\n"
 
 
-class StepStarted(Delta):
+class StepStarted(_Delta):
     """An answer begins."""
 
     kind: Literal["step_started"] = "step_started"
@@ -34,8 +36,8 @@ class StepStarted(Delta):
     model: Text | None
 
 
-class TextFragment(Delta):
-    """A piece of the answer's text, reasoning or refusal. `details` are a reasoning's signed or encrypted blocks."""
+class TextFragment(_Delta):
+    """A piece of the answer's text, reasoning or refusal. `details` are signed or encrypted blocks of reasoning."""
 
     kind: Literal["text", "reasoning", "refusal"]
     step_id: str
@@ -44,8 +46,8 @@ class TextFragment(Delta):
     details: tuple[JsonObject, ...] = ()
 
 
-class ToolCallFragment(Delta):
-    """A piece of the call at `index`: its arguments, or its id and name, which are whole and None where unchanged."""
+class ToolCallFragment(_Delta):
+    """A piece of the call at `index`: of its arguments, or its id and name, which are whole; None where unchanged."""
 
     kind: Literal["tool_call"] = "tool_call"
     step_id: str
@@ -56,8 +58,8 @@ class ToolCallFragment(Delta):
     arguments: Text = ""
 
 
-class FunctionCallFragment(Delta):
-    """A piece of the legacy function call; `name` goes on, too."""
+class FunctionCallFragment(_Delta):
+    """A piece of the legacy function call: of its name and of its arguments."""
 
     kind: Literal["function_call"] = "function_call"
     step_id: str
@@ -66,8 +68,8 @@ class FunctionCallFragment(Delta):
     arguments: Text
 
 
-class StepEnded(Delta):
-    """An answer has ended. `note` says why, where it was not finished."""
+class StepEnded(_Delta):
+    """An answer has ended. `note` says why, unless it was finished."""
 
     kind: Literal["step_ended"] = "step_ended"
     step_id: str
@@ -78,8 +80,8 @@ class StepEnded(Delta):
     usage: JsonObject | None
 
 
-class MessageCame(Delta):
-    """A whole message. One of the assistant is a step of its own, with the message's id."""
+class MessageCame(_Delta):
+    """A whole message. An assistant message is a step of its own, whose id is the message's."""
 
     kind: Literal["message"] = "message"
     message_id: str
@@ -91,8 +93,8 @@ class MessageCame(Delta):
     function_call: e.FunctionCall | None
 
 
-class ToolResultCame(Delta):
-    """A result of the call at `index`, in place of an earlier one."""
+class ToolResultCame(_Delta):
+    """A result of the call at `index`. It replaces an earlier one."""
 
     kind: Literal["tool_result"] = "tool_result"
     step_id: str
@@ -102,50 +104,61 @@ class ToolResultCame(Delta):
     content: e.Content
 
 
-class SessionChanged(Delta):
-    """Something else changed, as the topic says (a title, metadata, an import, a repair): the view has it."""
+class SessionChanged(_Delta):
+    """Something else changed, which the topic names (a title, metadata, an import, a repair). The view shows it."""
 
     kind: Literal["changed"] = "changed"
     topic: str
 
 
-class SessionGone(Delta):
+class SessionGone(_Delta):
     """The session was deleted. Nothing follows."""
 
     kind: Literal["deleted"] = "deleted"
 
 
-Fragment = e.TextDelta | e.ReasoningDelta | e.RefusalDelta | e.ToolCallArgumentsDelta | e.FunctionCallDelta
+Delta = (
+    StepStarted
+    | TextFragment
+    | ToolCallFragment
+    | FunctionCallFragment
+    | StepEnded
+    | MessageCame
+    | ToolResultCame
+    | SessionChanged
+    | SessionGone
+)
+"""Any delta. `kind` tells which one it is, also to a type checker."""
 
 
 class Offsets:
-    """How long the blocks of the open steps are."""
+    """The lengths of the blocks of open steps, in characters: where the next fragment of each belongs."""
 
     def __init__(self, view: SessionView | None = None) -> None:
         steps = (step for turn in view.turns for step in turn.steps if step.status == "open") if view else ()
         self._lengths = {step.step_id: _lengths(step) for step in steps}
 
     def know(self, event: e.SessionEvent) -> bool:
-        """Whether all that came before this event in its block was seen."""
-        return not isinstance(event, Fragment | e.ToolCallNamed) or event.step_id in self._lengths
+        """Whether everything that came before this event in its block is known."""
+        return not isinstance(event, e.Fragment | e.ToolCallNamed) or event.step_id in self._lengths
 
     def learn(self, step_id: str, earlier: list[e.SessionEvent]) -> None:
-        """Takes what came of this step before, in whatever order."""
+        """Takes the earlier events of this step, in any order."""
         self._lengths[step_id] = {}
         for event in earlier:
-            if isinstance(event, Fragment) and event.step_id == step_id:
+            if isinstance(event, e.FRAGMENTS) and event.step_id == step_id:
                 self.take(event)
 
     def take(self, event: e.SessionEvent) -> int:
-        """The offset of the event in its block, 0 for what has none; the block then is as long as after it."""
+        """The offset of the event in its block, 0 if it has none. The event then counts as part of the block."""
         match event:
             case e.CompletionStarted():
                 self._lengths[event.step_id] = {}
-            case e.CompletionFinished() | e.CompletionInterrupted() | e.CompletionFailed() | e.CompletionAbandoned():
+            case e.CompletionEnded():
                 self._lengths.pop(event.step_id, None)
             case e.ToolCallNamed():
                 return self._lengths.get(event.step_id, {}).get(f"tool_call {event.index}", 0)
-            case _ if isinstance(event, Fragment):
+            case _ if isinstance(event, e.FRAGMENTS):
                 lengths = self._lengths.setdefault(event.step_id, {})
                 block, length = _block(event)
                 offset = lengths.get(block, 0)
@@ -154,7 +167,7 @@ class Offsets:
         return 0
 
 
-def _block(event: Fragment) -> tuple[str, int]:
+def _block(event: e.Fragment) -> tuple[str, int]:
     match event:
         case e.TextDelta():
             return "text", len(event.text)
@@ -177,7 +190,7 @@ def _lengths(step: Step) -> dict[str, int]:
 
 
 def delta_of(recorded: RecordedEvent, offset: int) -> Delta:
-    """The delta of an event. `offset` is where its fragment belongs (see Offsets)."""
+    """The delta of an event. `offset` is where its fragment belongs, see Offsets."""
     at, event = recorded.position, recorded.event
     match event:
         case e.TextDelta(step_id=step_id, text=text):
@@ -204,7 +217,7 @@ def _whole(at: int, event: e.SessionEvent) -> Delta:
     match event:
         case e.CompletionStarted(step_id=step_id, model=model):
             return StepStarted(position=at, step_id=step_id, model=model)
-        case e.CompletionFinished() | e.CompletionInterrupted() | e.CompletionFailed() | e.CompletionAbandoned():
+        case e.CompletionEnded():
             return _ended(at, event)
         case e.MessageAdded():
             return MessageCame(position=at, **dict(event))

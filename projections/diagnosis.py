@@ -1,6 +1,7 @@
-"""Diagnosis: what in a turn does not fit, as typed faults. Pure: the same turn has the same faults.
+"""Diagnosis: what does not fit in a turn, as typed faults. Pure: the same turn has the same faults.
 
-What the log itself records by step and index cannot be out of place, so most rules are for imported messages.
+What turnlog itself records is filed by step and index and cannot be in the wrong order, so most rules are for imported
+messages.
 """
 
 from __future__ import annotations
@@ -10,8 +11,9 @@ from collections.abc import Iterator
 from itertools import pairwise
 
 from turnlog.projections.arguments import is_object
+from turnlog.projections.neighbours import beginnings, is_nothing_between, neighbours, repeated_attempts
 from turnlog.projections.placeholders import is_placeholder
-from turnlog.projections.view import Fault, Message, Step, StepToolCall, ToolResult, Turn
+from turnlog.projections.turn import Fault, Step, StepToolCall, ToolResult, Turn
 
 _NOT_FOLLOWED = (
     "An assistant message with 'tool_calls' must be followed by tool messages responding to each 'tool_call_id'"
@@ -51,11 +53,7 @@ PROVIDER_ERRORS = {
     "bad_content_block": "Missing required parameter: 'messages.content.type'",
     "bad_field": "Invalid type for 'messages.content': expected one of a string or array of objects",
 }
-"""What a provider answers to a history with the fault, in short: the texts are those of the reports that named it."""
-
-
-_NO_CHANCE = 20
-"""So many characters do not come twice in a row by chance."""
+"""What a provider answers, in short, to a history with the fault. The texts are from bug reports about such faults."""
 
 
 def diagnose(turn: Turn) -> tuple[Fault, ...]:
@@ -67,15 +65,9 @@ def diagnose(turn: Turn) -> tuple[Fault, ...]:
     return tuple(sorted(known, key=lambda fault: fault.position))
 
 
-def says_something(step: Step) -> bool:
-    """Whether the step has anything that an assistant message could hold."""
-    message = step.message
-    return bool(message.content or message.refusal or message.tool_calls or message.function_call)
-
-
 def _faulty_calls(turn: Turn) -> Iterator[Fault]:
     for step in turn.steps:
-        # What a model said here is the log's to keep and the prompt's to mend: it is no fault of the history.
+        # What was recorded here is what the model said: the prompt mends it, and the history has no fault.
         if step.origin is not None:
             for call in step.message.tool_calls:
                 yield from _faulty_call(step, call)
@@ -98,7 +90,7 @@ def _of_call(kind: str, step: Step, call: StepToolCall, message: str) -> Fault:
 
 def _imported(turn: Turn) -> Iterator[Fault]:
     for orphan in turn.orphans:
-        text = f"a result for {orphan.call_id!r}, which no message before it has called"
+        text = f"a result of the call {orphan.call_id!r}, which no earlier message has made"
         yield Fault(kind="orphan_result", position=orphan.position, message=text)
     yield from _empty(turn)
     attempts = {step.step_id for step in repeated_attempts(turn)}
@@ -106,12 +98,12 @@ def _imported(turn: Turn) -> Iterator[Fault]:
     yield from _neighbours(turn, steps)
     yield from _leading(turn)
     yield from _consecutive(turn)
-    apart = _apart(turn, steps)
+    intruders = _intruders(turn, steps)
     late = {flaw.position for flaw in turn.flaws if flaw.kind == "user_message_between"}
     for step in steps:
         yield from _unanswered(step)
         yield from _twins(step)
-        yield from _misplaced(step, apart, late)
+        yield from _misplaced(step, intruders, late)
     for step in turn.steps:
         if step.step_id in attempts:
             text = "the answer was made again with the same calls, and both attempts were stored"
@@ -120,7 +112,7 @@ def _imported(turn: Turn) -> Iterator[Fault]:
 
 def _empty(turn: Turn) -> Iterator[Fault]:
     for step in turn.steps:
-        if step.origin not in (None, "responses") and not says_something(step):
+        if step.origin not in (None, "responses") and not step.says_something:
             yield Fault(kind="empty_message", position=step.position, message="an assistant message says nothing")
     for message in turn.messages:
         if message.origin and not message.content and message.role != "function":
@@ -129,7 +121,7 @@ def _empty(turn: Turn) -> Iterator[Fault]:
 
 
 def _leading(turn: Turn) -> Iterator[Fault]:
-    spoken = [step for step in turn.steps if says_something(step)]
+    spoken = [step for step in turn.steps if step.says_something]
     first = min((m.position for m in turn.messages if m.role in ("user", "function")), default=None)
     if turn.index == 0 and spoken and spoken[0].origin == "anthropic" and (first is None or first > spoken[0].position):
         text = "the conversation begins with an assistant message"
@@ -137,33 +129,13 @@ def _leading(turn: Turn) -> Iterator[Fault]:
 
 
 def _consecutive(turn: Turn) -> Iterator[Fault]:
-    """Anthropic's API now joins what a user said in several messages; Bedrock and others still refuse it."""
-    spoken = [step.position for step in turn.steps if says_something(step)]
+    # Anthropic's API now joins consecutive user messages; Bedrock and others still refuse them.
+    spoken = [step.position for step in turn.steps if step.says_something]
     users = [m for m in turn.messages if m.role == "user" and m.origin == "anthropic" and m.content]
     for first, second in pairwise(users):
-        if bisect_right(spoken, first.position) == bisect_right(spoken, second.position):
-            text = f"two messages of the user stand side by side (the first one is at {first.position})"
+        if is_nothing_between(spoken, first.position, second.position):
+            text = f"two user messages follow each other (the first one is at {first.position})"
             yield Fault(kind="consecutive_roles", position=second.position, message=text)
-
-
-def neighbours(turn: Turn, steps: list[Step]) -> Iterator[tuple[Step, Step]]:
-    """The pairs of these steps with nothing between them that a prompt could hold."""
-    places = between(turn)
-    spoken = [step for step in steps if says_something(step)]
-    for first, second in pairwise(spoken):
-        if any(result.position < first.position for result in first.tool_results):
-            continue  # its result was stored before it
-        if bisect_right(places, first.position) == bisect_right(places, second.position):
-            yield first, second
-
-
-def between(turn: Turn) -> list[int]:
-    """The positions of all that can stand between two steps."""
-    return sorted(
-        [m.position for m in turn.messages]
-        + [r.position for step in turn.steps for r in step.tool_results if r.status != "synthetic"]
-        + [orphan.position for orphan in turn.orphans]
-    )
 
 
 def _neighbours(turn: Turn, steps: list[Step]) -> Iterator[Fault]:
@@ -189,31 +161,6 @@ def _is_same_reply(first: Step, second: Step) -> bool:
     return (a.content, a.refusal, a.function_call) == (b.content, b.refusal, b.function_call)
 
 
-def beginnings(turn: Turn, steps: list[Step]) -> set[int]:
-    """The positions of the steps that the one right behind them holds whole: an answer that was stored as it grew."""
-    return {first.position for first, second in neighbours(turn, steps) if _is_beginning(first, second)}
-
-
-def _is_beginning(first: Step, second: Step) -> bool:
-    a, b = first.message, second.message
-    if not (isinstance(a.content, str) and isinstance(b.content, str)) or first.origin == "responses":
-        return False
-    if a.tool_calls or a.function_call or a.refusal or a.reasoning_details:
-        return False
-    if a.content == b.content:
-        return bool(b.tool_calls or b.function_call or b.refusal or b.reasoning_details)
-    # A short text may begin what goes on from it by chance: "s" and "sh" may well be "ssh".
-    return len(a.content) >= _NO_CHANCE and b.content.startswith(a.content)
-
-
-def repeated_attempts(turn: Turn) -> Iterator[Step]:
-    """The steps whose calls were all made again, under the same ids, by the step right behind them."""
-    for first, second in neighbours(turn, [step for step in turn.steps if step.origin]):
-        ids = {call.id for call in first.message.tool_calls if call.id}
-        if ids and not first.tool_results and ids <= {call.id for call in second.message.tool_calls}:
-            yield first
-
-
 def _unanswered(step: Step) -> Iterator[Fault]:
     for call in step.unanswered_calls():
         if call.name:
@@ -230,12 +177,13 @@ def _twins(step: Step) -> Iterator[Fault]:
 
 
 def _aborted_twin(results: dict[int, ToolResult], first: StepToolCall, second: StepToolCall) -> StepToolCall | None:
+    """The one of two calls that never ran, if the other one did."""
     gone = [call for call in (first, second) if _never_ran(results.get(call.index))]
     return gone[0] if len(gone) == 1 else None
 
 
 def aborted_twins(step: Step) -> set[int]:
-    """The indexes of the calls that never ran, if the results say so, where another one of their id did."""
+    """The indexes of the calls that, by their results, never ran, while another call with the same id did."""
     results, calls = step.results(), step.message.tool_calls
     gone = {call.index for call in calls if _never_ran(results.get(call.index))}
     ran = {call.id for call in calls if call.index not in gone}
@@ -246,9 +194,12 @@ def _never_ran(result: ToolResult | None) -> bool:
     return result is None or is_placeholder(result.content)
 
 
-def _apart(turn: Turn, steps: list[Step]) -> list[int]:
-    """The positions of what does not belong between a call and its result, in order, for a turn can have thousands of
-    each: neither results, nor steps that are the second part of the one before. `steps` are the imported ones."""
+def _intruders(turn: Turn, steps: list[Step]) -> list[int]:
+    """The positions, in order, of what does not belong between a call and its result: everything except results, and
+    steps that are the second part of the step before them. `steps` are the imported ones.
+
+    They are sorted because a turn can have thousands of calls and of intruders.
+    """
     joined = {second.position for _, second in neighbours(turn, steps)}
     spoken = {step.position for step in turn.steps}
     others = {message.position for message in turn.messages} | {orphan.position for orphan in turn.orphans}
@@ -256,14 +207,15 @@ def _apart(turn: Turn, steps: list[Step]) -> list[int]:
     return sorted((spoken - joined) | others | unread)
 
 
-def _misplaced(step: Step, apart: list[int], late: set[int]) -> Iterator[Fault]:
+def _misplaced(step: Step, intruders: list[int], late: set[int]) -> Iterator[Fault]:
+    """Results in the wrong position, except those at the positions `late`, for which there is a flaw already."""
     results = [result for result in step.tool_results if result.origin and result.status != "synthetic"]
     for result in results:
         if result.position < step.position:
-            text = f"the result of {result.call_id!r} stands before its call"
+            text = f"the result of {result.call_id!r} comes before its call"
             yield Fault(kind="result_before_call", position=result.position, index=result.index, message=text)
-        elif result.position not in late and _stands_between(apart, step.position, result.position):
-            text = f"the result of {result.call_id!r} does not stand directly after its call"
+        elif result.position not in late and _is_any_between(intruders, step.position, result.position):
+            text = f"the result of {result.call_id!r} does not come directly after its call"
             yield Fault(kind="result_not_adjacent", position=result.position, index=result.index, message=text)
     spread = sorted({result.position for result in results if result.position > step.position})
     if step.origin == "anthropic" and len(spread) > 1:
@@ -271,12 +223,6 @@ def _misplaced(step: Step, apart: list[int], late: set[int]) -> Iterator[Fault]:
         yield Fault(kind="split_results", position=spread[1], message=text)
 
 
-def _stands_between(positions: list[int], after: int, before: int) -> bool:
-    """Whether one of them lies between two positions."""
+def _is_any_between(positions: list[int], after: int, before: int) -> bool:
+    """Whether any of the sorted positions is between these two."""
     return bisect_left(positions, before) > bisect_right(positions, after)
-
-
-def entries_in_order(turn: Turn) -> list[Message | Step]:
-    """The messages and steps of a turn in the order of the log."""
-    entries: list[Message | Step] = [*turn.messages, *turn.steps]
-    return sorted(entries, key=lambda entry: entry.position)

@@ -1,6 +1,6 @@
-"""What a turn and a step are while events still change them: parts in lists, joined once when frozen.
+"""Turns and steps while events still change them: their parts are in lists, which are joined when they are frozen.
 
-Appending to an immutable text a delta at a time would cost the square of its length.
+Appending each delta to an immutable text would take a time that grows with the square of its length.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from turnlog.domain.events import (
     ToolCallStarted,
 )
 from turnlog.domain.values import JsonObject
-from turnlog.projections.view import (
+from turnlog.projections.turn import (
     Fault,
     Message,
     Repair,
@@ -43,7 +43,7 @@ STATUS_OF_END: dict[type[StepEnd], StepStatus] = {
 
 
 class CallFold:
-    """A tool call whose arguments still come."""
+    """A tool call whose arguments are still coming."""
 
     __slots__ = ("arguments", "id", "name")
 
@@ -70,36 +70,40 @@ class StepFold:
         self.function_name = [function.name] if function else []
         self.function_arguments = [function.arguments] if function else []
 
-    def reasoning_came(self, event: ReasoningDelta) -> None:
+    def add_reasoning(self, event: ReasoningDelta) -> None:
         if event.text:
             self.reasoning.append(event.text)
         self.details.extend(event.details)
 
-    def call_started(self, event: ToolCallStarted) -> bool:
+    def start_call(self, event: ToolCallStarted) -> bool:
+        """Opens a call. False if the step has a call of this index already."""
         if event.index in self.calls:
             return False
         self.calls[event.index] = CallFold(event.id, event.name)
         return True
 
-    def call_named(self, event: ToolCallNamed) -> bool:
+    def name_call(self, event: ToolCallNamed) -> bool:
+        """Sets the id and the name of a call. False if there is no such call."""
         call = self.calls.get(event.index)
         if call is None:
             return False
         call.id, call.name = event.id, event.name
         return True
 
-    def arguments_came(self, event: ToolCallArgumentsDelta) -> bool:
+    def add_arguments(self, event: ToolCallArgumentsDelta) -> bool:
+        """Continues the arguments of a call. False if there is no such call."""
         call = self.calls.get(event.index)
         if call is None:
             return False
         call.arguments.append(event.arguments)
         return True
 
-    def function_came(self, event: FunctionCallDelta) -> None:
+    def add_function_call(self, event: FunctionCallDelta) -> None:
         self.function_name.append(event.name)
         self.function_arguments.append(event.arguments)
 
-    def result_came(self, result: ToolResult) -> bool:
+    def add_result(self, result: ToolResult) -> bool:
+        """Files a result under its call. False if there is no such call."""
         if result.index not in self.calls:
             return False
         self.base = with_result(self.base, result)
@@ -110,7 +114,7 @@ class StepFold:
         return self.base.model_copy(update={"message": self._message()})
 
     def ended(self, event: StepEnd) -> Step:
-        """The step as the event closes it."""
+        """The step as the event ends it."""
         return self.freeze().model_copy(
             update={
                 "status": STATUS_OF_END[type(event)],
@@ -125,9 +129,9 @@ class StepFold:
 
     def _message(self) -> StepMessage:
         return StepMessage(
-            content=_joined(self.content),
-            refusal=_joined(self.refusal),
-            reasoning=_joined(self.reasoning),
+            content=_text(self.content),
+            refusal=_text(self.refusal),
+            reasoning=_text(self.reasoning),
             reasoning_details=tuple(self.details),
             tool_calls=tuple(self._call(index) for index in sorted(self.calls)),
             function_call=self._function_call(),
@@ -144,16 +148,16 @@ class StepFold:
         return FunctionCall(name="".join(self.function_name), arguments="".join(self.function_arguments))
 
 
-def _joined(parts: list[str]) -> str | None:
+def _text(parts: list[str]) -> str | None:
     if not parts:
         return None
-    # Kept joined, so that a view read again and again in mid-stream does not join the same parts each time.
+    # The joined text replaces its parts: a view that is read often in mid-stream does not join them each time.
     parts[:] = ["".join(parts)]
     return parts[0]
 
 
 def note_of(event: StepEnd) -> str | None:
-    """Why the step ended as it did, where it was not finished."""
+    """Why the step ended as it did; None if it was finished."""
     match event:
         case CompletionFailed():
             return event.error
@@ -164,7 +168,7 @@ def note_of(event: StepEnd) -> str | None:
 
 
 def with_result(step: Step, result: ToolResult) -> Step:
-    """The step with this as the latest result of its call, at the place of an earlier one."""
+    """The step with this as the latest result of its call. It takes the position of an earlier result in the order."""
     known = {old.index: old for old in step.tool_results}
     known[result.index] = result
     return step.model_copy(update={"tool_results": tuple(known.values())})
@@ -202,6 +206,11 @@ class TurnFold:
 
     def is_open(self) -> bool:
         return any(isinstance(step, StepFold) for step in self.steps.values())
+
+
+def frozen(turn: Turn | TurnFold) -> Turn:
+    """The turn as it is now."""
+    return turn.freeze() if isinstance(turn, TurnFold) else turn
 
 
 def new_step(step_id: str, position: int, model: str | None, at: datetime) -> StepFold:

@@ -1,97 +1,42 @@
-"""Whole messages as steps, and what imported ones belong to."""
+"""Whole messages as steps, and which call an imported result belongs to."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from turnlog.domain.events import FunctionCall, MessageAdded, MessageImported, imported_step_id
-from turnlog.domain.foreign import ForeignMessage, ForeignResult
+from turnlog.domain.events import FunctionCall, MessageAdded, MessageImported, ToolCall, imported_step_id
+from turnlog.domain.foreign import ForeignCall, ForeignMessage, ForeignResult
 from turnlog.projections.fold import StepFold, with_result
 from turnlog.projections.placeholders import is_placeholder
+from turnlog.projections.turn import Fault, Message, Step, StepMessage, StepToolCall, ToolResult
 from turnlog.projections.turns import Turns
-from turnlog.projections.view import Fault, Message, Step, StepMessage, StepToolCall, ToolResult
 
 
 def whole_step(event: MessageAdded, position: int) -> Step:
     """The step of an assistant message that did not come as a stream."""
-    calls = tuple(
-        StepToolCall(index=index, id=call.id, name=call.name, arguments=call.arguments)
-        for index, call in enumerate(event.tool_calls)
-    )
     message = StepMessage(
         content=event.content,
         refusal=event.refusal,
-        tool_calls=calls,
+        tool_calls=_numbered(event.tool_calls),
         function_call=event.function_call,
         name=event.name,
     )
-    return Step(
-        step_id=event.message_id,
-        position=position,
-        message=message,
-        status="finished",
-        started_at=event.at,
-        ended_at=event.at,
-    )
-
-
-def _foreign_step(item: ForeignMessage, step_id: str, event: MessageImported, position: int) -> Step:
-    """The step of an imported assistant message."""
-    calls = tuple(
-        StepToolCall(index=index, id=call.id, name=call.name, arguments=call.arguments)
-        for index, call in enumerate(item.calls)
-    )
-    function = item.function_call
-    message = StepMessage(
-        content=item.content,
-        refusal=item.refusal,
-        reasoning=item.reasoning,
-        reasoning_details=item.details,
-        tool_calls=calls,
-        function_call=FunctionCall(name=function[0], arguments=function[1]) if function else None,
-        name=item.name,
-    )
-    return Step(
-        step_id=step_id,
-        position=position,
-        message=message,
-        status="finished",
-        started_at=event.at,
-        ended_at=event.at,
-        origin=event.format,
-    )
-
-
-def _calls_meant(step: Step, item: ForeignResult) -> list[StepToolCall]:
-    """The step's calls that a result may answer. Without an id: those without one, or the first of its name."""
-    calls = [call for call in step.message.tool_calls if call.id == item.call_id]
-    if calls or item.call_id or item.name is None:
-        return calls
-    return [call for call in step.unanswered_calls() if call.name == item.name][:1]
-
-
-def _is_attempt_again(steps: Sequence[Step | StepFold], step: Step) -> bool:
-    """Whether the last of these steps, `step`, makes the calls of the one before it again, which has no results."""
-    before = steps[-2] if len(steps) > 1 else None
-    if not isinstance(before, Step) or before.tool_results:
-        return False
-    return {call.id for call in before.message.tool_calls} <= {call.id for call in step.message.tool_calls}
+    return _finished_step(event.message_id, position, message, event)
 
 
 def fold_imported(turns: Turns, event: MessageImported, position: int) -> None:
-    """Files the items of an imported message: a result under its call wherever that is, though out of place."""
-    reading = event.reading
-    for flaw in reading.flaws:
+    """Files the items of an imported message, each result under its call, wherever that is."""
+    for flaw in event.reading.flaws:
         turns.add_fault(flaw.kind, position, flaw.text)
-    for place, item in enumerate(reading.items):
-        step_id = imported_step_id(event.message_id, place)
+    for number, item in enumerate(event.reading.items):
+        item_id = imported_step_id(event.message_id, number)
         if isinstance(item, ForeignResult):
             _add_result(turns, item, event, position)
         elif item.role == "assistant":
-            _add_step(turns, item, step_id, event, position)
+            _add_step(turns, _foreign_step(item, item_id, event, position))
         else:
             message = Message(
-                message_id=step_id,
+                message_id=item_id,
                 position=position,
                 role=item.role,
                 content=item.content,
@@ -102,8 +47,41 @@ def fold_imported(turns: Turns, event: MessageImported, position: int) -> None:
             turns.add_message(message)
 
 
-def _add_step(turns: Turns, item: ForeignMessage, step_id: str, event: MessageImported, position: int) -> None:
-    step = _foreign_step(item, step_id, event, position)
+def _foreign_step(item: ForeignMessage, step_id: str, event: MessageImported, position: int) -> Step:
+    function = item.function_call
+    message = StepMessage(
+        content=item.content,
+        refusal=item.refusal,
+        reasoning=item.reasoning,
+        reasoning_details=item.details,
+        tool_calls=_numbered(item.calls),
+        function_call=FunctionCall(name=function[0], arguments=function[1]) if function else None,
+        name=item.name,
+    )
+    return _finished_step(step_id, position, message, event)
+
+
+def _numbered(calls: Iterable[ToolCall | ForeignCall]) -> tuple[StepToolCall, ...]:
+    return tuple(
+        StepToolCall(index=index, id=call.id, name=call.name, arguments=call.arguments)
+        for index, call in enumerate(calls)
+    )
+
+
+def _finished_step(step_id: str, position: int, message: StepMessage, event: MessageAdded | MessageImported) -> Step:
+    return Step(
+        step_id=step_id,
+        position=position,
+        message=message,
+        status="finished",
+        started_at=event.at,
+        ended_at=event.at,
+        origin=event.format if isinstance(event, MessageImported) else None,
+    )
+
+
+def _add_step(turns: Turns, step: Step) -> None:
+    position = step.position
     reused = [call for call in step.message.tool_calls if call.id in turns.imported_ids]
     turn = turns.latest(position)
     for call in step.message.tool_calls:
@@ -112,10 +90,18 @@ def _add_step(turns: Turns, item: ForeignMessage, step_id: str, event: MessageIm
         if early is not None:
             turn.orphans.remove(early)
             step = with_result(step, early.model_copy(update={"index": call.index}))
-    turns.add_step(step_id, step, position)
-    if not _is_attempt_again(list(turn.steps.values()), step):
+    turns.add_step(step.step_id, step, position)
+    if not _repeats_attempt(list(turn.steps.values()), step):
         for call in reused:
             turns.add_fault("reused_call_id", position, f"the call id {call.id!r} was used before", call.index)
+
+
+def _repeats_attempt(steps: Sequence[Step | StepFold], step: Step) -> bool:
+    """Whether the last of these steps, `step`, makes the calls of the one before it again, which has no results."""
+    before = steps[-2] if len(steps) > 1 else None
+    if not isinstance(before, Step) or before.tool_results:
+        return False
+    return {call.id for call in before.message.tool_calls} <= {call.id for call in step.message.tool_calls}
 
 
 def _add_result(turns: Turns, item: ForeignResult, event: MessageImported, position: int) -> None:
@@ -131,18 +117,22 @@ def _add_result(turns: Turns, item: ForeignResult, event: MessageImported, posit
     found = _call_for(turns, item)
     if found is None:
         turns.latest(position).orphans.append(result)
-        return
-    step, call = found
-    turn = turns.turn_of(step, position)
-    result = result.model_copy(update={"index": call.index})
-    known = step.result_of(call.index)
-    if turn.index < turns.turn_count - 1 and known is None:
-        text = f"the user spoke between the call {item.call_id!r} and its result"
-        turn.flaws.append(Fault(kind="user_message_between", position=position, index=call.index, message=text))
+    else:
+        step, call = found
+        _file_result(turns, step, result.model_copy(update={"index": call.index}))
+
+
+def _file_result(turns: Turns, step: Step, result: ToolResult) -> None:
+    turn = turns.turn_of(step, result.position)
+    known = step.result_of(result.index)
     if known is None:
+        if turn.index < turns.turn_count - 1:
+            text = f"the user spoke between the call {result.call_id!r} and its result"
+            fault = Fault(kind="user_message_between", position=result.position, index=result.index, message=text)
+            turn.flaws.append(fault)
         turn.steps[step.step_id] = with_result(step, result)
     elif known.position < step.position:
-        # The early result that the call was given before is not its own, for here is the one behind it.
+        # The early result that the call was given before is not its own: its own is this one, after the call.
         turn.steps[step.step_id] = with_result(step, result)
         turn.orphans.append(known)
     else:
@@ -150,8 +140,8 @@ def _add_result(turns: Turns, item: ForeignResult, event: MessageImported, posit
         if not stays:
             turn.steps[step.step_id] = with_result(step, result)
         which = "the first" if stays else "the last"
-        text = f"call {item.call_id!r} has a second result; {which} one is kept"
-        turns.add_fault("duplicate_result", position, text, call.index)
+        text = f"call {result.call_id!r} has a second result; {which} one is kept"
+        turns.add_fault("duplicate_result", result.position, text, result.index)
 
 
 def _call_for(turns: Turns, item: ForeignResult) -> tuple[Step, StepToolCall] | None:
@@ -169,5 +159,13 @@ def _call_for(turns: Turns, item: ForeignResult) -> tuple[Step, StepToolCall] | 
 
 
 def _steps_meant(turns: Turns, item: ForeignResult) -> Iterable[Step]:
-    """The steps that have ended and may have called for the result, the latest first."""
+    """The ended steps that may have made the call, the latest first."""
     return turns.steps_that_called(item.call_id) if item.call_id else turns.steps_before()
+
+
+def _calls_meant(step: Step, item: ForeignResult) -> list[StepToolCall]:
+    """The step's calls that a result may answer. Without an id: those without one, or the first of its name."""
+    calls = [call for call in step.message.tool_calls if call.id == item.call_id]
+    if calls or item.call_id or item.name is None:
+        return calls
+    return [call for call in step.unanswered_calls() if call.name == item.name][:1]

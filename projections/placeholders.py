@@ -1,4 +1,4 @@
-"""Texts that stand where a tool's result should: systems that mend a history in flight store them."""
+"""Texts that were stored instead of a tool's result, by systems that mend a history while they send it."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ _WHAT = r"(tool|function|call|execution|request|operation|command|user|it|this|r
 _PHRASE = r"(abort(ed)?|cancell?ed|interrupted|not (been )?(executed|run)|no result|skipped|never (ran|executed))\b"
 _AFTER = r"(\W*$| (by|due|because|before|after|since|as|for|is|was|available)\b)"
 _PHRASES = re.compile(rf"^\W*(error\W+|the |a |an )*({_WHAT}{_PHRASE}|{_PHRASE}{_AFTER})", re.IGNORECASE)
-"""Of the call, and not of what a tool has done: an order may be cancelled, too."""
+"""What such a text says about the call, and not about what a tool has done: an order may be cancelled, too."""
 
 
 def is_placeholder(content: Content) -> bool:
-    """Whether the result is short and says only that there is none."""
+    """Whether the content is short and says only that there is no result."""
     return isinstance(content, str) and len(content) <= _LONGEST and _PHRASES.search(content) is not None

@@ -1,10 +1,10 @@
-"""The projector: folds recorded events into turns and steps, each event filed under the step that it names.
+"""The projector: folds recorded events into turns and steps. Each event is filed under the step that it names.
 
-It can stop after any event, be kept as a head and pages, and go on from there with the same outcome. The
-pages are the closed turns, which change no more but for a late tool result; the head is all the rest.
+A projector can stop after any event, be kept as a head and pages, and go on from there with the same outcome. The pages
+are the closed turns, which only a late tool result still changes; the head is all the rest.
 
-It can go on from the head and the last few pages too, so that what comes at the end of a long session costs the same as
-at its beginning. An event that reaches back further raises PagesNeeded: then all pages have to be there.
+It can also go on from the head and only the last few pages. So an event at the end of a long session costs as much as
+one at its beginning. An event that reaches back further raises PagesNeeded: then all pages are needed.
 """
 
 from __future__ import annotations
@@ -22,24 +22,17 @@ from turnlog.domain.values import Frozen, JsonObject, Text, merge_patch
 from turnlog.projections.fold import new_step
 from turnlog.projections.imported import fold_imported, whole_step
 from turnlog.projections.queue import mark_queued
+from turnlog.projections.turn import Compaction, Message, Repair, ToolResult, Turn, UsageEntry
 from turnlog.projections.turns import Turns
 from turnlog.projections.usage import total_usage
-from turnlog.projections.view import (
-    Compaction,
-    Message,
-    Repair,
-    SessionView,
-    ToolResult,
-    Turn,
-    UsageEntry,
-)
+from turnlog.projections.view import SessionView
 
-VIEW_SCHEMA = 5
-"""The version of the kept shapes. A head or page of another version is not read but folded anew."""
+VIEW_SCHEMA = 6
+"""The version of the kept shapes. Heads and pages of another version are not read: the session is folded anew."""
 
 
 class SessionHead(Frozen):
-    """All of a projection but its closed turns. `state` is what the next decision starts from."""
+    """Everything in a projection except the closed turns. `state` is what the next decision starts from."""
 
     session_id: UUID
     user_id: str | None
@@ -58,13 +51,13 @@ class SessionHead(Frozen):
 
 
 class PagesNeeded(Exception):  # noqa: N818 nobody's error: it says what to read
-    """An event changes, or may change, a turn that was not read. The projector must not be used any more."""
+    """An event changes, or may change, a turn that is not held. The projector cannot be used any more."""
 
 
 class Projector(Turns):
-    """A fold in progress. `version` is the position of the last event that it has seen (0: none).
+    """A fold in progress. `version` is the position of the last event that it has seen, 0 before the first.
 
-    `first_turn` is not 0 where it was resumed without all pages.
+    `first_turn` is greater than 0 if it was resumed without some pages.
     """
 
     def __init__(self, session_id: UUID) -> None:
@@ -82,8 +75,8 @@ class Projector(Turns):
 
     @classmethod
     def resume(cls, head: SessionHead, pages: Iterable[Turn]) -> Projector:
-        """The projector that `head` was taken from. `pages` are the last closed turns, in order: all of them, or as
-        many as are wanted."""
+        """The projector that `head` was taken from. `pages` are the last closed turns, in order: as many of them as are
+        wanted."""
         self = cls(head.session_id)
         self.version, self.state = head.version, head.state
         self._user_id, self._title = head.user_id, head.title
@@ -97,11 +90,11 @@ class Projector(Turns):
 
     @property
     def exists(self) -> bool:
-        """Whether the session was started and not deleted."""
+        """Whether the session was started, and not deleted."""
         return isinstance(self.state, Active)
 
     def apply(self, recorded: RecordedEvent) -> None:
-        """Folds one event in. An event that was seen already changes nothing. Raises PagesNeeded."""
+        """Folds one event in. An event that was already seen changes nothing. Raises PagesNeeded."""
         if recorded.position <= self.version:
             return
         event = recorded.event
@@ -113,10 +106,10 @@ class Projector(Turns):
         self._FOLDS[type(event)](self, event, recorded.position)
 
     def apply_texts(self, first: int, step_id: str, texts: Sequence[str]) -> None:
-        """Folds the texts of a step in that stand at the positions from `first` on.
+        """Folds texts of a step in, whose events have the positions from `first` on.
 
-        As `apply` would, without their events, but for the time at which the session was last updated: an event has to
-        come after them. Raises PagesNeeded.
+        The outcome is that of applying the events, except for the time at which the session was last updated: an event
+        must be applied after the texts. Raises PagesNeeded.
         """
         texts = texts[max(0, self.version + 1 - first) :]
         if not texts:
@@ -127,11 +120,11 @@ class Projector(Turns):
         self.version += len(texts)
 
     def _reaches_back(self, event: e.SessionEvent) -> bool:
-        """Whether the event may change, or depend on, a turn before the first one that is here."""
+        """Whether the event may change, or depend on, a turn before the first one that is held."""
         if isinstance(event, e.MessageImported | e.SessionRepaired | e.RepairWithdrawn):
             return True
         if isinstance(event, e.CompletionStarted):
-            return False  # decide opens a step under an id of its own
+            return False  # decide opens each step under a new id
         step_id = getattr(event, "step_id", None)
         return step_id is not None and not self.knows_step(step_id)
 
@@ -142,40 +135,36 @@ class Projector(Turns):
         return self
 
     def view(self) -> SessionView:
-        """The session as it is now. The session must have been started, and all its turns be there."""
+        """The session as it is now. It must have been started, and all its turns must be held."""
         turns = mark_queued(self.turns())
-        return SessionView(
-            session_id=self.session_id,
-            user_id=self._user_id,
-            title=self._title,
-            metadata=self._metadata,
-            counters=self._counters,
-            version=self.version,
-            started_at=self._time(self._started_at),
-            updated_at=self._time(self._updated_at),
-            turns=turns,
-            usage=total_usage(turns),
-            compaction=self._compaction,
-        )
+        return SessionView(**self._facts(), turns=turns, usage=total_usage(turns))
 
     def head(self) -> SessionHead:
-        """All but the closed turns, for keeping."""
+        """Everything except the closed turns, for keeping."""
         return SessionHead(
-            session_id=self.session_id,
-            user_id=self._user_id,
-            title=self._title,
-            metadata=self._metadata,
-            counters=self._counters,
-            version=self.version,
-            started_at=self._time(self._started_at),
-            updated_at=self._time(self._updated_at),
+            **self._facts(),
             closed_turns=self.closed_turns,
             turns=self.unclosed_turns(),
             pinned=self.pinned_in_pages(),
             reached_back=self.reached_back,
-            compaction=self._compaction,
             state=self.state,
         )
+
+    def _facts(self) -> dict[str, Any]:
+        """What a view and a head have in common."""
+        if self._started_at is None:
+            raise LookupError("the session has no events")
+        return {
+            "session_id": self.session_id,
+            "user_id": self._user_id,
+            "title": self._title,
+            "metadata": self._metadata,
+            "counters": self._counters,
+            "version": self.version,
+            "started_at": self._started_at,
+            "updated_at": self._updated_at,
+            "compaction": self._compaction,
+        }
 
     @property
     def compaction(self) -> Compaction | None:
@@ -184,10 +173,10 @@ class Projector(Turns):
 
     @property
     def user_id(self) -> str | None:
-        """Who owns the session."""
+        """The owner of the session, if it has one."""
         return self._user_id
 
-    # One method an event
+    # One method for each event
 
     def _session_started(self, event: e.SessionStarted, _position: int) -> None:
         if self._started_at is None:
@@ -235,11 +224,11 @@ class Projector(Turns):
         self.withdraw_repair(event.repair_id, position)
 
     def _compacted(self, event: e.ContextCompacted, position: int) -> None:
-        # What comes after the compaction is none of what it stands for, whatever the event says.
+        # A summary never replaces what comes after the compaction, whatever the event says.
         self._compaction = Compaction(summary=event.summary, upto=min(event.upto, position), position=position)
 
     def _forked(self, event: e.SessionForked, position: int) -> None:
-        pass  # where the session came from is for whoever reads its events
+        pass  # whoever wants to know the source of the session reads its events
 
     def _completion_started(self, event: e.CompletionStarted, position: int) -> None:
         self.add_step(event.step_id, new_step(event.step_id, position, event.model, event.at), position)
@@ -254,24 +243,24 @@ class Projector(Turns):
 
     def _reasoning(self, event: e.ReasoningDelta, position: int) -> None:
         if step := self.open_step(event.step_id, position):
-            step.reasoning_came(event)
+            step.add_reasoning(event)
 
     def _call_started(self, event: e.ToolCallStarted, position: int) -> None:
         step = self.open_step(event.step_id, position)
-        if step and not step.call_started(event):
+        if step and not step.start_call(event):
             self.add_fault("unknown_call", position, f"call {event.index} of step {event.step_id} was opened twice")
 
     def _call_changed(self, event: e.ToolCallNamed | e.ToolCallArgumentsDelta, position: int) -> None:
         step = self.open_step(event.step_id, position)
         if step is None:
             return
-        known = step.call_named(event) if isinstance(event, e.ToolCallNamed) else step.arguments_came(event)
+        known = step.name_call(event) if isinstance(event, e.ToolCallNamed) else step.add_arguments(event)
         if not known:
             self.add_fault("unknown_call", position, f"step {event.step_id} has no call {event.index}")
 
     def _function(self, event: e.FunctionCallDelta, position: int) -> None:
         if step := self.open_step(event.step_id, position):
-            step.function_came(event)
+            step.add_function_call(event)
 
     def _ended(self, event: e.StepEnd, position: int) -> None:
         self.end_step(event, position)
@@ -286,20 +275,14 @@ class Projector(Turns):
             at=event.at,
         )
         if not self.file_result(event.step_id, result):
-            self.add_fault("orphan_result", position, f"a result for {event.call_id!r}, which no step has called")
+            self.add_fault("orphan_result", position, f"a result of the call {event.call_id!r}, which no step has made")
 
     def _usage_reported(self, event: e.UsageReported, position: int) -> None:
         entry = UsageEntry(step_id=None, position=position, model=event.model, usage=event.usage)
         self.latest(position).usage_reports.append(entry)
 
     def _deleted(self, event: e.SessionDeleted, position: int) -> None:
-        pass  # `exists` says it; the turns stay readable to whoever audits the log
-
-    @staticmethod
-    def _time(at: datetime | None) -> datetime:
-        if at is None:
-            raise LookupError("the session has no events")
-        return at
+        pass  # `exists` says so; the turns stay readable for whoever audits the log
 
     _FOLDS: ClassVar[dict[type[e.SessionEvent], Callable[[Projector, Any, int], None]]] = {
         e.SessionStarted: _session_started,

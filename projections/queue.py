@@ -1,15 +1,15 @@
-"""Messages that wait: sent while a turn was under way, and not yet before the eyes of the model."""
+"""Queued messages: those that were sent while a turn was under way, and that the model has not seen yet."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
-from turnlog.projections.view import Step, Turn
+from turnlog.projections.turn import Step, Turn
 
 
 def mark_queued(turns: Sequence[Turn]) -> tuple[Turn, ...]:
-    """The turns, with each message marked that came after the last step began while that is still open, or finished
-    with calls that have no result. The next prompt has them behind that step and its results."""
+    """The turns with the queued messages marked: those that came after the last step began, if that is still open or
+    has finished with unanswered calls. The next prompt has them after that step and its results."""
     last = next((turn.steps[-1] for turn in reversed(turns) if turn.steps), None)
     if last is None or not _is_waited_for(last):
         return tuple(turns)

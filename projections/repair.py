@@ -1,29 +1,31 @@
-"""Repair: one correction for each fault, and the turn as corrections leave it. Pure; the events are never touched."""
+"""Repair: one correction for each fault, and turns with corrections applied. Pure; the events are never touched."""
 
 from __future__ import annotations
 
 import re
-from bisect import bisect_right
 from collections.abc import Callable, Iterable
 from unicodedata import category
 
 from turnlog.domain.events import Content, Correction, CorrectionAction
-from turnlog.projections.diagnosis import aborted_twins, beginnings, between, diagnose, neighbours
+from turnlog.projections.diagnosis import aborted_twins, diagnose
+from turnlog.projections.joining import joined_content, joined_text
+from turnlog.projections.neighbours import beginnings, is_nothing_between, neighbours, positions_between
 from turnlog.projections.placeholders import NO_RESULT
-from turnlog.projections.view import Fault, Step, StepToolCall, ToolResult, Turn
+from turnlog.projections.turn import Fault, Step, StepToolCall, ToolResult, Turn
 
 SEPARATOR = "\n\n"
+"""Goes between the two parts of a split message if both seem whole."""
 _END = r"[.!?:;\u2026\u3002\uff01\uff1f]"
 _CLOSER = r"[)\]\"'*_`\u201d\u2019\u00bb]"
 _WHOLE = re.compile(f"(?:{_END}{_CLOSER}*|{_CLOSER}+|```)$")
 _LINE = re.compile(r"(?:[-*+] |\d+[.)] |#{1,6} |```)")
-"""How a line of Markdown begins that cannot stand in the middle of one."""
+"""The beginning of a Markdown line, which cannot be in the middle of one."""
 
 _DONE: dict[str, tuple[CorrectionAction, str]] = {
     "repeated_message": ("leave_out", "it is kept once"),
-    "repeated_attempt": ("leave_out", "the attempt that was gone on from is kept"),
-    "empty_message": ("leave_out", "it is left out, for no provider takes it"),
-    "unanswered_call": ("answer", "a result is marked as made up, and says only that there is none"),
+    "repeated_attempt": ("leave_out", "the attempt that was continued is kept"),
+    "empty_message": ("leave_out", "it is left out, because no provider accepts it"),
+    "unanswered_call": ("answer", "it gets a result that is marked as made up and says only that there is none"),
     "call_without_name": ("leave_out_call", "the call is left out together with its result"),
     "invalid_arguments": ("empty_arguments", "{} is sent; the text stays in the log"),
     "duplicate_call_id": ("none", "the later call is sent under another id, always the same one"),
@@ -35,12 +37,12 @@ _DONE: dict[str, tuple[CorrectionAction, str]] = {
     "split_results": ("none", "they are filed under their calls"),
     "orphan_result": ("none", "it is left out, and stays in the log"),
     "consecutive_roles": ("none", "where the API wants roles to alternate, they are sent as one"),
-    "leading_assistant": ("none", "where the API wants a user message first, one is put there"),
+    "leading_assistant": ("none", "where the API wants a user message first, one is put in front"),
 }
 
 
 def corrected(turn: Turn) -> Turn:
-    """The turn with its repairs applied, and the faults that are left."""
+    """The turn with its repairs applied, and the faults that remain."""
     faults = diagnose(turn)
     if not faults and not turn.repairs:
         return _with_whole_responses(turn)
@@ -50,7 +52,7 @@ def corrected(turn: Turn) -> Turn:
 
 
 def mended(turn: Turn) -> Turn:
-    """The turn with its repairs applied. What is left is not looked for: that takes longer than all the rest."""
+    """The turn with its repairs applied. Faults are not looked for: that takes longer than everything else."""
     if not turn.repairs:
         return _with_whole_responses(turn)
     corrections = _corrections(turn)
@@ -66,15 +68,15 @@ def _corrections(turn: Turn) -> list[Correction]:
 
 
 def _with_whole_responses(turn: Turn) -> Turn:
-    """The turn with the items of one response of the Responses API as the one step that they are."""
+    """The turn in which the items of one response of the Responses API are one step."""
     if all(step.origin != "responses" for step in turn.steps):
         return turn
-    places = between(turn)
+    positions = positions_between(turn)
     steps, end = list[Step](), 0
     for step in turn.steps:
-        is_next = bisect_right(places, end) == bisect_right(places, step.position)
+        is_next = is_nothing_between(positions, end, step.position)
         if steps and step.origin == steps[-1].origin == "responses" and is_next:
-            # By nothing: as the openai package's `output_text` joins the texts of a response.
+            # Nothing is put between: the openai package's `output_text` joins the texts of a response so.
             steps[-1] = _joined(steps[-1], step, "")
         else:
             steps.append(step)
@@ -103,14 +105,14 @@ def corrections_for(turn: Turn, faults: Iterable[Fault]) -> tuple[Correction, ..
 
 
 def _aborted(turn: Turn, faults: Iterable[Fault]) -> set[tuple[int, int | None]]:
-    """The calls that never ran of the messages in which an id is doubled, by position and index."""
+    """The calls that never ran, of messages in which two calls have one id, by position and index."""
     doubled = {fault.position for fault in faults if fault.kind == "duplicate_call_id"}
     steps = _by_position(step for step in turn.steps if step.position in doubled)
     return {(position, index) for position, step in steps.items() for index in aborted_twins(step)}
 
 
 def _by_position(steps: Iterable[Step]) -> dict[int, Step]:
-    """The first step of each position: one message may be read as several."""
+    """The first step at each position: one message may have been read as several steps."""
     first = dict[int, Step]()
     for step in steps:
         first.setdefault(step.position, step)
@@ -151,7 +153,7 @@ def _separator(first: Content | None, second: Content | None) -> tuple[str, str]
 
 
 def _is_whole(first: str, second: str) -> bool:
-    """Whether a text ends where the next one begins, as far as that can be told."""
+    """Whether the first text seems to be complete, so that the second does not continue it."""
     last, begin = first[-1], second[0]
     if last.isspace() or begin.isspace() or first.count("```") % 2 or first.count('"') % 2:
         return False
@@ -165,12 +167,12 @@ def _is_whole(first: str, second: str) -> bool:
 
 
 _BEGIN = frozenset({"Lu", "Lt", "Lo", "So"})
-"""Of a character that begins a text: no lower case letter does, nor a sign like the slash of an address."""
+"""Unicode categories of characters that begin a text: no lower case letters, and no signs like the slash of a URL."""
 _OPENERS = frozenset("\"'([*_`\u201c\u2018\u00ab\u00bf\u00a1")
 
 
 def _at(corrections: list[Correction], *actions: CorrectionAction) -> dict[int, list[Correction]]:
-    """The corrections with one of these actions, by position: a turn may have thousands, and as many steps."""
+    """The corrections with one of these actions, by position: a turn may have thousands of them, and of steps."""
     at = dict[int, list[Correction]]()
     for correction in corrections:
         if correction.action in actions:
@@ -180,7 +182,7 @@ def _at(corrections: list[Correction], *actions: CorrectionAction) -> dict[int, 
 
 def _edited(steps: list[Step], corrections: list[Correction]) -> list[Step]:
     at = _at(corrections, *_EDITS)
-    # Of the steps that were read of one message, the first is the one that is meant.
+    # If several steps were read from one message, the first one is meant.
     return [_edited_step(step, at.pop(step.position, [])) for step in steps]
 
 
@@ -228,7 +230,7 @@ def _with_empty_arguments(step: Step, indexes: Iterable[int]) -> Step:
 def _answered(step: Step, indexes: Iterable[int]) -> Step:
     calls, results = {call.index: call for call in step.message.tool_calls}, step.results()
     for index in indexes:
-        if index in calls and index not in results:  # a real result that came since is better
+        if index in calls and index not in results:  # a real result may have come since
             results[index] = _no_result(step, calls[index])
     return step.model_copy(update={"tool_results": tuple(results.values())})
 
@@ -250,7 +252,7 @@ _EDITS: dict[CorrectionAction, Callable[[Step, Iterable[int]], Step]] = {
     "empty_arguments": _with_empty_arguments,
     "answer": _answered,
 }
-"""What is done to a step by itself, in the order in which it is."""
+"""What is done to a step by itself, in this order."""
 
 
 def _joined(first: Step, second: Step, separator: str) -> Step:
@@ -260,9 +262,9 @@ def _joined(first: Step, second: Step, separator: str) -> Step:
     results = tuple(result.model_copy(update={"index": result.index + offset}) for result in second.tool_results)
     message = a.model_copy(
         update={
-            "content": joined_content(a.content, b.content, separator),
-            "refusal": None if a.refusal is b.refusal is None else (a.refusal or "") + (b.refusal or ""),
-            "reasoning": None if a.reasoning is b.reasoning is None else (a.reasoning or "") + (b.reasoning or ""),
+            "content": _joined_content(a.content, b.content, separator),
+            "refusal": joined_text(a.refusal, b.refusal),
+            "reasoning": joined_text(a.reasoning, b.reasoning),
             "reasoning_details": a.reasoning_details + b.reasoning_details,
             "tool_calls": a.tool_calls + calls,
             "function_call": b.function_call or a.function_call,
@@ -272,14 +274,6 @@ def _joined(first: Step, second: Step, separator: str) -> Step:
     return first.model_copy(update={"message": message, "tool_results": tool_results})
 
 
-def joined_content(first: Content | None, second: Content | None, separator: str = "") -> Content | None:
-    """Two contents as one: texts with `separator` between them; a text beside parts becomes a part."""
-    if not first or not second:
-        return first or second
-    if isinstance(first, str) and isinstance(second, str):
-        return f"{first}{separator}{second}"
-    return (*_parts(first), *_parts(second))
-
-
-def _parts(content: Content) -> tuple[dict[str, object], ...]:
-    return ({"type": "text", "text": content},) if isinstance(content, str) else content
+def _joined_content(first: Content | None, second: Content | None, separator: str) -> Content | None:
+    # Beside an empty text there is nothing to separate.
+    return joined_content(first, second, separator) if first and second else first or second

@@ -1,4 +1,4 @@
-"""What a repair or the reaper does, for whoever reviews it."""
+"""Reports of what a repair or the reaper did, for whoever reviews it."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from uuid import UUID
 
 from turnlog.domain.events import Correction
 from turnlog.domain.values import Frozen, JsonObject, Text
-from turnlog.projections.view import Fault
+from turnlog.projections.turn import Fault
 
 
 class ReapedStep(Frozen):
-    """A step that was open though its writer was gone. `host` and `pid` name the writer's process, as far as its
-    lease is still on record; `expired_at` is when the lease ran out."""
+    """A step that was open although its writer was gone. `host` and `pid` name the writer's process, and `expired_at`
+    is when its lease ran out; they are None if the lease is no longer on record."""
 
     session_id: UUID
     step_id: str
@@ -28,10 +28,11 @@ class ReapedStep(Frozen):
 
 
 class RepairReport(Frozen):
-    """`before`: the messages as they are stored, one by one, in the Chat Completions shape; `after`: the prompt once
-    the corrections apply. `diff` is the change between them, a line a message; empty where nothing is corrected.
+    """What a repair found and did.
 
-    `repair_id` names the repair for undoing it; None on a dry run, and where there was nothing to repair.
+    `before`: the messages as they are stored, one by one, in the Chat Completions shape. `after`: the prompt with the
+    corrections applied. `diff` shows the change between the two, one line per message; empty if nothing is corrected.
+    `repair_id` is what undoes the repair; None for a dry run, or if there was nothing to repair.
     """
 
     session_id: UUID
@@ -45,7 +46,7 @@ class RepairReport(Frozen):
 
 
 def prompt_diff(before: Iterable[dict[str, Any]], after: Iterable[dict[str, Any]]) -> str:
-    """A unified diff, a line a message."""
+    """A unified diff, with one line per message."""
     lines = unified_diff(_lines(before), _lines(after), "as stored", "as repaired", lineterm="", n=2)
     return "\n".join(lines)
 

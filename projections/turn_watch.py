@@ -1,21 +1,21 @@
-"""Whether the last turn has ended, event by event, by the rules of the view and without its texts."""
+"""Says after each event whether the last turn has ended, by the rules of the view but without its texts."""
 
 from __future__ import annotations
 
-from turnlog.domain.events import ReasoningDelta, RefusalDelta, TextDelta, ToolCallArgumentsDelta
+from turnlog.domain.events import FRAGMENTS, FunctionCallDelta
 from turnlog.domain.recorded import RecordedEvent
 from turnlog.projections.projector import Projector
-from turnlog.projections.view import Turn
-
-_TEXTS = (TextDelta, ReasoningDelta, RefusalDelta, ToolCallArgumentsDelta)
-
+from turnlog.projections.turn import Turn
 
 CLOSED_AT_MOST = 8
-"""So many turns are kept whole after they were closed: to forget them costs a look at each turn of the session."""
+"""Closed turns that are kept whole, at most. Forgetting them costs a look at every turn of the session."""
+
+_WITHOUT_EFFECT = tuple(kind for kind in FRAGMENTS if kind is not FunctionCallDelta)
+"""No event starts a function call, so its first fragment is what says that the turn goes on."""
 
 
 class TurnWatch:
-    """Goes on from a projector, of which it keeps the last turns only. `has_ended` is that of the last one."""
+    """Goes on from a projector, but keeps only the last turns of it. `has_ended`: whether the last turn has ended."""
 
     def __init__(self, projector: Projector) -> None:
         self._projector = _without_closed_turns(projector)
@@ -23,8 +23,8 @@ class TurnWatch:
         self.has_ended = self._projector.has_turn_ended
 
     def apply(self, recorded: RecordedEvent) -> bool:
-        """Takes the next event in. Returns `has_ended`."""
-        if not isinstance(recorded.event, _TEXTS):
+        """Folds the next event in. Returns `has_ended`."""
+        if not isinstance(recorded.event, _WITHOUT_EFFECT):
             self._projector.apply(recorded)
             self.has_ended = self._projector.has_turn_ended
             self._forget_closed_turns()
@@ -37,6 +37,6 @@ class TurnWatch:
 
 
 def _without_closed_turns(projector: Projector) -> Projector:
-    """A closed turn as but a place: what still comes for one has no say in how the last one stands."""
+    # What still comes for a closed turn does not matter for the last one, so an empty turn replaces it.
     head = projector.head()
     return Projector.resume(head, [Turn(index=index, position=0) for index in range(head.closed_turns)])

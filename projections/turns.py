@@ -1,6 +1,6 @@
 """The turns that a projection holds, and where in them each step is.
 
-A closed turn stands there as it is in the view; one that an event changes is thawed, and stays so.
+A closed turn is held as it is in the view. When an event changes it, it is thawed, and stays so.
 """
 
 from __future__ import annotations
@@ -10,46 +10,41 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 from turnlog.domain.events import StepEnd
-from turnlog.projections.fold import StepFold, TurnFold, with_result
-from turnlog.projections.repair import corrected, mended
-from turnlog.projections.view import Fault, Message, Repair, Step, ToolResult, Turn
-
-
-def _frozen(turn: Turn | TurnFold) -> Turn:
-    return turn.freeze() if isinstance(turn, TurnFold) else turn
+from turnlog.projections.fold import StepFold, TurnFold, frozen, with_result
+from turnlog.projections.repair import corrected
+from turnlog.projections.turn import Fault, Message, Repair, Step, ToolResult, Turn
 
 
 class StepLocation(NamedTuple):
-    """Where a step is: in the turn of this index, so many steps before it. The order of places is that of the log."""
+    """Where a step is: the index of its turn, and its number in that turn, from 0 on. They sort in the log's order."""
 
     turn: int
-    place: int
+    number: int
     step_id: str
 
 
 class Turns:
     """Turns in the order of the session: all of them, or the last ones.
 
-    `first_turn` is the index of the first turn that is here. `reached_back` is the position of the last event that
-    changed a turn which had ended, with another one behind it. `imported_ids` are the ids of calls that were imported.
+    `first_turn` is the index of the first turn that is held. `reached_back` is the position of the last event that
+    changed a turn which had ended and was not the last one. `imported_ids` are the ids of imported calls.
     """
 
     def __init__(self) -> None:
         self.first_turn = 0
         self.reached_back = 0
-        self._steps_of_call: dict[str, list[StepLocation]] = {}  # those that have ended, in order
         self.imported_ids: set[str] = set()
         self._turns: list[Turn | TurnFold] = []
-        self._place_of: dict[str, StepLocation] = {}
+        self._locations: dict[str, StepLocation] = {}
+        self._callers: dict[str, list[StepLocation]] = {}  # the ended steps with a call of this id, in order
         self._open: dict[str, tuple[StepFold, TurnFold]] = {}
         self._pinned: tuple[Message, ...] = ()
-        self._changed_from: int | None = None
 
     def restore(
         self, pages: Iterable[Turn], unclosed: Iterable[Turn], closed: int, pinned: tuple[Message, ...]
     ) -> None:
-        """Takes the last closed turns, of which the session has so many, those behind them, and what is pinned in all
-        closed ones."""
+        """Takes the last closed turns, of which the session has `closed` in total, the turns after them, and the pinned
+        messages of all closed turns."""
         self._pinned = pinned
         self._turns = list[Turn | TurnFold](pages)
         self.first_turn = closed - len(self._turns)
@@ -65,97 +60,90 @@ class Turns:
     @property
     def has_turn_ended(self) -> bool:
         """Whether the last turn, as the view has it, has ended (see Turn)."""
-        return bool(self._turns) and corrected(_frozen(self._turns[-1])).has_ended
+        return bool(self._turns) and corrected(frozen(self._turns[-1])).has_ended
+
+    @property
+    def turn_count(self) -> int:
+        """The number of turns in the session."""
+        return self.first_turn + len(self._turns)
 
     @property
     def closed_turns(self) -> int:
-        """How many turns, from the first on, change no more but for a late tool result."""
+        """The number of closed turns in the session: those at its beginning that only late results still change."""
         return self.first_turn + self._closed
 
     @property
     def _closed(self) -> int:
-        for place, turn in enumerate(self._turns):
-            if place == len(self._turns) - 1 or (isinstance(turn, TurnFold) and turn.is_open()):
-                return place
+        for number, turn in enumerate(self._turns):
+            if number == len(self._turns) - 1 or (isinstance(turn, TurnFold) and turn.is_open()):
+                return number
         return 0
 
-    def unclosed_turns(self) -> tuple[Turn, ...]:
-        """The turns behind the closed ones."""
-        return tuple(map(_frozen, self._turns[self._closed :]))
+    @property
+    def pinned(self) -> tuple[Message, ...]:
+        """The system and developer messages of the turns before the first one that is held."""
+        held = {message.position for turn in self._turns for message in turn.messages}
+        return tuple(message for message in self._pinned if message.position not in held)
 
     def pinned_in_pages(self) -> tuple[Message, ...]:
-        """The system and developer messages of all closed turns, those included that are not here."""
+        """The system and developer messages of all closed turns, also of those that are not held."""
         known = {message.position for message in self._pinned}
         closed = self._turns[: self._closed]
         fresh = (m for turn in closed for m in turn.messages if m.is_pinned and m.position not in known)
         return (*self._pinned, *fresh)
 
+    # The turns as they are read
+
+    def turns(self) -> tuple[Turn, ...]:
+        """The turns that are held, with repairs applied."""
+        return tuple(corrected(frozen(turn)) for turn in self._turns)
+
+    def raw_turns(self) -> tuple[Turn, ...]:
+        """The turns that are held, as they were recorded: no repair is applied, and `faults` is empty."""
+        return tuple(map(frozen, self._turns))
+
+    def unclosed_turns(self) -> tuple[Turn, ...]:
+        """The turns after the closed ones."""
+        return tuple(map(frozen, self._turns[self._closed :]))
+
     def pages(self, after: int = 0) -> tuple[Turn, ...]:
         """The closed turns that an event after the position `after` has changed, for keeping."""
-        return tuple(_frozen(turn) for turn in self._turns[: self._closed] if turn.position > after)
+        return tuple(frozen(turn) for turn in self._turns[: self._closed] if turn.position > after)
+
+    def pages_from(self, index: int) -> tuple[Turn, ...]:
+        """The closed turns from this one on, for keeping. They must be held."""
+        return tuple(frozen(turn) for turn in self._turns[index - self.first_turn : self._closed])
 
     def prepend(self, pages: Sequence[Turn]) -> None:
-        """Takes the closed turns before the first one that is here, as they are now."""
+        """Takes the closed turns before the first one that is held, as they are now."""
         self._turns[:0] = pages
         self.first_turn -= len(pages)
         for page in pages:
             self._index(page)
 
-    def pages_from(self, index: int) -> tuple[Turn, ...]:
-        """The closed turns from this one on, for keeping. They must be there."""
-        return tuple(_frozen(turn) for turn in self._turns[index - self.first_turn : self._closed])
-
-    def raw_turns(self) -> tuple[Turn, ...]:
-        """The turns as they were recorded: no repair is applied, and `faults` is empty."""
-        return tuple(map(_frozen, self._turns))
-
-    def turns(self) -> tuple[Turn, ...]:
-        """The turns that are there, repairs applied."""
-        return tuple(corrected(_frozen(turn)) for turn in self._turns)
-
-    @property
-    def turn_count(self) -> int:
-        """How many turns there are."""
-        return self.first_turn + len(self._turns)
-
-    def take_changed(self) -> int | None:
-        """The index of the first turn that has changed since this was last asked; None where none has."""
-        changed, self._changed_from = self._changed_from, None
-        return changed
-
-    def mended_turns(self, index: int) -> tuple[Turn, ...]:
-        """The turns from this one on, repairs applied, without a look for faults: what prompts are made of."""
-        return tuple(mended(_frozen(turn)) for turn in self._turns[index - self.first_turn :])
-
-    @property
-    def pinned(self) -> tuple[Message, ...]:
-        """The system and developer messages of the turns before the first that is there."""
-        loaded = {message.position for turn in self._turns for message in turn.messages}
-        return tuple(message for message in self._pinned if message.position not in loaded)
-
     # For the events that change them
 
     def knows_step(self, step_id: str) -> bool:
-        """Whether the step was opened in one of the turns that are here."""
-        return step_id in self._place_of
+        """Whether the step was opened in one of the turns that are held."""
+        return step_id in self._locations
 
     def _index(self, turn: Turn | TurnFold) -> None:
-        if isinstance(turn, Turn):
-            for place, closed in enumerate(turn.steps):
-                self._index_step(StepLocation(turn.index, place, closed.step_id), closed)
-            return
-        for place, (step_id, step) in enumerate(turn.steps.items()):
-            self._index_step(StepLocation(turn.index, place, step_id), step)
-            if isinstance(step, StepFold):
-                self._open[step_id] = (step, turn)
+        steps = turn.steps if isinstance(turn, Turn) else turn.steps.values()
+        for number, step in enumerate(steps):
+            self._index_step(turn, number, step)
 
-    def _index_step(self, place: StepLocation, step: Step | StepFold) -> None:
-        self._place_of[place.step_id] = place
-        if not isinstance(step, Step):
-            return
+    def _index_step(self, turn: Turn | TurnFold, number: int, step: Step | StepFold) -> None:
+        step_id = step.step_id if isinstance(step, Step) else step.base.step_id
+        location = self._locations[step_id] = StepLocation(turn.index, number, step_id)
+        if isinstance(step, Step):
+            self._index_calls(location, step)
+        elif isinstance(turn, TurnFold):
+            self._open[step_id] = (step, turn)
+
+    def _index_calls(self, location: StepLocation, step: Step) -> None:
         call_ids = {call.id for call in step.message.tool_calls}
         for call_id in call_ids:
-            insort(self._steps_of_call.setdefault(call_id, []), place)
+            insort(self._callers.setdefault(call_id, []), location)
         if step.origin is not None:
             self.imported_ids.update(call_ids - {""})
 
@@ -167,19 +155,18 @@ class Turns:
 
     def thawed(self, index: int, position: int) -> TurnFold:
         """The turn of this index, which the event at `position` changes."""
-        place = index - self.first_turn
-        turn = self._turns[place]
+        number = index - self.first_turn
+        turn = self._turns[number]
         if isinstance(turn, Turn):
-            turn = self._turns[place] = TurnFold(turn)
-        if place < len(self._turns) - 1 and not turn.is_open():
+            turn = self._turns[number] = TurnFold(turn)
+        if number < len(self._turns) - 1 and not turn.is_open():
             self.reached_back = position
         self._touch(turn, position)
         return turn
 
     def _touch(self, turn: TurnFold, position: int) -> None:
+        """Notes that the event at `position` changes the turn."""
         turn.position = position
-        if self._changed_from is None or turn.index < self._changed_from:
-            self._changed_from = turn.index
 
     def add_fault(self, kind: str, position: int, message: str, index: int | None = None) -> None:
         """Notes in the latest turn what is wrong with the event at `position`."""
@@ -187,10 +174,10 @@ class Turns:
         self.latest(position).flaws.append(fault)
 
     def open_step(self, step_id: str, position: int) -> StepFold | None:
-        """The open step that the event at `position` changes. Where there is none, that is a fault."""
+        """The open step that the event at `position` changes. If it is not open, the event is a fault."""
         found = self._open.get(step_id)
         if found is None:
-            known = step_id in self._place_of
+            known = step_id in self._locations
             kind, why = ("closed_step", "has ended") if known else ("unknown_step", "was never opened")
             self.add_fault(kind, position, f"an event for step {step_id}, which {why}")
             return None
@@ -198,35 +185,33 @@ class Turns:
         return found[0]
 
     def add_step(self, step_id: str, step: Step | StepFold, position: int) -> None:
-        """Adds a step to the latest turn, unless there was one of that id."""
-        if step_id in self._place_of:
+        """Adds a step to the latest turn, unless there is one with its id."""
+        if step_id in self._locations:
             self.add_fault("repeated_step", position, f"step {step_id} was opened twice")
             return
         turn = self.latest(position)
         turn.steps[step_id] = step
-        self._index_step(StepLocation(turn.index, len(turn.steps) - 1, step_id), step)
-        if isinstance(step, StepFold):
-            self._open[step_id] = (step, turn)
+        self._index_step(turn, len(turn.steps) - 1, step)
 
     def end_step(self, end: StepEnd, position: int) -> None:
-        """The step is open no more."""
+        """Ends an open step."""
         if step := self.open_step(end.step_id, position):
             _, turn = self._open.pop(end.step_id)
             turn.steps[end.step_id] = ended = step.ended(end)
-            self._index_step(self._place_of[end.step_id], ended)
+            self._index_calls(self._locations[end.step_id], ended)
 
     def add_texts(self, step_id: str, texts: Sequence[str], first: int) -> None:
-        """Texts of a step that stand at the positions from `first` on."""
+        """Adds texts to a step. Their events have the positions from `first` on."""
         if step_id in self._open:
             step, turn = self._open[step_id]
             step.content.extend(texts)
             self._touch(turn, first + len(texts) - 1)
             return
         for position in range(first, first + len(texts)):
-            self.open_step(step_id, position)  # each one is a fault
+            self.open_step(step_id, position)  # each of them is a fault
 
     def add_message(self, message: Message) -> None:
-        """Adds a message that is nobody's answer. One of the user behind a step begins a turn."""
+        """Adds a message that is not a step's. A user message after a step begins a turn."""
         turn = self.latest(message.position)
         if message.role == "user" and turn.steps:
             turn = TurnFold(Turn(index=turn.index + 1, position=message.position))
@@ -240,38 +225,38 @@ class Turns:
             yield from (step for step in steps if isinstance(step, Step))
 
     def steps_that_called(self, call_id: str) -> Iterator[Step]:
-        """The steps that have ended with a call of this id: the latest, and behind it the latest one before it of whose
-        calls of this id one has no result."""
-        places = self._steps_of_call.get(call_id, [])
-        if places:
-            yield self._ended_step(places[-1])
-        # One that has all its results will not lose them: it is not looked at again.
-        while len(places) > 1:
-            step = self._ended_step(places[-2])
+        """Of the ended steps with a call of this id: the latest one, then the latest of the others whose call has no
+        result."""
+        callers = self._callers.get(call_id, [])
+        if callers:
+            yield self._ended_step(callers[-1])
+        # A step never loses results: one whose calls are all answered is not looked at again.
+        while len(callers) > 1:
+            step = self._ended_step(callers[-2])
             if any(call.id == call_id for call in step.unanswered_calls()):
                 yield step
                 return
-            del places[-2]
+            del callers[-2]
+
+    def _ended_step(self, location: StepLocation) -> Step:
+        turn = self._turns[location.turn - self.first_turn]
+        step = turn.steps[location.number] if isinstance(turn, Turn) else turn.steps[location.step_id]
+        assert isinstance(step, Step)  # noqa: S101 its calls are indexed when it ends
+        return step
 
     def turn_of(self, step: Step, position: int) -> TurnFold:
         """The turn of a step, which the event at `position` changes."""
-        return self.thawed(self._place_of[step.step_id].turn, position)
-
-    def _ended_step(self, place: StepLocation) -> Step:
-        turn = self._turns[place.turn - self.first_turn]
-        step = turn.steps[place.place] if isinstance(turn, Turn) else turn.steps[place.step_id]
-        assert isinstance(step, Step)  # noqa: S101 it is indexed when it ends
-        return step
+        return self.thawed(self._locations[step.step_id].turn, position)
 
     def file_result(self, step_id: str, result: ToolResult) -> bool:
-        """Files a result under its call. False where the step has no such call."""
-        place = self._place_of.get(step_id)
-        if place is None:
+        """Files a result under its call. False if the step has no such call."""
+        location = self._locations.get(step_id)
+        if location is None:
             return False
-        turn = self.thawed(place.turn, result.position)
+        turn = self.thawed(location.turn, result.position)
         step = turn.steps[step_id]
         if isinstance(step, StepFold):
-            return step.result_came(result)
+            return step.add_result(result)
         if all(call.index != result.index for call in step.message.tool_calls):
             return False
         turn.steps[step_id] = with_result(step, result)
@@ -283,7 +268,7 @@ class Turns:
             self.thawed(index, position).repairs.append(repair)
 
     def withdraw_repair(self, repair_id: str, position: int) -> None:
-        """Applies a repair no longer."""
+        """Withdraws a repair from all turns."""
         for index, turn in enumerate(self._turns):
             if any(repair.repair_id == repair_id for repair in turn.repairs):
                 thawed = self.thawed(index, position)

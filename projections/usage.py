@@ -1,11 +1,11 @@
-"""Usage: every report is kept verbatim, the totals are derived from them."""
+"""Usage: every report is kept verbatim, and the totals are derived from the reports."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 
 from turnlog.domain.values import JsonObject
-from turnlog.projections.view import Turn, Usage, UsageEntry
+from turnlog.projections.turn import Turn, Usage, UsageEntry
 
 TOKEN_PATHS: dict[str, tuple[tuple[str, ...], ...]] = {
     # Chat Completions names, then those of the Responses and Messages APIs.
@@ -21,14 +21,14 @@ TOKEN_PATHS: dict[str, tuple[tuple[str, ...], ...]] = {
 
 
 def total_usage(turns: Iterable[Turn]) -> Usage:
-    """All usage of the turns, in the order of the log, with its totals in tokens."""
+    """All usage reports of the turns, in the order of the log, and their totals in tokens."""
     entries = sorted(_entries(turns), key=lambda entry: entry.position)
     counts = [token_counts(entry.usage) for entry in entries]
     return Usage(entries=tuple(entries), **{name: sum(count[name] for count in counts) for name in TOKEN_PATHS})
 
 
 def token_counts(usage: JsonObject) -> dict[str, int]:
-    """The tokens of one report, by the names of TOKEN_PATHS; 0 for what it does not say."""
+    """The tokens of one report, by the names of TOKEN_PATHS; 0 for what it does not report."""
     return {name: _tokens(usage, name) for name in TOKEN_PATHS}
 
 

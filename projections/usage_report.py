@@ -1,4 +1,4 @@
-"""Usage over all sessions: what each user has used of each model on each day."""
+"""Usage over all sessions: what each user has used of each model, on each day."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from datetime import UTC, date, datetime
 from typing import Literal
 
 from turnlog.domain.errors import InvalidInputError
-from turnlog.domain.values import Frozen, JsonObject
+from turnlog.domain.values import Frozen, JsonObject, as_unicode
 from turnlog.projections.usage import token_counts
 
 Dimension = Literal["user", "model", "day"]
@@ -15,9 +15,9 @@ DIMENSIONS: tuple[Dimension, ...] = ("user", "model", "day")
 
 
 class UsageRow(Frozen):
-    """Tokens, and the number of steps that have ended. What the report is not told apart by is None.
+    """Tokens, and the number of steps that have ended. Dimensions that the report does not tell apart are None.
 
-    `user_id` None is a session that nobody owns, `model` None a report that names none; `day` is in UTC.
+    `user_id` is also None for sessions that nobody owns, and `model` for usage that names no model. `day` is in UTC.
     """
 
     user_id: str | None = None
@@ -32,7 +32,8 @@ class UsageRow(Frozen):
 
 
 class UsageReport(Frozen):
-    """`total` is the sum of the rows. The report knows the log up to `log_position`, and `events_behind` came after."""
+    """`by` are the dimensions that the rows tell apart, and `total` is the sum of the rows. The report covers the log
+    up to `log_position`; `events_behind` is the number of events after that."""
 
     by: tuple[Dimension, ...]
     rows: tuple[UsageRow, ...]
@@ -42,7 +43,7 @@ class UsageReport(Frozen):
 
 
 def checked_dimensions(value: Sequence[str]) -> tuple[Dimension, ...]:
-    """What a report is told apart by, in the order of DIMENSIONS. Raises InvalidInputError."""
+    """The dimensions that a report tells apart, in the order of DIMENSIONS. Raises InvalidInputError."""
     if isinstance(value, str) or not set(value) <= set(DIMENSIONS):
         raise InvalidInputError("by", f"{value!r} is not a list of: {', '.join(DIMENSIONS)}")
     return tuple(dimension for dimension in DIMENSIONS if dimension in value)
@@ -54,19 +55,13 @@ def counted(usage: JsonObject) -> list[int]:
 
 
 def in_day(at: datetime) -> date:
-    """The day on which usage is counted: that of its event, in UTC."""
+    """The day for which usage is counted: that of its event, in UTC."""
     return at.astimezone(UTC).date()
 
 
 def plain(name: str | None) -> str | None:
-    """A model's name as every database takes it: what UTF-8 cannot hold, and NUL, is U+FFFD. None for an empty one."""
-    if not name:
-        return None
-    return (
-        name.encode("utf-16-le", "surrogatepass")
-        .decode("utf-16-le", "replace")
-        .replace("\0", "\N{REPLACEMENT CHARACTER}")
-    )
+    """A model's name as every database accepts it: NUL and lone surrogates are U+FFFD. None for an empty name."""
+    return as_unicode(name).replace("\0", "\N{REPLACEMENT CHARACTER}") if name else None
 
 
 def summed(rows: tuple[UsageRow, ...]) -> UsageRow:

@@ -48,6 +48,15 @@ if TYPE_CHECKING:
     from turnlog.infrastructure.settings import Settings as Settings
     from turnlog.infrastructure.tables.projection import Projection as Projection
     from turnlog.projections.deltas import Delta as Delta
+    from turnlog.projections.deltas import FunctionCallFragment as FunctionCallFragment
+    from turnlog.projections.deltas import MessageCame as MessageCame
+    from turnlog.projections.deltas import SessionChanged as SessionChanged
+    from turnlog.projections.deltas import SessionGone as SessionGone
+    from turnlog.projections.deltas import StepEnded as StepEnded
+    from turnlog.projections.deltas import StepStarted as StepStarted
+    from turnlog.projections.deltas import TextFragment as TextFragment
+    from turnlog.projections.deltas import ToolCallFragment as ToolCallFragment
+    from turnlog.projections.deltas import ToolResultCame as ToolResultCame
     from turnlog.projections.prompt.policy import PromptPolicy as PromptPolicy
     from turnlog.projections.report import ReapedStep as ReapedStep
     from turnlog.projections.report import RepairReport as RepairReport
@@ -111,6 +120,15 @@ _HOMES = {
     "UnreadableEventError": "domain.errors",
     "UsageReport": "projections.usage_report",
     "UsageRow": "projections.usage_report",
+    "FunctionCallFragment": "projections.deltas",
+    "MessageCame": "projections.deltas",
+    "SessionChanged": "projections.deltas",
+    "SessionGone": "projections.deltas",
+    "StepEnded": "projections.deltas",
+    "StepStarted": "projections.deltas",
+    "TextFragment": "projections.deltas",
+    "ToolCallFragment": "projections.deltas",
+    "ToolResultCame": "projections.deltas",
 }
 
 __all__ = ["__version__", *sorted(_HOMES)]  # noqa: PLE0604 the names are strings

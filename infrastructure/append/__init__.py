@@ -1,1 +1,1 @@
-"""Writing: handlers append to sessions, one aggregate a session, one lease for all steps of a log."""
+"""Writing: handlers append to sessions. Each session has one aggregate, and a log has one lease for all its steps."""

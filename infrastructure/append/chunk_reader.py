@@ -1,16 +1,18 @@
-"""Reading Chat Completions chunks: openai's models or plain dicts, in the shapes that providers really send.
+"""Reading Chat Completions chunks, which are models of the openai package or plain dicts.
 
-The only module that knows what a chunk looks like. A chunk may lack anything: models of the openai package are
-built without validation, so a "list" may be None and a "str" a list. Rules for tool calls: one is found by its
-index; the same index with another id is a new call only when a name comes with it (Mistral, relays), otherwise it
-goes on with the call (LM Studio); without an index it is found by its id, else it is the last call.
+Only this module knows what a chunk looks like, in the shapes that providers really send. A chunk may lack anything:
+the openai package builds its models without validation, so a "list" may be None and a "str" may be a list.
+
+A fragment of a tool call belongs to the call of its index. The same index with another id begins a new call only if a
+name comes with it (Mistral and some relays); without a name it continues the call (LM Studio). A fragment without an
+index belongs to the call of its id, or else to the last call.
 """
 
 from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from datetime import datetime
 from typing import Any, TypeAlias
 
@@ -25,19 +27,18 @@ from turnlog.domain.commands import (
     AppendToolCall,
 )
 from turnlog.domain.errors import InvalidInputError
-from turnlog.domain.inputs import checked_count
 from turnlog.domain.values import JsonObject, json_copy
 
 logger = logging.getLogger("turnlog")
 
 
 class ChunkReader:
-    """Turns the chunks of one response into commands, and remembers what is said beside the text."""
+    """Turns the chunks of one response into commands, and remembers what the chunks say about the response."""
 
     def __init__(self, step_id: str, now: Callable[[], datetime]) -> None:
         self._step_id = step_id
         self._now = now
-        self._calls = _CallPlaces()
+        self._calls = _CallIndexes()
         self._warned = self._has_choices = False
         self.model: str | None = None
         self.response_id: str | None = None
@@ -46,9 +47,9 @@ class ChunkReader:
         self.error: str | None = None
 
     def read(self, chunk: Any) -> list[AnyStepAppend]:
-        """The commands for what the chunk says of choice 0; empty where it says nothing that is recorded.
+        """The commands for what the chunk says in choice 0. Empty if nothing of it is recorded.
 
-        Raises InvalidInputError for what is no chunk of Chat Completions: what it says would be shown and not recorded.
+        Raises InvalidInputError for anything but a Chat Completions chunk: it would be shown and not recorded.
         """
         fields = _fields(chunk)
         self.model = self.model or _text(fields.get("model")) or None
@@ -59,7 +60,7 @@ class ChunkReader:
             self.error = error_text(error)
         choices = fields.get("choices")
         if not isinstance(choices, list):
-            # Later on a provider's own summary may come without choices (Hugging Face).
+            # After chunks with choices a provider may send a summary of its own without them (Hugging Face).
             if not self._has_choices and not _is_chunk(chunk, fields):
                 raise _no_chunk(chunk, fields)
             return []
@@ -98,7 +99,7 @@ class ChunkReader:
     def _tool_call(self, at: datetime, fragment: _Fields) -> AppendToolCall:
         function = _fields(fragment.get("function"))
         call_id, name = _text(fragment.get("id")), _text(function.get("name"))
-        index = self._calls.place(fragment.get("index"), call_id, name)
+        index = self._calls.index_of(fragment.get("index"), call_id, name)
         return AppendToolCall(at, self._step_id, index, call_id, name, _arguments(function.get("arguments")))
 
     def _warn_of_choices(self) -> None:
@@ -111,8 +112,8 @@ _TAKES = "record() takes chunks of the Chat Completions API"
 
 
 def _is_chunk(chunk: Any, fields: _Fields) -> bool:
-    """Whether what has no list of choices is a chunk all the same: one of an error, of usage alone, of nothing at all,
-    or one that lacks nothing but them."""
+    """Whether something without a list of choices is a chunk: an error, usage alone, an empty one, or one that lacks
+    nothing but its choices."""
     if chunk == {} or fields.get("error"):
         return True
     if kind := fields.get("object"):
@@ -127,14 +128,14 @@ def _no_chunk(chunk: Any, fields: _Fields) -> InvalidInputError:
     return InvalidInputError("chunk", f"{_TAKES}, not a {what}; session.completion() records the answers of other APIs")
 
 
-class _CallPlaces:
-    """Which of our indexes, 0, 1, 2 in order of appearance, a fragment belongs to."""
+class _CallIndexes:
+    """The index of the call that a fragment belongs to: 0, 1, 2 in the order in which the calls appear."""
 
     def __init__(self) -> None:
         self._ids: list[str] = []
         self._by_index: dict[Any, int] = {}
 
-    def place(self, index: Any, call_id: str, name: str) -> int:
+    def index_of(self, index: Any, call_id: str, name: str) -> int:
         known = self._known(index, call_id)
         if known is None or self._is_another(known, index, call_id, name):
             self._ids.append(call_id)
@@ -157,7 +158,7 @@ class _CallPlaces:
 
 
 def as_object(value: Any) -> JsonObject | None:
-    """A JSON object from a dict or a pydantic model; None for anything else, and for what is not JSON."""
+    """A JSON object from a dict or a pydantic model. None for anything else, and for values that JSON does not have."""
     if hasattr(value, "model_dump"):
         value = value.model_dump(mode="json", exclude_unset=True)
     if not isinstance(value, dict):
@@ -170,36 +171,25 @@ def as_object(value: Any) -> JsonObject | None:
     return copied
 
 
-def reported_usage(usage: Any, tokens: Mapping[str, Any]) -> JsonObject:
-    """A provider's usage object, and token counts by name. Raises InvalidInputError where there is neither."""
-    reported = as_object(usage) if usage is not None else {}
-    if reported is None:
-        raise InvalidInputError("usage", "must be a JSON object")
-    reported |= {name: checked_count(count, name) for name, count in tokens.items()}
-    if not reported:
-        raise InvalidInputError("usage", "must not be empty")
-    return reported
-
-
 def error_text(error: Any) -> str:
-    """What a provider's error object says."""
+    """The message of a provider's error object, or the object as text."""
     message = _fields(error).get("message")
     return message if isinstance(message, str) and message else str(error)
 
 
 def _fields(value: Any) -> _Fields:
-    """What a dict, a model or another object holds, by name."""
+    """The fields of a dict, a model or another object, by name."""
     if isinstance(value, dict):
         return value
     if isinstance(value, BaseModel):
-        # Not by attribute: to ask a model for what it does not have takes longer than all that is read of a chunk.
+        # Not by attribute: asking a model for a field that it lacks takes longer than all else that is read of a chunk.
         extra = value.__pydantic_extra__
         return {**vars(value), **extra} if extra else vars(value)
     return _Attributes(value)
 
 
 class _Attributes:
-    """An object, read as a dict is."""
+    """An object that is read like a dict."""
 
     def __init__(self, value: Any) -> None:
         self._value = value
@@ -226,7 +216,7 @@ def _arguments(value: Any) -> str:
 
 
 def _content(content: Any) -> tuple[str, str]:
-    """The text of a delta's content, and the thinking in it where content is a list of parts (Mistral)."""
+    """The text of a delta's content, and the thinking in it if the content is a list of parts (Mistral)."""
     if not isinstance(content, list):
         return _text(content), ""
     text, thinking = [], []
@@ -238,7 +228,7 @@ def _content(content: Any) -> tuple[str, str]:
 
 
 def _details(details: Any) -> tuple[JsonObject, ...]:
-    """The reasoning details that hold what the text does not: a signature, or encrypted data."""
+    """The reasoning details that hold more than text: a signature, or encrypted data."""
     if not details:
         return ()
     kept = [detail for detail in _list(details) if _fields(detail).get("signature") or _fields(detail).get("data")]

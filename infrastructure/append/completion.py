@@ -1,4 +1,4 @@
-"""A step that a handler writes by hand."""
+"""A completion: a step that a handler writes itself."""
 
 from __future__ import annotations
 
@@ -25,15 +25,15 @@ logger = logging.getLogger("turnlog")
 
 
 class Completion:
-    """One step, written by hand::
+    """One step that a handler writes itself::
 
         async with session.completion(model="m") as completion:
             await completion.text("Hel")
             await completion.finish("stop")
 
-    Each call returns when its delta is durable. Leaving without `finish` records how it ended: cancelled or closed
-    early is interrupted, an exception is failed. What was written stays. Any call after the step has ended raises
-    StepClosedError.
+    Each call returns when its delta is durable. Leaving the block without `finish` ends the step: as failed after an
+    exception, else as interrupted. What was written stays. Entering raises TurnInProgressError while another step is
+    being written. Any call after the end of the step raises StepClosedError, also when somebody else has ended it.
     """
 
     def __init__(self, step: StepIO, model: str | None, takeover: bool = False) -> None:
@@ -58,9 +58,9 @@ class Completion:
         """Appends text to the answer."""
         step = self._step
         command = AppendText(step.clock.now(), step.step_id, checked_text(text, "text", step.max_bytes))
-        # As `step.append`, without a coroutine more for each delta.
-        if step.writer.is_full:
-            await step.writer.room()
+        # The same as `step.append`, but without one more coroutine for each delta.
+        if step.group_commit.is_full:
+            await step.group_commit.room()
         try:
             await step.aggregate.submit(command)
         except StepClosedError as error:
@@ -75,7 +75,7 @@ class Completion:
         await self._step.append(AppendRefusal(now(), self.step_id, checked_text(text, "text", self._step.max_bytes)))
 
     async def tool_call(self, id: str, name: str, arguments: str = "") -> None:  # noqa: A002 the field's name
-        """Appends a whole call. The same call again changes nothing; another one under its id raises
+        """Appends a whole call. The same call again changes nothing. A different call with the same id raises
         ToolCallConflictError."""
         call = ToolCall(
             id=checked_text(id, "id"),
@@ -92,7 +92,7 @@ class Completion:
         name: str | None = None,
         arguments: str | None = None,
     ) -> None:
-        """Appends a fragment of the call at `index`; the first fragment of an index opens the call."""
+        """Appends a fragment of the call at `index`. The first fragment of an index begins the call."""
         fragment = AppendToolCall(
             now(),
             self.step_id,
@@ -110,7 +110,7 @@ class Completion:
         await self._step.append(AppendFunctionCall(now(), self.step_id, name or "", arguments or ""))
 
     async def finish(self, finish_reason: str | None = "stop", *, usage: Any = None, model: str | None = None) -> None:
-        """Ends the step as finished. `usage` is the provider's usage object, kept verbatim."""
+        """Ends the step as finished. `usage` is the provider's usage object, which is kept verbatim."""
         finished = CompletionFinished(
             at=now(),
             step_id=self.step_id,
@@ -133,7 +133,7 @@ class Completion:
             return
         self._ended = True
         if isinstance(error, StepClosedError) and error.step_id == self.step_id:
-            return  # somebody else has ended it
+            return  # somebody else has ended the step
         ended = self._step.end(end_for(self.step_id, error))
         try:
             await ended

@@ -1,7 +1,7 @@
-"""The reaper: ends the steps whose writers are gone, so that no turn is open for ever.
+"""The reaper: ends the steps whose writers are gone, so that no turn stays open for ever.
 
-Any number of them may run at once, in any process: a lease that has run out never comes back, and a step that somebody
-else has ended meanwhile is left alone.
+Any number of reapers may run at once, in any process: a lease that has run out never comes back, and a step that
+somebody else has ended meanwhile is left alone.
 """
 
 from __future__ import annotations
@@ -26,33 +26,34 @@ if TYPE_CHECKING:
 logger = logging.getLogger("turnlog")
 
 REAP_PAGE_SESSIONS = 100
+"""Sessions that are found in one statement."""
 
 
 class Reaper:
-    """Of one log."""
+    """The reaper of an open log."""
 
     def __init__(self, leases: Leases, aggregate: Callable[[UUID], Aggregate]) -> None:
         self._leases = leases
         self._aggregate = aggregate
 
     async def reap(self, dry_run: bool = False) -> tuple[ReapedStep, ...]:
-        """Ends what is open and has no writer, and says what; on a dry run, only says it. Raises StoreError."""
+        """Ends the open steps whose writers are gone, and returns them. A dry run ends nothing. Raises StoreError."""
         reaped: list[ReapedStep] = []
         async for lapsed in self._lapsed():
             try:
                 reaped += await self._reap(lapsed, dry_run)
-            except SessionNotFoundError:  # deleted meanwhile
+            except SessionNotFoundError:  # it was deleted meanwhile
                 continue
             except StoreUnavailableError:
                 raise
-            except TurnlogError as error:  # such as an event of a newer version: the others are not to wait for it
+            except TurnlogError as error:  # such as an event of a newer version: it must not hold up the others
                 logger.warning("an open step of session %s could not be ended: %s", lapsed.session_id, error)
         if not dry_run:
             await self._leases.forget_old()
         return tuple(reaped)
 
     async def keep_reaping(self, seconds: float) -> None:
-        """Reaps now and then, until it is cancelled."""
+        """Reaps again and again, with pauses of `seconds`, until it is cancelled."""
         while True:
             try:
                 await self.reap()
@@ -70,7 +71,7 @@ class Reaper:
             after = page[-1].session_id
 
     async def _reap(self, lapsed: Lapsed, dry_run: bool) -> list[ReapedStep]:
-        # Asked once more, for a renewal that is under way: this waits for it.
+        # This read locks the lease, so it waits for a renewal that is under way.
         if any(lease.seconds_left > 0 for lease in (await self._leases.of([lapsed.writer_id])).values()):
             return []
         aggregate = self._aggregate(lapsed.session_id)

@@ -1,4 +1,4 @@
-"""Showing a provider's stream while it is recorded."""
+"""A recording: a provider's stream as its consumer sees it while it is recorded."""
 
 from __future__ import annotations
 
@@ -12,15 +12,19 @@ Chunk = TypeVar("Chunk")
 
 
 class Recording(Generic[Chunk]):
-    """An async iterator over a provider's stream: each chunk as it came, once its events are durable.
+    """An async iterator over a provider's stream. It gives each chunk unchanged, once its events are durable.
 
-    At the natural end of the stream the step is finished. When the consumer stops early (break, `aclose`,
-    cancellation) it is interrupted, unless the provider had said how it finished; when the provider raises it is
-    failed, and the exception goes on to the consumer, after the chunks before it. When somebody else ends the step,
-    the provider's stream is closed at once: after `Session.cancel` the iteration simply ends, after a takeover it
-    raises StepClosedError. The partial stays in each case. It is what was shown, and at most one chunk in 16 more.
+    How the step ends:
 
-    Detached, the stream is read and recorded to its end also when the consumer stops early.
+    * Finished, at the natural end of the stream.
+    * Interrupted, when the consumer stops early (break, `aclose`, cancellation). If the provider has said by then how
+      the answer finished, the step is finished all the same.
+    * Failed, when the provider raises. The consumer gets the exception after the chunks before it.
+    * By somebody else. The provider's stream is closed at once. After `Session.cancel` the iteration simply ends, after
+      a takeover it raises StepClosedError.
+
+    What was recorded stays in each case: the chunks that were shown, and at most one in 16 more. A detached recording
+    reads and records the stream to its end even if the consumer stops early.
     """
 
     def __init__(self, recorder: StreamRecorder[Chunk]) -> None:
@@ -53,8 +57,8 @@ class Recording(Generic[Chunk]):
             raise
 
     async def aclose(self) -> None:
-        """Stops early: ends the step if it is still open, closes the provider's stream, and waits until that is
-        stored. Detached, it only leaves."""
+        """Stops early: ends the step if it is still open, closes the provider's stream, and waits until the end is
+        stored. A detached recording goes on without its consumer."""
         self._is_over = True
         self._recorder.leave()
         if not self._recorder.is_detached:
@@ -62,7 +66,7 @@ class Recording(Generic[Chunk]):
             await self._recorder.step.aggregate.flush()
 
     def __del__(self) -> None:
-        # The consumer broke out of the loop: the end is handed over here, for nobody else will do it.
-        with suppress(RuntimeError):  # no loop runs any more: the step will be found abandoned
+        # The consumer may have left the loop with `break`: then nobody else ends the step.
+        with suppress(RuntimeError):  # no event loop runs any more: the reaper will end the step as abandoned
             asyncio.get_running_loop()
             self._recorder.leave()

@@ -1,4 +1,4 @@
-"""Writing one step: what every writer of one needs to open it, append to it and end it."""
+"""Opening a step, appending to it and ending it: what completions and recordings share."""
 
 from __future__ import annotations
 
@@ -26,12 +26,13 @@ CANCELLED = "cancelled"
 
 @dataclass(frozen=True, slots=True)
 class StepIO:
-    """What writing a step needs."""
+    """One step, and what is needed to write it. `authorise` raises unless the caller may use the session; `max_bytes`
+    is the largest size of one text, as UTF-8."""
 
     aggregate: Aggregate
     authorise: Callable[[], Awaitable[None]]
     store: EventStore
-    writer: GroupCommit
+    group_commit: GroupCommit
     watcher: SessionWatcher
     clock: Clock
     lease: WriterLease
@@ -39,10 +40,10 @@ class StepIO:
     step_id: str
 
     async def begin(self, model: str | None, takeover: bool) -> None:
-        """Opens the step. Raises SessionNotFoundError, and TurnInProgressError while another one is open and alive.
+        """Opens the step. Raises SessionNotFoundError, and TurnInProgressError while another step is open and alive.
 
-        A step whose writer's lease has run out is closed as abandoned. With `takeover` it is waited for until the
-        lease runs out, or until its writer shows that it is alive by renewing it.
+        An open step whose writer's lease has run out is closed as abandoned. With `takeover` this waits for the lease
+        of the writer to run out, and raises only if the writer renews it.
         """
         await self.authorise()
         attempt = Takeover(self.aggregate, self.lease, takeover)
@@ -54,7 +55,7 @@ class StepIO:
         begin = BeginCompletion(
             now(), self.step_id, model, lease.live, writer_id, lease.seconds, takeover.gone, takeover.waited_for
         )
-        # Alive from here on: another completion may begin before this one is stored.
+        # It counts as alive from here on: another completion may begin before this one is stored.
         self.lease.began(self.step_id, self.aggregate)
         try:
             if await self.aggregate.execute(begin) > 1:
@@ -63,39 +64,40 @@ class StepIO:
             self.lease.left(self.step_id)
             return refusal
         except BaseException as error:
-            # It may be stored all the same: a caller that was cancelled here will not come to end the step.
+            # The step may be stored all the same, and a caller that was cancelled will not end it.
             self.end(end_for(self.step_id, error))
             raise
         return None
 
     async def append(self, command: AnyStepAppend) -> None:
-        """Appends to the step; returns when that is stored. Raises StepClosedError that says why it was ended."""
-        if self.writer.is_full:
-            await self.writer.room()
+        """Appends to the step, and returns when that is stored. Raises StepClosedError, with the reason of the end."""
+        if self.group_commit.is_full:
+            await self.group_commit.room()
         try:
             await self.aggregate.submit(command)
         except StepClosedError as error:
             raise await self.closed_error() from error
 
     async def closed_error(self) -> StepClosedError:
-        """What to raise for a step that has ended, with the reason that its end gives."""
+        """The error for a step that has ended, with the reason of its end."""
         self.lease.left(self.step_id)
         return StepClosedError(self.step_id, reason_of(await self.found_end()))
 
     async def found_end(self) -> StepEnd | None:
-        """How the step ended, if it did and Postgres says so."""
+        """The event that ended the step. None if there is none, or if Postgres does not answer."""
         try:
-            await self.aggregate.flush()  # it may be decided, and still on its way
-            return await self.store.find_end(self.aggregate.session_id, self.step_id)
+            await self.aggregate.flush()  # the end may be decided and not yet stored
+            return await self.store.events.find_end(self.aggregate.session_id, self.step_id)
         except TurnlogError:
             return None
 
     def end(self, end: StepEnd) -> asyncio.Future[int]:
-        """Closes the step, at once; the future is done when that is stored."""
+        """Ends the step at once. The future is done when the end is stored."""
         return self.lease.end(self.aggregate, end)
 
 
 def end_for(step_id: str, error: BaseException | None) -> StepEnd:
+    """The end of a step that was left with this error, or without one."""
     if isinstance(error, Exception):
         return CompletionFailed(at=now(), step_id=step_id, error=said(error))
     reason = LEFT_EARLY if error is None or isinstance(error, GeneratorExit) else CANCELLED
@@ -103,10 +105,10 @@ def end_for(step_id: str, error: BaseException | None) -> StepEnd:
 
 
 def said(error: BaseException) -> str:
-    """An exception, as it is recorded."""
+    """An exception as the text that is recorded."""
     return f"{type(error).__name__}: {error}"
 
 
 def reason_of(end: StepEnd | None) -> str | None:
-    """Why a step was cancelled or abandoned."""
+    """Why a step was interrupted or abandoned; None for other ends."""
     return end.reason if isinstance(end, CompletionInterrupted | CompletionAbandoned) else None

@@ -1,4 +1,4 @@
-"""Taking over: whether the step in the way of a new one is alive, and waiting for the lease of its writer."""
+"""Taking over: finds out whether the step in the way of a new one is alive, and waits for the lease of its writer."""
 
 from __future__ import annotations
 
@@ -15,12 +15,14 @@ if TYPE_CHECKING:
     from turnlog.infrastructure.store.leases import Lease
 
 LOOK_AGAIN_SECONDS = 1.0
-"""Between two looks of a takeover at whether the other writer is alive."""
+"""Seconds between two looks at the lease of the other writer."""
 
 
 class Takeover:
-    """Judges whether the step in the way of a new one is alive. `gone` are the writers that were found not to be, and
-    `waited_for` is the step whose writer's lease had to run out."""
+    """One attempt to begin a step where another one is open. `is_wanted`: whether to wait for the other writer's lease.
+
+    `gone` are the writers whose leases have run out. `waited_for` is the step whose writer's lease is waited for.
+    """
 
     def __init__(self, aggregate: Aggregate, lease: WriterLease, is_wanted: bool) -> None:
         self._aggregate = aggregate
@@ -31,7 +33,7 @@ class Takeover:
         self.gone: frozenset[str] = frozenset()
 
     async def judge(self, refusal: TurnInProgressError) -> None:
-        """Returns when it is worth another try. Else raises the refusal, with all that is known of the writer."""
+        """Returns when another try may succeed. Else raises the refusal, with what is known of the other writer."""
         if refusal.step_id in self._lease.live:
             raise TurnInProgressError(refusal.step_id, refusal.since, refusal.writer, self._lease.host, self._lease.pid)
         writers = self._writers() | {refusal.writer}
@@ -45,13 +47,13 @@ class Takeover:
                 refusal.step_id, refusal.since, other.writer_id, other.host, other.pid, other.expires_at
             )
         if self.waited_for is not None and not self._is_in_the_way(refusal):
-            raise refusal  # it has finished, or somebody else has taken over
+            raise refusal  # the step has ended, or somebody else has taken it over
 
     def _is_in_the_way(self, refusal: TurnInProgressError) -> bool:
         return refusal.step_id == self.waited_for and refusal.step_id in self._open_steps()
 
     async def _is_worth_waiting(self, refusal: TurnInProgressError, other: Lease) -> bool:
-        """Waits for a while, if the lease is still the one that was there at first. False where it is not."""
+        """Waits a moment, if that is wanted and the lease is still the one of the first look. Else returns False."""
         self._until = self._until or other.expires_at
         self.waited_for = self.waited_for or refusal.step_id
         if not self._is_wanted or not self._is_in_the_way(refusal) or other.expires_at > self._until:

@@ -1,8 +1,8 @@
-"""The lease of this log as a writer: while it runs, the steps that the log has open are alive, for every process.
+"""The lease of an open log as a writer: while it runs, the steps that the log has open count as alive everywhere.
 
-One lease for all steps of a log, renewed by one small UPDATE every third of its length, and only while there are such
-steps. No delta waits for it: that nobody else writes a step is held by the positions of the log. Whoever takes a step
-over takes the next position, so all that its old writer still has under way is refused there, however long it slept.
+A log has one lease for all its steps. One small UPDATE renews it every third of its length, and only while the log has
+steps open. No delta waits for it: positions, and not leases, see to it that a step has one writer. A takeover takes the
+next position, so everything that the old writer still has under way is refused there, however long it slept.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from turnlog.domain.events import CompletionAbandoned, CompletionInterrupted, St
 from turnlog.infrastructure.append.aggregate import Aggregate
 from turnlog.infrastructure.clock import now
 from turnlog.infrastructure.ids import new_id
+from turnlog.infrastructure.tasks import cancel_and_wait
 
 if TYPE_CHECKING:
     from turnlog.infrastructure.store.leases import Lease, Leases
@@ -39,7 +40,8 @@ class _LiveStep(NamedTuple):
 
 
 class WriterLease:
-    """`writer_id` is another one after the lease was lost: what ran out never comes back."""
+    """The lease, and the steps that depend on it. `writer_id` changes when the lease is lost: a lease that has run out
+    never comes back. `seconds` is its length."""
 
     def __init__(self, leases: Leases, seconds: float) -> None:
         self._leases = leases
@@ -55,13 +57,13 @@ class WriterLease:
 
     @property
     def live(self) -> Collection[str]:
-        """The steps that are written through this log, at any time that it is looked at."""
+        """The ids of the steps that are written through this log: a view that changes with them."""
         return self._live.keys()
 
     # Steps
 
     async def hold(self) -> str:
-        """The id under which a step can begin now. Asks the database only where that is not known. Raises
+        """The id under which a step can begin now. Asks the database only if the lease may have run out. Raises
         StoreError."""
         if not self._is_fresh():
             async with self._asking:
@@ -70,26 +72,26 @@ class WriterLease:
         return self.writer_id
 
     def began(self, step_id: str, aggregate: Aggregate) -> None:
-        """Takes a step among the live ones. Call it in one breath with `hold`."""
+        """Adds a step to the live ones. Call it directly after `hold`, without awaiting in between."""
         self._live[step_id] = _LiveStep(aggregate, self.writer_id)
         self._keep()
 
     def left(self, step_id: str) -> None:
-        """The step is written no more."""
+        """The step is not written any more."""
         self._live.pop(step_id, None)
 
     def end(self, aggregate: Aggregate, end: StepEnd) -> asyncio.Future[int]:
-        """Ends a step, at once; the future is done when that is stored.
+        """Ends a step at once. The future is done when the end is stored.
 
-        Where Postgres is away the end is tried again for as long as the lease is held: the step would else stay open
-        for as long as this process lives.
+        While Postgres is away, the end is tried again for as long as the lease is held. Otherwise the step would stay
+        open for as long as this process lives.
         """
         self.left(end.step_id)
         ended = aggregate.submit(EndCompletion(end))
         ended.add_done_callback(partial(self._ended, aggregate, end))
-        # Shielded, so that a caller who is cancelled does not hide what became of it.
+        # Shielded, so that `_ended` sees what became of it even if the caller is cancelled.
         shielded = asyncio.shield(ended)
-        # Nobody may be there to look: a loop that closes, a caller that was cancelled.
+        # The caller may be gone: this marks an exception as seen.
         shielded.add_done_callback(lambda done: done.cancelled() or done.exception())
         return shielded
 
@@ -101,21 +103,20 @@ class WriterLease:
             self._keep()
 
     async def others(self, writer_ids: Iterable[str]) -> dict[str, Lease]:
-        """The leases of these writers that run; who is not among them is gone for good. Raises StoreError."""
+        """The leases of these writers that have not run out. A writer without one is gone for good. Raises
+        StoreError."""
         leases = await self._leases.of(set(writer_ids))
         return {writer_id: lease for writer_id, lease in leases.items() if lease.seconds_left > 0}
 
     async def close(self) -> None:
-        """Ends what is still open as interrupted, and the lease."""
+        """Ends the steps that are still open as interrupted, and drops the lease."""
         ends = [
             self.end(live.aggregate, CompletionInterrupted(at=now(), step_id=step_id, reason=LOG_CLOSED))
             for step_id, live in list(self._live.items())
         ]
         await asyncio.gather(*ends, return_exceptions=True)
         self._is_closed = True
-        if self._keeping is not None:
-            self._keeping.cancel()
-            await asyncio.wait([self._keeping])
+        await cancel_and_wait(self._keeping)
         if self._is_held:
             with suppress(TurnlogError):
                 await self._leases.drop(self.writer_id)
@@ -141,14 +142,14 @@ class WriterLease:
             self._lost()
 
     def _lost(self) -> None:
-        """Somebody may have taken over. What this writer had open is given up, and it comes back under another id."""
+        """Gives up the steps that this writer had open, which may have been taken over, and takes another id."""
         lost, self.writer_id, self._is_held = self.writer_id, new_id(), False
         given_up = {step_id: live for step_id, live in self._live.items() if live.writer_id == lost}
         self._unended.clear()
         if given_up:
-            logger.warning("the lease ran out before it was renewed: %d steps are given up", len(given_up))
+            logger.warning("the lease ran out before it was renewed, and %d steps are given up", len(given_up))
         for step_id, live in given_up.items():
-            # Its recording finds it closed, and gets StepClosedError.
+            # Whoever writes the step gets StepClosedError.
             self.end(live.aggregate, CompletionAbandoned(at=now(), step_id=step_id, reason=LEASE_LOST))
 
     def _keep(self) -> None:
@@ -160,7 +161,7 @@ class WriterLease:
             await asyncio.sleep(self.seconds / 3)
             if not (self._live or self._unended):
                 return
-            with suppress(TurnlogError):  # asked again the next time; whether it ran out is for the database to say
+            with suppress(TurnlogError):  # the next renewal asks again, and the database says whether it ran out
                 async with self._asking:
                     if self._is_held:
                         await self._renew()

@@ -1,4 +1,4 @@
-"""The command line. Imports nothing heavy: `turnlog --help` must be quick."""
+"""The command line. Importing it loads nothing heavy, so that `turnlog --help` is quick."""
 
 from turnlog.infrastructure.cli.app import main
 

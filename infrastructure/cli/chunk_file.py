@@ -1,5 +1,4 @@
-"""A recorded stream in a file: one chunk a line, as JSON, or a file of server-sent events with a chunk in each
-`data:` line."""
+"""A stream in a file: one chunk as JSON in each line, or server-sent events with a chunk in each `data:` line."""
 
 from __future__ import annotations
 
@@ -12,11 +11,11 @@ from turnlog.domain.errors import InvalidInputError
 
 DONE = b"[DONE]"
 NO_CHUNK = (b":", b"event:", b"id:", b"retry:")
-"""How lines of server-sent events begin that hold no chunk: comments, and the other fields."""
+"""Beginnings of the lines of server-sent events that hold no chunk: comments, and other fields."""
 
 
 async def paced_chunks(file: IO[bytes], pace: float, advance: Callable[[int], None]) -> AsyncIterator[dict[str, Any]]:
-    """The chunks, `pace` seconds apart; `advance` is told the bytes read. Raises InvalidInputError, as `chunks`."""
+    """The chunks, `pace` seconds apart. `advance` is called with the bytes of each line. Raises InvalidInputError."""
     for size, chunk in chunks(file):
         if pace:
             await asyncio.sleep(pace)
@@ -25,8 +24,9 @@ async def paced_chunks(file: IO[bytes], pace: float, advance: Callable[[int], No
 
 
 def chunks(file: IO[bytes]) -> Iterator[tuple[int, dict[str, Any]]]:
-    """The size of each line and its chunk. Raises InvalidInputError that names the line that is not one."""
-    # A file in binary mode is cut at \n only: texts hold U+2028 and U+0085 as they are.
+    """Each chunk, with the size of its line in bytes. Raises InvalidInputError for a line that is no chunk, with its
+    number."""
+    # A binary file is split at \n only, while texts may hold other line breaks such as U+2028 and U+0085.
     for number, line in enumerate(file, 1):
         if line.startswith(NO_CHUNK):
             continue

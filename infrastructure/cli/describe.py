@@ -1,4 +1,4 @@
-"""An event in a line."""
+"""An event in one line."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from turnlog.domain.events import SessionEvent
 
 
 def body(event: SessionEvent) -> str:
-    """What the event says, but for its time: `name=value` for each field that says something."""
+    """The fields of the event that are not empty, as `name=value`, without its time."""
     fields = event.model_dump(mode="json", exclude={"at"})
-    # The step's id tells least and is longest, so it comes last, where a line is cut.
+    # The step's id is long and says little, so it comes last, where the line may be cut off.
     fields["step_id"] = fields.pop("step_id", None)
     return " ".join(
         f"{name}={_value(name, value)}" for name, value in fields.items() if value not in (None, "", [], {})

@@ -1,4 +1,4 @@
-"""What `turnlog doctor` finds. Whatever is broken is a finding; nothing here raises because a server is away."""
+"""What `turnlog doctor` finds out. A server that is away is a finding, and not an exception."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from turnlog import __version__
 from turnlog.domain.errors import EmbeddedServersError
 from turnlog.infrastructure.cli.failures import masked
 from turnlog.infrastructure.cli.probes import PostgresProbe, RedisProbe, probe_postgres, probe_redis
-from turnlog.infrastructure.cli.servers import Running, running
+from turnlog.infrastructure.composition import running_servers
 from turnlog.infrastructure.settings import Settings
 from turnlog.infrastructure.store.statements import SCHEMA_VERSION
 from turnlog.infrastructure.tables.catching_up import Lag
@@ -23,18 +23,18 @@ LIBRARIES = ("eventsourcing", "psycopg", "pydantic", "redis", "openai")
 
 _START_REDIS = "turnlog works without it, only slower: views come from Postgres. Start it, or correct REDIS_URL."
 _SET_DATABASE_URL = (
-    "Start it, or correct DATABASE_URL (or --database-url). To have turnlog start a Postgres of its own, unset "
-    'DATABASE_URL and run: pip install "turnlog[embedded]"'
+    "Start it, or correct DATABASE_URL (or --database-url). To let turnlog start its own Postgres, unset DATABASE_URL "
+    'and run: pip install "turnlog[embedded]"'
 )
-_REBUILDING = "{} is being rebuilt, or a rebuild of it was interrupted: `turnlog rebuild` begins it again."
-_SET_FSYNC = "What was shown as durable can be lost, and the database damaged, in a power cut. Set fsync = on."
-_SET_COMMIT = "What was shown as durable can be lost when the server crashes. Set synchronous_commit = on."
+_REBUILDING = "{} is being rebuilt, or a rebuild of it was interrupted: `turnlog rebuild` starts it again."
+_SET_FSYNC = "A power cut can lose what was shown as durable, and damage the database. Set fsync = on."
+_SET_COMMIT = "A crash of the server can lose what was shown as durable. Set synchronous_commit = on."
 _SET_PAGES = "A power cut can damage the database. Set full_page_writes = on."
 
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """Something wrong, and what to do."""
+    """Something that is wrong, and what to do about it."""
 
     what: str
     advice: str
@@ -42,7 +42,7 @@ class Problem:
 
 @dataclass(slots=True)
 class Diagnosis:
-    """Facts in sections, notes that are no trouble, and problems."""
+    """Facts in sections, notes about things that are no problem, and problems."""
 
     facts: dict[str, dict[str, Any]] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
@@ -50,7 +50,7 @@ class Diagnosis:
 
     @property
     def is_fine(self) -> bool:
-        """Whether nothing is wrong."""
+        """Whether there are no problems."""
         return not self.problems
 
     def blame(self, what: str, advice: str) -> None:
@@ -72,19 +72,19 @@ async def examine(settings: Settings) -> Diagnosis:
     found = Diagnosis()
     found.facts["versions"] = _versions()
     try:
-        async with running(settings) as servers:
-            await _examine_servers(found, servers)
+        async with running_servers(settings) as running:
+            await _examine_servers(found, running, settings)
     except EmbeddedServersError as error:
-        found.blame(str(error), "Set DATABASE_URL and REDIS_URL to servers of your own, or see to the embedded ones.")
-        await _examine_servers(found, Running(settings, False, False))
+        found.blame(str(error), "Set DATABASE_URL and REDIS_URL to your own servers, or repair the embedded ones.")
+        await _examine_servers(found, settings, settings)
     return found
 
 
-async def _examine_servers(found: Diagnosis, servers: Running) -> None:
-    settings = servers.settings
+async def _examine_servers(found: Diagnosis, settings: Settings, given: Settings) -> None:
+    """Looks at each server that has a URL and was not looked at. `given` are the settings without embedded servers."""
     if settings.database_url is not None and "postgres" not in found.facts:
         probe = await probe_postgres(settings)
-        found.facts["postgres"] = _postgres_facts(probe, settings, servers.embedded_postgres)
+        found.facts["postgres"] = _postgres_facts(probe, settings, given.database_url is None)
         _judge_postgres(found, probe)
         if probe.lags:
             found.facts["projections"] = _lag_facts(probe.lags)
@@ -92,14 +92,14 @@ async def _examine_servers(found: Diagnosis, servers: Running) -> None:
                 _REBUILDING.format(lag.name.removesuffix(REBUILT)) for lag in probe.lags if lag.name.endswith(REBUILT)
             ]
     if settings.redis_url is not None and "redis" not in found.facts:
-        await _examine_redis(found, settings, servers.embedded_redis)
+        await _examine_redis(found, settings, given.redis_url is None)
 
 
 async def _examine_redis(found: Diagnosis, settings: Settings, embedded: bool) -> None:
     if settings.redis_url in (None, "none"):
         found.facts["redis"] = {"url": "none", "reachable": False}
         found.notes.append(
-            "There is no cache: views come from Postgres, right but slower. That is what `none` asks for."
+            "There is no cache, as `none` asks for: views come from Postgres. They are right, but slower."
         )
         return
     probe = await probe_redis(settings)
@@ -126,7 +126,7 @@ def _postgres_facts(probe: PostgresProbe, settings: Settings, embedded: bool) ->
 
 
 def _lag_facts(lags: list[Lag]) -> dict[str, Any]:
-    """How far each projection is behind: in events, and since how many seconds its next one waits."""
+    """How far each projection lags: in events, and in seconds since its next event was appended."""
     now = datetime.now(UTC)
     facts: dict[str, Any] = {}
     for lag in lags:
@@ -159,7 +159,7 @@ def _judge_postgres(found: Diagnosis, probe: PostgresProbe) -> None:
 
 def _judge_schema(found: Diagnosis, probe: PostgresProbe) -> None:
     if probe.schema_error is not None:
-        found.blame(f"the schema cannot be read: {probe.schema_error}", "See to the rights of the database's user.")
+        found.blame(f"the schema cannot be read: {probe.schema_error}", "Check the rights of the database user.")
     elif probe.schema_version is None:
         found.notes.append("There is no schema yet: `turnlog init` creates it, and so does the first use.")
     elif probe.schema_version > SCHEMA_VERSION:

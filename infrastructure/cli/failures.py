@@ -1,4 +1,4 @@
-"""Errors for people: what went wrong in a line, and what to do about it where that helps."""
+"""Errors for people: one line that says what went wrong, and a hint about what to do if there is one."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from turnlog.domain.errors import SchemaVersionError, SessionNotFoundError, Stor
 
 NO_POSTGRES = (
     "is Postgres running, and is DATABASE_URL (or --database-url) right? `turnlog doctor` says more. Without a URL "
-    'turnlog starts a Postgres of its own: pip install "turnlog[embedded]"'
+    'turnlog starts its own Postgres: pip install "turnlog[embedded]"'
 )
 
 _HINTS: Sequence[tuple[type[TurnlogError], str]] = (
@@ -23,12 +23,12 @@ _PARAMETER = re.compile(r"((?:ssl)?password\s*=\s*)('(?:[^'\\]|\\.)*'|[^&\s\"']*
 
 
 def masked(text: str) -> str:
-    """The text with the passwords of connection URLs and strings blotted out."""
+    """The text without the passwords of connection URLs and connection strings."""
     return _PARAMETER.sub(r"\1***", _USERINFO.sub(r"\1***@", text))
 
 
 def hint_for(error: Exception) -> str | None:
-    """What to do about it, where that is known."""
+    """What to do about the error, if that is known."""
     return next((hint for kind, hint in _HINTS if isinstance(error, kind)), None)
 
 

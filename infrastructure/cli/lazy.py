@@ -1,4 +1,4 @@
-"""A click group whose commands are imported when they are used, and where errors become one line and an exit code."""
+"""Click groups: errors become one line and an exit code, and commands are imported when they are used."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ KILLED_BY_SIGPIPE = 141
 
 
 class Lazy(NamedTuple):
-    """A command that is not imported yet: "module:attribute", and its line in `--help`."""
+    """A command that is not imported yet: its "module:attribute", and its line in `--help`."""
 
     target: str
     help: str
 
     def load(self) -> click.Command:
-        """Imports the command. Raises UsageError where its module is not installed."""
+        """Imports the command. Raises UsageError if its module is not installed."""
         module, _, attribute = self.target.partition(":")
         try:
             command = getattr(import_module(module), attribute)
@@ -38,10 +38,10 @@ class Lazy(NamedTuple):
 
 
 class ReportingGroup(click.Group):
-    """A group whose errors become a line on stderr and an exit code."""
+    """A group whose errors become one line on stderr and an exit code."""
 
     def invoke(self, ctx: click.Context) -> Any:
-        """Runs the command; a TurnlogError, and what the system refuses, becomes a line on stderr and exit code 1."""
+        """Runs the command. A TurnlogError or an OSError becomes one line on stderr and exit code 1."""
         try:
             result = super().invoke(ctx)
             sys.stdout.flush()
@@ -52,14 +52,14 @@ class ReportingGroup(click.Group):
             if ctx.params.get("debug"):
                 raise
             report(error)
-            if isinstance(error, OSError):  # a full disk, for one
+            if isinstance(error, OSError):  # such as a full disk
                 _let_go_of_stdout()
             ctx.exit(1)
         return result
 
 
 class LazyGroup(ReportingGroup):
-    """Takes its commands from a table of names."""
+    """A group that imports its commands, by their names in a table, when they are used."""
 
     def __init__(self, *args: Any, table: Mapping[str, Lazy], **options: Any) -> None:
         super().__init__(*args, **options)
@@ -75,14 +75,14 @@ class LazyGroup(ReportingGroup):
         return lazy.load() if lazy else None
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002 click's signature
-        """Writes the table; click's own would import each command for its help."""
+        """Writes the table of commands. The method of click would import each command for its help."""
         with formatter.section("Commands"):
             formatter.write_dl([(name, lazy.help) for name, lazy in self.table.items()])
 
 
 def _let_go_of_stdout() -> None:
-    # Whoever read it has gone (`| head`), or it is full: what is still buffered must not raise again at exit.
-    with suppress(UnsupportedOperation):  # whatever stands in its place
+    # Its reader has gone (`| head`), or the disk is full: what is still buffered must not raise again at exit.
+    with suppress(UnsupportedOperation):  # a test or an embedding program may have replaced stdout
         devnull = os.open(os.devnull, os.O_WRONLY)
         os.dup2(devnull, sys.stdout.fileno())
         os.close(devnull)

@@ -1,4 +1,4 @@
-"""Writing to the terminal, or to whatever stands in its place."""
+"""Writing to a terminal, a file or a pipe."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.text import Text
 
 PIPE_WIDTH = 160
-"""Of tables, where there is no terminal to fit in."""
+"""Width of tables in a file or a pipe."""
 
 _CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 _SURROGATE = re.compile("[\ud800-\udfff]")
@@ -20,26 +20,26 @@ _REPLACEMENT = "\N{REPLACEMENT CHARACTER}"
 
 
 class Screen(Console):
-    """A console that takes what it is given literally, and colours only on a terminal (NO_COLOR is honoured)."""
+    """A console that prints texts literally, and colours only on a terminal and without NO_COLOR."""
 
     def __init__(self, **options: Any) -> None:
-        # rich takes NO_COLOR to spare bold and dim; whoever sets it wants no escape at all.
+        # With NO_COLOR rich still writes bold and dim. Whoever sets it wants no escape sequences at all.
         system: Literal["auto"] | None = None if os.environ.get("NO_COLOR") else "auto"
         super().__init__(markup=False, highlight=False, emoji=False, color_system=system, **options)
         if not self.is_terminal:
             self.width = PIPE_WIDTH
 
     def say(self, text: str, style: str = "") -> None:
-        """Prints text that may hold anything, unwrapped."""
+        """Prints any text, without wrapping it."""
         self.print(Text(printable(text), style=style), soft_wrap=True)
 
     def on_broken_pipe(self) -> None:
-        """Leaves it to the command line, which ends quietly; rich's own exits on the spot."""
+        """Leaves the error to the command line, which ends quietly. The method of rich exits at once."""
         raise  # noqa: PLE0704 called by rich from its except clause
 
 
 def stdout() -> Screen:
-    """The console for what was asked for."""
+    """The console for results."""
     return Screen()
 
 
@@ -49,39 +49,39 @@ def stderr() -> Screen:
 
 
 def printable(text: str) -> str:
-    """The text with lone surrogates and control characters made visible: stored text must not steer a terminal."""
+    """The text with visible lone surrogates and control characters: stored text must not control a terminal."""
     if _SURROGATE.search(text):
-        # Two halves that met become the character that they are.
+        # Two surrogates that are a pair become their character.
         text = text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
     return _CONTROL.sub(_picture, text.replace("\r\n", "\n"))
 
 
 def one_line(text: str) -> str:
-    """The text for a cell or a summary line."""
+    """The text in one line, for a table or a summary."""
     return " ".join(printable(text).split())
 
 
 def shortened(text: str, length: int) -> str:
-    """At most `length` characters of the text, with a mark where some are left out."""
+    """At most `length` characters of the text, with … at the end if some are left out."""
     return text if len(text) <= length else f"{text[: length - 1]}…"
 
 
 def counted(number: int, word: str) -> str:
-    """The number and the word, in the plural where it is not one."""
+    """The number and the word, in the plural unless the number is 1."""
     return f"{number:,} {word}{'' if number == 1 else 's'}"
 
 
 def json_text(value: Any, indent: int | None = None) -> str:
-    """JSON in a form that stdout can take: raw where its encoding allows, else with escapes."""
+    """JSON for stdout: with escapes if its encoding does not have all characters."""
     text = json.dumps(value, ensure_ascii=False, indent=indent)
     return text if _fits_stdout(text) else json.dumps(value, indent=indent)
 
 
 def emit_json(document: str) -> None:
-    """Writes a JSON document and a line end to stdout."""
+    """Writes a JSON document and a line break to stdout."""
     if not _fits_stdout(document):
         document = json.dumps(json.loads(document), separators=(",", ":"))
-    # Not through rich or click.echo: they would flush, or colour, each of a hundred thousand events.
+    # Not through rich or click.echo: they would colour or flush each of a hundred thousand events.
     sys.stdout.write(f"{document}\n")
 
 

@@ -1,4 +1,4 @@
-"""Asking the servers, directly: with the reason when they do not answer, and without creating anything."""
+"""Asking the servers directly: with the reason if they do not answer, and without creating anything."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import psycopg
 from psycopg.rows import dict_row
 
 from turnlog.domain.errors import StoreError
-from turnlog.infrastructure.cli.servers import open_store
+from turnlog.infrastructure.composition import opened_store
 from turnlog.infrastructure.settings import Settings
 from turnlog.infrastructure.tables.catching_up import Lag, read_lags
 
@@ -25,7 +25,7 @@ select current_setting('server_version') as server_version, current_setting('ser
 
 @dataclass(frozen=True, slots=True)
 class PostgresProbe:
-    """What Postgres said; `error` instead of it all, or `schema_error` instead of the schema and the counts."""
+    """What Postgres answered. `error` if it did not answer, `schema_error` if its schema could not be read."""
 
     error: str | None = None
     settings: dict[str, str] = field(default_factory=dict)
@@ -38,14 +38,14 @@ class PostgresProbe:
 
 @dataclass(frozen=True, slots=True)
 class RedisProbe:
-    """What Redis said; `error` instead of it."""
+    """What Redis answered; `error` if it did not answer."""
 
     error: str | None = None
     facts: dict[str, Any] = field(default_factory=dict)
 
 
 async def probe_postgres(settings: Settings) -> PostgresProbe:
-    """Connects, reads the settings that durability hangs on, then the schema and its counts."""
+    """Connects, and reads the settings that durability depends on, the schema version and the counts."""
     try:
         said = await asyncio.to_thread(_settings, settings.database_url or "", settings.store_timeout_seconds)
     except psycopg.Error as error:
@@ -59,24 +59,24 @@ async def probe_postgres(settings: Settings) -> PostgresProbe:
 
 
 def _settings(url: str, timeout: float) -> dict[str, Any]:
-    # psycopg's own connect and not the pool's: a pool says only that it waited in vain.
+    # Not through the pool, which says only that it has waited too long.
     with psycopg.connect(url, connect_timeout=max(2, round(timeout)), row_factory=dict_row) as connection:
         return connection.execute(_SETTINGS).fetchone() or {}
 
 
 async def _schema(settings: Settings) -> tuple[int | None, dict[str, int], list[Lag]]:
-    async with open_store(settings) as store:
-        version = await store.schema_version()
+    async with opened_store(settings) as store:
+        version = await store.schema.version()
         if version is None:
             return None, {}, []
-        statistics = await store.statistics()
+        statistics = await store.schema.statistics()
         lags = await store.run(read_lags, store.recorder, store.mapper)
     return version, {name: value for name, value in statistics.items() if isinstance(value, int)}, lags
 
 
 async def probe_redis(settings: Settings) -> RedisProbe:
-    """Connects and reads what kind of server it is and how full."""
-    from redis.asyncio import Redis  # noqa: PLC0415 a third of a second, and there may be no cache
+    """Connects, and reads which server it is and how full."""
+    from redis.asyncio import Redis  # noqa: PLC0415 importing redis takes a third of a second
     from redis.asyncio.retry import Retry  # noqa: PLC0415 a driver
     from redis.backoff import NoBackoff  # noqa: PLC0415 a driver
     from redis.exceptions import RedisError  # noqa: PLC0415 a driver

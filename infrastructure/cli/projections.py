@@ -1,4 +1,4 @@
-"""Projections by name: the built-in ones, and `module:Class` for one's own."""
+"""Projections by name: the built-in ones, and `module:Class` for others."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ BUILT_IN: dict[str, type[Projection]] = {UsageProjection.name: UsageProjection}
 
 
 def find_projection(name: str) -> Projection:
-    """The projection of that name, its module looked for in the working directory, too. Raises BadParameter."""
+    """The projection of this name. Its module may be in the working directory. Raises BadParameter."""
     if name in BUILT_IN:
         return BUILT_IN[name]()
     module, _, attribute = name.partition(":")
@@ -26,8 +26,8 @@ def find_projection(name: str) -> Projection:
         sys.path.insert(0, here)
     try:
         found = getattr(import_module(module), attribute)
-    except (Exception, SystemExit) as error:  # whatever its author's module does
-        raise click.BadParameter(f"{name!r} cannot be imported: {_told(error)}") from error
+    except (Exception, SystemExit) as error:  # the user's module may raise anything
+        raise click.BadParameter(f"{name!r} cannot be imported: {_text(error)}") from error
     if not (isinstance(found, type) and issubclass(found, Projection)) or isabstract(found):
         raise click.BadParameter(f"{name!r} is no subclass of turnlog.Projection with a `process`")
     for wanted in ("name", "tables"):
@@ -36,8 +36,8 @@ def find_projection(name: str) -> Projection:
     try:
         return found()
     except Exception as error:
-        raise click.BadParameter(f"{name!r} cannot be made without arguments: {_told(error)}") from error
+        raise click.BadParameter(f"{name!r} cannot be made without arguments: {_text(error)}") from error
 
 
-def _told(error: BaseException) -> str:
+def _text(error: BaseException) -> str:
     return f"{type(error).__name__}: {error}"

@@ -1,4 +1,4 @@
-"""What the commands share: the global options, `--json`, and running on an open log."""
+"""What commands share: the global options, `--json`, and work on an open log."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON, and nothing else, to stdout.")
+json_option = click.option("--json", "as_json", is_flag=True, help="Print only JSON to stdout.")
 
 
 class Seconds(click.FloatRange):
-    """A time in seconds, which `nan` and `inf` are not: nobody would see the end of either."""
+    """A number of seconds. `nan` and `inf` are refused: they would never end."""
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        """The number, in its range. Fails as click's own."""
+        """The number, if it is in the range. Else fails like other types of click."""
         seconds = super().convert(value, param, ctx)
         if not math.isfinite(seconds):
             self.fail(f"{value!r} is not a finite number.", param, ctx)
@@ -36,14 +36,14 @@ session_argument = click.argument("session_id", metavar="ID")
 
 @dataclass(frozen=True)
 class Globals:
-    """The options that stand before the command."""
+    """The options before the command."""
 
     overrides: Mapping[str, str] = field(default_factory=dict)
     debug: bool = False
 
     def settings(self) -> Settings:
-        """The environment's settings, and the options in their place. Raises InvalidInputError."""
-        from turnlog.infrastructure.settings import Settings, variable  # noqa: PLC0415 pydantic; `--help` does without
+        """The settings of the environment, overridden by the options. Raises InvalidInputError."""
+        from turnlog.infrastructure.settings import Settings, variable  # noqa: PLC0415 pydantic: not for `--help`
 
         return Settings.from_env({**os.environ, **{variable(name): text for name, text in self.overrides.items()}})
 
@@ -54,7 +54,7 @@ class Globals:
     async def _opened(self, work: Callable[[SessionLog], Awaitable[T]]) -> T:
         from turnlog.infrastructure.log import SessionLog  # noqa: PLC0415 the drivers
 
-        # A command does what it is for: one that only reads changes nothing.
+        # Nothing is reaped on the side: a command that only reads changes nothing.
         async with SessionLog.open(self.settings().model_copy(update={"reap_seconds": 0})) as log:
             return await work(log)
 

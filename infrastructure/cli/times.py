@@ -8,7 +8,7 @@ _UNITS = ((86_400, "d"), (3_600, "h"), (60, "min"), (1, "s"))
 
 
 def ago(then: datetime, now: datetime | None = None) -> str:
-    """How long ago that was, in one unit; the date for what is older than a month."""
+    """How long ago that was, in one unit. The date if it is more than a month ago."""
     seconds = ((now or datetime.now(UTC)) - then).total_seconds()
     if seconds > 31 * 86_400:
         return f"{then:%Y-%m-%d}"

@@ -1,4 +1,4 @@
-"""A session as people read it: turns, steps with how they ended, tool calls with their results under them."""
+"""A session for people: turns, steps with their ends, and tool calls with their results."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from turnlog.projections.view import Message, SessionView, Step, StepToolCall, T
 
 LABEL_WIDTH = 11
 LONGEST = 4_000
-"""Characters of one text that are shown; a tool may have answered with a megabyte. `--json` has it all."""
+"""Largest number of characters of one text that is shown: a tool may answer with a megabyte. `--json` shows all."""
 
 STATUS_STYLES = {
     "finished": "green",
@@ -71,7 +71,7 @@ def print_message(screen: Screen, role: str, content: Content | None, name: str 
 
 
 def print_step(screen: Screen, step: Step) -> None:
-    """Prints one LLM response: reasoning dimmed, text, calls with their results, and how it ended."""
+    """Prints one LLM response: its reasoning, text, calls with their results, and end."""
     if step.message.reasoning:
         print_block(screen, "reasoning", step.message.reasoning, "dim", "dim italic")
     label = "assistant"
@@ -102,7 +102,7 @@ def print_result(screen: Screen, result: ToolResult) -> None:
 
 
 def print_block(screen: Screen, label: str, body: str | Text, label_style: str = "", style: str = "") -> None:
-    """Prints a text beside its label; on a terminal it is wrapped and stays to the right of it."""
+    """Prints a text to the right of its label. On a terminal the text is wrapped."""
     text = body if isinstance(body, Text) else Text(_cut(body).rstrip("\n"), style=style)
     for number, line in enumerate(_lines(screen, text)):
         whole = Text.assemble(((label if number == 0 else "").ljust(LABEL_WIDTH), label_style), line)
@@ -111,7 +111,7 @@ def print_block(screen: Screen, label: str, body: str | Text, label_style: str =
 
 
 def content_text(content: Content | None) -> str:
-    """Content as text; a part that is not text as its JSON."""
+    """Content as text. Parts that are not text are shown as JSON."""
     if content is None or isinstance(content, str):
         return content or ""
     return "\n".join(part["text"] if isinstance(part.get("text"), str) else json.dumps(part) for part in content)
@@ -140,13 +140,13 @@ def _counters(view: SessionView) -> str:
 
 
 def usage_text(view: SessionView) -> str:
-    """The totals in a line; empty where nothing was reported."""
+    """The totals in one line. Empty if nothing was reported."""
     usage = view.usage
     if not usage.entries:
         return ""
     prompt = f"{usage.prompt_tokens:,} prompt" + (f" ({usage.cached_tokens:,} cached)" if usage.cached_tokens else "")
     thought = f" ({usage.reasoning_tokens:,} reasoning)" if usage.reasoning_tokens else ""
-    reports = f"{len(usage.entries)} {'report' if len(usage.entries) == 1 else 'reports'}"
+    reports = counted(len(usage.entries), "report")
     return f"{usage.total_tokens:,} tokens: {prompt}, {usage.completion_tokens:,} completion{thought}; {reports}"
 
 

@@ -1,23 +1,24 @@
-"""Who answers: recorded streams over loopback, or the provider that the environment names."""
+"""Who answers: recorded streams over loopback, or the provider of the environment."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from turnlog.infrastructure.demo.script import Turn
 from turnlog.infrastructure.demo.tools import offered
-from turnlog.infrastructure.testing import Provider, Stream
+from turnlog.infrastructure.testing.answers import Recorded, Reply, Request, Scripted
+from turnlog.infrastructure.testing.provider import FakeProvider
 
 if TYPE_CHECKING:
     from openai import AsyncOpenAI
     from openai.types.chat import ChatCompletionChunk, ChatCompletionMessageParam
 
-SCRIPTED = "scripted"
 RECORDED_PACE = 0.02
-_NO_TIME = 1e-6
+"""Seconds before each chunk of a stream whose times were not recorded."""
 
 
 def is_live() -> bool:
@@ -27,12 +28,12 @@ def is_live() -> bool:
 
 @dataclass(frozen=True, slots=True)
 class Answerer:
-    """A client, the model to ask, and for recorded streams `script`, which says what is played next."""
+    """A client and the model to ask. `script` sets what answers a turn; a live provider takes no notice of it."""
 
     client: AsyncOpenAI
     model: str
     base_url: str | None
-    script: Callable[[Sequence[str]], None]
+    script: Callable[[Turn], None]
 
     async def ask(self, messages: list[ChatCompletionMessageParam]) -> AsyncIterator[ChatCompletionChunk]:
         """The stream of a completion. Raises openai.OpenAIError."""
@@ -44,11 +45,14 @@ class Answerer:
 
 
 @asynccontextmanager
-async def recorded(streams: Iterable[Stream], pace: float | None, model: str = SCRIPTED) -> AsyncIterator[Answerer]:
-    """Plays the streams over HTTP, at their own pace where they have one."""
-    with Provider(streams, pace=RECORDED_PACE if pace is None else max(pace, _NO_TIME)) as provider:
-        async with open_client(provider.url) as client:
-            yield Answerer(client, model, provider.url, provider.script)
+async def recorded(answers: Sequence[Scripted] | Callable[[Request], Reply]) -> AsyncIterator[Answerer]:
+    """Plays recorded streams over HTTP: these answers, and those of the turns that are scripted."""
+    async with FakeProvider(answers, pace=RECORDED_PACE) as provider, open_client(provider.base_url) as client:
+
+        def script(turn: Turn) -> None:
+            provider.add(*(Recorded(name, delay=turn.delay) for name in turn.streams))
+
+        yield Answerer(client, "recorded", provider.base_url, script)
 
 
 @asynccontextmanager
@@ -60,14 +64,14 @@ async def live(model: str) -> AsyncIterator[Answerer]:
 
 @asynccontextmanager
 async def open_client(base_url: str | None) -> AsyncIterator[AsyncOpenAI]:
-    """openai's client for a provider on loopback, or (None) for the one that the environment names."""
+    """openai's client for a provider on loopback, or for the one that the environment names where the URL is None."""
     from openai import AsyncOpenAI, DefaultAsyncHttpxClient  # noqa: PLC0415 takes a second
 
     if base_url is None:
         async with AsyncOpenAI(api_key=os.environ.get("OPENAI_API_KEY") or "none") as client:
             yield client
         return
-    # A proxy that the environment names is not for loopback.
+    # A proxy of the environment cannot reach this machine's loopback.
     direct = DefaultAsyncHttpxClient(trust_env=False)
     async with AsyncOpenAI(base_url=base_url, api_key="recorded", http_client=direct, max_retries=0) as client:
         yield client

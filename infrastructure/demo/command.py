@@ -16,17 +16,17 @@ from turnlog.infrastructure.demo.summary import Summary
 
 
 @click.command("demo")
-@click.option("--pace", type=Seconds(min=0), metavar="SECONDS", help="A chunk; not as recorded.")
+@click.option("--pace", type=Seconds(min=0), metavar="SECONDS", help="Before each chunk; else as it was recorded.")
 @click.option("--keep", is_flag=True, help="Leave the sessions in the log.")
-@click.option("--model", default="gpt-4o-mini", show_default=True, help="With OPENAI_API_KEY or OPENAI_BASE_URL set.")
-@click.option("--sessions", type=click.IntRange(1, 1000), default=50, show_default=True, help="In the crowd.")
+@click.option("--model", default="gpt-4o-mini", show_default=True, help="Of the provider in the environment.")
+@click.option("--sessions", type=click.IntRange(1, 1000), default=50, show_default=True, help="Sessions in the crowd.")
 @json_option
 @pass_globals
 def demo(options: Globals, pace: float | None, keep: bool, model: str, sessions: int, as_json: bool) -> None:
     """See it work: a conversation with tools, a handler that is killed in mid-stream, and a crowd of sessions.
 
-    Runs on the configured servers, else on embedded ones, as user "demo". Answers come from recorded streams, played
-    over HTTP to openai's own client, or from the provider that OPENAI_API_KEY and OPENAI_BASE_URL name.
+    Runs on the configured servers, or on embedded ones, as the user "demo". Answers come from recorded streams, which
+    are played over HTTP to openai's own client, or from the provider that OPENAI_API_KEY and OPENAI_BASE_URL name.
     """
     screen = Screen(quiet=True) if as_json else stdout()
     chosen = Options(pace=pace, keep=keep, model=model, crowd=sessions)
@@ -49,6 +49,6 @@ def _run(options: Globals, chosen: Options, screen: Screen) -> Summary:
 
 
 def _named() -> str:
-    """Where the provider is: openai's errors say "Connection error." and no more."""
+    """Where the provider is. openai's errors say no more than "Connection error."."""
     url = os.environ.get("OPENAI_BASE_URL")
     return f" at {masked(url)}" if url else ""

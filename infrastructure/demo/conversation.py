@@ -1,16 +1,17 @@
-"""The first part, and the loop that every handler has: prompt, stream, tools, and again until no call is left."""
+"""The first part, and the loop of every handler: ask the model, run its tools, and ask again until it calls none."""
 
 from __future__ import annotations
 
 from turnlog.infrastructure.demo.client import Answerer
 from turnlog.infrastructure.demo.meter import Meter
-from turnlog.infrastructure.demo.scene import Scene, Turn
+from turnlog.infrastructure.demo.scene import Scene
+from turnlog.infrastructure.demo.script import Turn
 from turnlog.infrastructure.demo.stage import Stage
 from turnlog.infrastructure.demo.tools import Tools, running_calls
 from turnlog.infrastructure.session import Session
 
 MAX_STEPS = 10
-"""Of one turn: a live model that keeps calling tools is stopped there."""
+"""Steps of one turn, after which a live model that keeps calling tools is stopped."""
 
 
 class Player:
@@ -30,12 +31,10 @@ class Player:
             await self.turn(session, turn)
 
     async def turn(self, session: Session, turn: Turn) -> None:
-        """What the user says, and all that answers it."""
+        """What the user says, and all steps that answer it."""
         self._stage.user(turn.user)
-        if turn.source:
-            self._stage.note(f"(the answer is a recording of {turn.source}; the question is not)")
         await session.say(turn.user)
-        self.answerer.script(turn.streams)
+        self.answerer.script(turn)
         for _ in range(MAX_STEPS):
             await self._step(session)
             if not await self._run_calls(session):
@@ -56,7 +55,7 @@ class Player:
         return bool(calls)
 
     async def finish_running(self, session: Session) -> None:
-        """The final results of what has been running since an earlier turn."""
+        """Adds the final results of the tools that have been running since an earlier turn."""
         for call in running_calls(await session.view()):
             result = self._tools.finish(call)
             self._stage.note("(some minutes later)")

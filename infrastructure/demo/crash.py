@@ -28,8 +28,9 @@ from turnlog.infrastructure.testing.validation import check_messages
 from turnlog.projections.view import Step
 
 SHOWN_BEFORE_KILL = 60
+"""Deltas that are seen before the handler is killed."""
 LEASE_SECONDS = 1.0
-"""Of the handler that is killed: so long the next answer has to wait."""
+"""The lease of the handler that is killed, which the next answer has to wait for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +47,7 @@ class Crash:
 
     @property
     def is_survived(self) -> bool:
-        """Whether all that was shown is there, and the conversation could go on."""
+        """Whether all that was shown is in the log, and the conversation went on."""
         seen = self.shown > 0 and self.missing == 0
         return seen and self.prompt_is_valid and self.status_afterwards != "open"
 
@@ -56,11 +57,11 @@ class Crash:
 
 
 async def crash(session: Session, settings: Settings, scene: Scene, player: Player, stage: Stage) -> Crash:
-    """Lets a child process record an answer, kills it, looks at the log, and goes on with the conversation."""
+    """Lets a child process record an answer, kills it, checks the log, and goes on with the conversation."""
     await session.add_message("system", scene.system)
     await session.say(scene.long_answer.user)
     stage.user(scene.long_answer.user)
-    player.answerer.script(scene.long_answer.streams)
+    player.answerer.script(scene.long_answer)
     answerer = player.answerer
     brief = settings.model_copy(update={"lease_seconds": LEASE_SECONDS})
     job = Job(settings=brief, session_id=str(session.id), model=answerer.model, base_url=answerer.base_url)
@@ -81,7 +82,7 @@ async def crash(session: Session, settings: Settings, scene: Scene, player: Play
 
 
 async def _killed(job: Job, stage: Stage) -> tuple[list[str], str]:
-    """What the child had shown when it was dead, and what it died of."""
+    """The deltas that the child showed until it was dead, and the name of the signal that ended it."""
     module = "turnlog.infrastructure.demo.victim"
     process = await asyncio.create_subprocess_exec(sys.executable, "-m", module, stdin=PIPE, stdout=PIPE)
     try:
@@ -94,14 +95,14 @@ async def _killed(job: Job, stage: Stage) -> tuple[list[str], str]:
 
 
 def _kill(process: Process) -> None:
-    # Not process.kill(): that looks first whether it has ended, and so can take its exit code away from asyncio.
+    # Not process.kill(): it polls the process first, and can take the exit code away from asyncio.
     if process.returncode is None:
         with suppress(ProcessLookupError):
             os.kill(process.pid, signal.SIGKILL)
 
 
 async def _watch(process: Process, job: Job, stage: Stage) -> list[str]:
-    """The deltas that the child had shown when it was dead."""
+    """Kills the child in mid-stream; all deltas that it has shown."""
     assert process.stdin is not None  # noqa: S101 for the type checker
     process.stdin.write(job.model_dump_json().encode() + b"\n")
     await process.stdin.drain()
@@ -113,7 +114,7 @@ async def _watch(process: Process, job: Job, stage: Stage) -> list[str]:
         stage.delta(AppendText(now(), "shown", text))
         if len(shown) == SHOWN_BEFORE_KILL:
             _kill(process)
-            # What it had written by then was shown too, and is still read.
+            # The loop goes on: what the child wrote before it was killed was shown too.
     stage.note(f"(kill -9 {process.pid}, after {len(shown)} deltas were seen)", style="bold red")
     return shown
 

@@ -1,4 +1,4 @@
-"""The third part: many sessions at once, whose deltas share their commits."""
+"""The third part: many sessions at once, whose deltas share commits."""
 
 from __future__ import annotations
 
@@ -14,13 +14,12 @@ from turnlog.infrastructure.demo.meter import Measured, Meter
 from turnlog.infrastructure.demo.scene import Scene
 from turnlog.infrastructure.log import SessionLog
 from turnlog.infrastructure.session import Session
+from turnlog.infrastructure.testing.answers import Recorded
 
 
-async def crowd(
-    log: SessionLog, sessions: list[Session], scene: Scene, pace: float | None, progress: Screen
-) -> Measured:
-    """Records the same stream into all sessions at once, over HTTP, with a bar on a terminal."""
-    async with recorded([scene.crowd], pace, model=scene.crowd.name) as answerer:
+async def crowd(log: SessionLog, sessions: list[Session], scene: Scene, progress: Screen) -> Measured:
+    """Records the same stream into all sessions at once. Shows a progress bar on a terminal."""
+    async with recorded(lambda _: Recorded(scene.crowd)) as answerer:
         with _bar(progress, len(sessions) * len(scene.crowd.chunks)) as advance, Meter(log, len(sessions)) as meter:
             await asyncio.gather(*(_record(session, scene, answerer, meter, advance) for session in sessions))
     return meter.measured

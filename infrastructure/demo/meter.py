@@ -1,4 +1,4 @@
-"""Measuring: what the writer stored, and how long a delta takes from its arrival until it is durable."""
+"""Measures what was stored, and how long a delta takes from its arrival until it is durable."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ Chunk = TypeVar("Chunk")
 
 @dataclass(slots=True)
 class Measured:
-    """What was measured over a stretch of the demo. `waits` are in seconds, one a chunk that brought deltas."""
+    """What was measured in one part of the demo. `waits` has the seconds of each chunk that brought deltas."""
 
     sessions: int = 1
     events: int = 0
@@ -30,11 +30,11 @@ class Measured:
 
     @property
     def events_per_commit(self) -> float:
-        """How many events shared a commit, in the mean."""
+        """The mean number of events in a commit."""
         return self.events / self.commits if self.commits else 0.0
 
     def wait_ms(self, share: float) -> float:
-        """The wait in ms that this share of the deltas did not exceed."""
+        """The wait in milliseconds that this share of the waits does not exceed."""
         waits = sorted(self.waits)
         return waits[min(len(waits) - 1, int(len(waits) * share))] * 1000 if waits else 0.0
 
@@ -52,7 +52,7 @@ class Measured:
 
 
 class Meter:
-    """Measures from `with` to its end; `watch` times the chunks of a recording."""
+    """Measures while its `with` block runs. `watch` times the chunks of a recording."""
 
     def __init__(self, log: SessionLog, sessions: int = 1) -> None:
         self.measured = Measured(sessions)
@@ -70,7 +70,7 @@ class Meter:
         measured.events, measured.commits = statistics.events - self._events, statistics.commits - self._commits
 
     async def watch(self, session: Session, stream: AsyncIterator[Chunk]) -> AsyncIterator[StepAppend]:
-        """Records the stream, if need be after a dead writer's lease; yields what is said once that is durable."""
+        """Records the stream, once a dead writer's lease has run out; yields its deltas when they are durable."""
         arriving = Arrivals(stream)
         reader = ChunkReader("shown", now)
         async for chunk in session.record(arriving, takeover=True):
@@ -84,7 +84,7 @@ class Meter:
 
 
 class Arrivals(Generic[Chunk]):
-    """A provider's stream that remembers when its chunks arrived: it is read ahead of what is shown."""
+    """A provider's stream that notes when its chunks arrive, since it is read ahead of what is shown."""
 
     def __init__(self, stream: AsyncIterator[Chunk]) -> None:
         self._stream = stream

@@ -29,7 +29,7 @@ USER = "demo"
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """What can be chosen. `pace`: seconds a chunk, None for as recorded; `keep`: leave the sessions in the log."""
+    """What can be chosen. `pace` is in seconds a chunk, None is as recorded; `keep` leaves the sessions in the log."""
 
     pace: float | None = None
     keep: bool = False
@@ -38,11 +38,11 @@ class Options:
 
 
 async def run_demo(settings: Settings, options: Options, screen: Screen, progress: Screen) -> Summary:
-    """Runs it: what happens goes to `screen`, progress bars to `progress`. Raises TurnlogError and OpenAIError."""
+    """Runs it, and prints on `screen`; progress bars go to `progress`. Raises TurnlogError and OpenAIError."""
     stage = Stage(screen)
-    scene = load_scene(options.pace, live=is_live())
+    scene = load_scene(options.pace)
     began = time.perf_counter()
-    async with SessionLog.open(settings) as log, _answerer(scene, options) as answerer, _sessions(log, options) as cast:
+    async with SessionLog.open(settings) as log, _answerer(options) as answerer, _sessions(log, options) as cast:
         stage.note(f"Connected after {time.perf_counter() - began:.1f} s. Answers come from {_provider(options)}.")
         stage.heading(1, "A conversation: text, parallel tool calls, and a tool that runs for minutes")
         talk = await _talk(log, cast[0], scene, answerer, stage)
@@ -50,7 +50,7 @@ async def run_demo(settings: Settings, options: Options, screen: Screen, progres
         crashed, recovery = await _crash(log, cast[1], scene, answerer, stage)
         stage.heading(3, f"{options.crowd} sessions at once: group commit")
         stage.note(f"(each records {len(scene.crowd.chunks)} chunks; what has queued up meanwhile is one commit)")
-        crowded = await crowd(log, cast[2:], scene, options.pace, progress)
+        crowded = await crowd(log, cast[2:], scene, progress)
         stage.note(_crowd_text(crowded))
         stage.heading(4, "What the log made of the conversation")
         await _show(cast[0], screen)
@@ -66,13 +66,13 @@ def _provider(options: Options) -> str:
     return f"the provider of the environment, {options.model}" if is_live() else "recorded streams, over HTTP"
 
 
-def _answerer(scene: Scene, options: Options) -> AbstractAsyncContextManager[Answerer]:
-    return live(options.model) if is_live() else recorded(scene.streams, options.pace)
+def _answerer(options: Options) -> AbstractAsyncContextManager[Answerer]:
+    return live(options.model) if is_live() else recorded([])
 
 
 @asynccontextmanager
 async def _sessions(log: SessionLog, options: Options) -> AsyncIterator[list[Session]]:
-    """One for the conversation, one for the crash, and the crowd's. Deleted afterwards, but for those to keep."""
+    """One for the conversation, one for the crash, and the crowd's. Deletes them afterwards, but those to keep."""
     titles = ["A day at the harbour", "How to keep a lighthouse", *["In the crowd"] * options.crowd]
     sessions = [await log.start_session(user_id=USER, title=title) for title in titles]
     try:

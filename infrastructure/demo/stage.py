@@ -1,4 +1,4 @@
-"""The demo's stage: prints what happens as it happens, deltas one by one."""
+"""The demo's stage: it prints what happens, delta by delta."""
 
 from __future__ import annotations
 
@@ -17,29 +17,29 @@ _MARGIN = 10
 
 
 class Stage:
-    """Prints on a screen; a stream of deltas is laid out as it comes."""
+    """Prints on a screen, and wraps the deltas of a stream into lines as they come."""
 
     def __init__(self, screen: Screen) -> None:
         self.screen = screen
         self._width = screen.width if screen.is_terminal else 10**9
-        self._place: object = None
+        self._block: object = None
         self._column = 0
         self._in_word = False
 
     def heading(self, number: int, text: str) -> None:
-        """Opens a part of the demo."""
+        """The heading of a part of the demo."""
         self.pause()
         rule = "═" * max(3, min(self.screen.width, 100) - len(text) - 4)
         line = Text.assemble("\n", (f"{number}  {text} ", "bold"), (rule, "dim"))
         self.screen.print(line, soft_wrap=True)
 
     def note(self, text: str, style: str = "dim") -> None:
-        """Says what is going on."""
+        """A line about what is going on."""
         self.pause()
         print_block(self.screen, "", text, style=style)
 
     def check(self, holds: bool, text: str) -> None:
-        """Says whether something holds."""
+        """A line that says whether something holds."""
         self.pause()
         mark, style = ("✓", "green") if holds else ("✗", "bold red")
         print_block(self.screen, " " * (LABEL_WIDTH - 2) + mark, text, style)
@@ -56,7 +56,7 @@ class Stage:
         print_block(self.screen, "", head)
 
     def delta(self, delta: StepAppend) -> None:
-        """One delta, as it became durable."""
+        """One delta, which has become durable."""
         match delta:
             case AppendReasoning(text=text):
                 self._stream("reasoning", "reasoning", text, "dim italic", "dim")
@@ -65,21 +65,21 @@ class Stage:
             case AppendRefusal(text=text):
                 self._stream("refusal", "assistant", text, "red", "bold magenta")
             case AppendToolCall(index=index, name=name, arguments=arguments):
-                opening = f"→ {name} " if self._place != index else ""
+                opening = f"→ {name} " if self._block != index else ""
                 self._stream(index, "", f"{opening}{arguments}", "cyan")
             case _:
                 pass
 
     def pause(self) -> None:
         """Ends the line that is being written."""
-        if self._place is not None:
+        if self._block is not None:
             self._write("\n")
-        self._place, self._column = None, 0
+        self._block, self._column = None, 0
 
-    def _stream(self, place: object, label: str, text: str, style: str, label_style: str = "") -> None:
-        if place != self._place:
+    def _stream(self, block: object, label: str, text: str, style: str, label_style: str = "") -> None:
+        if block != self._block:
             self.pause()
-            self._place, self._column = place, LABEL_WIDTH
+            self._block, self._column = block, LABEL_WIDTH
             self._write(label.ljust(LABEL_WIDTH), label_style)
         for word in _WORDS.findall(printable(text)):
             self._word(word, style)

@@ -14,7 +14,7 @@ from turnlog.infrastructure.demo.meter import Measured
 
 @dataclass(frozen=True, slots=True)
 class Summary:
-    """What the demo measured, and the sessions that it leaves behind (None: deleted)."""
+    """What the demo measured, and the ids of the sessions that it keeps. An id is None where the session is deleted."""
 
     provider: str
     conversation: Measured
@@ -30,7 +30,7 @@ class Summary:
         return {"conversation": self.conversation, "recovery": self.recovery, "crowd": self.crowd}
 
     def total(self) -> Measured:
-        """All parts together. Of the killed process only the log knows; it is not in here."""
+        """All parts together, without the killed process, which cannot tell its numbers."""
         parts = list(self.parts().values())
         return Measured(
             sessions=self.conversation.sessions + self.recovery.sessions + self.crowd.sessions,
@@ -50,7 +50,7 @@ class Summary:
 
 
 def print_summary(screen: Screen, summary: Summary) -> None:
-    """Prints a table, and what can be looked at now."""
+    """Prints a table, and the commands that show what was kept."""
     screen.print(_table(summary))
     screen.say("")
     kept = [session for session in (summary.conversation_id, summary.crash_id) if session is not None]

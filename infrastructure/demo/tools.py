@@ -1,4 +1,4 @@
-"""The tools of the demo: what they answer, and how a provider is told of them."""
+"""The tools of the demo: what they answer, and how they are offered to a provider."""
 
 from __future__ import annotations
 
@@ -7,14 +7,13 @@ import math
 from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
-from turnlog.infrastructure.testing import DemoTool, load_demo
+from turnlog.infrastructure.demo.script import Tool, load_script
 from turnlog.projections.view import SessionView, StepToolCall
 
 if TYPE_CHECKING:
     from openai.types.chat import ChatCompletionToolParam
 
 _ARITHMETIC: Mapping[str, Callable[[Iterable[Any]], Any]] = {"add": sum, "multiply": math.prod}
-"""What the recorded streams call."""
 
 
 class Result(NamedTuple):
@@ -27,11 +26,11 @@ class Result(NamedTuple):
 class Tools:
     """Runs tool calls. One that runs long answers "pending" first; `finish` gives its final result."""
 
-    def __init__(self, known: Mapping[str, DemoTool] | None = None) -> None:
-        self._known = load_demo().tools if known is None else known
+    def __init__(self, known: Mapping[str, Tool] | None = None) -> None:
+        self._known = load_script().tools if known is None else known
 
     def run(self, call: StepToolCall) -> Result:
-        """The first, often the only, result of a call."""
+        """The first result of a call, often its only one."""
         tool = self._known.get(call.name)
         if tool is not None:
             return Result(tool.final, "final") if tool.pending is None else Result(tool.pending, "pending")

@@ -1,6 +1,6 @@
-"""The child process of the second part: a handler that records an answer, shows its deltas, and will be killed.
+"""The child process of the second part: a handler that records an answer, shows its deltas, and is killed.
 
-Takes its job as a line of JSON from stdin, and shows each delta as a line of JSON on stdout.
+It reads its job from stdin as a line of JSON, and writes each delta to stdout as a line of JSON.
 """
 
 from __future__ import annotations

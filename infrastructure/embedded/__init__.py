@@ -1,15 +1,16 @@
-"""A real Postgres and a real Valkey in a data directory, for when no DATABASE_URL / REDIS_URL is given.
+"""A real Postgres and a real Valkey in a data directory, for when DATABASE_URL or REDIS_URL is not set.
 
-One pair per data directory, shared by everyone who opens it. Nobody keeps a list of process ids: such lists go
-wrong when a process is killed or the machine restarts. The kernel keeps count instead, in four locked files
-(flock, which ends with the process that holds it, however that process ends)::
+Each data directory has one pair of servers, which all processes that open the directory share. There is no list of
+their process ids, because such a list goes wrong when a process is killed or the machine restarts. The kernel keeps
+count instead, with four locked files. The locks are flocks, which end with the process that holds them, however it
+ends::
 
     start.lock            held alone while servers are started or stopped
-    users.lock            shared by every opener; whoever can have it alone is the last one out
-    postgres/alive.lock   handed to the server, whose processes all inherit it: held exactly as long as one of
-    valkey/alive.lock     them lives, so whatever else lies there (pid files, sockets) is stale by proof
+    users.lock            shared by every opener; an opener that can hold it alone is the last one
+    postgres/alive.lock   given to the server and inherited by its processes, so held exactly as long as one of them
+    valkey/alive.lock     lives; once it is free, all else in the folder (pid files, sockets) is known to be stale
 
-Linux and macOS. Import this package only when an embedded server is wanted: it needs fcntl.
+For Linux and macOS. Import this package only when an embedded server is wanted: it needs fcntl.
 """
 
 from turnlog.infrastructure.embedded.servers import EmbeddedServers, Servers, default_data_dir

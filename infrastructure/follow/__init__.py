@@ -1,1 +1,1 @@
-"""Following: what is appended, by whichever process, reaches those who wait for it."""
+"""Following: the events that any process appends reach the followers of their session."""

@@ -1,4 +1,4 @@
-"""A follower: an async iterator over the events of one session, those that are stored and those that come."""
+"""A follower: an async iterator over the events of one session, the stored ones and those to come."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from turnlog.infrastructure.follow.source import FollowerCursor, Source
 class Following:
     """An async iterator over a session's events after a position: first those that are stored, then each as it comes.
 
-    In order, each exactly once, without end unless `until_turn_ends`, or until the session was deleted (the event
-    that says so is the last one). A call that is cancelled, as by a time-out, has taken nothing: go on. Raises
-    SessionNotFoundError, StoreError when the log cannot be read, and LogClosedError when it is closed. After an
-    error follow again from the last position.
+    Events come in order, each exactly once. The iteration ends when the session is deleted (the event that says so is
+    the last one), and with `until_turn_ends` when the last turn has ended. A call that is cancelled, as by a timeout,
+    has taken nothing: call again. Raises SessionNotFoundError, StoreError when the log cannot be read, and
+    LogClosedError when it is closed. After an error, follow again from the last position.
     """
 
     def __init__(
@@ -57,7 +57,7 @@ class Following:
         return event
 
     async def aclose(self) -> None:
-        """Leaves. So does letting go of the iterator."""
+        """Ends the iteration. Dropping the iterator does the same."""
         self._leave()
 
     def __del__(self) -> None:
@@ -71,7 +71,8 @@ class Following:
             self._leave()
 
     def _has_turn_ended(self) -> bool:
-        """What had ended before anybody followed is history: it counts where nothing came after it."""
+        """Whether the last turn has ended at the cursor. A turn that had ended before the source began counts only if
+        nothing came after it."""
         position, source = self._cursor.position, self._source
         if not self._until_turn_ends or source is None or position < self._from:
             return False

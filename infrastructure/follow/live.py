@@ -1,4 +1,4 @@
-"""Deltas for clients: what a session's followers are told, with the places at which the fragments belong."""
+"""Deltas for clients: what the followers of a session are told, with the offset of each fragment in its block."""
 
 from __future__ import annotations
 
@@ -17,11 +17,12 @@ if TYPE_CHECKING:
     from turnlog.infrastructure.store.store import EventStore
 
 EARLIER_PAGE_EVENTS = 500
+"""Events read in one statement while the beginning of a step is looked for."""
 
 
 class Deltas:
-    """An async iterator of deltas, one an event, as Following has the events. A call that is cancelled has taken
-    nothing."""
+    """An async iterator over deltas: one for each event of a Following, with the same order, ends and errors. A call
+    that is cancelled has taken nothing."""
 
     def __init__(
         self, following: Following, store: EventStore, session_id: UUID, offsets: Offsets | None = None
@@ -40,26 +41,24 @@ class Deltas:
             self._taken = await anext(self._following)
         event = self._taken.event
         if not self._offsets.know(event):
-            # The client came back in the middle of this step: what it has of it was counted by nobody here.
+            # The client came back in the middle of this step: how much of it the client has is counted now.
             step_id: str = event.step_id  # type: ignore[union-attr]  # know() is about steps
             self._offsets.learn(step_id, await self._earlier(step_id, self._taken.position))
         recorded, self._taken = self._taken, None
         return delta_of(recorded, self._offsets.take(event))
 
     async def aclose(self) -> None:
-        """Leaves. So does letting go of the iterator."""
+        """Ends the iteration. Dropping the iterator does the same."""
         await self._following.aclose()
 
     async def _earlier(self, step_id: str, before: int) -> list[SessionEvent]:
-        """The events between the beginning of the step and this position, read backwards."""
+        """The events from the beginning of the step up to this position. Read backwards, a page at a time."""
         earlier: list[SessionEvent] = []
-        while before > 1:
-            after = max(0, before - 1 - EARLIER_PAGE_EVENTS)
-            page = [recorded.event for recorded in await self._store.read(self._session_id, after, before - 1)]
-            earlier += page
-            if any(isinstance(event, CompletionStarted) and event.step_id == step_id for event in page):
+        async for page in self._store.events.pages_back(self._session_id, before, EARLIER_PAGE_EVENTS):
+            events = [recorded.event for recorded in page]
+            earlier += events
+            if any(isinstance(event, CompletionStarted) and event.step_id == step_id for event in events):
                 break
-            before = after + 1
         return earlier
 
 
@@ -80,7 +79,7 @@ class Live:
 
     @property
     def view(self) -> SessionView:
-        """The view that the deltas go on from."""
+        """The view that the deltas continue. Raises RuntimeError outside of the `async with` block."""
         if self._view is None:
             raise RuntimeError("use it as: async with session.live() as live")
         return self._view

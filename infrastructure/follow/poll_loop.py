@@ -1,20 +1,24 @@
-"""Looking at what is watched from time to time: seldom while notices come, often while they do not."""
+"""Polling: looks at what is watched from time to time, seldom while notices come and often while they do not."""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Collection, Iterable
 
-from turnlog.infrastructure.follow.notices import Listener
+from turnlog.infrastructure.channels import Listener
+from turnlog.infrastructure.tasks import cancel_and_wait
 
 SAFETY_SECONDS = 1.0
-"""So often everything is looked at while notices come."""
+"""Seconds between two looks at everything while notices come."""
 FIRST_PAUSE, LAST_PAUSE = 0.1, 0.25
-"""So often while they do not; longer each time that nothing was found."""
+"""Seconds between two looks while they do not. The pause grows as long as nothing is found."""
 
 
 class PollLoop:
-    """Calls `look` with all ids from time to time, as long as there are any, and listens meanwhile."""
+    """Calls `look` with all ids from time to time, as long as there are any, and listens to notices meanwhile.
+
+    `has_found` is set by whoever finds something: the next pause is the shortest one.
+    """
 
     def __init__(self, ids: Collection[bytes], look: Callable[[Iterable[bytes]], None]) -> None:
         self.listener: Listener | None = None
@@ -24,18 +28,16 @@ class PollLoop:
         self._task: asyncio.Task[None] | None = None
 
     def start(self) -> None:
-        """There is something to look at."""
+        """Starts the loop, unless it runs. It ends by itself when there are no ids."""
         if self._task is None:
             self._task = asyncio.create_task(self._run())
 
     async def stop(self) -> None:
-        """Ends it."""
-        if self._task is not None:
-            self._task.cancel()
-            await asyncio.wait([self._task])
+        """Ends the loop."""
+        await cancel_and_wait(self._task)
 
     def look_at_all(self) -> None:
-        """Looks at everything now."""
+        """Calls `look` with all ids, now."""
         self._look(list(self._ids))
 
     async def _run(self) -> None:

@@ -1,46 +1,47 @@
-"""What makes a process look at the log: its own commits, notices of others, and the clock.
+"""When a process looks at the log: after its own commits, after notices of other processes, and from time to time.
 
-For the sessions that are followed here, and for the steps that are written here and that somebody else may end. Both
-are looked at when
+It looks at the sessions that are followed here, and at the steps that are written here, which somebody else may end.
+It looks when
 
-* this process has stored something itself (no server is asked for that),
-* a notice of another process says so (see `notices`),
-* a while has passed: seldom while notices come, often while they do not. So a lost notice costs time and nothing else.
+* this process has stored something itself, which it knows without asking a server,
+* a notice of another process names the session (see `notices`),
+* some time has passed: seldom while notices come, often while they do not (see `poll_loop`). So a lost notice costs
+  time and nothing else.
 
-The clock asks Postgres by polling. LISTEN would wake every process at each commit of any other, needs a connection
-of its own, and does not get through poolers that share connections; a poll is one statement for all sessions.
+A poll is one statement for all sessions. LISTEN instead would wake every process at each commit of any other,
+would need a connection of its own, and does not get through poolers that share connections.
 """
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Coroutine, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import groupby
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Protocol
 from uuid import UUID
 
 from turnlog.domain.errors import LogClosedError, SessionNotFoundError, UnreadableEventError
 from turnlog.domain.recorded import RecordedEvent
-from turnlog.infrastructure.background import Shared
 from turnlog.infrastructure.follow.notices import Notices
 from turnlog.infrastructure.follow.poll_loop import PollLoop
 from turnlog.infrastructure.follow.source import FOLLOW_PAGE_EVENTS, FollowerCursor, Source
 from turnlog.infrastructure.read.views import Views
+from turnlog.infrastructure.tasks import Background, Drain, Shared
 from turnlog.projections.turn_watch import TurnWatch
 
 if TYPE_CHECKING:
-    from turnlog.infrastructure.store.batch import Append
+    from turnlog.infrastructure.store.appends import Append
     from turnlog.infrastructure.store.store import EventStore
 
 
 WATCH_PAGE_SESSIONS = 200
+"""Sessions that are read in one statement."""
 NOTICES, STOPS = "notices", "stops"
 
 
 @dataclass(slots=True)
 class FollowStatistics:
-    """What following costs this log: sessions and followers now, and the statements so far that read for them."""
+    """What following costs this log: the sessions and followers now, and the statements that have read for them."""
 
     sessions: int = 0
     followers: int = 0
@@ -48,16 +49,16 @@ class FollowStatistics:
 
 
 class StepWatch(Protocol):
-    """A step that is written here, for which it matters at once that somebody else has ended it."""
+    """A step that is written here. It wants to know at once when somebody else has ended it."""
 
     session_id: UUID
 
     async def look(self, version: int | None = None) -> None:
-        """Finds out whether the step is still open. `version` is where the session stands, if that is known."""
+        """Finds out whether the step is still open. `version` is that of the session now, if it is known."""
 
 
 class SessionWatcher:
-    """The sources of the sessions that are followed here, and the steps that are written here."""
+    """Holds the sources of the sessions that are followed here, and the steps that are written here."""
 
     def __init__(self, store: EventStore, views: Views, notices: Notices | None) -> None:
         self._store = store
@@ -67,8 +68,8 @@ class SessionWatcher:
         self._steps: dict[bytes, set[StepWatch]] = {}
         self._opening = Shared[UUID, Source]()
         self._due: set[bytes] = set()
-        self._reading: asyncio.Task[None] | None = None
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._reading = Drain(self._due, self._read_due)
+        self._step_looks = Background()
         self._is_closed = False
         self._reads = 0
         self._poll_loops = {
@@ -78,30 +79,28 @@ class SessionWatcher:
         if notices is not None:
             heard = {NOTICES: self.look, STOPS: self._look_at_steps}
             for channel, poll_loop in self._poll_loops.items():
-                # What was said before it could hear is lost: then everything is looked at.
+                # What was said before the subscription began is lost, so everything is looked at then.
                 poll_loop.listener = notices.listener(channel, heard[channel], poll_loop.look_at_all)
 
     async def close(self) -> None:
-        """Ends all followers with LogClosedError, and all looking."""
+        """Ends all followers with LogClosedError, and looks at nothing more."""
         self._is_closed = True
         for source in list(self._sources.values()):
             self._failed(source, LogClosedError("the log was closed"))
         for poll_loop in self._poll_loops.values():
             await poll_loop.stop()
-        await self._opening.close()
-        left = [task for task in (*self._tasks, self._reading) if task is not None]
-        if left:
-            await asyncio.wait(left)
+        for tasks in (self._opening, self._reading, self._step_looks):
+            await tasks.close()
 
     def statistics(self) -> FollowStatistics:
-        """As of now."""
+        """The costs up to now."""
         followers = sum(len(source.cursors) for source in self._sources.values())
         return FollowStatistics(len(self._sources), followers, self._reads)
 
     # What this process did
 
     def stored(self, appends: Sequence[Append]) -> None:
-        """Called after each commit of this process with what it stored. It is on every delta's way."""
+        """Called after each commit of this process, with what it stored. Every delta comes through here."""
         if not self._sources and self._notices is None:
             return
         ids = {append.id_bytes for append in appends}
@@ -111,7 +110,7 @@ class SessionWatcher:
             self._notices.say(NOTICES, ids)
 
     def steps_ended(self, session_id: UUID) -> None:
-        """This process has ended steps of the session that others may be writing: they are told at once."""
+        """This process has ended steps of the session that other processes may be writing. They are told at once."""
         self._look_at_steps([session_id.bytes])
         if self._notices is not None:
             self._notices.say(STOPS, [session_id.bytes])
@@ -119,18 +118,18 @@ class SessionWatcher:
     # Sessions that are followed
 
     async def source(self, session_id: UUID) -> Source:
-        """The session's source; it is made if there is none. The caller takes a cursor there in the same breath: a
-        source that nobody has a cursor at is never left. Raises SessionNotFoundError and StoreError."""
+        """The session's source, made if there is none. The caller adds a cursor to it without awaiting in between: a
+        source without cursors would stay for ever. Raises SessionNotFoundError, StoreError and LogClosedError."""
         source = self._sources.get(session_id.bytes)
         if source is not None:
             return source
         opened = await self._opening.run(session_id, lambda: self._open(session_id))
         if self._is_closed:
             raise LogClosedError("the log was closed")
-        # Here and not when it was opened: whoever asked for it may have been cancelled, or come and gone already.
+        # Added here and not by `_open`: whoever asked for it first may have been cancelled, or may have left.
         source = self._sources.setdefault(session_id.bytes, opened)
         self._poll_loops[NOTICES].start()
-        self.look([session_id.bytes])  # it may have gone on since it was loaded
+        self.look([session_id.bytes])  # the session may have gone on since it was loaded
         return source
 
     async def _open(self, session_id: UUID) -> Source:
@@ -140,7 +139,7 @@ class SessionWatcher:
         return Source(session_id, self._store, projector.version, TurnWatch(projector))
 
     def left(self, source: Source, cursor: FollowerCursor) -> None:
-        """A follower has gone; the source goes with the last one."""
+        """A follower has left. The source goes with the last one."""
         source.cursors.discard(cursor)
         if not source.cursors and self._sources.get(source.session_id.bytes) is source:
             del self._sources[source.session_id.bytes]
@@ -148,19 +147,14 @@ class SessionWatcher:
     def look(self, ids: Iterable[bytes]) -> None:
         """Reads what is new in those of the sessions that are followed here.
 
-        All that are due share one statement. What becomes due meanwhile shares the next.
+        Sessions that are due at the same time share a statement. What becomes due while it runs shares the next one.
         """
         self._due.update(session_id for session_id in ids if session_id in self._sources)
-        if self._due and self._reading is None:
-            self._reading = asyncio.create_task(self._read_due())
+        self._reading.start()
 
     async def _read_due(self) -> None:
-        try:
-            while self._due:
-                ids = [self._due.pop() for _ in range(min(len(self._due), WATCH_PAGE_SESSIONS))]
-                await self._read([self._sources[session_id] for session_id in ids if session_id in self._sources])
-        finally:
-            self._reading = None
+        ids = [self._due.pop() for _ in range(min(len(self._due), WATCH_PAGE_SESSIONS))]
+        await self._read([self._sources[session_id] for session_id in ids if session_id in self._sources])
 
     async def _read(self, sources: Sequence[Source]) -> None:
         if not sources:
@@ -169,12 +163,12 @@ class SessionWatcher:
         positions = {source.session_id: source.position for source in sources}
         self._reads += 1
         try:
-            events = await self._store.read_after(positions, FOLLOW_PAGE_EVENTS)
+            events = await self._store.events.read_after(positions, FOLLOW_PAGE_EVENTS)
             for session_id, group in groupby(events, key=lambda event: event.session_id):
                 self._came(by_id[session_id], list(group))
-        except Exception as error:  # noqa: BLE001 whatever it is, nobody may wait for ever
+        except Exception as error:  # noqa: BLE001 whatever it is, no follower may wait for ever
             if isinstance(error, UnreadableEventError) and len(sources) > 1:
-                for source in sources:  # it is in one of them: the others go on
+                for source in sources:  # one of the sessions has that event: the others go on
                     await self._read([source])
                 return
             for source in sources:
@@ -194,7 +188,7 @@ class SessionWatcher:
     # Steps that are written here
 
     def watch(self, step: StepWatch) -> None:
-        """From now on `step` is told when it may have been ended by somebody else."""
+        """From now on `step` looks whenever somebody else may have ended it."""
         self._steps.setdefault(step.session_id.bytes, set()).add(step)
         self._poll_loops[STOPS].start()
 
@@ -209,20 +203,15 @@ class SessionWatcher:
     def _look_at_steps(self, ids: Iterable[bytes]) -> None:
         """Somebody has ended steps in these sessions."""
         for step in [step for session_id in ids for step in self._steps.get(session_id, ())]:
-            self._spawn(step.look())
+            self._step_looks.spawn(step.look())
 
     def _ask_for_steps(self, ids: Iterable[bytes]) -> None:
-        """Somebody may have: where sessions stand tells, and is asked for many at once."""
+        """Somebody may have ended steps in these sessions: their versions tell, and many are asked for at once."""
         for session_id in ids:
-            self._spawn(self._ask_for_step(session_id))
+            self._step_looks.spawn(self._ask_for_step(session_id))
 
     async def _ask_for_step(self, session_id: bytes) -> None:
-        position = await self._store.ask_position(UUID(bytes=session_id))
+        position = await self._store.positions.ask(UUID(bytes=session_id))
         for step in list(self._steps.get(session_id, ())):
-            if position is not None:  # else Postgres is away, and the step's own appends hear of that
+            if position is not None:  # None: Postgres is away, and the step's own appends report that
                 await step.look(position)
-
-    def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
-        task = asyncio.create_task(work)
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)

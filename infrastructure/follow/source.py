@@ -1,9 +1,8 @@
-"""Following a session: what is appended, by whichever process, reaches everybody here who waits for it.
+"""A source: the one reader of a followed session in this process, for all its followers.
 
-A session that is followed has one *source* in this process, which gets each event from the log once, for all its
-followers (the watcher reads, see `session_watcher`). A follower has a cursor. It takes what comes after that from
-the source's recent events, and from the log where the source has forgotten them: so memory is bounded, however slow
-a follower is.
+A source gets each event once (the watcher reads the log, see `session_watcher`). Each follower has a cursor, and takes
+the events after it: from the source's recent events, or from the log where the source has dropped them. So memory is
+bounded, however slow a follower is.
 """
 
 from __future__ import annotations
@@ -14,23 +13,24 @@ from itertools import islice
 from typing import TYPE_CHECKING
 from uuid import UUID
 
-from turnlog.domain.events import StepDelta
+from turnlog.domain.events import STEP_DELTAS
 from turnlog.domain.recorded import RecordedEvent
-from turnlog.infrastructure.background import Shared
+from turnlog.infrastructure.tasks import Shared
 from turnlog.projections.turn_watch import TurnWatch
 
 if TYPE_CHECKING:
     from turnlog.infrastructure.store.store import EventStore
 
 FOLLOW_PAGE_EVENTS = 500
+"""Events of one session that are read in one statement."""
 RECENT_EVENTS = 1_000
 RECENT_BYTES = 1024 * 1024
-_DELTAS: tuple[type[StepDelta], ...] = StepDelta.__args__
+"""Largest number and size of the events that a source keeps for its followers."""
 _DELTA_BYTES = 64
 
 
 class FollowerCursor:
-    """Where a follower is: the position of the last event that it has taken."""
+    """How far a follower has come: `position` is that of the last event that it has taken."""
 
     __slots__ = ("has_left", "position", "waiter")
 
@@ -40,20 +40,20 @@ class FollowerCursor:
         self.waiter: asyncio.Future[None] | None = None
 
     def wake(self) -> None:
-        """There may be something new to this follower."""
+        """Makes the follower look again."""
         if self.waiter is not None and not self.waiter.done():
             self.waiter.set_result(None)
 
 
 class Source:
-    """One session that is followed here. `position` is that of the last event read."""
+    """A session that is followed here. `position` is that of the last event that was read."""
 
     def __init__(self, session_id: UUID, store: EventStore, position: int, watch: TurnWatch) -> None:
         self.session_id = session_id
         self.position = position
         self.cursors: set[FollowerCursor] = set()
         self.turn_ends = {position} if watch.has_ended else set[int]()
-        """The positions after which the last turn had ended, since this source began."""
+        """Positions at which the last turn had ended, from the source's first position on."""
         self._store = store
         self._watch = watch
         self._failure: Exception | None = None
@@ -62,7 +62,8 @@ class Source:
         self._pages = Shared[int, list[RecordedEvent]]()
 
     async def next(self, cursor: FollowerCursor) -> list[RecordedEvent]:
-        """The next events for this follower; waits until there is one. Raises what reading raised."""
+        """The next events of this follower. Waits until there are some. Raises what reading the log has raised, and
+        StopAsyncIteration when the follower has left."""
         while self._failure is None:
             if cursor.has_left:
                 raise StopAsyncIteration
@@ -73,7 +74,7 @@ class Source:
         raise self._failure
 
     def came(self, events: list[RecordedEvent]) -> None:
-        """Takes the events that follow `position`, and wakes who waits for them."""
+        """Takes the events after `position`, and wakes the followers that wait."""
         for event in events:
             self._recent.append(event)
             self._bytes += _size(event)
@@ -84,7 +85,7 @@ class Source:
         self._wake()
 
     def fail(self, error: Exception) -> None:
-        """Nothing more comes: whoever waits, or comes, gets the error."""
+        """Ends the source: followers that wait now or later get the error."""
         self._failure = self._failure or error
         self._wake()
 
@@ -102,15 +103,13 @@ class Source:
         return list(islice(self._recent, skip, skip + FOLLOW_PAGE_EVENTS)) if skip >= 0 else []
 
     async def _page(self, position: int) -> list[RecordedEvent]:
-        # Many may come back to the same cursor at the same time.
-        upto = self.position
-        return await self._pages.run(
-            position, lambda: self._store.read(self.session_id, after=position, upto=upto, limit=FOLLOW_PAGE_EVENTS)
-        )
+        # Many followers may come back with the same position at the same time.
+        read, upto = self._store.events.read, self.position
+        return await self._pages.run(position, lambda: read(self.session_id, position, upto, FOLLOW_PAGE_EVENTS))
 
 
 def _size(event: RecordedEvent) -> int:
     inner = event.event
-    if isinstance(inner, _DELTAS):
+    if isinstance(inner, STEP_DELTAS):
         return _DELTA_BYTES + len(getattr(inner, "text", "") or getattr(inner, "arguments", ""))
     return len(inner.to_json())

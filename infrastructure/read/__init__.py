@@ -1,1 +1,1 @@
-"""Reading: the views of sessions, and the prompts that are built from them."""
+"""Reading: the views of sessions, and the prompts that are built from the views."""

@@ -1,4 +1,4 @@
-"""What the process remembers of the prompts that it read last."""
+"""The prompts that this process has read last."""
 
 from __future__ import annotations
 
@@ -9,8 +9,11 @@ from turnlog.infrastructure.cache import Entry
 
 
 class PromptMemory:
-    """The entries that were read last: where a session still stands there, Redis need not be asked. Texts, and not what
-    they were parsed to, which callers change as they like."""
+    """The cache entries that were read last, up to `limit` bytes. For a session that is still at the position of its
+    entry, Redis need not be asked.
+
+    Entries are texts and not parsed messages, because callers may change the messages that they get.
+    """
 
     def __init__(self, limit: int) -> None:
         self._limit = limit
@@ -22,7 +25,7 @@ class PromptMemory:
         return self._entries.get(session_id)
 
     def put(self, session_id: UUID, entry: Entry) -> None:
-        """Remembers an entry, in place of the ones that were not read for longest."""
+        """Remembers an entry, and forgets the ones that were used longest ago if there is no room."""
         self.drop(session_id)
         self._entries[session_id] = entry
         self._bytes += len(entry.value)

@@ -1,8 +1,8 @@
-"""The prompts of sessions, read with as little as they need.
+"""The prompts of sessions, made from as few reads as possible.
 
-The chat prompt is cached as a text that only grows (`projections/prompt/growing`). Where nothing has happened since, it
-is one read of Redis, beside which Postgres is asked where the session stands. Where something has, the events and the
-turns that it changed are read, and nothing before them. A window reads the turns from the end, as many as it needs.
+The chat prompt is cached as a text that only grows (`projections/prompt/settled_prefix.py`). If nothing has happened
+since it was cached, it costs one read of Redis, while Postgres is asked for the session's position. If something has,
+only the new events and the turns that they change are read. A window reads as many turns from the end as it needs.
 """
 
 from __future__ import annotations
@@ -15,10 +15,10 @@ from pydantic_core import from_json, to_json
 
 from turnlog.domain.state import Active
 from turnlog.domain.values import Frozen
-from turnlog.infrastructure.background import Background
 from turnlog.infrastructure.cache import Cache, Entry
 from turnlog.infrastructure.read.prompt_memory import PromptMemory
 from turnlog.infrastructure.read.views import TAIL_TO_KEEP, Views
+from turnlog.infrastructure.tasks import Background
 from turnlog.projections.projector import Projector
 from turnlog.projections.prompt import Api, CountTokens, PromptPolicy, build_prompt, windowed_prompt
 from turnlog.projections.prompt.policy import DEFAULT_POLICY
@@ -35,11 +35,12 @@ if TYPE_CHECKING:
     from turnlog.infrastructure.store.store import EventStore
 
 TURNS_AT_FIRST = 16
-"""A window asks for so many turns, and for four times as many when they all fit."""
+"""Turns that a window reads first. It reads four times as many whenever all of them fit."""
 
 
 class _LastLine(Frozen):
-    """Of a cached prompt: what is not settled in it, and what it stands for. `turns` are settled."""
+    """The last line of a cached prompt. `turns` is the number of settled turns, `compacted` the position of the
+    compaction that the prompt begins with (0: none), and `rest` are the messages that are not settled."""
 
     user_id: str | None
     turns: int
@@ -49,7 +50,7 @@ class _LastLine(Frozen):
 
 @dataclass(frozen=True, slots=True)
 class Prompt:
-    """A prompt, and whose session it is of."""
+    """A prompt, and the owner of its session."""
 
     messages: Any
     user_id: str | None
@@ -66,7 +67,7 @@ class _Cached:
 
 
 class Prompts:
-    """Reads prompts. For a session that is not there, or was deleted, they are None."""
+    """Reads prompts. All are None for an unknown or deleted session."""
 
     def __init__(
         self, store: EventStore, cache: Cache, views: Views, background: Background, memory_bytes: int
@@ -84,7 +85,7 @@ class Prompts:
     async def read(
         self, session_id: UUID, api: Api, policy: PromptPolicy, max_tokens: int | None, count_tokens: CountTokens
     ) -> Prompt | None:
-        """The prompt for an API, with `max_tokens` what fits of it. Raises PromptTooLongError."""
+        """The prompt for an API; with `max_tokens`, the part of it that fits. Raises PromptTooLongError."""
         if max_tokens is not None:
             return await self.window(session_id, api, policy, max_tokens, count_tokens)
         if api == "chat" and policy == DEFAULT_POLICY:
@@ -93,12 +94,12 @@ class Prompts:
 
     async def chat(self, session_id: UUID) -> Prompt | None:
         """The prompt for the Chat Completions API."""
-        asked = self._store.ask_position(session_id)
+        asked = self._store.positions.ask(session_id)
         entry = self._memory.get(session_id) or await self._cache.get(self.key(session_id))
-        cached = _parsed(entry) if entry is not None else None  # while Postgres looks
+        cached = _parsed(entry) if entry is not None else None  # parsed while Postgres answers
         position = await asked
         if cached is not None and position is not None and cached.entry.position > position:
-            cached = None  # it is of another log
+            cached = None  # it belongs to another log
         if cached is not None and cached.entry.position == position:
             self._memory.put(session_id, cached.entry)
             return cached.prompt()
@@ -109,7 +110,7 @@ class Prompts:
     async def window(
         self, session_id: UUID, api: Api, policy: PromptPolicy, max_tokens: int, count_tokens: CountTokens
     ) -> Prompt | None:
-        """The prompt that fits. Raises PromptTooLongError."""
+        """The part of the prompt that fits. Raises PromptTooLongError."""
         turns = TURNS_AT_FIRST
         projector = await self._views.load_end(session_id, turns)
         while True:
@@ -117,7 +118,7 @@ class Prompts:
                 return None
             loaded = [only_pinned(0, projector.pinned), *projector.turns()]
             window = windowed_prompt(loaded, api, projector.compaction, policy, max_tokens, count_tokens)
-            # Where it begins with the first turn that was read, the one before might fit, too.
+            # If the window begins with the first turn that was read, the one before it may fit as well.
             if projector.first_turn == 0 or window.first > 1:
                 return Prompt(window.prompt, projector.state.user_id)
             turns *= 4

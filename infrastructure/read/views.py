@@ -1,7 +1,7 @@
-"""Reading: what is cached or kept, and the tail of the log after it. Right whether or not a cache is there.
+"""The views of sessions: what is cached or kept, and the tail of the log after it. Right with and without a cache.
 
-A view is kept twice: in Redis and, since that may be empty, in Postgres. Both hold a line or row a closed turn, and a
-head with all the rest.
+A view is stored twice: in Redis and, because Redis may be empty, in Postgres. Both hold one line or row for each closed
+turn, and a head with all the rest.
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ from pydantic import TypeAdapter
 from turnlog.domain.evolve import evolve
 from turnlog.domain.recorded import RecordedEvent
 from turnlog.domain.state import SessionState, initial_state
-from turnlog.infrastructure.background import Background
 from turnlog.infrastructure.cache import Cache
+from turnlog.infrastructure.tasks import Background
 from turnlog.projections.projector import PagesNeeded, Projector, SessionHead
 from turnlog.projections.view import Turn
 
@@ -27,17 +27,18 @@ if TYPE_CHECKING:
 logger = logging.getLogger("turnlog")
 
 TAIL_TO_KEEP = 256
-"""So many events after what is kept make it worth keeping again, even in the middle of a step."""
+"""Events after the kept view that make it worth keeping again, even in the middle of a step."""
 HEAD_BYTES = 16 * 1024
 TURN_BYTES = 2 * 1024
-"""Of a cached view so much is read for its head, and for each turn that is wanted; four times as much if that is not
-enough."""
+"""Bytes of a cached view that are read for its head, and for each turn that is wanted. Four times as many are read if
+that is not enough."""
 
 _TURNS = TypeAdapter(list[Turn])
 
 
 class Origin(NamedTuple):
-    """What a projection was resumed from: the position and the closed turns of the kept head; `cached` if in Redis."""
+    """The kept head that a projection was resumed from: its position, its number of closed turns, and whether it came
+    from Redis (`cached`)."""
 
     position: int = 0
     closed: int = 0
@@ -45,7 +46,7 @@ class Origin(NamedTuple):
 
 
 class Views:
-    """Loads projections, and keeps them where the next reader finds them."""
+    """Loads the views of sessions, and keeps them for the next reader."""
 
     def __init__(self, store: EventStore, cache: Cache, background: Background) -> None:
         self._store = store
@@ -57,8 +58,8 @@ class Views:
         return f"{self._cache.prefix}{session_id}"
 
     async def load(self, session_id: UUID) -> Projector:
-        """The projection as of now, with all its turns. For an unknown session it has version 0."""
-        asked = self._store.ask_position(session_id)  # while Redis answers
+        """The projection as of now, with all its turns. That of an unknown session has version 0."""
+        asked = self._store.positions.ask(session_id)  # Postgres answers while Redis does
         cached = await self._cached(session_id)
         if cached is not None and cached.version == await asked:
             return cached
@@ -66,8 +67,8 @@ class Views:
         return await self._brought_up(projector, cached is not None)
 
     async def load_end(self, session_id: UUID, turns: int) -> Projector:
-        """The projection as of now, with at least the last `turns` turns, if there are so many."""
-        asked = self._store.ask_position(session_id)
+        """The projection as of now, with at least its last `turns` turns."""
+        asked = self._store.positions.ask(session_id)
         cached = await self._cached_end(session_id, turns)
         if cached is not None and cached.version == await asked:
             return cached
@@ -78,42 +79,42 @@ class Views:
             return await self.load(session_id)
 
     async def widen(self, projector: Projector, turns: int) -> Projector:
-        """The projection with at least its last `turns` turns: what is there stays, and is not folded again."""
+        """The projection with at least its last `turns` turns. The turns that it has are not folded again."""
         before = await self._cached_end(projector.session_id, turns)
         if before is None or not before.first_turn < projector.first_turn <= before.closed_turns:
             return await self.load_end(projector.session_id, turns)
         if before.version > projector.version or projector.reached_back > before.version:
             return await self.load_end(projector.session_id, turns)
-        # None of them has changed since: an event that reached back so far would have asked for all pages.
+        # None of these turns has changed since: an event that reached back to one would have asked for all pages.
         projector.prepend(before.pages_from(before.first_turn)[: projector.first_turn - before.first_turn])
         return projector
 
     async def _brought_up(self, projector: Projector, cached: bool) -> Projector:
-        """The projector with the tail folded in, and kept if that is worth it. Raises PagesNeeded."""
+        """The projector with the tail folded in. It is kept if that is worth it. Raises PagesNeeded."""
         session_id = projector.session_id
         origin = Origin(projector.version, projector.closed_turns, cached)
-        if not await self._store.fold(projector):
+        if not await self._store.events.fold(projector):
             await self.forget(session_id)
             projector = Projector(session_id)
-            await self._store.fold(projector)
+            await self._store.events.fold(projector)
         elif projector.exists:
             self._keep(projector, origin)
         return projector
 
     async def load_state(self, session_id: UUID) -> tuple[SessionState, int]:
-        """What to decide on, and the position that it stands for: no turn is read for it."""
+        """The state to decide on, and its position. Reads no turns."""
         head = await self._head(session_id)
         if head is not None:
             tail = await self._tail(session_id, head.version)
             if tail is not None:
                 return self._evolved(head.state, head.version, tail)
             await self.forget(session_id)
-        return self._evolved(initial_state(session_id), 0, await self._store.read(session_id))
+        return self._evolved(initial_state(session_id), 0, await self._store.events.read(session_id))
 
     async def catch_up(self, state: SessionState, version: int) -> tuple[SessionState, int]:
-        """The state and position after what others have appended since `version`."""
+        """The state and its position after the events that others have appended since `version`."""
         tail = await self._tail(state.session_id, version)
-        if tail is None:  # a server that has lost its last commits
+        if tail is None:  # the server has lost its last commits
             return await self.load_state(state.session_id)
         return self._evolved(state, version, tail)
 
@@ -124,16 +125,16 @@ class Views:
         return state, tail[-1].position if tail else version
 
     async def forget(self, session_id: UUID) -> None:
-        """Drops what is cached and kept of the session."""
+        """Drops the cached and the kept view of the session."""
         await self._cache.drop(self.key(session_id))
-        await self._store.forget_kept(session_id)
+        await self._store.kept.forget(session_id)
 
     async def rebuild(self, session_id: UUID) -> None:
         """Folds the view anew from the events, and keeps it."""
         await self.forget(session_id)
         projector = await self.load(session_id)
         if projector.exists:
-            await self._store.keep(projector)
+            await self._store.kept.save(projector)
 
     # What is cached, and what is kept
 
@@ -163,24 +164,25 @@ class Views:
     async def _head(self, session_id: UUID) -> SessionHead | None:
         end = await self._cache.get_end(self.key(session_id), HEAD_BYTES)
         cached = _parsed_head(end.last, session_id) if end else None
-        return cached or _parsed_head(await self._store.load_head(session_id), session_id)
+        return cached or _parsed_head(await self._store.kept.load_head(session_id), session_id)
 
     async def _kept(self, session_id: UUID, turns: int | None = None) -> Projector | None:
-        kept = await self._store.load_kept(session_id, turns)
+        kept = await self._store.kept.load(session_id, turns)
         if kept is None:
             return None
         try:
             return _resumed(_parsed_head(kept[0], session_id), kept[1], turns)
         except ValueError:
             logger.warning("the kept view of session %s does not parse and is folded anew", session_id)
-            await self._store.forget_kept(session_id)
+            await self._store.kept.forget(session_id)
             return None
 
     async def _tail(self, session_id: UUID, after: int) -> list[RecordedEvent] | None:
-        """The events after a position; None if the log does not reach it, so that what is kept is not this log's."""
+        """The events after a position. None if the log does not have that position: then what was kept at it belongs to
+        another log."""
         if after == 0:
-            return await self._store.read(session_id)
-        events = await self._store.read(session_id, after=after - 1)
+            return await self._store.events.read(session_id)
+        events = await self._store.events.read(session_id, after=after - 1)
         return events[1:] if events and events[0].position == after else None
 
     def _keep(self, projector: Projector, origin: Origin) -> None:
@@ -194,8 +196,8 @@ class Views:
             self._background.spawn(self._store_view(projector))
 
     async def _store_view(self, projector: Projector) -> None:
-        if not await self._store.keep(projector):
-            await self._store.keep(await self.load(projector.session_id))
+        if not await self._store.kept.save(projector):
+            await self._store.kept.save(await self.load(projector.session_id))
 
     async def _cache_view(self, projector: Projector, origin: Origin) -> None:
         key, version, head = self.key(projector.session_id), projector.version, projector.head().to_json()
@@ -221,14 +223,14 @@ def _turns(lines: Sequence[bytes]) -> list[Turn]:
 
 
 def _resumed(head: SessionHead | None, lines: Sequence[bytes], turns: int | None) -> Projector:
-    """The projection of a kept head and its last turns, as many as are wanted (None: all). Raises ValueError when they
-    do not belong together."""
+    """The projection of a kept head and its last `turns` turns (None: all). Raises ValueError when they do not belong
+    together."""
     if head is None:
         raise ValueError("a kept head does not parse or is another session's")
     pages = _turns(lines)
     first = 0 if turns is None else max(0, head.closed_turns - turns)
     if [page.index for page in pages] != list(range(first, head.closed_turns)):
-        raise ValueError("a kept page is missing or out of place")
+        raise ValueError("a kept page is missing or in the wrong order")
     if any(page.position > head.version for page in pages):
         raise ValueError("a kept page is ahead of its head")
     return Projector.resume(head, pages)

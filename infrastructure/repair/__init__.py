@@ -1,1 +1,1 @@
-"""Replaying: repairs, imports and forks, and work on many sessions at once."""
+"""Repair: repairs, imports and forks, which replay or copy whole histories, and work on many sessions at once."""

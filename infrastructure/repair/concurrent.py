@@ -1,4 +1,4 @@
-"""Work on many sessions, several at once, in bounded memory."""
+"""Concurrent work on many sessions, in bounded memory."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 T = TypeVar("T")
 
 CONCURRENT_SESSIONS = 16
-"""So many are under way: enough for commits to be shared, few enough for connections and memory."""
+"""Sessions that are worked on at once: enough to share commits, and few enough for connections and memory."""
 
 _END = object()
 
@@ -20,7 +20,7 @@ _END = object()
 async def each(
     items: AsyncIterator[T], work: Callable[[T], Awaitable[None]], at_once: int = CONCURRENT_SESSIONS
 ) -> None:
-    """Does the work on every item; it begins in their order. What the work raises ends all of it."""
+    """Does the work on every item, `at_once` items at a time, beginning in their order. An exception ends all work."""
     next_one = asyncio.Lock()
 
     async def worker() -> None:
@@ -41,10 +41,10 @@ async def each(
 
 
 async def read_aside(items: Iterator[T], at_once: int = CONCURRENT_SESSIONS) -> AsyncIterator[T]:
-    """The items, read in a thread, for a file or another database would hold up all that is under way. Raises what
+    """The items, read in a thread, so that a file or another database does not hold up the event loop. Raises what
     reading raises.
 
-    The thread is nobody's to wait for: it may hang in a pipe or a query for as long as it likes when the program ends.
+    Nobody waits for the thread: when the program ends, it may still hang in a pipe or a query.
     """
     loop, came, room = asyncio.get_running_loop(), asyncio.Queue[Any](), threading.Semaphore(at_once)
     is_wanted = True
@@ -57,9 +57,9 @@ async def read_aside(items: Iterator[T], at_once: int = CONCURRENT_SESSIONS) -> 
                 if not is_wanted:
                     return
                 loop.call_soon_threadsafe(came.put_nowait, item)
-        except Exception as error:  # noqa: BLE001 it is raised where the items are wanted
+        except Exception as error:  # noqa: BLE001 it is raised to the consumer of the items
             ended = _Raised(error)
-        with suppress(RuntimeError):  # the loop has ended
+        with suppress(RuntimeError):  # the event loop has ended
             loop.call_soon_threadsafe(came.put_nowait, ended)
 
     threading.Thread(target=read, daemon=True, name="turnlog-reading").start()

@@ -13,11 +13,11 @@ from turnlog.infrastructure.clock import now
 from turnlog.infrastructure.log_parts import LogParts
 
 FORK_APPEND_EVENTS = 10_000
-"""So many events are stored together or not at all. A fork of more is copied in parts, in bounded memory."""
+"""Events that are stored together or not at all. A fork of more events is copied in parts, in bounded memory."""
 
 
 async def make_fork(parts: LogParts, source: Aggregate, version: int) -> Aggregate:
-    """Copies the events up to this position, owned by who owns the source. What fails in between is deleted."""
+    """A new session with copies of the events up to this position, and the same owner. It is deleted if that fails."""
     made = parts.aggregate(uuid4())
     made.begin_empty()
     try:
@@ -31,7 +31,7 @@ async def make_fork(parts: LogParts, source: Aggregate, version: int) -> Aggrega
 
 async def _copy(parts: LogParts, source: Aggregate, made: Aggregate, version: int) -> None:
     page, owned = list[SessionEvent](), False
-    async for following in parts.store.pages(source.session_id, version, FORK_APPEND_EVENTS):
+    async for following in parts.store.events.pages(source.session_id, upto=version, size=FORK_APPEND_EVENTS):
         if page:
             await made.adopt(page)
         page = [event.event for event in following]

@@ -1,4 +1,4 @@
-"""An import: each message of another system's conversation becomes one event, and none of them twice."""
+"""An import: each message of another system's conversation becomes one event. No message is imported twice."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ if TYPE_CHECKING:
     from turnlog.infrastructure.log_parts import LogParts
 
 IMPORT_APPEND_MESSAGES = 500
-"""Messages in an append: a conversation of no more than that is there as a whole or not at all."""
+"""Largest number of messages in one append. A conversation with fewer messages is stored as a whole or not at all."""
 
 Became = Literal["new", "extended", "already_there"]
 
 
 @dataclass(frozen=True, slots=True)
 class ImportReport:
-    """What became of a conversation, or would become of it on a dry run."""
+    """What became of a conversation; of a dry run, what would become of it."""
 
     session_id: UUID
     became: Became
@@ -48,8 +48,8 @@ class Conversation:
 
 
 async def import_conversation(parts: LogParts, conversation: Conversation, dry_run: bool) -> ImportReport:
-    """Starts the session and imports what is new, or on a dry run only says what would be refused. Raises
-    InvalidInputError, also for a message that is another one than was imported in its place, and SessionExistsError."""
+    """Starts the session and imports the messages that are new. A dry run stores nothing. Raises SessionExistsError,
+    and InvalidInputError, also for a message that differs from the one that was imported with its number before."""
     format_ = checked_format(conversation.format)
     messages = checked_foreign(conversation.messages, format_, parts.settings.max_message_bytes)
     start = checked_start(now(), conversation.user_id, conversation.title)
@@ -84,17 +84,16 @@ async def _append(
 
 
 def _is_same(message: JsonObject, stored: JsonObject) -> bool:
-    # As texts, for of values 1 and true are the same.
+    # Compared as texts, because 1 == True.
     return json.dumps(message, sort_keys=True) == json.dumps(stored, sort_keys=True)
 
 
 async def _count_known(parts: LogParts, aggregate: Aggregate, messages: Sequence[JsonObject]) -> int:
-    """How many of the messages were imported before. Raises InvalidInputError where one was another one then: the
-    edit would otherwise be lost without a word, for the message counts as known."""
+    """The number of messages that were imported before. Raises InvalidInputError if one of them was different then:
+    messages that were imported are skipped, so the edit would be lost without a word."""
     given = {f"imported-{number}": message for number, message in enumerate(messages, 1)}
-    after = known = 0
-    while page := await parts.store.read(aggregate.session_id, after=after, limit=IMPORT_APPEND_MESSAGES):
-        after = page[-1].position
+    known = 0
+    async for page in parts.store.events.pages(aggregate.session_id):
         for event in (recorded.event for recorded in page):
             if not isinstance(event, MessageImported) or event.message_id not in given:
                 continue

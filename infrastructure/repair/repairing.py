@@ -1,4 +1,4 @@
-"""A repair: the log is replayed, what is wrong is named and corrected by one event, and what is kept is made anew."""
+"""A repair: replays the log, names and corrects what is wrong by one event, and makes the kept view anew."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ from uuid import UUID
 
 from turnlog.domain.commands import RepairSession
 from turnlog.domain.errors import SessionNotFoundError
-from turnlog.domain.recorded import RecordedEvent
 from turnlog.domain.values import fingerprint
 from turnlog.infrastructure.clock import now
 from turnlog.infrastructure.principal import Principal, may_use
@@ -22,13 +21,11 @@ if TYPE_CHECKING:
     from turnlog.infrastructure.append.aggregate import Aggregate
     from turnlog.infrastructure.log_parts import LogParts
 
-REPLAY_PAGE_EVENTS = 1_000
-
 
 async def repair(parts: LogParts, aggregate: Aggregate, principal: Principal, dry_run: bool) -> RepairReport:
-    """Repairs the session, or says what that would do. Raises SessionNotFoundError and StoreError.
+    """Repairs the session, or on a dry run says what a repair would do. Raises SessionNotFoundError and StoreError.
 
-    The turns are in memory, the events a page at a time.
+    Holds all turns in memory, but only one page of the events.
     """
     await aggregate.flush()
     projector = await _replayed(parts, aggregate.session_id)
@@ -37,9 +34,9 @@ async def repair(parts: LogParts, aggregate: Aggregate, principal: Principal, dr
     turns = projector.raw_turns()
     views = [corrected(turn) for turn in turns]
     corrections = tuple(c for turn, view in zip(turns, views, strict=True) for c in corrections_for(turn, view.faults))
-    # The same repair, found by two processes at once, has one id and is stored once.
-    places = [(c.fault, c.position, c.index) for c in corrections]
-    repair_id = fingerprint(str(aggregate.session_id), projector.version, places)
+    # A repair that two processes find at once has one id, so it is stored once.
+    corrected_faults = [(c.fault, c.position, c.index) for c in corrections]
+    repair_id = fingerprint(str(aggregate.session_id), projector.version, corrected_faults)
     command = RepairSession(now(), repair_id, projector.version, corrections)
     if not dry_run:
         await parts.views.forget(aggregate.session_id)
@@ -62,11 +59,8 @@ async def repair(parts: LogParts, aggregate: Aggregate, principal: Principal, dr
 
 
 async def _replayed(parts: LogParts, session_id: UUID) -> Projector:
-    projector, page = Projector(session_id), list[RecordedEvent]()
-    while len(page) in (0, REPLAY_PAGE_EVENTS):
-        page = await parts.store.read(session_id, after=projector.version, limit=REPLAY_PAGE_EVENTS)
-        if not page:
-            break
+    projector = Projector(session_id)
+    async for page in parts.store.events.pages(session_id):
         projector.apply_all(page)
     return projector
 

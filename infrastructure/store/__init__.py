@@ -1,1 +1,1 @@
-"""The event store: schema, recorder, mapper, and the group commit in front of them."""
+"""Postgres: what is read of it, by its parts, and the group commit that appends."""

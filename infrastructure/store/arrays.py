@@ -1,6 +1,7 @@
-"""Postgres' binary format for one-dimensional arrays (src/backend/utils/adt/arrayfuncs.c, array_send).
+"""Postgres' binary format for one-dimensional arrays (`array_send` in src/backend/utils/adt/arrayfuncs.c).
 
-A header of dimensions, null flag and element type, then each element with its length in front; -1 stands for null.
+A header has the number of dimensions, a flag for nulls and the type of the elements. Then each element follows, its
+length first; a length of -1 stands for null.
 """
 
 from __future__ import annotations
@@ -18,13 +19,13 @@ _EPOCH = datetime(2000, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
 
 BOOL, BYTEA, INT8, TEXT, TIMESTAMPTZ, UUID = 16, 17, 20, 25, 1184, 2950
-"""The type of an element."""
+"""The numbers of the element types."""
 ARRAY_OF = {BOOL: 1000, BYTEA: 1001, INT8: 1016, TEXT: 1009, TIMESTAMPTZ: 1185, UUID: 2951}
-"""The type of an array of it."""
+"""The number of the array type, by that of its elements."""
 
 
 def uuids(values: Iterable[bytes]) -> bytes:
-    """An array of uuid, from their 16 bytes each."""
+    """An array of uuid. Each value is the 16 bytes of one."""
     parts = [_UUID_LENGTH + value for value in values]
     return _array(UUID, parts)
 
@@ -41,12 +42,12 @@ def byteas(values: Iterable[bytes | None]) -> bytes:
 
 
 def texts(values: Iterable[bytes | None]) -> bytes:
-    """An array of text, from its UTF-8."""
+    """An array of text. The values are UTF-8."""
     return _array(TEXT, _with_lengths(values))
 
 
 def names(values: Sequence[str]) -> bytes:
-    """An array of text, from few different strings that come again and again."""
+    """An array of text, made for many values of which few differ."""
     packed = {value: _LENGTH.pack(len(value.encode())) + value.encode() for value in set(values)}
     return _array(TEXT, [packed[value] for value in values])
 
@@ -68,5 +69,5 @@ def _with_lengths(values: Iterable[bytes | None]) -> list[bytes]:
 
 
 def _array(element: int, parts: Sequence[bytes]) -> bytes:
-    # The flag for nulls may always be set: Postgres checks the lengths in any case.
+    # The flag for nulls is always set: Postgres looks at the lengths in any case.
     return _HEADER.pack(1, 1, element, len(parts), 1) + b"".join(parts)

@@ -1,4 +1,4 @@
-"""A datastore for the library's recorders that takes a whole connection URL."""
+"""The pool of connections: eventsourcing's datastore, on a whole connection URL and with an end to every wait."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ from turnlog.domain.errors import InvalidInputError
 
 
 class UrlDatastore(PostgresDatastore):
-    """As the library's, but all of libpq's options (sslmode, options, several hosts, ...) can be in the URL, and a
-    server that accepts connections and then says nothing more is given up on after `timeout` seconds."""
+    """The library's datastore with two differences. The URL may have all of libpq's options (sslmode, options, several
+    hosts, ...). A server that accepts a connection and then does not answer is given up after `timeout` seconds."""
 
     def __init__(self, url: str, *, schema: str, pool_size: int, timeout: float) -> None:
         super().__init__(dbname="", host="", port="", user="", password="", schema=schema)
@@ -33,13 +33,16 @@ class UrlDatastore(PostgresDatastore):
             max_size=pool_size,
             open=False,
             configure=self.after_connect_func(),
-            # Short waits and no retries of the pool's own, whose pauses grow: whoever needs a connection asks again
-            # until its time is up, and so finds a server that is back within a second.
+            # The pool waits shortly and does not connect again by itself, because its pauses grow. Whoever needs a
+            # connection asks again until its time is up, and so finds a server within a second after it came back.
             timeout=min(timeout, 1.0),
             reconnect_timeout=0,
         )
         self._url = url
         self._watchdog = Watchdog(timeout)
+
+    def register_type_adapters(self) -> None:
+        """Does nothing. The library would connect to look for its composite types, and no recorder here has any."""
 
     @contextmanager
     def get_connection(self) -> Iterator[Connection[DictRow]]:
@@ -48,14 +51,14 @@ class UrlDatastore(PostgresDatastore):
             yield connection
 
     def connect(self) -> Connection[DictRow]:
-        """A connection beside the pool, which nobody watches: for what is held long, such as locks.
-        Raises psycopg's errors."""
+        """A connection beside the pool. No watchdog ends it, so that a lock can be held on it for long. Raises
+        psycopg's errors."""
         return Connection[DictRow].connect(
             self._url, autocommit=True, row_factory=dict_row, connect_timeout=5, **KEEPALIVE
         )
 
     def why(self, error: Exception) -> str:
-        """Why there is no connection, in libpq's words: the pool only says that it waited in vain."""
+        """Why there is no connection, in libpq's words. The error of the pool says only that it waited in vain."""
         try:
             psycopg.connect(self._url, connect_timeout=2).close()
         except psycopg.Error as reason:
@@ -65,7 +68,7 @@ class UrlDatastore(PostgresDatastore):
     def close(self) -> None:
         """Ends the connections."""
         super().close()
-        # The library's __del__ calls this also for an object whose __init__ has failed.
+        # The library's __del__ also calls this for an object whose __init__ has failed.
         if hasattr(self, "_watchdog"):
             self._watchdog.close()
 
@@ -73,8 +76,8 @@ class UrlDatastore(PostgresDatastore):
 class Watchdog:
     """Shuts the socket of a connection that has been in use for longer than `seconds`.
 
-    libpq has no time-out for an answer, and a frozen server keeps the kernel's keepalives happy: without this, the
-    writer and everybody behind it would wait for ever. Shutting the socket makes libpq raise OperationalError.
+    libpq has no time-out for an answer, and the kernel of a frozen server still answers keepalives. Without this, a
+    read and all reads after it would wait for ever. When its socket is shut, libpq raises OperationalError.
     """
 
     def __init__(self, seconds: float) -> None:
@@ -109,19 +112,19 @@ class Watchdog:
 
 
 def _shut(connection: Connection[Any]) -> None:
-    # A copy of the descriptor: closing the socket object must not close the connection's own.
+    # On a copy of the descriptor, because closing the socket object closes its descriptor.
     with suppress(OSError, psycopg.Error), socket.socket(fileno=os.dup(connection.fileno())) as copy:
         copy.shutdown(socket.SHUT_RDWR)
 
 
 def check_url(url: str) -> None:
-    """Raises InvalidInputError for what libpq does not take as a connection URL or string."""
+    """Raises InvalidInputError if libpq does not take this as a connection URL or string."""
     try:
         conninfo_to_dict(url)
     except ProgrammingError:
-        # Not what libpq says: it repeats the URL, password included.
+        # Without libpq's message: it repeats the URL, and the password in it.
         raise InvalidInputError("database_url", "is not a connection URL of libpq") from None
 
 
-# A database host that vanished is noticed in seconds, not in the hours of the kernel's default.
 KEEPALIVE: dict[str, Any] = {"keepalives_idle": 10, "keepalives_interval": 5, "keepalives_count": 3}
+"""Options of libpq by which a host that is gone is noticed within half a minute. The kernel's default is two hours."""

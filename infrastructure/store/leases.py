@@ -1,15 +1,18 @@
-"""Leases: which writers are alive, and whose steps are open though their writer is not.
+"""Leases: which writers are alive, and which steps are open although their writer is not.
 
-They are rows of the database that holds the log, and its one clock judges them all: the clocks of two machines may
+They are kept in the database that holds the log, and its clock judges all of them: the clocks of two machines may
 differ, and Redis may be empty or gone.
 """
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Iterable
 from datetime import datetime
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 from uuid import UUID
+
+if TYPE_CHECKING:
+    from turnlog.infrastructure.store.threads import Fetch
 
 
 class Lease(NamedTuple):
@@ -23,7 +26,7 @@ class Lease(NamedTuple):
 
 
 class Lapsed(NamedTuple):
-    """A session whose open step's writer has no lease any more. What is not known of the writer is None."""
+    """A session with an open step whose writer has no lease any more. What is not known of the writer is None."""
 
     session_id: UUID
     writer_id: str
@@ -33,36 +36,36 @@ class Lapsed(NamedTuple):
 
 
 class Leases:
-    """The table of the writers. `fetch` runs a named statement and gives its rows."""
+    """The table of the writers. Every method raises StoreError."""
 
-    def __init__(self, fetch: Callable[..., Awaitable[list[tuple[Any, ...]]]]) -> None:
+    def __init__(self, fetch: Fetch) -> None:
         self._fetch = fetch
 
     async def begin(self, writer_id: str, seconds: float, host: str, pid: int) -> None:
-        """Gives a new writer its lease."""
+        """Gives a new writer its lease, for so many seconds."""
         await self._fetch("begin_lease", writer_id, seconds, host, pid)
 
     async def renew(self, writer_id: str, seconds: float) -> bool:
-        """Prolongs a lease that has not run out. False if it has: it is not brought back."""
+        """Prolongs a lease to so many seconds from now. False if it has run out: then it stays so."""
         return bool(await self._fetch("renew_lease", seconds, writer_id))
 
     async def drop(self, writer_id: str) -> None:
-        """Ends a lease: from here on its writer is gone."""
+        """Ends a lease. From then on its writer is gone."""
         await self._fetch("drop_lease", writer_id)
 
     async def of(self, writer_ids: Iterable[str]) -> dict[str, Lease]:
-        """The leases of these writers, by id; a writer that has none is not among them."""
+        """The leases of these writers, by id. Writers without a lease are left out."""
         rows = await self._fetch("leases", list(writer_ids))
         return {row[0]: Lease(*row) for row in rows}
 
     async def lapsed(self, after: UUID, limit: int) -> list[Lapsed]:
-        """The next sessions behind the id `after` with a step that nobody alive writes."""
+        """The next sessions, in the order of their ids and after the id `after`, with a step whose writer is gone."""
         return [Lapsed(*row) for row in await self._fetch("lapsed", after, limit)]
 
     async def clear(self, lapsed: Lapsed) -> None:
-        """Takes note that this writer has no step open in the session."""
+        """Notes that this writer has no step open in the session."""
         await self._fetch("clear_writer", lapsed.session_id, lapsed.writer_id)
 
     async def forget_old(self) -> None:
-        """Removes the leases that ran out a day ago and left nothing open."""
+        """Removes the leases that ran out more than a day ago and left no step open."""
         await self._fetch("forget_leases")

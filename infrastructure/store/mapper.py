@@ -1,4 +1,4 @@
-"""The mapper: events to stored rows and back, by stable topics. A class may be renamed or moved; a topic may not."""
+"""The mapper: from events to stored rows and back, by topics. Classes may be renamed and moved; topics never change."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ Upcaster = Callable[[dict[str, Any]], tuple[str, dict[str, Any]]]
 """From the fields of an old version to the topic and the fields of the next one."""
 
 UPCASTERS: dict[str, Upcaster] = {}
-"""By old topic. Empty as long as every event is at v1; golden files of old versions are never edited."""
+"""By old topic. There is none as long as every event is at v1. Golden files of old versions are never edited."""
 
 
 class EventMapper(Mapper[UUID]):
-    """Writes an event as its topic and its JSON; reads old topics through their upcasters."""
+    """Writes an event as its topic and its JSON, and reads old topics through their upcasters."""
 
     def __init__(self, upcasters: Mapping[str, Upcaster] = UPCASTERS) -> None:
         super().__init__(JSONTranscoder())
@@ -29,18 +29,18 @@ class EventMapper(Mapper[UUID]):
         self._upcasters = upcasters
 
     def to_stored_event(self, domain_event: Any) -> StoredEvent:
-        """The row of a RecordedEvent (its log position is the recorder's to give)."""
+        """The row of a RecordedEvent, without its log position, which the database gives."""
         event = domain_event.event
         return StoredEvent(domain_event.session_id, domain_event.position, event.topic, event.to_json())
 
     def to_domain_event(self, stored_event: StoredEvent) -> Any:
-        """The RecordedEvent of a row; `log_position` is that of a Notification, else 0."""
+        """The RecordedEvent of a row; its log position is 0 but for a Notification. Raises UnreadableEventError."""
         event = self.event(stored_event.topic, stored_event.state)
         session_id = UUID(str(stored_event.originator_id))
         return RecordedEvent(session_id, stored_event.originator_version, getattr(stored_event, "id", 0), event)
 
     def event(self, topic: str, state: bytes) -> SessionEvent:
-        """The event of a topic and a body. Raises UnreadableEventError."""
+        """The event with this topic and body. Raises UnreadableEventError."""
         event_type = self._types.get(topic)
         if event_type is None:
             topic, state = self._upcast(topic, state)

@@ -1,4 +1,4 @@
-"""A batch as the parameters of the append function: columns as binary arrays."""
+"""From a batch to the parameters of the append function: a binary array for each column."""
 
 from __future__ import annotations
 
@@ -7,7 +7,8 @@ from operator import attrgetter
 from typing import Any
 
 from turnlog.infrastructure.store import arrays
-from turnlog.infrastructure.store.batch import Append, KeyRow, SessionRow
+from turnlog.infrastructure.store.appends import Append
+from turnlog.infrastructure.store.rows import KeyRow, SessionRow
 
 Parameters = Sequence[bytes | None]
 
@@ -25,7 +26,8 @@ PARAMETER_TYPES = [arrays.ARRAY_OF[kind] for kind in (*_EVENT_TYPES, *_SESSION_T
 def pack_appends(appends: Sequence[Append]) -> Parameters:
     """The parameters for these appends, with the lines of the lists and the keys that go with them.
 
-    All in the order of the sessions' ids, in every process, so that two of them never wait for each other's rows.
+    All of them are in the order of the sessions' ids, in every process, so that two processes never wait for each
+    other's rows.
     """
     appends = sorted(appends, key=attrgetter("id_bytes"))
     ids: list[bytes] = []
@@ -51,7 +53,7 @@ def pack_appends(appends: Sequence[Append]) -> Parameters:
 def pack_rows(
     ids: Sequence[bytes], positions: Sequence[int], topics: Sequence[str], states: Sequence[bytes]
 ) -> Parameters:
-    """The parameters for rows alone."""
+    """The parameters for events alone."""
     return [*_event_arrays(ids, positions, topics, states), *_NO_SESSIONS, *_NO_KEYS]
 
 

@@ -33,7 +33,8 @@ where originator_id = %b and topic = any(%b::text[]) order by originator_version
 -- name: fold_session
 select page.events, page.packed, last.state
 from (
-    -- A comma between two, as in a JSON list. Text deltas without their time; the others in lines of their own.
+    -- With a comma between two, as in a JSON list. A text delta is cut off at its first comma, so that its time is gone;
+    -- every other event has a line of its own. text_lane.py reads it.
     select count(*) as events, string_agg(
         case topic when {text_delta} then substr(state, position(','::bytea in state) + 1)
         else '\x0a'::bytea || convert_to(topic, 'UTF8') || ' '::bytea || state || '\x0a'::bytea end,
@@ -54,7 +55,7 @@ select array(
         select originator_version from {schema}.{events} where originator_id = asked.id
         order by originator_version desc limit 1
     ), 0)
-    from unnest($1::uuid[]) with ordinality as asked (id, place) order by place
+    from unnest($1::uuid[]) with ordinality as asked (id, number) order by number
 )
 
 -- name: list_sessions
@@ -90,7 +91,7 @@ delete from {schema}.turnlog_writers where writer_id = %b returning true
 
 -- name: leases
 with held as materialized (
-    -- The lock waits for a renewal that is under way: a writer is gone only once no renewal can come any more.
+    -- The lock waits for a renewal that is under way: a writer is gone only when no renewal can come any more.
     select writer_id, host, pid, expires_at from {schema}.turnlog_writers where writer_id = any(%b::text[]) for share
 )
 select writer_id, host, pid, expires_at, extract(epoch from expires_at - clock_timestamp())::float8 from held

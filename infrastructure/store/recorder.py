@@ -1,16 +1,15 @@
-"""The recorder: eventsourcing's for Postgres, with an insert that takes a whole batch in one statement.
+"""The recorder: eventsourcing's recorder for Postgres, with an insert that takes a whole batch in one statement.
 
-What it keeps of the library's: the table's columns, and its reading. What is its own:
+The columns of the table and the reading of events are the library's. The rest is its own:
 
-* a batch is one call of a database function, with the columns as binary arrays: lock, insert, the lists' lines, keys
-  and commit in one round trip, as quick inside Postgres as COPY of the same rows, which needs four round trips;
-* it blocks in libpq without psycopg's pipeline mode, in which the library's insert hangs once a batch passes about
-  half a megabyte;
-* no lock of the table is held until the commit, and no NOTIFY sent, which takes one that is: eight processes were half
-  as quick as one for them. Commits may therefore appear in another order than their notification ids. Readers of the
-  whole log stop below what is still under way (`settled` in schema.sql), and look by themselves for what is new;
-* it tries once. Whether a failed batch may be tried again is for the caller to say, who knows whether the answer
-  was lost (see `writer`).
+* A batch is one call of a database function, with the columns as binary arrays. Lock, insert, the lines of the lists,
+  keys and commit are one round trip. Inside Postgres that is as quick as COPY of the same rows, which needs four.
+* It blocks in libpq, without psycopg's pipeline mode: there the library's insert hangs for batches of more than about
+  half a megabyte.
+* It holds no lock of the table until the commit, and sends no NOTIFY, which takes such a lock. With them eight
+  processes were half as quick as one. So commits may appear in another order than their notification ids. Readers of
+  the whole log stop below what is still under way (`settled` in schema.sql), and look by themselves for what is new.
+* It tries once. Its caller knows whether an answer was lost, and decides whether to try again (`commit_recovery`).
 """
 
 from __future__ import annotations
@@ -22,25 +21,25 @@ from uuid import UUID
 
 import psycopg
 from eventsourcing.persistence import Notification, StoredEvent, Subscription
-from eventsourcing.postgres import PostgresApplicationRecorder, PostgresDatastore, PostgresSubscription
+from eventsourcing.postgres import PostgresApplicationRecorder, PostgresSubscription
 from psycopg import Connection
 from psycopg.errors import error_from_result
 from psycopg.pq import ConnStatus, ExecStatus, Format
 from psycopg.rows import tuple_row
-from psycopg.sql import Composed
 
+from turnlog.infrastructure.store import locks
+from turnlog.infrastructure.store.datastore import UrlDatastore
 from turnlog.infrastructure.store.packing import PARAMETER_TYPES, Parameters, pack_rows
 from turnlog.infrastructure.store.statements import EVENTS_TABLE, Statements
 
 _BINARY = [Format.BINARY] * len(PARAMETER_TYPES)
 
-
 PAUSE_SECONDS = 0.1
-"""Between two looks of a subscription."""
+"""Seconds between two looks of a subscription."""
 
 
 class PolledSubscription(PostgresSubscription):
-    """The library's, which looks by itself where that one waits to be notified."""
+    """The library's subscription, but it looks for what is new where that one waits to be notified."""
 
     def _listen(self) -> None:
         while not self._has_been_stopped and not self._thread_error:
@@ -49,18 +48,19 @@ class PolledSubscription(PostgresSubscription):
 
 
 class BatchRecorder(PostgresApplicationRecorder):
-    """Inserts batches in one statement each. A drop-in for the library's recorder."""
+    """Inserts each batch in one statement. It passes the library's test cases for recorders."""
 
-    def __init__(self, datastore: PostgresDatastore, *, events_table_name: str = EVENTS_TABLE) -> None:
-        self.check_identifier_length(events_table_name)
+    datastore: UrlDatastore
+
+    def __init__(self, datastore: UrlDatastore, *, events_table_name: str = EVENTS_TABLE) -> None:
         super().__init__(datastore, events_table_name=events_table_name)
         self.statements = Statements(datastore.schema, events_table_name)
         self.append_statement = self.statements["append"].as_string()
 
     def create_table(self) -> None:
-        """Creates what is missing of the schema. Several processes may do so at once."""
+        """Creates what the schema lacks. Several processes may do so at once."""
         with self.datastore.transaction(commit=True) as cursor:
-            cursor.execute("select pg_advisory_xact_lock(hashtext('turnlog schema'))")
+            locks.hold_schema(cursor)
             cursor.execute("set local client_min_messages = warning")
             cursor.execute(self.statements.create(), prepare=False)
 
@@ -83,7 +83,7 @@ class BatchRecorder(PostgresApplicationRecorder):
         return list(range(last - len(stored_events) + 1, last + 1))
 
     def _call(self, parameters: Parameters, connection: Connection[Any]) -> int:
-        """Calls the function, blocking. Returns the last notification id."""
+        """Calls the database function, and blocks. Returns the last notification id."""
         libpq = connection.pgconn
         statement = self.append_statement.encode()
         result = libpq.exec_params(statement, parameters, PARAMETER_TYPES, _BINARY, Format.BINARY)
@@ -102,7 +102,7 @@ class BatchRecorder(PostgresApplicationRecorder):
         *,
         inclusive_of_start: bool = True,
     ) -> Sequence[Notification]:
-        """As the library's, up to where nothing new will appear."""
+        """As the library's, but only up to the head of the log."""
         head = self.log_head()
         stop = head if stop is None else min(stop, head)
         found: Sequence[Notification] = super().select_notifications(
@@ -111,30 +111,24 @@ class BatchRecorder(PostgresApplicationRecorder):
         return found
 
     def log_head(self) -> int:
-        """The notification id up to which nothing new will appear; 0 where there is nothing.
+        """The notification id up to which nothing new will appear; 0 in an empty log.
 
-        It can be lower than it was: whoever is about to append holds it back. What was settled once stays so.
+        It can be lower than it was, because an append that begins holds it back. What was settled once stays settled.
         """
         head: int = self.fetch("log_head")[0][0]
         return head
 
     def log_end(self) -> int:
-        """The last notification id that was given out, be its event there, under way or refused."""
+        """The last notification id that was given out. Its event may be there, under way or refused."""
         end: int = self.fetch("log_end")[0][0]
         return end
 
     def subscribe(self, gt: int | None = None, topics: Sequence[str] = ()) -> Subscription[PostgresApplicationRecorder]:
-        """As the library's, looking for what is new every `PAUSE_SECONDS`."""
+        """As the library's, but it looks for what is new every PAUSE_SECONDS."""
         return PolledSubscription(recorder=self, gt=gt, topics=topics)
 
     def fetch(self, name: str, *params: Any) -> list[tuple[Any, ...]]:
-        """The rows of a named statement, in Postgres' binary format."""
+        """The rows of a named statement. Raises the library's PersistenceErrors."""
         with self.datastore.get_connection() as connection, connection.cursor(row_factory=tuple_row) as cursor:
             cursor.execute(self.statements[name], params, prepare=True, binary=True)
             return cursor.fetchall()
-
-    def run(self, *statements: tuple[Composed, Sequence[Any]]) -> None:
-        """Runs the statements in one transaction."""
-        with self.datastore.transaction(commit=True) as cursor:
-            for statement, params in statements:
-                cursor.execute(statement, params)

@@ -1,5 +1,5 @@
--- The schema of turnlog. Every statement can run again without harm: running them all is the upgrade from any older
--- version, whose processes can go on beside it.
+-- The schema of turnlog. Every statement can run again without harm. Running all of them is the upgrade from any older
+-- version, whose processes can go on meanwhile.
 
 create schema if not exists {schema};
 
@@ -11,7 +11,7 @@ create table if not exists {schema}.{events} (
     notification_id bigint not null,
     primary key (originator_id, originator_version)
 ) with (
-    -- Rows are only ever inserted: vacuum has nothing to remove and may wait, but the planner wants fresh numbers.
+    -- Rows are only inserted: vacuum has nothing to remove and may wait, but the planner needs fresh numbers.
     autovacuum_vacuum_threshold = 100000000,
     autovacuum_vacuum_scale_factor = 0.5,
     autovacuum_analyze_threshold = 1000,
@@ -40,13 +40,13 @@ create table if not exists {schema}.turnlog_sessions (
     deleted boolean not null
 ) with (fillfactor = 70);
 
--- Since version 2: who writes the step that is open; null where none is.
+-- Since version 2: the writer of the open step; null where no step is open.
 alter table {schema}.turnlog_sessions add column if not exists writer text;
 
 create index if not exists turnlog_sessions_writer on {schema}.turnlog_sessions (writer) where writer is not null;
 
--- Since version 2: the writers that may have steps open, and until when they count as alive. One row a writer, for
--- a step is renewed by renewing its writer.
+-- Since version 2: the writers that may have steps open, and the time until which they count as alive. There is one row
+-- a writer: its lease covers all its steps.
 create table if not exists {schema}.turnlog_writers (
     writer_id text primary key,
     expires_at timestamptz not null,
@@ -61,7 +61,7 @@ create index if not exists turnlog_sessions_user on {schema}.turnlog_sessions (u
 create index if not exists turnlog_sessions_all on {schema}.turnlog_sessions (updated_at desc, session_id)
     where not deleted;
 
--- What was accepted under which client id, so that a retry is known however old the first delivery is.
+-- What was accepted under the ids of clients, so that a retry is known however old the first delivery is.
 create table if not exists {schema}.turnlog_keys (
     session_id uuid not null,
     key bytea not null,
@@ -69,24 +69,25 @@ create table if not exists {schema}.turnlog_keys (
     primary key (session_id, key)
 );
 
--- Where log positions come from. Since version 2; before, they were given under a lock of the table.
+-- Gives the log positions. Since version 2; before that they were given under a lock of the table.
 create sequence if not exists {schema}.{positions};
 
 select setval({positions_literal}, given.last)
 from (select max(notification_id) as last from {schema}.{events}) given, {schema}.{positions} next
 where given.last >= next.last_value;
 
--- The log position up to which nothing new will appear any more. Whoever appends holds, until its commit, a shared
--- advisory lock that names a position before its own ones. So nothing is under way up to the lowest of those that are
--- held, nor up to what was given out before they were looked at: in this order, or what begins in between is missed.
+-- The log position up to which nothing new will appear. Until its commit, each append holds a shared advisory lock that
+-- names a position before its own positions. So nothing is under way up to the lowest of the named positions, nor up to
+-- the last position that was given out before the locks were read: in this order, or an append that begins in between
+-- is missed.
 create or replace function {schema}.{settled}() returns bigint language plpgsql as $body$
 declare
     given bigint;
     before bigint;
 begin
     select case when is_called then last_value else 0 end into given from {schema}.{positions};
-    -- A lock has room for 31 bits of the position; the others are those of what was given out last, which may be a
-    -- little less than what the lock names: it was looked at before.
+    -- A lock has room for 31 bits of the position. The other bits are those of the last position that was given out. It
+    -- may be a little less than what the lock names, because it was read before.
     select min(given - ((given - objid::bigint + 1073741824) & 2147483647) + 1073741824) into before
     from pg_catalog.pg_locks
     where locktype = 'advisory' and classid = {events_literal}::regclass::oid and objsubid = 2
@@ -95,8 +96,8 @@ begin
 end
 $body$;
 
--- Appends a batch: events with the lines of the lists and the keys that go with them. Returns the last log position.
--- One call, so that a commit is one round trip.
+-- Appends a batch: events, with the lines of the lists and the keys that go with them. Returns the last log position. It
+-- is one call, so that a commit is one round trip.
 create or replace function {schema}.{append}(
     ids uuid[], positions bigint[], topics text[], states bytea[],
     session_ids uuid[], user_ids text[], titles bytea[], starts timestamptz[], updates timestamptz[],
@@ -108,12 +109,12 @@ declare
     last bigint;
 begin
     perform set_config('lock_timeout', {lock_timeout}, true);
-    -- No lock is held over the commit that would keep other writers waiting: see `settled` for what readers do.
+    -- No lock that other writers wait for is held until the commit: see `settled` for what readers do.
     perform pg_advisory_xact_lock_shared(
         {events_literal}::regclass::oid::integer,
         (case when is_called then last_value & 2147483647 else 0 end)::integer
     ) from {schema}.{positions};
-    -- All positions of a batch, in one expression, so that nothing can end it between the lock and its end.
+    -- The log positions of the batch. It is one expression, so that nothing can end it while the lock is held.
     select pg_advisory_lock({positions_literal}::regclass::oid::integer, 0),
         setval({positions_literal}, nextval({positions_literal}) + cardinality(ids) - 1) as last,
         pg_advisory_unlock({positions_literal}::regclass::oid::integer, 0)
@@ -140,7 +141,7 @@ begin
 end
 $body$;
 
--- As processes of version 1 call it.
+-- The same, as processes of version 1 call it.
 create or replace function {schema}.{append}(
     ids uuid[], positions bigint[], topics text[], states bytea[],
     session_ids uuid[], user_ids text[], titles bytea[], starts timestamptz[], updates timestamptz[],
@@ -155,7 +156,7 @@ begin
 end
 $body$;
 
--- The kept view: one row a closed turn, and a head with all the rest. Derived from the events, and droppable.
+-- Kept views: one row a closed turn, and a head with all the rest. They are derived from the events, and droppable.
 create table if not exists {schema}.turnlog_heads (
     session_id uuid primary key,
     view_schema integer not null,
@@ -163,7 +164,7 @@ create table if not exists {schema}.turnlog_heads (
     body bytea not null
 ) with (fillfactor = 50);
 
--- Since version 2: how many pages belong to the head.
+-- Since version 2: the number of pages that belong to the head.
 alter table {schema}.turnlog_heads add column if not exists closed_turns integer not null default 0;
 
 create table if not exists {schema}.turnlog_pages (

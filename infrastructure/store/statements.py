@@ -1,4 +1,4 @@
-"""The SQL of the store: statements by name, from the .sql files beside this module."""
+"""The SQL of the store: named statements from queries.sql, and the schema from schema.sql."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from turnlog.domain.events import TextDelta
 EVENTS_TABLE = "turnlog_events"
 SCHEMA_VERSION = 2
 LOCK_TIMEOUT_MS = 4_000
-"""Below the default time that a connection may take for an answer: Postgres says why, the watchdog cannot."""
+"""Less than a connection has for an answer by default: Postgres says why it gives up, and the watchdog could not."""
 
 _NAME = re.compile(r"^-- name: (\w+)$", re.MULTILINE)
 
@@ -44,7 +44,7 @@ class Statements:
         return self._statements[name]
 
     def create(self) -> Composed:
-        """All statements that create the schema, in order."""
+        """The statements that create the schema or bring it up to date, in order."""
         return SQL(_text("schema.sql")).format(**self._names)
 
 

@@ -1,8 +1,8 @@
-"""The writer's own connection: one statement at a time, driven by the event loop.
+"""A connection for one statement, which is sent again and again and is driven by the event loop.
 
 No thread waits for the answer. A thread beside a busy event loop gets the interpreter back only after its switch
-interval (5 ms), which would be most of a commit; and handing a batch to a thread and its outcome back costs a lone
-stream as much as the commit's round trip. psycopg makes the connection; the statement goes through its libpq.
+interval (5 ms), which would be most of a commit. To hand a batch to a thread, and its outcome back, costs a lone stream
+as much as the round trip of the commit. psycopg makes the connection, and the statement goes through its libpq.
 """
 
 from __future__ import annotations
@@ -20,11 +20,12 @@ from psycopg.pq.abc import PGconn, PGresult
 from turnlog.infrastructure.store.datastore import KEEPALIVE
 
 Answered = Callable[[bytes | None, psycopg.Error | None], None]
-"""Called with the value that the statement gave, or with what went wrong: exactly once, on the loop."""
+"""Called once, on the loop, with the value that the statement gave or with what went wrong."""
 
 
 class Wire:
-    """Sends one statement again and again, with other parameters."""
+    """Sends one statement again and again, with other parameters each time. It gives its connection up when there is no
+    answer for `timeout` seconds."""
 
     def __init__(self, url: str, name: str, statement: str, types: Sequence[int], timeout: float) -> None:
         self._url = url
@@ -37,7 +38,7 @@ class Wire:
         self._connection: psycopg.AsyncConnection[Any] | None = None
         self._libpq: PGconn | None = None
         self.number = -1
-        """How often it was connected again."""
+        """The number of the connection, from 0 on; -1 before the first."""
         self._socket = -1
         self._answered: Answered | None = None
         self._result: PGresult | None = None
@@ -49,7 +50,7 @@ class Wire:
         return self._libpq is not None
 
     async def open(self) -> None:
-        """Connects, and prepares the statement. Raises psycopg.Error or TimeoutError."""
+        """Connects, and prepares the statement. Raises psycopg.Error and TimeoutError."""
         connection = await psycopg.AsyncConnection.connect(
             self._url, autocommit=True, connect_timeout=max(2, round(self._timeout)), **KEEPALIVE
         )
@@ -72,11 +73,12 @@ class Wire:
             raise error_from_result(result)
 
     def close(self) -> None:
-        """Ends the connection. A statement under way is answered with OperationalError."""
+        """Ends the connection. The answer to a statement that is under way is OperationalError."""
         self._lost("the connection was closed")
 
     def send(self, parameters: Sequence[bytes | None], answered: Answered) -> None:
-        """Sends the statement, with binary parameters. No other may be under way; the connection must be open."""
+        """Sends the statement, with parameters in the binary format. The connection must be open, and no statement may
+        be under way on it."""
         assert self._libpq is not None  # noqa: S101 is_open says so
         self._answered = answered
         self._deadline = self._loop.call_later(self._timeout, self._lost, "no answer in time")
@@ -87,7 +89,8 @@ class Wire:
             self._lost(str(error))
 
     async def call(self, parameters: Sequence[bytes | None]) -> bytes | None:
-        """As `send`, and waits for the value. Connects first where there is no connection. Raises psycopg.Error."""
+        """Sends the statement and returns its value. Connects first where there is no connection. Raises psycopg.Error
+        and TimeoutError."""
         if not self.is_open:
             await self.open()
         waiting: asyncio.Future[bytes | None] = self._loop.create_future()
@@ -103,7 +106,7 @@ class Wire:
         self.send(parameters, answered)
         return await waiting
 
-    # On the loop, when the socket says so
+    # Called by the loop when the socket is ready
 
     def _flush(self) -> None:
         if self._libpq is not None and self._libpq.flush():
@@ -122,7 +125,7 @@ class Wire:
             return
         try:
             libpq.consume_input()
-            # The server may have something to say while a large batch still goes out.
+            # The server may send something while a large batch still goes out.
             self._flush()
             while self._answered is not None and not libpq.is_busy():
                 result = libpq.get_result()
@@ -151,7 +154,7 @@ class Wire:
             answered(value, error)
 
     def _lost(self, why: str) -> None:
-        """Nothing more is heard on this connection."""
+        """Gives the connection up."""
         libpq, self._libpq, self._result = self._libpq, None, None
         if libpq is not None:
             self._loop.remove_reader(self._socket)

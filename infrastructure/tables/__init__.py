@@ -1,1 +1,2 @@
-"""Projections over the whole log, in tables of their own: kept up by a worker, caught up on demand, rebuilt."""
+"""Projections over the whole log, in tables of their own. A worker keeps them up to the log, or a caller catches them
+up."""

@@ -17,14 +17,15 @@ from turnlog.infrastructure.store.recorder import BatchRecorder
 from turnlog.infrastructure.store.statements import LOCK_TIMEOUT_MS
 from turnlog.infrastructure.store.store import EventStore
 from turnlog.infrastructure.tables.projection import Progress, Projection
-from turnlog.infrastructure.tables.tables import ProjectionTables
+from turnlog.infrastructure.tables.projection_tables import ProjectionTables
 
 PAUSE_SECONDS = 0.01
-"""Between two looks at whether an append has ended."""
+"""Seconds between two looks at whether an append has ended."""
 
 
 class Lag(NamedTuple):
-    """How far a projection is behind the log: in events of any kind, and since when its next one waits."""
+    """How far a projection lags the log. `events_behind` counts events of any kind; `waiting_since` is the time of the
+    next event that it has not seen."""
 
     name: str
     position: int
@@ -33,17 +34,17 @@ class Lag(NamedTuple):
 
 
 async def catch_up(store: EventStore, projection: Projection, progress: Progress | None = None) -> int:
-    """Brings a projection to where the log ends now. Returns its log position. Safe beside workers and others who
-    do the same. Raises ProjectionError, and StoreError."""
+    """Brings a projection to the present end of the log. Returns its log position. Workers and other callers may do the
+    same at the same time. Raises ProjectionError and StoreError."""
     tables = await open_tables(store, projection)
     return await advance(store, tables, await _settled_end(store), progress)
 
 
 async def _settled_end(store: EventStore) -> int:
-    """A head of the log below which is all that was appended before the call, the caller's own last event as well.
+    """A head of the log that includes all that was appended before the call, also the caller's own last event.
 
-    It waits for others' appends that are under way, each of which takes milliseconds and, by Postgres, LOCK_TIMEOUT_MS
-    at the most; if one takes longer nevertheless, the head is what it is.
+    It waits for the appends that are under way. Each takes milliseconds, and Postgres ends it after LOCK_TIMEOUT_MS. If
+    one takes longer all the same, the head is returned as it is.
     """
     end = await store.run(store.recorder.log_end)
     deadline = time.monotonic() + LOCK_TIMEOUT_MS / 1000
@@ -55,14 +56,14 @@ async def _settled_end(store: EventStore) -> int:
 
 
 async def open_tables(store: EventStore, projection: Projection) -> ProjectionTables:
-    """The projection's tables, made where there are none."""
+    """The projection's tables. They are created if they are missing."""
     tables = ProjectionTables(store.recorder.datastore, projection, store.mapper)
     await store.run(tables.create_table)
     return tables
 
 
 async def advance(store: EventStore, tables: ProjectionTables, upto: int, progress: Progress | None = None) -> int:
-    """Brings the tables to a log position, a transaction a batch. Returns the position that they are at."""
+    """Brings the tables to a log position, one transaction for each batch. Returns the position that they reach."""
     position = await store.run(lambda: tables.position)
     while position < upto:
         position = await store.run(process_next, store.recorder, tables, upto)
@@ -72,12 +73,13 @@ async def advance(store: EventStore, tables: ProjectionTables, upto: int, progre
 
 
 def process_next(recorder: BatchRecorder, tables: ProjectionTables, upto: int) -> int:
-    """Reads and applies the next batch. Returns the position then. Safe to repeat: it begins where the tables are."""
+    """Reads and applies the next batch. Returns the new position. It can be repeated, because it begins at the position
+    of the tables."""
     return tables.process(read_batch(recorder, tables.position, tables.topics, upto))
 
 
 def read_lags(recorder: BatchRecorder, mapper: EventMapper) -> list[Lag]:
-    """How far each projection is that was ever run, by name."""
+    """The lag of each projection that was ever run, in the order of their names."""
     try:
         rows = recorder.fetch("lags")
     except ProgrammingError as error:

@@ -1,4 +1,4 @@
-"""Dropping a projection that nobody wants any more. Its class may be gone as well, so only its name is needed."""
+"""Dropping a projection that is no longer wanted. Only its name is needed, because its class may be gone too."""
 
 from __future__ import annotations
 
@@ -10,20 +10,21 @@ from psycopg.rows import DictRow
 from psycopg.sql import SQL, Identifier
 
 from turnlog.domain.errors import ProjectionError
+from turnlog.infrastructure.store import locks
 from turnlog.infrastructure.store.store import EventStore
 from turnlog.infrastructure.tables.projection import REBUILT, TABLE_PREFIX
-from turnlog.infrastructure.tables.tables import TRACKING_TABLE
+from turnlog.infrastructure.tables.projection_tables import TRACKING_TABLE
 
 LOCK_MS = 2_000
-"""How long to wait for whoever reads the tables."""
+"""Milliseconds to wait for readers of the tables."""
 
 
 async def drop(store: EventStore, name: str) -> list[str]:
-    """Drops the tables and the position of the projection of that name, and what a rebuild of it has left; with
-    `_new` at the end of the name, the latter alone. All in one transaction. Returns the names of the tables.
+    """Drops the tables and the position of a projection, and what a rebuild of it has left; only the latter if the name
+    ends with `_new`. All of it is one transaction. Returns the names of the tables.
 
-    Raises ProjectionError where there is none, while it is rebuilt or read, and where something of somebody's depends
-    on a table; and StoreError.
+    Raises ProjectionError where there is no such projection, while it is rebuilt or read, and where something else
+    depends on a table; and StoreError.
     """
     return await store.run(_drop, store.recorder.datastore, name)
 
@@ -36,7 +37,7 @@ def _drop(datastore: PostgresDatastore, name: str) -> list[str]:
         if isinstance(error.__cause__, LockNotAvailable):
             raise ProjectionError(name, "its tables are in use, and cannot be dropped now") from error
         raise
-    except PersistenceError as error:  # a view of somebody's on a table, for one
+    except PersistenceError as error:  # for example a view on one of the tables
         raise ProjectionError(name, f"its tables cannot be dropped: {error}") from error
 
 
@@ -53,7 +54,7 @@ def _drop_within(cursor: Cursor[DictRow], schema: str, name: str) -> list[str]:
     if not tables and not names & set(tracked):
         there = ", ".join(tracked) or "none"
         raise ProjectionError(name, f"there is no such projection in this database; there are: {there}")
-    if tracked:  # the position first: a worker that is at work holds it, and takes the tables after it
+    if tracked:  # the position first: a worker holds it while it works, and takes the tables after it
         statement = SQL("delete from {} where application_name = any(%s)").format(Identifier(schema, TRACKING_TABLE))
         cursor.execute(statement, (list(names),))
     for table in tables:
@@ -62,18 +63,15 @@ def _drop_within(cursor: Cursor[DictRow], schema: str, name: str) -> list[str]:
 
 
 def _lock(cursor: Cursor[DictRow], schema: str, base: str) -> None:
-    """Keeps others from making tables meanwhile. Raises ProjectionError while a rebuild holds its lock."""
+    """Keeps other processes from creating tables meanwhile. Raises ProjectionError while a rebuild holds its lock."""
     cursor.execute(SQL("set local lock_timeout = {}").format(LOCK_MS))
-    cursor.execute("select pg_advisory_xact_lock(hashtext('turnlog projections'))")
-    rebuilding = f"turnlog rebuild {schema}.{base}"
-    cursor.execute("select pg_try_advisory_xact_lock(hashtextextended(%s, 0)) as free", (rebuilding,))
-    row = cursor.fetchone()
-    if not (row and row["free"]):
+    locks.hold_projections(cursor)
+    if not locks.try_rebuild_within(cursor, schema, base):
         raise ProjectionError(base, "another process is rebuilding it")
 
 
 def _tracked(cursor: Cursor[DictRow], schema: str) -> list[str]:
-    """The names of the projections that were ever run."""
+    """The names of all projections that were ever run."""
     table = Identifier(schema, TRACKING_TABLE)
     cursor.execute("select to_regclass(%s) is not null as there", (table.as_string(cursor),))
     row = cursor.fetchone()
@@ -90,8 +88,8 @@ def _tables(cursor: Cursor[DictRow], schema: str) -> list[str]:
 
 
 def _owner(table: str, names: set[str]) -> str:
-    """The projection whose table it is: the longest of the names that the table's begins with, as `a_b` and not `a`
-    where both are projections."""
+    """The projection that the table belongs to: the longest name that the table's name begins with. Where `a` and `a_b`
+    are projections, the table `a_b_c` is the one of `a_b`."""
     what = table.removeprefix(TABLE_PREFIX).removesuffix(REBUILT)
     bases = {name.removesuffix(REBUILT) for name in names}
     return max((base for base in bases if what == base or what.startswith(f"{base}_")), key=len, default="")

@@ -1,4 +1,4 @@
-"""What a projection of one's own is. Light to import: the drivers are loaded when one runs."""
+"""The base of a projection of your own. It is light to import: the drivers are loaded when a projection runs."""
 
 from __future__ import annotations
 
@@ -13,25 +13,27 @@ from turnlog.domain.events import EVENT_TYPES, SessionEvent
 from turnlog.domain.recorded import RecordedEvent
 
 Statement = tuple[str, Sequence[Any]]
-"""SQL with `{table}` for a table of the projection and `%s` for each parameter (a brace of its own is doubled), and
-the parameters. What may hold NUL or lone surrogates (`Text` in domain/events.py) does not go into a `text` column."""
+"""SQL and its parameters. The SQL has `{table}` for a table of the projection and `%s` for each parameter; any other
+brace is doubled. Values that may hold NUL or lone surrogates (`Text` in domain/events.py) cannot go into a `text`
+column."""
 
 Progress = Callable[[int, int], None]
-"""Told the log position that is reached, and the one to reach."""
+"""Called with the log position that is reached and the one to reach."""
 
 TABLE_PREFIX = "turnlog_projection_"
 REBUILT = "_new"
-"""Behind the names of a table and of a position that a rebuild makes."""
+"""The end of the names of the tables and the position that a rebuild makes."""
 
 _NAME = re.compile(r"[a-z][a-z0-9_]{0,39}")
 
 
 class Projection(ABC):
-    """From events to rows of one's own tables. Each event is applied exactly once, in the order of the log: its
+    """Turns events into rows of tables of your own. Each event is applied exactly once, in the order of the log: its
     statements and the position of the projection are committed together.
 
-    `name` names its position, `events` the types that it takes (all, where it does not say), and `tables` is the DDL
-    of its tables, with `{name}` or `{name_something}` for each: in the database `turnlog_projection_name`.
+    `name` is the name under which its position is stored. `events` are the event types that it takes; all, unless it
+    says otherwise. `tables` is the DDL of its tables, with `{name}` or `{name_something}` for each table. In the
+    database they are called `turnlog_projection_name` and so on.
     """
 
     name: ClassVar[str]
@@ -40,12 +42,12 @@ class Projection(ABC):
 
     @abstractmethod
     def process(self, recorded: RecordedEvent) -> Iterable[Statement]:
-        """The statements for an event. They must say the same whenever the event is seen: no clock, and no state but
-        the tables'."""
+        """The statements for an event. They must be the same whenever the event is seen, so they depend on no clock,
+        and on no state but the tables."""
 
 
 def table_names(projection: Projection) -> list[str]:
-    """The names of its tables, as its DDL has them. Raises InvalidInputError for names that cannot be."""
+    """The names of its tables, as its DDL has them. Raises InvalidInputError for names that are not allowed."""
     name = projection.name
     names = list(dict.fromkeys(field for _, field, _, _ in Formatter().parse(projection.tables) if field))
     if not names:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 class Projections:
-    """Brings projections up to the log, keeps them there, rebuilds and drops them."""
+    """Brings projections up to the log and keeps them there, rebuilds them, and drops them."""
 
     def __init__(self, store: EventStore, settings: Settings, check_open: Callable[[], None]) -> None:
         self._store = store
@@ -24,10 +24,11 @@ class Projections:
         self._check_open = check_open
 
     async def catch_up(self, projection: Projection, progress: Progress | None = None) -> int:
-        """Brings a projection to where the log ends now. Returns its log position.
+        """Brings a projection to the present end of the log. Returns its log position.
 
-        Safe beside `turnlog project` and others that do the same: each event is applied once. Raises ProjectionError,
-        which names the event that cannot be applied, InvalidInputError for names that cannot be, and StoreError.
+        `turnlog project` and other callers may do the same at the same time: each event is applied once. Raises
+        ProjectionError, which names the event that cannot be applied, InvalidInputError for names that are not allowed,
+        and StoreError.
         """
         from turnlog.infrastructure.tables.catching_up import catch_up  # noqa: PLC0415 a driver
 
@@ -42,8 +43,8 @@ class Projections:
         return Worker(self._store, self._settings, projection, self._check_open)
 
     async def rebuild(self, projection: Projection, progress: Progress | None = None) -> int:
-        """Builds a projection's tables anew beside the old ones, which are read until the new ones take their place.
-        Returns the log position up to which they have come. Raises as `catch_up`, and ProjectionError while another
+        """Builds a projection's tables anew. The old ones can be read until the new ones replace them. Returns the log
+        position that the new tables have reached. Raises as `catch_up`, and ProjectionError while another
         process rebuilds it."""
         from turnlog.infrastructure.tables.rebuild import rebuild  # noqa: PLC0415 a driver
 
@@ -51,11 +52,11 @@ class Projections:
         return await rebuild(self._store, projection, progress)
 
     async def drop(self, name: str) -> list[str]:
-        """Drops the tables and the position of a projection that nobody wants any more, in one transaction; with `_new`
-        at the end of its name, what a rebuild has left. Returns the names of the tables.
+        """Drops the tables and the position of a projection that is no longer wanted, in one transaction. With `_new`
+        at the end of the name, only what a rebuild has left is dropped. Returns the names of the tables.
 
-        A worker that still runs makes them anew: stop it first. Raises ProjectionError where there is none, while it
-        is rebuilt or read, and where something depends on a table; and StoreError."""
+        Stop its workers first: a worker that still runs makes the tables anew. Raises ProjectionError where there is no
+        such projection, while it is rebuilt or read, and where something depends on a table; and StoreError."""
         from turnlog.infrastructure.tables.dropping import drop  # noqa: PLC0415 a driver
 
         self._check_open()

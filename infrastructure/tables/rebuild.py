@@ -1,5 +1,5 @@
-"""Rebuilding a projection: new tables are filled beside the old ones from the first event on, and take their place in
-one transaction once they have caught up. Writers go on, and readers read the old ones until then."""
+"""Rebuilding a projection. New tables are filled from the first event on, and replace the old ones in one transaction
+once they have caught up. Until then readers read the old tables. Writers are not held up."""
 
 from __future__ import annotations
 
@@ -15,22 +15,25 @@ from psycopg.rows import DictRow
 from psycopg.sql import SQL, Identifier
 
 from turnlog.domain.errors import ProjectionError
+from turnlog.infrastructure.store import locks
 from turnlog.infrastructure.store.feed import read_batch
 from turnlog.infrastructure.store.recorder import BatchRecorder
 from turnlog.infrastructure.store.store import EventStore
 from turnlog.infrastructure.tables.catching_up import advance, open_tables
 from turnlog.infrastructure.tables.projection import REBUILT, TABLE_PREFIX, Progress, Projection
-from turnlog.infrastructure.tables.tables import ProjectionTables
+from turnlog.infrastructure.tables.projection_tables import ProjectionTables
 
 LOCK_MS = 300
-"""How long the switch waits for readers: less than `deadlock_timeout`, so that no reader is ever the victim."""
+"""Milliseconds that the switch waits for readers: less than `deadlock_timeout`, so that no reader is ever the
+victim."""
 SWITCH_SECONDS = 60.0
-"""How long it goes on trying."""
+"""Seconds for which it goes on trying."""
 SHORT_SECONDS = 0.3
+"""The switch is tried once a round of filling took less than this."""
 
 
 async def rebuild(store: EventStore, projection: Projection, progress: Progress | None = None) -> int:
-    """Rebuilds the projection. Returns the log position up to which the new tables have come.
+    """Rebuilds the projection. Returns the log position that the new tables have reached.
 
     When it is interrupted, even by SIGKILL, the old tables are as they were, and the next rebuild clears away what
     was half made. Raises ProjectionError, also while another process rebuilds the same projection, and StoreError.
@@ -48,10 +51,7 @@ async def _alone(store: EventStore, tables: ProjectionTables) -> AsyncIterator[N
     """Holds a lock of the database that ends with its connection, and so with the process."""
     connection = await store.connect()
     try:
-        key = f"turnlog rebuild {tables.datastore.schema}.{tables.name}"
-        taken = "select pg_try_advisory_lock(hashtextextended(%s, 0)) as free"
-        row = (await asyncio.to_thread(connection.execute, taken, (key,))).fetchone()
-        if not (row and row["free"]):
+        if not await asyncio.to_thread(locks.try_rebuild, connection, tables.datastore.schema, tables.name):
             raise ProjectionError(tables.name, "another process is rebuilding it")
         yield
     finally:
@@ -66,7 +66,8 @@ def _begin(new: ProjectionTables) -> None:
 
 
 async def _fill(store: EventStore, old: ProjectionTables, new: ProjectionTables, progress: Progress | None) -> None:
-    """Goes on until what is left fits into the switch: what came while the last round took less than SHORT_SECONDS."""
+    """Fills the new tables, round after round, until a round is short. What came during that one fits into the
+    switch."""
     took = SHORT_SECONDS
     while took >= SHORT_SECONDS:
         began = time.monotonic()
@@ -88,23 +89,23 @@ async def _switch(store: EventStore, old: ProjectionTables, new: ProjectionTable
 
 
 def _try_to_switch(recorder: BatchRecorder, old: ProjectionTables, new: ProjectionTables) -> int:
-    """Applies what is left and puts the new tables in the place of the old ones, in one transaction."""
+    """Applies what is left and replaces the old tables with the new ones, in one transaction."""
     try:
         with old.datastore.transaction(commit=True) as cursor:
             cursor.execute(SQL("set local lock_timeout = {}").format(LOCK_MS))
             live = old.lock(cursor) or 0  # from here on a worker waits, and then goes on with the new tables
-            # Nobody may find that the projection has gone back: what the old tables have, the new ones have.
+            # The projection must not go back: the new tables have all that the old ones have.
             upto = max(live, recorder.log_head())
             while (batch := read_batch(recorder, new.lock(cursor) or 0, new.topics, upto)).id > batch.after:
                 new.process_within(cursor, batch)
             _rename(cursor, old, new)
-            old.place(cursor, upto)
+            old.set_position(cursor, upto)
             return upto
     except OperationalError as error:
         if isinstance(error.__cause__, LockNotAvailable):
             raise _HeldByReaderError from error
         raise
-    except ProgrammingError as error:  # a view of somebody's on the old table, for one
+    except ProgrammingError as error:  # for example a view on one of the old tables
         raise ProjectionError(old.name, f"the old tables cannot be replaced: {error}") from error
 
 

@@ -1,4 +1,5 @@
-"""The projection `usage`: one row a step, and one a report outside a step; who owns the session stands beside it."""
+"""The projection `usage`: one row for each step and for each report outside a step, and a table of the sessions'
+owners."""
 
 from __future__ import annotations
 
@@ -12,7 +13,7 @@ from turnlog.infrastructure.store.recorder import BatchRecorder
 from turnlog.infrastructure.store.store import EventStore
 from turnlog.infrastructure.tables.catching_up import open_tables
 from turnlog.infrastructure.tables.projection import Projection, Statement
-from turnlog.infrastructure.tables.tables import ProjectionTables
+from turnlog.infrastructure.tables.projection_tables import ProjectionTables
 from turnlog.projections.usage import TOKEN_PATHS
 from turnlog.projections.usage_report import Dimension, UsageReport, UsageRow, counted, in_day, plain, summed
 
@@ -20,8 +21,8 @@ _TOKENS = tuple(TOKEN_PATHS)
 
 
 class UsageProjection(Projection):
-    """What each session has used, by step. Sessions that were deleted have cost what they cost, and stay; what a fork
-    has copied was counted where it was used, and is not counted again; imported messages have no usage."""
+    """What each session has used, by step. Deleted sessions stay, because they have cost money. What a fork has copied
+    was counted where it was used, and is not counted again. Imported messages have no usage."""
 
     name = "usage"
     events = (
@@ -68,7 +69,7 @@ class UsageProjection(Projection):
                 counts = counted(event.usage)
                 yield _REPORT, (session_id, event.id, plain(event.model), in_day(event.at), *counts)
             case e.SessionForked():
-                # All that is here was copied from another session: the copies come before this event.
+                # All rows of the session are copies from another one: the copied events come before this one.
                 yield "delete from {usage} where session_id = %s", (session_id,)
             case e.CompletionEnded():
                 counts = counted(event.usage or {})
@@ -85,14 +86,14 @@ _OPEN_STEP = """insert into {usage} (session_id, entry, is_step, model) values (
 _REPORT = """insert into {usage} (session_id, entry, is_step, model, day,
         prompt_tokens, completion_tokens, total_tokens, cached_tokens, reasoning_tokens)
     values (%s, %s, false, %s, %s, %s, %s, %s, %s, %s) on conflict (session_id, is_step, entry) do nothing"""
-# A step ends once: as in the view, what comes for one that has ended, or was never opened here, changes nothing.
+# A step ends once. As in the view, an end of a step that has ended or was never opened changes nothing.
 _END_STEP = """update {usage} set model = coalesce(%s, model), day = %s, prompt_tokens = %s, completion_tokens = %s,
         total_tokens = %s, cached_tokens = %s, reasoning_tokens = %s
     where session_id = %s and entry = %s and is_step and day is null"""
 
 
 class UsageFilter(NamedTuple):
-    """Which usage is asked for; None: all."""
+    """The usage that is asked for. None means all."""
 
     user_id: str | None = None
     model: str | None = None
@@ -101,7 +102,7 @@ class UsageFilter(NamedTuple):
 
 
 async def report_usage(store: EventStore, wanted: UsageFilter, by: Sequence[Dimension]) -> UsageReport:
-    """What the projection has found so far. Raises StoreError."""
+    """The report, as far as the projection has come. Raises StoreError."""
     tables = await open_tables(store, UsageProjection())
     return await store.run(_read, store.recorder, tables, wanted, by)
 
@@ -111,7 +112,8 @@ def _read(
 ) -> UsageReport:
     with tables.datastore.transaction(commit=True) as cursor:
         cursor.execute("set transaction isolation level repeatable read, read only")
-        # Before the snapshot is taken: else a rebuild could put new tables in their place that it knows in part only.
+        # Before the snapshot is taken: otherwise a rebuild could replace the tables with ones that the snapshot sees in
+        # part.
         cursor.execute(tables.sql("lock table {usage_owners}, {usage} in access share mode"))
         position = tables.position_within(cursor)
         cursor.execute(tables.sql(_query(wanted, by)), wanted._asdict())

@@ -24,16 +24,16 @@ from turnlog.infrastructure.store.mapper import EventMapper
 from turnlog.infrastructure.store.store import EventStore
 from turnlog.infrastructure.tables.catching_up import open_tables
 from turnlog.infrastructure.tables.projection import Projection
-from turnlog.infrastructure.tables.tables import ProjectionTables
+from turnlog.infrastructure.tables.projection_tables import ProjectionTables
 
 logger = logging.getLogger("turnlog")
 
 RETRY_SECONDS = 1.0
-"""Between attempts to go on after Postgres was lost."""
+"""Seconds between attempts to go on after Postgres was lost."""
 
 
 class Worker:
-    """Keeps one projection up to the log. Several at once, in any processes, do no harm: one applies a batch, and the
+    """Keeps one projection up to the log. Several may run at once, in any processes: one applies a batch, and the
     others find it applied."""
 
     def __init__(
@@ -47,8 +47,8 @@ class Worker:
         self._runner: _Runner | None = None
 
     async def run(self) -> int:
-        """Runs until `stop`, over outages of Postgres as well. Returns the log position. Raises ProjectionError,
-        and LogClosedError once the log was closed."""
+        """Runs until `stop`, through outages of Postgres. Returns the log position. Raises ProjectionError, and
+        LogClosedError once the log was closed."""
         tables = await open_tables(self._store, self._projection)
         thread = ThreadPoolExecutor(1, "turnlog-projection")
         try:
@@ -81,7 +81,8 @@ class Worker:
 
 
 class _Runner(BaseProjectionRunner["_Log"]):
-    """The library's runner: subscribes behind the position, processes on a thread of its own, and ends on an error."""
+    """The library's runner. It subscribes after the position, processes on a thread of its own, and ends on an
+    error."""
 
     def __init__(self, tables: ProjectionTables, settings: Settings) -> None:
         super().__init__(
@@ -98,7 +99,7 @@ class _Runner(BaseProjectionRunner["_Log"]):
 
 
 class _Projecting(RunnersProjection[ProjectionTables]):
-    """What the runner calls with each batch."""
+    """The runner calls this with each batch."""
 
     def process_event(self, domain_event: LogBatch, tracking: Tracking) -> None:  # noqa: ARG002 the position is the batch's
         while self.view.process(domain_event) < domain_event.id:
@@ -119,7 +120,7 @@ class _Log(Application[UUID]):
 
 
 class _Unread(EventMapper):
-    """Leaves a batch as it is: its rows are read where an error can name the place."""
+    """Leaves a batch as it is. Its rows are read later, where an error can say which row it is about."""
 
     def to_domain_event(self, stored_event: Any) -> Any:
         return stored_event
@@ -129,6 +130,6 @@ class _Factory(PostgresFactory):
     """The library's, on a connection URL."""
 
     def __init__(self, env: Environment) -> None:
-        # Past PostgresFactory's own, which wants the parts of a URL one by one.
+        # Not PostgresFactory's own, which wants the parts of a URL one by one.
         InfrastructureFactory.__init__(self, env)
         self.datastore = UrlDatastore(env["URL"], schema=env["SCHEMA"], pool_size=1, timeout=float(env["TIMEOUT"]))

@@ -1,20 +1,9 @@
-"""A provider of our own: recorded streams, played over HTTP to a real client."""
+"""The fake provider: scripts and recorded streams, played over HTTP to a real client.
 
-from .corpus import Stream, load_streams, own_corpus, real_corpus
-from .demo import Demo, DemoConversation, DemoTool, DemoTurn, load_demo
-from .errors import RequestRefusedError
-from .server import Provider
+Users import from `turnlog.testing`. This room stands alone: it knows nothing of logs and sessions.
+"""
 
-__all__ = [
-    "Demo",
-    "DemoConversation",
-    "DemoTool",
-    "DemoTurn",
-    "Provider",
-    "RequestRefusedError",
-    "Stream",
-    "load_demo",
-    "load_streams",
-    "own_corpus",
-    "real_corpus",
-]
+from turnlog.infrastructure.testing.corpus import Stream, load_streams, own_corpus
+from turnlog.infrastructure.testing.provider import FakeProvider
+
+__all__ = ["FakeProvider", "Stream", "load_streams", "own_corpus"]

@@ -1,31 +1,27 @@
-"""The one error that the provider answers with, in the shape that OpenAI gives its errors."""
+"""What goes wrong at a fake provider: a request is refused, or its script has come to its end."""
 
 from __future__ import annotations
 
-from http import HTTPStatus
+from turnlog.infrastructure.testing.answers import Failure
 
 
 class RequestRefusedError(Exception):
-    """A request that is not answered with a stream.
+    """A request that a real provider refuses. `failure` is what it answers; the text is its message."""
 
-    Takes the provider's wording, the field that is wrong (`param`), OpenAI's short `code` and the HTTP status.
-    """
+    def __init__(self, failure: Failure) -> None:
+        super().__init__(failure.text)
+        self.failure = failure
 
-    def __init__(
-        self,
-        message: str,
-        *,
-        param: str | None = None,
-        code: str | None = None,
-        status: HTTPStatus = HTTPStatus.BAD_REQUEST,
-    ) -> None:
-        super().__init__(message)
-        self.message = message
-        self.param = param
-        self.code = code
-        self.status = status
 
-    def body(self) -> dict[str, dict[str, str | None]]:
-        """The JSON object to answer with: `{"error": {message, type, param, code}}`."""
-        error = {"message": self.message, "type": "invalid_request_error", "param": self.param, "code": self.code}
-        return {"error": error}
+class ScriptExhaustedError(AssertionError):
+    """There was one more request than the script has answers."""
+
+
+def refused(message: str, param: str | None = None, code: str | None = None) -> RequestRefusedError:
+    """The error for a request that is answered with 400."""
+    return RequestRefusedError(Failure(400, message=message, param=param, code=code))
+
+
+def unknown_url(method: str, path: str) -> RequestRefusedError:
+    """The error for a URL that is not there."""
+    return RequestRefusedError(Failure(404, message=f"Unknown request URL: {method} {path}.", code="unknown_url"))

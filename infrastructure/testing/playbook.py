@@ -1,102 +1,124 @@
-"""Which stream answers a request, and at what pace: the provider without its sockets."""
+"""Which reply answers a request: the fake provider without its sockets."""
 
 from __future__ import annotations
 
+import json
 from collections import deque
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from http import HTTPStatus
+from collections.abc import Callable, Iterable, Mapping
 from threading import Lock
 from typing import Any
 
-from .corpus import Stream
-from .errors import RequestRefusedError
-from .validation import check_request
+from turnlog.infrastructure.testing.answers import Answer, Failure, Recorded, Reply, Request, Scripted
+from turnlog.infrastructure.testing.default_answer import default_answer
+from turnlog.infrastructure.testing.errors import RequestRefusedError, ScriptExhaustedError, refused, unknown_url
+from turnlog.infrastructure.testing.playback import Playback, failed, playback, timed_stream
+from turnlog.infrastructure.testing.validation import check_request
 
-SCRIPTED = "scripted"
-_CUT = "#cut="
+COMPLETIONS = "/v1/chat/completions"
 
-
-@dataclass(frozen=True, slots=True)
-class Playback:
-    """One answer: each event with the seconds to wait before it, and whether the connection breaks off after them."""
-
-    events: tuple[tuple[float, bytes], ...]
-    cut: bool
+OnReply = Callable[[Request, Reply], None]
 
 
 class Playbook:
-    """The streams by name, the script, and what was asked and lost; safe to use from several threads."""
+    """The script, and what was asked, lost and done wrong; safe to use from several threads."""
 
-    def __init__(self, streams: Iterable[Stream], *, pace: float, strict: bool) -> None:
-        self.streams: Mapping[str, Stream] = {stream.name: stream for stream in streams}
+    def __init__(
+        self,
+        answers: Iterable[Scripted] | Callable[[Request], Reply] | None,
+        *,
+        pace: float,
+        strict: bool,
+        on_reply: OnReply | None,
+    ) -> None:
         self._pace = pace
         self._strict = strict
+        self._on_reply = on_reply
         self._lock = Lock()
-        self._script: deque[str] = deque()
-        self._requests: list[dict[str, Any]] = []
-        self._disconnects = 0
+        self._script: deque[Scripted] = deque()
+        self._otherwise = default_answer if answers is None else answers if callable(answers) else _exhausted
+        self.requests: list[Request] = []
+        self.errors: list[Exception] = []
+        self.disconnects = 0
+        if answers is not None and not callable(answers):
+            self.add(answers)
 
-    @property
-    def requests(self) -> list[dict[str, Any]]:
-        """The bodies received so far, refused ones too, in order."""
+    def add(self, answers: Iterable[Scripted]) -> None:
+        """Appends to the script. Raises ValueError for a stream that is not there, TypeError for what is no answer."""
+        added = list(answers)
+        for answer in added:
+            if isinstance(answer, Recorded):
+                timed_stream(answer)
+            elif not callable(answer):
+                _checked(answer)
         with self._lock:
-            return list(self._requests)
-
-    @property
-    def disconnects(self) -> int:
-        """How many clients went away before their stream had ended."""
-        with self._lock:
-            return self._disconnects
+            self._script.extend(added)
 
     def count_disconnect(self) -> None:
         """One more client went away."""
         with self._lock:
-            self._disconnects += 1
+            self.disconnects += 1
 
-    def script(self, names: Sequence[str]) -> None:
-        """Appends to what model "scripted" plays next. Raises `ValueError` for a stream that is not there."""
-        unknown = [name for name in names if _split_cut(name)[0] not in self.streams]
-        if unknown:
-            raise ValueError(f"no such stream: {', '.join(unknown)}")
+    def play(self, method: str, path: str, headers: Mapping[str, str], data: bytes) -> Playback:
+        """The response to a request, whatever it is. What goes wrong in the script becomes one, and is kept."""
+        body = _json_object(data)
+        request = Request(body, headers)
+        try:
+            if path != COMPLETIONS:
+                raise unknown_url(method, path)
+            if body is None:
+                raise refused("We could not parse the JSON body of your request.")
+            reply, number = self._reply(request)
+            played = playback(reply, request, number=number, pace=self._pace)
+        except RequestRefusedError as refusal:
+            reply, played = refusal.failure, failed(refusal.failure)
+        except Exception as error:  # noqa: BLE001  # the script's own functions may raise anything
+            reply = self._broken(error)
+            played = failed(reply)
+        if self._on_reply is not None:
+            self._on_reply(request, reply)
+        return played
+
+    def raise_errors(self, error: BaseException | None) -> None:
+        """Raises what went wrong in the script, or notes it on the error that is being raised already."""
+        for each in self.errors:
+            if error is None:
+                raise each
+            error.add_note(f"fake provider: {_in_words(each)}")
+
+    def _reply(self, request: Request) -> tuple[Reply, int]:
+        """The reply, and the number of the request. Raises RequestRefusedError."""
         with self._lock:
-            self._script.extend(names)
-
-    def answer(self, body: dict[str, Any]) -> Playback:
-        """The playback for a request. Raises `RequestRefusedError` for one that a provider would refuse."""
+            self.requests.append(request)
+            number = len(self.requests)
+        check_request(request, strict=self._strict)
         with self._lock:
-            self._requests.append(body)
-        check_request(body, strict=self._strict)
-        return self._playback(self._next_in_script() if body["model"] == SCRIPTED else body["model"])
+            scripted = self._script.popleft() if self._script else self._otherwise
+        return _checked(scripted(request) if callable(scripted) else scripted), number
 
-    def _next_in_script(self) -> str:
+    def _broken(self, error: Exception) -> Failure:
         with self._lock:
-            if self._script:
-                return self._script.popleft()
-        raise RequestRefusedError(f"The script of model '{SCRIPTED}' has come to its end.", param="model")
-
-    def _playback(self, model: str) -> Playback:
-        name, cut_after = _split_cut(model)
-        stream = self.streams.get(name)
-        if stream is None:
-            text = f"The model `{model}` does not exist or you do not have access to it."
-            raise RequestRefusedError(text, param="model", code="model_not_found", status=HTTPStatus.NOT_FOUND)
-        events = tuple(zip(self._delays(stream), map(_event, stream.chunks), strict=True))
-        if cut_after is not None:
-            return Playback(events[:cut_after], cut=True)
-        return Playback((*events, (0.0, _event(b"[DONE]"))), cut=False)
-
-    def _delays(self, stream: Stream) -> list[float]:
-        if self._pace and stream.delays_ms is not None:
-            return [delay / 1000 for delay in stream.delays_ms]
-        return [self._pace] * len(stream.chunks)
+            self.errors.append(error)
+        # The header keeps openai's client from trying again what can only fail again.
+        return Failure(message=f"fake provider: {_in_words(error)}", headers={"x-should-retry": "false"})
 
 
-def _event(payload: bytes) -> bytes:
-    return b"data: " + payload + b"\n\n"
+def _exhausted(_: Request) -> Reply:
+    raise ScriptExhaustedError("there was one more request than the script has answers")
 
 
-def _split_cut(model: str) -> tuple[str, int | None]:
-    """`NAME#cut=3` means: play NAME, but break the connection off after three chunks."""
-    name, mark, count = model.partition(_CUT)
-    return (name, int(count)) if mark and count.isdecimal() else (model, None)
+def _checked(reply: Any) -> Reply:
+    if isinstance(reply, Answer | Failure | Recorded):
+        return reply
+    raise TypeError(f"a reply is an Answer, a Failure or a Recorded, not {reply!r}")
+
+
+def _in_words(error: Exception) -> str:
+    return str(error) if isinstance(error, ScriptExhaustedError) else f"the script raised {error!r}"
+
+
+def _json_object(data: bytes) -> dict[str, Any] | None:
+    try:
+        body = json.loads(data)
+    except ValueError:
+        return None
+    return body if isinstance(body, dict) else None

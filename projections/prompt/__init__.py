@@ -1,4 +1,4 @@
-"""Prompts: what is sent to a provider next, as pure functions of the view, for three APIs."""
+"""Prompts: what is sent to a provider next, for three APIs, as pure functions of the view."""
 
 from __future__ import annotations
 
@@ -8,13 +8,14 @@ from typing import Any, Literal, NamedTuple, Protocol
 from turnlog.domain.errors import InvalidInputError
 from turnlog.projections.placeholders import NO_RESULT
 from turnlog.projections.prompt.anthropic import anthropic_prompt, render_anthropic
-from turnlog.projections.prompt.assembly import ANTHROPIC, CHAT, RESPONSES, Dialect, assemble
+from turnlog.projections.prompt.assembly import assemble
 from turnlog.projections.prompt.chat import render_chat
+from turnlog.projections.prompt.dialect import ANTHROPIC, CHAT, RESPONSES, Dialect
 from turnlog.projections.prompt.entries import PromptEntry, Rendered
 from turnlog.projections.prompt.policy import DEFAULT_POLICY, PromptPolicy
 from turnlog.projections.prompt.responses import render_responses
 from turnlog.projections.prompt.window import CountTokens, estimated_tokens, fit
-from turnlog.projections.view import Compaction, Turn
+from turnlog.projections.turn import Compaction, Turn
 
 __all__ = ["APIS", "NO_RESULT", "Api", "CountTokens", "PromptPolicy", "build_prompt", "chat_prompt", "check_api"]
 
@@ -28,7 +29,7 @@ class _Render(Protocol):
 class _Api(NamedTuple):
     dialect: Dialect
     render: _Render
-    whole: Callable[[Sequence[Rendered]], Any]
+    finish: Callable[[Sequence[Rendered]], Any]
 
 
 def _messages(rendered: Sequence[Rendered]) -> list[dict[str, Any]]:
@@ -43,7 +44,7 @@ APIS: dict[Api, _Api] = {
 
 
 def check_api(api: str) -> None:
-    """Raises InvalidInputError for one that is not known."""
+    """Raises InvalidInputError for an unknown API."""
     if api not in APIS:
         raise InvalidInputError("api", f"{api!r} is not one of: {', '.join(APIS)}")
 
@@ -56,18 +57,18 @@ def build_prompt(
     max_tokens: int | None = None,
     count_tokens: CountTokens = estimated_tokens,
 ) -> Any:
-    """What to send next: a list of messages or items, for anthropic a dict of `system` and `messages`.
+    """What to send next: a list of messages or items; for anthropic a dict of `system` and `messages`.
 
-    Raises PromptTooLongError when the last turn alone has more than `max_tokens`.
+    Raises PromptTooLongError if the last turn alone has more than `max_tokens`.
     """
-    dialect, render, whole = APIS[api]
+    dialect, render, finish = APIS[api]
     if max_tokens is None:
-        return whole(render(assemble(turns, dialect, compaction, policy)))
+        return finish(render(assemble(turns, dialect, compaction, policy)))
     return windowed_prompt(turns, api, compaction, policy, max_tokens, count_tokens).prompt
 
 
 class WindowedPrompt(NamedTuple):
-    """A prompt that fits, and the place of the first turn that is whole in it."""
+    """A prompt that fits, and the index, among the given turns, of the first one that is whole in it."""
 
     prompt: Any
     first: int
@@ -81,10 +82,10 @@ def windowed_prompt(
     max_tokens: int,
     count_tokens: CountTokens,
 ) -> WindowedPrompt:
-    """As `build_prompt`, and where it begins."""
-    dialect, render, whole = APIS[api]
+    """The prompt that `build_prompt` makes, and where it begins."""
+    dialect, render, finish = APIS[api]
     window = fit(turns, lambda some: assemble(some, dialect, compaction, policy), render, max_tokens, count_tokens)
-    return WindowedPrompt(whole(render(window.entries)), window.first)
+    return WindowedPrompt(finish(render(window.entries)), window.first)
 
 
 def chat_prompt(turns: Iterable[Turn]) -> list[dict[str, Any]]:

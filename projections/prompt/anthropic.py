@@ -1,8 +1,8 @@
 """The prompt for Anthropic's Messages API.
 
 Its rules (docs.anthropic.com/en/api/messages and .../tool-use, and the texts of its 400s): roles alternate; each
-tool_use is answered in the next message, where results stand first; text blocks are not blank; thinking stands first
-in its message and goes back with its signature, unchanged; system text is not a message.
+tool_use is answered in the next message, in which results come first; text blocks are not blank; thinking comes first
+in its message and goes back unchanged, with its signature; system text is not a message.
 """
 
 from __future__ import annotations
@@ -12,22 +12,23 @@ from typing import Any
 
 from turnlog.domain.events import Content
 from turnlog.projections.arguments import object_of
-from turnlog.projections.prompt.entries import Positions, PromptCall, PromptEntry, PromptStep, Rendered
+from turnlog.projections.prompt.entries import Positions, PromptCall, PromptEntry, PromptStep, Rendered, last_spoken
 from turnlog.projections.prompt.parts import data_url, left_out
 
 OPENING = "(The conversation begins with the assistant.)"
-"""Stands in front of a leading assistant message: 'first message must use the "user" role' is still answered by
-Bedrock (anthropics/anthropic-sdk-typescript#622)."""
+"""Goes before a leading assistant message: Bedrock still answers 'first message must use the "user" role'
+(anthropics/anthropic-sdk-typescript#622)."""
 
 _IMAGES = frozenset({"image/jpeg", "image/png", "image/gif", "image/webp"})
 
 _MARKS_AT_MOST = 4
+"""'A maximum of 4 blocks with cache_control may be provided'"""
 
 Block = dict[str, Any]
 
 
 def render_anthropic(entries: Iterable[PromptEntry], rendered: list[Rendered] | None = None) -> list[Rendered]:
-    """The entries as messages, behind those that are there; what is to be lifted out as messages of the role system."""
+    """The entries as messages, after those that are given. System text is in messages of the role system."""
     rendered = [] if rendered is None else rendered
     for entry in entries:
         if isinstance(entry, PromptStep):
@@ -42,17 +43,17 @@ def render_anthropic(entries: Iterable[PromptEntry], rendered: list[Rendered] | 
 
 
 def _add_results(rendered: list[Rendered], step: PromptStep) -> None:
-    behind = list[tuple[Block, Positions]]()
-    for call in (step.calls[place] for place in step.answers):
+    after = list[tuple[Block, Positions]]()
+    for call in step.answered_calls():
         block, pictures = _result(call)
         _add(rendered, "user", [block], step.turn, call.positions)
-        behind += [(picture, call.positions) for picture in pictures]
-    for picture, positions in behind:
+        after += [(picture, call.positions) for picture in pictures]
+    for picture, positions in after:
         _add(rendered, "user", [picture], step.turn, positions)
 
 
 def anthropic_prompt(rendered: Sequence[Rendered]) -> dict[str, Any]:
-    """`system`, lifted out ("" where there is none), and `messages`."""
+    """The prompt: `system`, the empty text if there is none, and the other `messages`."""
     system = [block for one in rendered if one.message["role"] == "system" for block in one.message["content"]]
     messages = [one.message for one in rendered if one.message["role"] != "system"]
     system, *contents = _with_few_marks([system, *(message["content"] for message in messages)])
@@ -64,22 +65,16 @@ def anthropic_prompt(rendered: Sequence[Rendered]) -> dict[str, Any]:
 def _add(rendered: list[Rendered], role: str, blocks: list[Block], turn: int, positions: Positions) -> None:
     if not blocks:
         return
-    place = last_spoken(rendered)
-    if place is None and role == "assistant":
+    index = last_spoken(rendered)
+    if index is None and role == "assistant":
         rendered.append(Rendered({"role": "user", "content": [{"type": "text", "text": OPENING}]}, turn, ()))
-    last = None if place is None else rendered[place]
-    if place is None or last is None or last.message["role"] != role:
+    last = None if index is None else rendered[index]
+    if index is None or last is None or last.message["role"] != role:
         rendered.append(Rendered({"role": role, "content": blocks}, turn, positions))
         return
     content = last.message["content"] + [block for block in blocks if "thinking" not in block["type"]]
     positions = tuple(dict.fromkeys((*last.positions, *positions)))
-    rendered[place] = Rendered({"role": role, "content": content}, last.turn, positions)
-
-
-def last_spoken(rendered: list[Rendered]) -> int | None:
-    """The place of the last message that is not to be lifted out."""
-    places = range(len(rendered) - 1, -1, -1)
-    return next((place for place in places if rendered[place].message.get("role") != "system"), None)
+    rendered[index] = Rendered({"role": role, "content": content}, last.turn, positions)
 
 
 def _step_blocks(step: PromptStep) -> list[Block]:
@@ -106,7 +101,7 @@ def _thinking_block(detail: Block, reasoning: str) -> Block | None:
 
 
 def _result(call: PromptCall) -> tuple[Block, list[Block]]:
-    """The result of a call, and what has to stand behind all results."""
+    """The result of a call, and the blocks that must come after all results."""
     block: Block = {"type": "tool_result", "tool_use_id": call.id, "content": call.result}
     pictures = list[Block]()
     if not isinstance(call.result, str):
@@ -119,15 +114,14 @@ def _result(call: PromptCall) -> tuple[Block, list[Block]]:
 
 
 def _with_few_marks(contents: Iterable[list[Block]]) -> Iterator[list[Block]]:
-    """The contents with the first marks of what is to be cached: 'A maximum of 4 blocks with cache_control may be
-    provided'. The first ones, for then what was sent before stays as it was."""
+    """The contents with only the first marks of cached prefixes: so what was sent before stays as it was."""
     left = _MARKS_AT_MOST
     for content in contents:
-        places = [place for place, block in enumerate(content) if "cache_control" in block]
-        surplus = set(places[left:])
-        left -= len(places) - len(surplus)
+        marked = [index for index, block in enumerate(content) if "cache_control" in block]
+        surplus = set(marked[left:])
+        left -= len(marked) - len(surplus)
         if surplus:
-            yield [_without_mark(block) if place in surplus else block for place, block in enumerate(content)]
+            yield [_without_mark(block) if index in surplus else block for index, block in enumerate(content)]
         else:
             yield content
 
@@ -155,7 +149,7 @@ def _block(part: Block) -> Block | None:
 
 
 def _marks(part: Block) -> Block:
-    """What a text block may have beside its text; 'Extra inputs are not permitted'."""
+    """The fields that a text block may have beside its text: 'Extra inputs are not permitted'."""
     mark, citations = part.get("cache_control"), part.get("citations")
     marks = {"cache_control": mark} if isinstance(mark, dict) and mark.get("type") == "ephemeral" else {}
     return {**marks, "citations": citations} if isinstance(citations, list) and citations else marks

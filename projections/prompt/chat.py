@@ -1,7 +1,7 @@
 """The prompt for the Chat Completions API.
 
-The rules are those whose breach the API answers with a 400: an assistant message with tool_calls is followed at once
-by one tool message for each call, a tool message follows such a call, and tool_calls is not an empty list.
+Its rules are those whose breach the API answers with a 400: an assistant message with tool_calls is directly followed
+by one tool message for each call, a tool message follows such a message, and tool_calls is not an empty list.
 (platform.openai.com/docs/guides/function-calling)
 """
 
@@ -11,13 +11,13 @@ from collections.abc import Iterable
 from typing import Any
 
 from turnlog.domain.events import Content
-from turnlog.projections.messages import tool_call
+from turnlog.projections.messages import assistant_message, tool_call, tool_message
 from turnlog.projections.prompt.entries import PromptEntry, PromptMessage, PromptStep, Rendered
 from turnlog.projections.prompt.parts import IMAGE_DETAILS, known_fields, left_out
 
 
 def render_chat(entries: Iterable[PromptEntry], rendered: list[Rendered] | None = None) -> list[Rendered]:
-    """The entries as messages, behind those that are there."""
+    """The entries as messages, after those that are given."""
     rendered = [] if rendered is None else rendered
     for entry in entries:
         if isinstance(entry, PromptMessage):
@@ -33,21 +33,17 @@ def _plain(entry: PromptMessage) -> dict[str, Any]:
 
 
 def _step(step: PromptStep) -> list[Rendered]:
-    # An empty text beside calls is what some providers stream and others refuse.
-    assistant: dict[str, Any] = {"role": "assistant", "content": _content(step.content, "assistant")}
-    if step.name is not None:
-        assistant["name"] = step.name
-    if step.refusal is not None:
-        assistant["refusal"] = step.refusal
-    if step.reasoning is not None:
-        assistant["reasoning_content"] = step.reasoning
-    if step.function_call is not None:
-        assistant["function_call"] = {"name": step.function_call.name, "arguments": step.function_call.arguments}
-    if step.calls:
-        assistant["tool_calls"] = [tool_call(call.id, call.name, call.arguments) for call in step.calls]
+    assistant = assistant_message(
+        _content(step.content, "assistant"),
+        [tool_call(call.id, call.name, call.arguments) for call in step.calls],
+        name=step.name,
+        refusal=step.refusal,
+        reasoning=step.reasoning,
+        function_call=step.function_call,
+    )
     rendered = [Rendered(assistant, step.turn, step.positions)]
-    for call in (step.calls[place] for place in step.answers):
-        message = {"role": "tool", "tool_call_id": call.id, "content": _content(call.result, "tool")}
+    for call in step.answered_calls():
+        message = tool_message(call.id, _content(call.result, "tool"))
         rendered.append(Rendered(message, step.turn, call.positions))
     return rendered
 
@@ -59,7 +55,7 @@ def _content(content: Content | None, role: str) -> Any:
 
 
 def _part(part: dict[str, Any], role: str) -> dict[str, Any]:
-    """The part with the fields that the API has: it answers others with 'Unknown parameter'."""
+    """The part with only the fields that the API has: it answers others with 'Unknown parameter'."""
     kind = str(part["type"])
     held = part[kind]
     if kind in _FIELDS:
@@ -79,7 +75,7 @@ def _known(held: dict[str, Any], fields: tuple[str, ...]) -> dict[str, str]:
 
 
 _MARKS = ("prompt_cache_breakpoint", "cache_control")
-"""Where a cached prefix ends: OpenAI's, and Anthropic's, which relays take in chat messages too."""
+"""Marks of the end of a cached prefix: OpenAI's, and Anthropic's, which relays accept in chat messages, too."""
 _FIELDS = {
     "image_url": ("url", "detail"),
     "input_audio": ("data", "format"),

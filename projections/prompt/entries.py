@@ -1,7 +1,8 @@
-"""What is sent, before it takes the shape of an API: messages and steps, with all that an API could refuse mended."""
+"""What is sent, before it takes the shape of an API: messages and steps without anything that an API could refuse."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -13,7 +14,10 @@ Positions = tuple[int, ...]
 
 @dataclass(frozen=True, slots=True)
 class PromptCall:
-    """A tool call with its one result. `arguments` is the text of a JSON object; the id is unique in the prompt."""
+    """A tool call with its one result. `arguments` is the text of a JSON object; the id is unique in the prompt.
+
+    `positions` are those of the call's step and, if the call was answered, of its result.
+    """
 
     id: str
     name: str
@@ -25,7 +29,7 @@ class PromptCall:
 
 @dataclass(frozen=True, slots=True)
 class PromptStep:
-    """An assistant message. `answers` are the places of the calls in the order in which they were answered."""
+    """An assistant message. `answers` are indexes of `calls`, in the order in which the calls were answered."""
 
     turn: int
     positions: Positions
@@ -38,10 +42,14 @@ class PromptStep:
     answers: tuple[int, ...] = ()
     name: str | None = None
 
+    def answered_calls(self) -> Iterator[PromptCall]:
+        """The calls in the order in which they were answered."""
+        return (self.calls[index] for index in self.answers)
+
 
 @dataclass(frozen=True, slots=True)
 class PromptMessage:
-    """Any other message. A pinned one stays however short the window is: system, developer, and a summary."""
+    """Any other message. Pinned ones (system, developer, and a summary) stay however short the window is."""
 
     turn: int
     positions: Positions
@@ -55,8 +63,14 @@ PromptEntry = PromptMessage | PromptStep
 
 
 class Rendered(NamedTuple):
-    """A message in the shape of an API, the turn that it belongs to, and the positions of the events behind it."""
+    """A message in the shape of an API, the index of its turn, and the positions of the events it was made from."""
 
     message: dict[str, Any]
     turn: int
     positions: Positions
+
+
+def last_spoken(rendered: Sequence[Rendered]) -> int | None:
+    """The index of the last message that is not a system message."""
+    backwards = range(len(rendered) - 1, -1, -1)
+    return next((index for index in backwards if rendered[index].message.get("role") != "system"), None)

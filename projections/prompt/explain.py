@@ -1,31 +1,28 @@
-"""Why a prompt is as it is: the events behind each message, and where a prompt no longer began as the one before it.
+"""Why a prompt is as it is: the events that each message was made from, and where a prompt no longer began as the one
+before it.
 
-Providers bill a prefix that they have cached at a tenth, so a prompt should begin as the one before it did, byte for
-byte. It does, but after an event of the kinds that `BREAKS` names. A prompt that ends with calls whose results are
-still to come is not counted: nobody sends it.
+Providers bill a cached prefix at a tenth, so a prompt should begin with the very bytes of the one before it. It does,
+except after an event of the kinds that `BREAKS` names. A prompt that ends with calls whose results are missing does not
+count: nobody sends it.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable
+from uuid import UUID
 
 from turnlog.domain.events import (
+    FRAGMENTS,
     ContextCompacted,
-    FunctionCallDelta,
     MessageAdded,
     MessageImported,
-    ReasoningDelta,
-    RefusalDelta,
     RepairWithdrawn,
     SessionEvent,
     SessionRepaired,
-    TextDelta,
-    ToolCallArgumentsDelta,
     ToolResultAdded,
 )
 from turnlog.domain.recorded import RecordedEvent
 from turnlog.domain.values import Frozen, JsonObject, Text
-from turnlog.projections.projector import Projector
 from turnlog.projections.prompt import Api
 from turnlog.projections.prompt.entries import Rendered
 from turnlog.projections.prompt.request import RequestFault, request_faults
@@ -35,25 +32,23 @@ BREAKS: dict[str, str] = {
     "late_result": "a result replaced the one that was sent for its call",
     "import": "an imported message belongs to what was before it",
     "repair": "the history was repaired, or a repair was withdrawn",
-    "compaction": "a summary took the place of what it sums up",
-    "system_message": "the API has system messages apart, in front of all others",
-    "step": "a step went on after something had followed it, or began right behind another one",
+    "compaction": "a summary replaced what it sums up",
+    "system_message": "the API has system messages apart, before all others",
+    "step": "a step went on after something had followed it, or began directly after another one",
 }
 """Why a prompt may no longer begin as the one before it."""
 
-_DELTAS = (TextDelta, ReasoningDelta, RefusalDelta, ToolCallArgumentsDelta, FunctionCallDelta)
-
 
 class ExplainedMessage(Frozen):
-    """A message of the prompt and the positions of the events that it began with and was answered by."""
+    """A message of the prompt, and the positions of the events that opened it and answered it."""
 
     message: JsonObject
     positions: tuple[int, ...]
 
 
 class PrefixBreak(Frozen):
-    """The prompt after the event at `position` has another message at the place `message` than the one before.
-    `reason` is one of `BREAKS`."""
+    """The prompt after the event at `position` differs from the one before it, first at the index `message`. `reason`
+    is one of `BREAKS`."""
 
     position: int
     topic: Text
@@ -62,27 +57,28 @@ class PrefixBreak(Frozen):
 
 
 class Explanation(Frozen):
-    """Of the prompt for one API. `request_faults`: what some providers refuse of it, however sound the history is."""
+    """The explanation of the prompt for one API. `request_faults`: what some providers refuse about it, although the
+    history is sound."""
 
     messages: tuple[ExplainedMessage, ...]
     breaks: tuple[PrefixBreak, ...]
     request_faults: tuple[RequestFault, ...] = ()
 
 
-def explain(projector: Projector, events: Iterable[RecordedEvent], api: Api) -> Explanation:
-    """Explains the prompt after these events. `projector` is a new one."""
+def explain(session_id: UUID, events: Iterable[RecordedEvent], api: Api) -> Explanation:
+    """Explains the prompt after these events, which are all events of the session."""
     breaks: list[PrefixBreak] = []
-    prompt = RewindablePrompt(projector, api)
+    prompt = RewindablePrompt(session_id, api)
     before: list[Rendered] = []
     for event in events:
-        projector.apply(event)
-        if isinstance(event.event, _DELTAS) or not prompt.look() or prompt.is_waiting() or prompt.update():
+        prompt.apply(event)
+        if isinstance(event.event, FRAGMENTS) or not prompt.select() or prompt.is_waiting() or prompt.update():
             continue
-        if (place := _first_other(before, prompt, api)) is not None:
+        if (index := _first_difference(before, prompt, api)) is not None:
             reason = _reason(event.event)
-            breaks.append(PrefixBreak(position=event.position, topic=event.topic, reason=reason, message=place))
-        before, prompt.same = prompt.messages.copy(), len(prompt.messages)
-    prompt.look()
+            breaks.append(PrefixBreak(position=event.position, topic=event.topic, reason=reason, message=index))
+        before, prompt.unchanged = prompt.messages.copy(), len(prompt.messages)
+    prompt.select()
     prompt.update()
     messages = tuple(ExplainedMessage(message=m.message, positions=m.positions) for m in _sent(prompt.messages, api))
     faults = request_faults([one.message for one in messages], api)
@@ -90,7 +86,7 @@ def explain(projector: Projector, events: Iterable[RecordedEvent], api: Api) -> 
 
 
 def _sent(rendered: list[Rendered], api: Api) -> list[Rendered]:
-    """The messages as the API has them: Anthropic's has the system's text in front, wherever it was said."""
+    """The messages in the order in which the API has them: Anthropic's has all system text first."""
     return sorted(rendered, key=_is_spoken) if api == "anthropic" else rendered
 
 
@@ -114,22 +110,22 @@ def _reason(event: SessionEvent) -> str:
             return "step"
 
 
-def _first_other(before: list[Rendered], prompt: RewindablePrompt, api: Api) -> int | None:
-    now, same = prompt.messages, prompt.same
-    if api == "anthropic" and not all(map(_is_spoken, before[same:] + now[same:])):
-        before, now, same = _sent(before, api), _sent(now, api), 0  # what is behind them has moved
-    for place in range(same, len(before)):
-        message, is_last = before[place].message, place == len(before) - 1
-        is_there = place < len(now) and (
-            message == now[place].message or (is_last and _goes_on(message, now[place].message))
+def _first_difference(before: list[Rendered], prompt: RewindablePrompt, api: Api) -> int | None:
+    now, unchanged = prompt.messages, prompt.unchanged
+    if api == "anthropic" and not all(map(_is_spoken, before[unchanged:] + now[unchanged:])):
+        before, now, unchanged = _sent(before, api), _sent(now, api), 0  # a system message moves those after it
+    for index in range(unchanged, len(before)):
+        message, is_last = before[index].message, index == len(before) - 1
+        is_there = index < len(now) and (
+            message == now[index].message or (is_last and _goes_on(message, now[index].message))
         )
         if not is_there:
-            return place
+            return index
     return None
 
 
 def _goes_on(message: JsonObject, later: JsonObject) -> bool:
-    """Whether the later message has blocks more: consecutive messages of a user are one for Anthropic."""
+    """Whether `later` has the blocks of the message and more: for Anthropic, consecutive user messages are one."""
     first, second = message.get("content"), later.get("content")
     is_longer = isinstance(first, list) and isinstance(second, list) and second[: len(first)] == first
     return is_longer and message["role"] == later["role"]

@@ -1,4 +1,4 @@
-"""Content parts: what of them can be sent, and what stands in place of what an API does not take."""
+"""Content parts: which of them can be sent, and what replaces a part that an API does not accept."""
 
 from __future__ import annotations
 
@@ -6,7 +6,8 @@ import re
 from typing import Any
 
 from turnlog.domain.events import Content
-from turnlog.domain.foreign_blocks import is_readable_part
+from turnlog.domain.foreign import is_readable_part
+from turnlog.domain.values import as_unicode
 
 _DATA_URL = re.compile(r"data:([\w.+-]+/[\w.+-]+);base64,(.+)", re.DOTALL)
 IMAGE_DETAILS = ("auto", "low", "high", "original")
@@ -21,12 +22,27 @@ _WORDS = {
 }
 
 
-def readable(content: Content | None, role: str) -> Content | None:
-    """The content without parts that no API could read. An assistant's has text and refusals only: a note in its
-    place would be imitated."""
+def sendable(content: Content | None, role: str) -> Any:
+    """The content of a message of this role: without parts that no API could read, and all text in Unicode."""
+    return unicode_json(_readable(content, role))
+
+
+def unicode_json(value: Any) -> Any:
+    """The JSON value with all its text in Unicode (see `as_unicode`)."""
+    if isinstance(value, str):
+        return as_unicode(value)
+    if isinstance(value, list | tuple):
+        return type(value)(unicode_json(item) for item in value)
+    if isinstance(value, dict):
+        return {as_unicode(key): unicode_json(item) for key, item in value.items()}
+    return value
+
+
+def _readable(content: Content | None, role: str) -> Content | None:
     if content is None or isinstance(content, str):
         return content
     if role == "assistant":
+        # An assistant says only texts and refusals, and a note among them would be imitated.
         return tuple(part for part in content if part.get("type") in ("text", "refusal") and is_readable_part(part))
     return tuple(_or_note(_as_text(part)) for part in content if not _is_empty_text(part))
 
@@ -36,7 +52,7 @@ def _or_note(part: dict[str, Any]) -> dict[str, Any]:
 
 
 def _as_text(part: dict[str, Any]) -> dict[str, Any]:
-    """The texts of the Responses API are texts."""
+    """The part; the text types of the Responses API as plain text."""
     is_text = part.get("type") in ("input_text", "output_text") and isinstance(part.get("text"), str)
     return {"type": "text", "text": part["text"]} if is_text else part
 
@@ -46,18 +62,18 @@ def _is_empty_text(part: dict[str, Any]) -> bool:
 
 
 def data_url(value: Any) -> tuple[str, str] | None:
-    """The media type and the base64 text of a data URL."""
+    """The media type and the base64 text of a data URL; None for anything else."""
     match = _DATA_URL.fullmatch(value) if isinstance(value, str) else None
     return (match[1], match[2]) if match else None
 
 
 def left_out(part: dict[str, Any], why: str = "this API does not take it") -> dict[str, Any]:
-    """A text in place of what is not sent, so that a message is not cut silently."""
+    """A text that replaces a part which is not sent, so that no message is cut silently."""
     what = _WORDS.get(str(part.get("type")), "part")
     return {"type": "text", "text": f"({what} left out: {why})"}
 
 
 def known_fields(held: dict[str, Any], fields: tuple[str, ...]) -> dict[str, str]:
-    """These fields of what a part holds; OpenAI wants a name beside the data of a file."""
+    """Those of the fields that a part has as text. The data of a file gets a name: OpenAI requires one."""
     known = {field: held[field] for field in fields if isinstance(held.get(field), str)}
     return {**known, "filename": known.get("filename") or "document"} if "file_data" in known else known

@@ -1,4 +1,4 @@
-"""What of a step is sent, by how it ended. The defaults send what the user saw."""
+"""What is sent of a step, by how it ended. The defaults send what the user saw."""
 
 from __future__ import annotations
 
@@ -10,13 +10,17 @@ Sent = Literal["send", "leave_out"]
 
 
 class PromptPolicy(Frozen):
-    """`interrupted`, `failed`, `abandoned`: whether a partial answer of this end is sent as far as it got.
+    """What is sent of partial answers and of reasoning.
 
-    A failed or abandoned attempt that a later step of its turn replaced is never sent, nor is one at the very end,
-    where it is about to be made again, unless a call of it was answered. `unfinished_calls`: a call that was cut off
-    in mid-stream and has no result is left out, or closed: sent with {} and a result that says there is none.
-    `reasoning` is of the chat prompt: `send` puts it into `reasoning_content`, which DeepSeek and Kimi want back while
-    they think between tool calls, and which others refuse.
+    `interrupted`, `failed`, `abandoned`: whether a partial answer that ended so is sent, as far as it got. A failed or
+    abandoned attempt that a later step of its turn replaced is never sent. Nor is one at the very end, which is about
+    to be made again, unless a call of it was answered.
+
+    `unfinished_calls`: a call that was cut off in mid-stream and has no result is left out, or it is closed, which
+    means that it is sent with the arguments {} and a result that says there is none.
+
+    `reasoning`, in the chat prompt only: `send` puts it into `reasoning_content`. DeepSeek and Kimi want it back while
+    they think between tool calls; others refuse it.
     """
 
     interrupted: Sent = "send"

@@ -1,8 +1,8 @@
 """The prompt for the Responses API: a list of input items.
 
 Its rules (platform.openai.com/docs/api-reference/responses/create, and the texts of its 400s): each function_call has
-its output ('No tool output found for function call'), each output its call, and a reasoning item is followed by what
-it was the reasoning of.
+an output ('No tool output found for function call'), each output has a call, and a reasoning item is followed by what
+it led to.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ Item = dict[str, Any]
 
 
 def render_responses(entries: Iterable[PromptEntry], rendered: list[Rendered] | None = None) -> list[Rendered]:
-    """The entries as input items, behind those that are there."""
+    """The entries as input items, after those that are given."""
     rendered = [] if rendered is None else rendered
     for entry in entries:
         if isinstance(entry, PromptMessage):
@@ -39,13 +39,13 @@ def _add_step(rendered: list[Rendered], step: PromptStep) -> None:
     for call in step.calls:
         item = {"type": "function_call", "call_id": call.id, "name": call.name, "arguments": call.arguments}
         rendered.append(Rendered(item, step.turn, call.positions[:1]))
-    for call in (step.calls[place] for place in step.answers):
+    for call in step.answered_calls():
         item = {"type": "function_call_output", "call_id": call.id, "output": _content(call.result) or ""}
         rendered.append(Rendered(item, step.turn, call.positions))
 
 
 def _reasoning(detail: Item) -> Item | None:
-    """A reasoning item that can go back: one with an id and its encrypted content."""
+    """The reasoning item as it goes back; None for one without an id or without encrypted content."""
     proofs = detail.get("id"), detail.get("encrypted_content")
     if detail.get("type") != "reasoning" or not all(isinstance(proof, str) and proof for proof in proofs):
         return None

@@ -1,143 +1,202 @@
-"""A prompt that is kept up to date while a session is folded: after each event only what has changed is made again.
+"""A prompt that is kept up to date while a session is folded: after an event, only what it changed is made again.
 
-A prompt is a fold from left to right, over what happened, over the entries that are made of it, and over the messages
-that those are. So each stage goes back to where it was before the first thing that is another now, and on from there.
+A prompt is made in three stages, each of which reads the outcome of the one before from left to right: the selection,
+the entries that are assembled from it, and the messages that the entries are rendered as. Each stage can go back to
+where it was before the first thing that is different now, and goes on from there.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import NamedTuple
+from uuid import UUID
 
+from turnlog.domain.recorded import RecordedEvent
+from turnlog.projections.fold import TurnFold, frozen
 from turnlog.projections.projector import Projector
 from turnlog.projections.prompt import APIS, Api
-from turnlog.projections.prompt.anthropic import last_spoken
-from turnlog.projections.prompt.assembly import Assembly, Mark, Placed, end_of, sent, with_summary
-from turnlog.projections.prompt.entries import PromptStep, Rendered
+from turnlog.projections.prompt.assembly import Assembly
+from turnlog.projections.prompt.entries import PromptEntry, PromptStep, Rendered, last_spoken
 from turnlog.projections.prompt.policy import DEFAULT_POLICY
-from turnlog.projections.view import Compaction, Step
-
-
-class _RenderedMark(NamedTuple):
-    """Where the messages were. Of those that there were only the one at `place`, the last that is not a system
-    message, may be another since."""
-
-    length: int
-    place: int | None
-    spoken: Rendered | None
+from turnlog.projections.prompt.selection import Selected, select, sent_length, with_summary
+from turnlog.projections.repair import mended
+from turnlog.projections.turn import Compaction, Step, Turn
 
 
 class RewindablePrompt:
-    """The prompt for one API after each event that `projector`, which is new, folds.
+    """The prompt of a session for one API, after each event.
 
-    `messages` are in the order of the log, also where the API has system messages apart. Of those that were there when
-    the caller set `same` to their number, the first `same` are still the same.
+    `messages` are in the order of the log, also where the API has system messages apart. Set `unchanged` to the number
+    of messages; after an update it says how many of those, from the first on, are still the same.
     """
 
-    def __init__(self, projector: Projector, api: Api) -> None:
-        self._projector = projector
+    def __init__(self, session_id: UUID, api: Api) -> None:
+        self._projector = _ChangeTracker(session_id)
         self._render = APIS[api].render
-        self._assembly = Assembly(APIS[api].dialect, DEFAULT_POLICY, frozenset())
+        self._assembly = _RewindableAssembly(APIS[api].dialect, DEFAULT_POLICY, frozenset())
         self._compaction: Compaction | None = None
-        self._summed_up = 0  # turns that were there when the context was compacted
-        self._placed: list[Placed] = []
-        self._begins: list[int] = []  # where in it each turn begins
-        self._marks: list[Mark] = []  # before each that is assembled
-        self._rendered_marks: list[_RenderedMark] = []  # before each entry
-        self._stable = 0  # entries whose messages are up to date
+        self._compacted_turns = 0  # how many there were when the context was compacted
+        self._selected: list[Selected] = []
+        self._turn_starts: list[int] = []  # the index in it at which each turn begins
+        self._assembly_marks: list[_AssemblyMark] = []  # before each selected one that is assembled
+        self._message_marks: list[_MessageMark] = []  # before each entry that is rendered
+        self._rendered = 0  # entries whose messages are up to date
         self.messages: list[Rendered] = []
-        self.same = 0
+        self.unchanged = 0
 
-    def look(self) -> bool:
-        """Looks at what has changed. Returns whether anything has."""
+    def apply(self, recorded: RecordedEvent) -> None:
+        """Folds the next event in. The messages stay as they are until `update`."""
+        self._projector.apply(recorded)
+
+    def select(self) -> bool:
+        """Selects again what is sent of the turns that have changed. Returns whether any has."""
         changed = self._projector.take_changed()
         if self._compaction is not self._projector.compaction:
-            self._compaction, self._summed_up = self._projector.compaction, self._projector.turn_count
+            self._compaction, self._compacted_turns = self._projector.compaction, self._projector.turn_count
             changed = 0
         if changed is None:
             return False
-        # The summary stands between what is pinned of these turns and the rest of them.
-        self._place(0 if changed < self._summed_up else changed)
+        # The summary is between what is pinned of the compacted turns and the rest of them.
+        self._select_from(0 if changed < self._compacted_turns else changed)
         return True
 
     def is_waiting(self) -> bool:
-        """Whether it plainly ends with a call whose result is still to come: seen without making it."""
-        end = end_of(self._placed)
-        last = self._placed[end - 1].entry if end else None
+        """Whether the selection ends with a call that clearly has no result yet: known without making the prompt."""
+        length = sent_length(self._selected)
+        last = self._selected[length - 1].entry if length else None
         return isinstance(last, Step) and last.status == "finished" and any(c.name for c in last.unanswered_calls())
 
     def update(self) -> bool:
-        """Makes the messages from where they are others now. Returns whether it ends with a call whose result is still
-        to come."""
+        """Makes the messages again that are different now. Returns whether they end with a call without a result."""
         self._assemble()
         self._render_entries()
         last = self._assembly.entries[-1] if self._assembly.entries else None
-        # A call that has a result has the position of that, too.
+        # An answered call has the position of its result, too.
         return isinstance(last, PromptStep) and any(len(call.positions) == 1 for call in last.calls)
 
-    def _place(self, first: int) -> None:
-        begin = self._begins[first] if first < len(self._begins) else len(self._placed)
-        if first == 0:
-            begin = 0  # a summary may stand in front of the first turn
-        del self._begins[first:]
-        placed: list[Placed] = []
-        for turn in self._projector.mended_turns(first):
-            self._begins.append(begin + len(placed))
-            placed += sent([turn], self._compaction)
-        if first == 0 and self._compaction is not None:
-            placed = with_summary(placed, self._compaction)
-            self._begins = [place + 1 for place in self._begins]
-        other = begin + _first_other(self._placed[begin:], placed)
-        self._placed[other:] = placed[other - begin :]
-        self._go_back(other)
+    def _select_from(self, turn: int) -> None:
+        start = self._turn_starts[turn] if turn < len(self._turn_starts) else len(self._selected)
+        if turn == 0:
+            start = 0  # a summary may come before the first turn
+        del self._turn_starts[turn:]
+        selected: list[Selected] = []
+        for changed in self._projector.mended_turns(turn):
+            self._turn_starts.append(start + len(selected))
+            selected += select([changed], self._compaction)
+        if turn == 0 and self._compaction is not None:
+            selected = with_summary(selected, self._compaction)
+            self._turn_starts = [index + 1 for index in self._turn_starts]
+        same = _same_length(self._selected[start:], selected)
+        self._selected[start + same :] = selected[same:]
+        self._rewind_assembly(start + same)
 
-    def _go_back(self, place: int) -> None:
-        """To where the assembly was before it took what is placed there."""
-        if place >= len(self._marks):
+    def _rewind_assembly(self, selected: int) -> None:
+        """Goes back to before the selected one of this index was assembled."""
+        if selected >= len(self._assembly_marks):
             return
-        mark = self._marks[place]
-        self._stable = min(self._stable, mark.entries)
-        self._changed_since(mark)
+        mark = self._assembly_marks[selected]
+        self._rendered = min(self._rendered, mark.entries)
+        self._note_joined_entry(mark)
         self._assembly.go_back(mark)
-        del self._marks[place:]
+        del self._assembly_marks[selected:]
 
-    def _changed_since(self, mark: Mark) -> None:
+    def _note_joined_entry(self, mark: _AssemblyMark) -> None:
         if mark.entries and self._assembly.entries[mark.entries - 1] is not mark.last:
-            self._stable = min(self._stable, mark.entries - 1)
+            self._rendered = min(self._rendered, mark.entries - 1)
 
     def _assemble(self) -> None:
-        end = end_of(self._placed)
-        self._go_back(end)
-        for placed in self._placed[len(self._marks) : end]:
+        length = sent_length(self._selected)
+        self._rewind_assembly(length)
+        for selected in self._selected[len(self._assembly_marks) : length]:
             mark = self._assembly.mark()
-            self._marks.append(mark)
-            self._assembly.add(placed)
-            self._changed_since(mark)
+            self._assembly_marks.append(mark)
+            self._assembly.add(selected)
+            self._note_joined_entry(mark)
 
     def _render_entries(self) -> None:
-        if self._stable < len(self._rendered_marks):
-            mark = self._rendered_marks[self._stable]
-            self.same = min(self.same, mark.length)
-            self._other_since(mark)
-            del self.messages[mark.length :]
-            if mark.place is not None and mark.spoken is not None:
-                self.messages[mark.place] = mark.spoken
-            del self._rendered_marks[self._stable :]
-        for entry in self._assembly.entries[self._stable :]:
-            place = last_spoken(self.messages)
-            mark = _RenderedMark(len(self.messages), place, None if place is None else self.messages[place])
-            self._rendered_marks.append(mark)
+        if self._rendered < len(self._message_marks):
+            self._rewind_messages(self._message_marks[self._rendered])
+            del self._message_marks[self._rendered :]
+        for entry in self._assembly.entries[self._rendered :]:
+            spoken = last_spoken(self.messages)
+            mark = _MessageMark(len(self.messages), spoken, None if spoken is None else self.messages[spoken])
+            self._message_marks.append(mark)
             self._render([entry], self.messages)
-            self._other_since(mark)
-        self._stable = len(self._assembly.entries)
+            self._note_joined_message(mark)
+        self._rendered = len(self._assembly.entries)
 
-    def _other_since(self, mark: _RenderedMark) -> None:
-        if mark.place is not None and self.messages[mark.place] is not mark.spoken:
-            self.same = min(self.same, mark.place)
+    def _rewind_messages(self, mark: _MessageMark) -> None:
+        self.unchanged = min(self.unchanged, mark.length)
+        self._note_joined_message(mark)
+        del self.messages[mark.length :]
+        if mark.spoken is not None and mark.message is not None:
+            self.messages[mark.spoken] = mark.message
+
+    def _note_joined_message(self, mark: _MessageMark) -> None:
+        if mark.spoken is not None and self.messages[mark.spoken] is not mark.message:
+            self.unchanged = min(self.unchanged, mark.spoken)
 
 
-def _first_other(before: Sequence[Placed], now: Sequence[Placed]) -> int:
-    """The place of the first that is not the very same, for what has changed is another object."""
+def _same_length(before: Sequence[Selected], now: Sequence[Selected]) -> int:
+    """How many of them, from the first on, are the very same objects. What has changed is another object."""
     pairs = enumerate(zip(before, now, strict=False))
-    others = (place for place, (one, other) in pairs if one.entry is not other.entry or one.turn != other.turn)
+    others = (index for index, (one, other) in pairs if one.entry is not other.entry or one.turn != other.turn)
     return next(others, min(len(before), len(now)))
+
+
+class _ChangeTracker(Projector):
+    """A projector that says which turns have changed."""
+
+    def __init__(self, session_id: UUID) -> None:
+        super().__init__(session_id)
+        self._changed_from: int | None = None
+
+    def take_changed(self) -> int | None:
+        """The index of the first turn that has changed since the last call; None if none has."""
+        changed, self._changed_from = self._changed_from, None
+        return changed
+
+    def mended_turns(self, index: int) -> tuple[Turn, ...]:
+        """The turns from this index on, with repairs applied. Faults are not looked for: no prompt needs them."""
+        return tuple(mended(frozen(turn)) for turn in self._turns[index:])
+
+    def _touch(self, turn: TurnFold, position: int) -> None:
+        super()._touch(turn, position)
+        if self._changed_from is None or turn.index < self._changed_from:
+            self._changed_from = turn.index
+
+
+class _AssemblyMark(NamedTuple):
+    """A state of an assembly. Of the entries that it had, only the last one may be replaced afterwards."""
+
+    entries: int
+    last: PromptEntry | None
+    taken: int
+    called: PromptStep | None
+
+
+class _RewindableAssembly(Assembly):
+    """An assembly that can go back to an earlier state."""
+
+    def mark(self) -> _AssemblyMark:
+        """The state as it is now."""
+        last = self.entries[-1] if self.entries else None
+        return _AssemblyMark(len(self.entries), last, len(self._taken), self._called)
+
+    def go_back(self, mark: _AssemblyMark) -> None:
+        """Forgets everything that was added since the mark."""
+        del self.entries[mark.entries :]
+        if mark.last is not None:
+            self.entries[-1] = mark.last
+        while len(self._taken) > mark.taken:
+            self._taken.popitem()
+        self._called = mark.called
+
+
+class _MessageMark(NamedTuple):
+    """A state of the messages. Of those that were there, only the last one that is not a system message may be replaced
+    afterwards: `message`, at the index `spoken`."""
+
+    length: int
+    spoken: int | None
+    message: Rendered | None

@@ -1,6 +1,7 @@
-"""The chat prompt in two parts: the messages of closed turns, which later ones only follow, and the rest.
+"""The chat prompt in two parts: the settled messages of closed turns, which no later turn changes, and the rest.
 
-The parts of a prompt can be made one after the other, so that the prompt of a long session costs what is new in it.
+The second part can be made without the turns of the first, so the prompt of a long session costs only what is new in
+it.
 """
 
 from __future__ import annotations
@@ -8,16 +9,17 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
-from turnlog.projections.diagnosis import entries_in_order
-from turnlog.projections.prompt.assembly import CHAT, assemble, is_sendable
+from turnlog.projections.prompt.assembly import assemble
 from turnlog.projections.prompt.chat import render_chat
-from turnlog.projections.view import Compaction, Message, Turn
+from turnlog.projections.prompt.dialect import CHAT
+from turnlog.projections.prompt.parts import sendable
+from turnlog.projections.turn import Compaction, Message, Turn
 
 ChatMessages = list[dict[str, Any]]
 
 
 class SettledPrefix(NamedTuple):
-    """`settled` are the messages of the turns up to `turns` (not included), `rest` those of the turns from there on."""
+    """`settled` are the messages of the turns before the index `turns`, `rest` those of the turns from there on."""
 
     settled: ChatMessages
     turns: int
@@ -25,26 +27,28 @@ class SettledPrefix(NamedTuple):
 
 
 def begin_prompt(turns: Sequence[Turn], closed: int, compaction: Compaction | None) -> SettledPrefix:
-    """The parts of the prompt of all turns, of which `closed` are closed."""
+    """Both parts of the prompt of all turns, of which the first `closed` are closed."""
     border = _border(turns, closed, compaction)
-    settled = _rendered(turns[:border], compaction, frozenset(), is_end=False)
     if border == 0:
-        return SettledPrefix([], 0, _rendered(turns, compaction, frozenset(), is_end=True))
-    return SettledPrefix(settled, border, _rendered(turns[border:], None, call_ids(settled), is_end=True))
+        return SettledPrefix([], 0, _messages(turns, compaction, frozenset(), is_end=True))
+    settled = _messages(turns[:border], compaction, frozenset(), is_end=False)
+    return SettledPrefix(settled, border, _messages(turns[border:], None, call_ids(settled), is_end=True))
 
 
 def continue_prompt(
     turns: Sequence[Turn], closed: int, compaction: Compaction | None, taken: frozenset[str]
 ) -> SettledPrefix | None:
-    """The parts behind a settled one that ended before the first of these turns. `taken`: the call ids in it.
+    """The parts that follow settled messages which end before the first of these turns.
 
-    None where these turns no longer go by themselves: all have to be looked at again.
+    `closed` counts from the first turn of the session; `taken` are the call ids in the settled messages. The returned
+    `settled` are only the messages that have become settled since. None where these turns depend on earlier ones, so
+    that the prompt must begin anew.
     """
     if not turns or turns[0].index == 0 or not _stands_alone(turns[0], compaction):
         return None
     border = _border(turns, closed - turns[0].index, compaction)
-    settled = _rendered(turns[:border], None, taken, is_end=False)
-    rest = _rendered(turns[border:], None, taken | call_ids(settled), is_end=True)
+    settled = _messages(turns[:border], None, taken, is_end=False)
+    rest = _messages(turns[border:], None, taken | call_ids(settled), is_end=True)
     return SettledPrefix(settled, turns[0].index + border, rest)
 
 
@@ -53,7 +57,7 @@ def call_ids(messages: Iterable[dict[str, Any]]) -> frozenset[str]:
     return frozenset(call["id"] for message in messages for call in message.get("tool_calls", ()))
 
 
-def _rendered(
+def _messages(
     turns: Sequence[Turn], compaction: Compaction | None, taken: frozenset[str], *, is_end: bool
 ) -> ChatMessages:
     entries = assemble(turns, CHAT, compaction, taken=taken, is_end=is_end)
@@ -61,17 +65,21 @@ def _rendered(
 
 
 def _border(turns: Sequence[Turn], closed: int, compaction: Compaction | None) -> int:
-    """The place of the last turn that stands alone behind closed ones; 0 where there is none."""
-    places = range(min(closed, len(turns) - 1), 0, -1)
-    return next((place for place in places if _stands_alone(turns[place], compaction)), 0)
+    """The index of the last turn that stands alone and follows closed turns only; 0 if there is none."""
+    candidates = range(min(closed, len(turns) - 1), 0, -1)
+    return next((index for index in candidates if _stands_alone(turns[index], compaction)), 0)
 
 
 def _stands_alone(turn: Turn, compaction: Compaction | None) -> bool:
-    """Whether nothing in the turn depends on the messages before it: it begins with what a user said, so that no answer
-    is joined to one before, and has no legacy function result, whose call may be before."""
-    entries = entries_in_order(turn)
+    """Whether no message of the turn depends on earlier turns.
+
+    It begins with what a user said, so that no answer is joined to an earlier one. It has no legacy function result,
+    whose call may be in an earlier turn.
+    """
+    entries = turn.entries()
     if not entries or any(message.role == "function" for message in turn.messages):
         return False
     first = entries[0]
-    is_summed_up = compaction is not None and compaction.upto >= first.position
-    return isinstance(first, Message) and first.role == "user" and is_sendable(first) and not is_summed_up
+    if not isinstance(first, Message) or first.role != "user" or not sendable(first.content, "user"):
+        return False
+    return compaction is None or compaction.upto < first.position

@@ -1,4 +1,4 @@
-"""The window: as many whole turns from the end as fit. What is pinned stays, and no call is cut from its result."""
+"""The window: as many whole turns from the end as fit. Pinned messages stay, and no call is cut from its result."""
 
 from __future__ import annotations
 
@@ -11,48 +11,50 @@ from turnlog.domain.errors import PromptTooLongError
 from turnlog.domain.events import Content
 from turnlog.projections.prompt.entries import PromptEntry, PromptMessage, PromptStep, Rendered
 from turnlog.projections.prompt.parts import left_out
-from turnlog.projections.view import Message, Turn
+from turnlog.projections.turn import Message, Turn
 
 CountTokens = Callable[[list[dict[str, Any]]], int]
-"""The tokens of a list of messages in the shape of the API that the prompt is for."""
+"""Counts the tokens of a list of messages, which are in the shape of the API that the prompt is for."""
 
 Assemble = Callable[[Sequence[Turn]], list[PromptEntry]]
 Render = Callable[[Iterable[PromptEntry]], list[Rendered]]
 
 SHORTENED_TO = 200
-CHARACTERS_A_TOKEN = 4
-TOKENS_A_MESSAGE = 4
+"""Characters that remain of a tool result that is shortened."""
+BYTES_PER_TOKEN = 4
+TOKENS_PER_MESSAGE = 4
 
 
 def estimated_tokens(messages: list[dict[str, Any]]) -> int:
-    """An estimate without a tokenizer: a token for four bytes of JSON, and four for each message. Of English text it
-    is some 20 % too much, which is the safe side; of other scripts it is nearer."""
+    """An estimate without a tokenizer: one token for four bytes of JSON, and four for each message. For English text it
+    is some 20 % too high, which is the safe side; for other scripts it is closer."""
     size = sum(len(json.dumps(message, ensure_ascii=False).encode()) for message in messages)
-    return size // CHARACTERS_A_TOKEN + TOKENS_A_MESSAGE * len(messages)
+    return size // BYTES_PER_TOKEN + TOKENS_PER_MESSAGE * len(messages)
 
 
 class Window(NamedTuple):
-    """What fits, and the place of the first turn that is whole in it."""
+    """What fits, and the index, among the given turns, of the first one that is whole in it."""
 
     entries: list[PromptEntry]
     first: int
 
 
 def fit(turns: Sequence[Turn], assemble: Assemble, render: Render, max_tokens: int, count: CountTokens) -> Window:
-    """The pinned messages and the latest whole turns that fit. Raises PromptTooLongError.
+    """The pinned messages, and the latest whole turns that fit. Raises PromptTooLongError.
 
-    What fits is assembled by itself: a call id is renamed for one that is in the window, not for one before it.
+    What fits is assembled by itself: a call gets a new id only because of calls in the window, not because of earlier
+    ones.
     """
     spoken = {entry.turn for entry in assemble(turns) if not _is_pinned(entry)}
-    places = [place for place, turn in enumerate(turns) if turn.index in spoken]
-    low, high = 0, len(places) - 1
+    starts = [index for index, turn in enumerate(turns) if turn.index in spoken]
+    low, high = 0, len(starts) - 1
     while low < high:
         middle = (low + high) // 2
-        if _tokens(assemble(_from(turns, places[middle])), render, count) <= max_tokens:
+        if _tokens(assemble(_from(turns, starts[middle])), render, count) <= max_tokens:
             high = middle
         else:
             low = middle + 1
-    first = places[low] if places else 0
+    first = starts[low] if starts else 0
     kept = assemble(_from(turns, first))
     if _tokens(kept, render, count) > max_tokens:
         kept = _shortened(kept, render, max_tokens, count)
@@ -64,12 +66,12 @@ def _is_pinned(entry: PromptEntry) -> bool:
 
 
 def _from(turns: Sequence[Turn], first: int) -> list[Turn]:
-    """These turns, those before the first with nothing but what is pinned."""
+    """The turns, of which those before `first` have only their pinned messages."""
     return [*(only_pinned(turn.index, turn.messages) for turn in turns[:first]), *turns[first:]]
 
 
 def only_pinned(index: int, messages: Iterable[Message]) -> Turn:
-    """A turn with those of the messages that are sent however far back they are."""
+    """A turn with the pinned ones of these messages."""
     pinned = tuple(message for message in messages if message.is_pinned)
     return Turn(index=index, position=max((message.position for message in pinned), default=0), messages=pinned)
 
@@ -79,8 +81,8 @@ def _tokens(entries: list[PromptEntry], render: Render, count: CountTokens) -> i
 
 
 def _shortened(entries: list[PromptEntry], render: Render, max_tokens: int, count: CountTokens) -> list[PromptEntry]:
-    """The entries with the oldest tool results shortened, as few as it takes until they fit."""
-    answers = [(place, answer) for place, entry in enumerate(entries) for answer in _long_answers(entry)]
+    """The entries with the oldest tool results shortened, as few as are needed to make them fit."""
+    answers = [(index, answer) for index, entry in enumerate(entries) for answer in _long_answers(entry)]
     low, high = min(1, len(answers)), len(answers)
     while low < high:
         middle = (low + high) // 2
@@ -96,7 +98,7 @@ def _shortened(entries: list[PromptEntry], render: Render, max_tokens: int, coun
 
 
 def _long_answers(entry: PromptEntry) -> list[int]:
-    """The places of the long results of a step; a function message is one by itself."""
+    """The indexes of the calls of a step with a long result; a function message is itself a result, at 0."""
     if isinstance(entry, PromptStep):
         return [answer for answer, call in enumerate(entry.calls) if _is_long(call.result)]
     return [0] if entry.role == "function" and _is_long(entry.content) else []
@@ -112,8 +114,8 @@ def _size(content: Content) -> int:
 
 def _with_short_results(entries: list[PromptEntry], answers: Iterable[tuple[int, int]]) -> list[PromptEntry]:
     entries = entries.copy()
-    for place, answer in answers:
-        entries[place] = _with_short_result(entries[place], answer)
+    for index, answer in answers:
+        entries[index] = _with_short_result(entries[index], answer)
     return entries
 
 
@@ -126,7 +128,7 @@ def _with_short_result(entry: PromptEntry, answer: int) -> PromptEntry:
 
 
 def _short(content: Content) -> str:
-    """The beginning of the text. What is no text is left out whole: half of it cannot be read."""
+    """The beginning of the text. Other parts are left out whole, because half of one cannot be read."""
     if isinstance(content, str):
         return _cut(content)
     texts = [part["text"] for part in content if part["type"] == "text"]

@@ -20,7 +20,7 @@ from tests.support.sessions import assert_conversation_goes_on, last_step
 from turnlog import Session, SessionLog, SessionNotFoundError, Settings, StepClosedError
 from turnlog.domain.events import CompletionFinished, CompletionInterrupted, StepEnd
 from turnlog.infrastructure.append import stream_recorder
-from turnlog.infrastructure.testing import Provider, own_corpus
+from turnlog.testing import FakeProvider, Recorded, own_corpus
 
 A_SECOND = 1.5
 
@@ -40,8 +40,9 @@ async def test_a_recording_that_waits_is_stopped_from_another_process(
     places = settings if redis_url == "redis" else settings.model_copy(update={"redis_url": "none"})
     plain = next(stream for stream in own_corpus() if stream.name == "plain-text")
     slow = replace(plain, name="slow", delays_ms=(0.0,) * 4 + (60_000.0,) * (len(plain.chunks) - 4))
+    played = FakeProvider([Recorded(slow)], pace=0.001)
     await session.say("Hello")
-    with Provider([slow]) as provider, Child(programs.ask, places, session.id, provider.url) as handler:
+    with played as provider, Child(programs.ask, places, session.id, provider.base_url) as handler:
         async with asyncio.timeout(3 * SOON), SessionLog.open(places) as log:
             said = [await handler.hear() for _ in range(4)]
             assert await log.session(session.id, "u1").cancel("the user pressed stop")

@@ -239,14 +239,14 @@ async def test_a_pause_between_two_tries_is_never_longer_than_the_tries_have_tak
     await session.say("hi")
     aggregate, loop = session._aggregate, asyncio.get_running_loop()
     entry = PendingAppend(aggregate, (), loop.create_future())
-    aggregate._entries.append(entry)
+    aggregate._pending.append(entry)
     assert aggregate._pause() == 0
     for tried, most in ((0.0, 0.01), (0.05, 0.06), (3600.0, LONGEST_PAUSE)):
         entry.conflict_since = loop.time() - tried
         pauses = [aggregate._pause() for _ in range(100)]
         assert 0 <= min(pauses) <= max(pauses) <= most
         assert max(pauses) > min(tried, LONGEST_PAUSE) / 2
-    aggregate._entries.clear()
+    aggregate._pending.clear()
 
 
 async def test_what_is_decided_again_waits_for_the_pause(session: Session) -> None:

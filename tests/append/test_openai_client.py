@@ -11,13 +11,13 @@ from openai import AsyncOpenAI
 from tests.support.prompt_rules import check_chat_prompt
 from tests.support.sessions import assert_conversation_goes_on, only_step, roles
 from turnlog import Session
-from turnlog.infrastructure.testing import Provider
+from turnlog.testing import FakeProvider
 
 
 @pytest.fixture
 async def client() -> AsyncIterator[AsyncOpenAI]:
-    with Provider(pace=0) as strict:
-        async with AsyncOpenAI(base_url=strict.url, api_key="none", max_retries=0) as opened:
+    with FakeProvider() as strict:
+        async with AsyncOpenAI(base_url=strict.base_url, api_key="none", max_retries=0) as opened:
             yield opened
 
 

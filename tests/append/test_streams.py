@@ -12,11 +12,11 @@ import pytest
 from openai.types.chat import ChatCompletionChunk
 from pydantic import BaseModel
 
-from tests.support.real_data import needs_real_data
+from tests.support.real_data import needs_real_data, real_corpus
 from tests.support.recording import played
 from turnlog.domain.errors import InvalidInputError
 from turnlog.infrastructure.log import SessionLog
-from turnlog.infrastructure.testing.corpus import Stream, own_corpus, real_corpus
+from turnlog.infrastructure.testing.corpus import Stream, own_corpus
 from turnlog.projections.view import Step
 
 REAL = real_corpus()
@@ -102,7 +102,7 @@ async def _comes_out_right(log: SessionLog, stream: Stream, chunks: list[Any]) -
 
 CORPORA = [
     pytest.param(own_corpus(), id="own"),
-    pytest.param(REAL or [], id="real", marks=needs_real_data),
+    pytest.param(REAL, id="real", marks=needs_real_data),
 ]
 
 

@@ -7,7 +7,6 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
@@ -22,16 +21,10 @@ from turnlog.infrastructure.demo.meter import Measured
 from turnlog.infrastructure.demo.scene import load_scene
 from turnlog.infrastructure.demo.stage import Stage
 from turnlog.infrastructure.demo.tools import Tools
-from turnlog.infrastructure.testing import Provider, real_corpus
 from turnlog.projections.view import StepToolCall
+from turnlog.testing import Failure, FakeProvider, Recorded, own_corpus
 
 CROWD = 12
-
-
-@pytest.fixture
-def unreal(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """No recorded streams of real providers are at hand."""
-    monkeypatch.setenv("TURNLOG_REAL_DATA", str(tmp_path))
 
 
 def view_of(settings: Settings, session_id: str) -> SessionView:
@@ -42,7 +35,6 @@ def view_of(settings: Settings, session_id: str) -> SessionView:
     return asyncio.run(read())
 
 
-@pytest.mark.usefixtures("unreal")
 def test_the_demo_shows_a_conversation_a_crash_and_a_crowd(settings: Settings) -> None:
     arguments = ["demo", "--pace", "0", "--sessions", str(CROWD), "--json", "--keep"]
     command = [sys.executable, "-m", "turnlog", *where(settings), *arguments]
@@ -92,9 +84,9 @@ def check_conversation(view: SessionView) -> None:
 
 
 def test_the_demo_in_plain_text_asks_the_provider_of_the_environment(
-    settings: Settings, unreal: None, monkeypatch: pytest.MonkeyPatch, scripted: Provider
+    settings: Settings, monkeypatch: pytest.MonkeyPatch, scripted: FakeProvider
 ) -> None:
-    monkeypatch.setenv("OPENAI_BASE_URL", scripted.url)
+    monkeypatch.setenv("OPENAI_BASE_URL", scripted.base_url)
     done = CliRunner().invoke(cli, [*where(settings), "demo", "--model", "scripted", "--pace", "0", "--sessions", "2"])
     assert done.exit_code == 0, done.output
     wanted = [
@@ -122,43 +114,29 @@ def test_the_demo_in_plain_text_asks_the_provider_of_the_environment(
 
 
 @pytest.fixture
-def scripted() -> Iterator[Provider]:
+def scripted() -> Iterator[FakeProvider]:
     """A provider that knows the demo's script, as if it were a live one."""
-    scene = load_scene(None, live=True)
-    with Provider(scene.streams, pace=1e-6) as provider:
-        for turn in (*scene.turns, scene.long_answer, scene.afterwards):
-            provider.script(turn.streams)
+    scene = load_scene()
+    turns = (*scene.turns, scene.long_answer, scene.afterwards)
+    with FakeProvider([Recorded(name) for turn in turns for name in turn.streams], pace=1e-6) as provider:
         yield provider
 
 
-@pytest.mark.usefixtures("unreal")
 def test_a_provider_that_refuses_is_an_error_in_a_line(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
-    with Provider([]) as empty:
-        monkeypatch.setenv("OPENAI_BASE_URL", empty.url)
+    unknown = Failure(404, message="The model `nobody` does not exist", code="model_not_found")
+    with FakeProvider([unknown]) as refusing:
+        monkeypatch.setenv("OPENAI_BASE_URL", refusing.base_url)
         done = CliRunner().invoke(cli, [*where(settings), "demo", "--model", "nobody", "--sessions", "1"])
-        url = empty.url
+        url = refusing.base_url
     assert done.exit_code == 1
     assert f"the provider at {url}: " in done.stderr
     assert "does not exist" in done.stderr
 
 
-def test_recorded_streams_of_real_providers_are_picked_by_what_is_in_them() -> None:
-    if real_corpus() is None:
-        pytest.skip("no recorded streams of real providers here")
-    scene = load_scene(None, live=False)
-    by_name = {stream.name: stream for stream in scene.streams}
-    real = [turn for turn in scene.turns if turn.source]
-    features = [set(by_name[turn.streams[0]].features) for turn in real]
-    assert len(real) == 3
-    assert features[0] >= {"parallel_tool_calls", "text_and_tools"}
-    assert features[1] & {"reasoning", "reasoning_content"}
-    assert "text" in features[2]
-
-
-@pytest.mark.usefixtures("unreal")
-def test_without_them_the_demo_plays_its_own() -> None:
-    scene = load_scene(None, live=False)
-    assert [turn.source for turn in scene.turns] == [None, None, None]
+def test_the_demo_plays_its_own_streams() -> None:
+    scene = load_scene()
+    names = {name for turn in (*scene.turns, scene.long_answer, scene.afterwards) for name in turn.streams}
+    assert names <= {stream.name for stream in own_corpus()}
     assert len(scene.crowd.chunks) == 50
 
 

@@ -16,7 +16,6 @@ import subprocess
 import sys
 from collections import defaultdict
 from collections.abc import Iterator
-from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -28,8 +27,8 @@ from turnlog import Session, SessionLog, Settings
 from turnlog.domain.events import EVENT_TYPES
 from turnlog.infrastructure.cli.app import COMMANDS
 from turnlog.infrastructure.store.statements import SCHEMA_VERSION
-from turnlog.infrastructure.testing import Provider, Stream, own_corpus
 from turnlog.projections.projector import VIEW_SCHEMA
+from turnlog.testing import FakeProvider, Recorded, own_corpus
 
 ROOT = Path(__file__).parents[2]
 README = ROOT / "README.md"
@@ -38,7 +37,7 @@ PAGES = [README, ROOT / "CONTRIBUTING.md", ROOT / "CHANGELOG.md", *sorted((ROOT 
 PLAYED = {"gpt-4o-mini": "demo-two-calls", "gpt-4o": "text-and-long-running-call", "gpt-4.1-mini": "plain-text"}
 """By model: the stream that answers."""
 
-LONG = ("demo", "bench")
+LONG = ("demo", "bench", "provider")
 """Commands with tests of their own."""
 
 each_page = pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
@@ -70,13 +69,11 @@ TURNLOG = [line for line in commands(README) if line.startswith("turnlog ") and 
 @pytest.fixture
 def environment(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """The servers and the provider, where a reader's program finds its own."""
-    corpus = {stream.name: stream for stream in own_corpus()}
-    streams: list[Stream] = [replace(corpus[name], name=model) for model, name in PLAYED.items()]
-    with Provider(streams, pace=0) as provider:
+    with FakeProvider(lambda request: Recorded(PLAYED[request["model"]])) as provider:
         monkeypatch.setenv("DATABASE_URL", settings.database_url or "")
         monkeypatch.setenv("REDIS_URL", settings.redis_url or "")
         monkeypatch.setenv("TURNLOG_DATABASE_SCHEMA", settings.database_schema)
-        monkeypatch.setenv("OPENAI_BASE_URL", provider.url)
+        monkeypatch.setenv("OPENAI_BASE_URL", provider.base_url)
         monkeypatch.setenv("OPENAI_API_KEY", "none")
         monkeypatch.setenv("NO_PROXY", "127.0.0.1")
         yield

@@ -16,7 +16,8 @@ from tests.support.strategies import any_event
 from turnlog.domain import commands as c
 from turnlog.domain import errors
 from turnlog.domain import events as e
-from turnlog.domain.decide import ABANDONED, FORKED, decide
+from turnlog.domain.decide import FORKED, decide
+from turnlog.domain.decide_step import ABANDONED
 from turnlog.domain.evolve import evolve
 from turnlog.domain.state import MEMORY_LIMIT, SessionState, initial_state
 from turnlog.domain.values import fingerprint

@@ -64,7 +64,7 @@ async def test_a_log_that_is_closed_waits_for_its_background_work(settings: Sett
 
         async def work() -> None:
             await asyncio.sleep(0.2)
-            positions.append(await log._parts.store.ask_position(session.id))
+            positions.append(await log._parts.store.positions.ask(session.id))
 
         log._parts.background.spawn(work())
     assert positions == [1]
@@ -188,8 +188,8 @@ async def test_who_asks_for_a_position_when_the_log_was_closed_is_told_nothing(s
         session = await log.start_session("u1")
         await session.prompt()
         store = log._parts.store
-    late = store.ask_position(session.id)
-    assert (late.done() and late.result(), store._positions and store._positions._wire.is_open) == (None, False)
+    late = store.positions.ask(session.id)
+    assert (late.done() and late.result(), store.positions._wire and store.positions._wire.is_open) == (None, False)
 
 
 async def test_who_asks_for_a_position_while_the_log_is_closed_opens_no_connection(
@@ -197,9 +197,8 @@ async def test_who_asks_for_a_position_while_the_log_is_closed_opens_no_connecti
 ) -> None:
     await session.prompt()
     store = log._parts.store
-    positions = store._positions
-    assert positions is not None
-    under_way, waiting = store.ask_position(session.id), store.ask_position(session.id)
+    positions = store.positions
+    under_way, waiting = store.positions.ask(session.id), store.positions.ask(session.id)
     positions.close()
     assert [answer.done() and answer.result() for answer in (under_way, waiting)] == [None, None]
     assert positions._opening is None or positions._opening.done()

@@ -15,13 +15,13 @@ from tests.support.conversations import FOLDERS, conversations
 from tests.support.foreign_messages import FAULTY, FAULTY_BLOCKS
 from tests.support.histories import AT, imported, replayed
 from tests.support.prompt_rules import check_no_neighbours
-from tests.support.real_data import each_sample, evenly, needs_real_data
+from tests.support.real_data import each_sample, evenly, needs_real_data, real_corpus
 from tests.support.recording import chunk, fragment, played
 from tests.support.rules import check_prompts
 from tests.support.sessions import answer, assert_conversation_goes_on, checked_prompt, contents, stored_events
 from turnlog import RecordedEvent, Session, SessionLog
 from turnlog.domain.events import MessageAdded
-from turnlog.infrastructure.testing import own_corpus, real_corpus
+from turnlog.infrastructure.testing import own_corpus
 from turnlog.projections.projector import Projector
 from turnlog.projections.prompt.explain import explain
 
@@ -53,7 +53,7 @@ async def test_a_stream_that_is_cut_after_any_event_gives_valid_prompts(
         events = [event async for event in session.events()]
         check_every_cut(events)
         assert len(events) > 3, f"nothing of {stream.name} was recorded"
-        assert explain(Projector(session.id), events, "chat").breaks == ()
+        assert explain(session.id, events, "chat").breaks == ()
 
 
 CORPORA = ["valid", "valid_reused_ids", "pending_call_at_end", "invalid_as_recorded"]

@@ -79,7 +79,7 @@ async def test_a_follower_that_comes_after_a_failure_follows(
     idle, waiting = session.follow(), session.follow(1)
     await anext(idle)
     with monkeypatch.context() as patched:
-        patched.setattr(log._parts.store, "read_after", lost)
+        patched.setattr(log._parts.store.events, "read_after", lost)
         with pytest.raises(StoreUnavailableError):
             await asyncio.wait_for(anext(waiting), 5)
     await session.say("hi")

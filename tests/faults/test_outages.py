@@ -13,7 +13,7 @@ from tests.support.proxy import Proxy
 from tests.support.recording import chunk, numbers, text_of
 from tests.support.sessions import ends, last_step
 from turnlog import SYSTEM, AppendRefusedError, SessionLog, Settings, StoreUnavailableError
-from turnlog.infrastructure.store import group_commit as writing
+from turnlog.infrastructure.store import commit_recovery, group_commit
 
 
 @pytest.fixture
@@ -47,8 +47,8 @@ async def test_what_was_decided_on_top_of_a_lost_text_is_not_stored_without_it(
     proxied: SessionLog, proxy: Proxy, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # Batches of one stand for those of many streams; Postgres is back when the first one is given up.
-    monkeypatch.setattr(writing, "HAND_OVER", 1)
-    monkeypatch.setattr(writing, "MAX_BATCH_EVENTS", 1)
+    monkeypatch.setattr(group_commit, "HAND_OVER", 1)
+    monkeypatch.setattr(group_commit, "MAX_BATCH_EVENTS", 1)
     session = await proxied.start_session("u1")
     others = [await proxied.start_session("u1") for _ in range(3)]
     release, saying, given_up = asyncio.Event(), list[asyncio.Task[str]](), list[tuple[bytes, bytes]]()
@@ -65,8 +65,8 @@ async def test_what_was_decided_on_top_of_a_lost_text_is_not_stored_without_it(
 
     await session.record_in_background(provider())
     await asyncio.sleep(0.3)
-    writer = proxied._parts.writer
-    fail, call = writer._fail, writer._wire.call
+    recovery = proxied._parts.group_commit._recovery
+    fail, call = recovery._fail, recovery._wire.call
 
     def failing(batch: Any, error: Any) -> None:
         given_up.append((batch[0].id_bytes, batch[0].rows[1]))
@@ -77,7 +77,7 @@ async def test_what_was_decided_on_top_of_a_lost_text_is_not_stored_without_it(
         await asyncio.sleep(0 if proxy.refuses else 0.2)
         return await call(parameters)
 
-    writer._fail, writer._wire.call = failing, slow  # type: ignore[method-assign]
+    recovery._fail, recovery._wire.call = failing, slow  # type: ignore[method-assign]
     proxy.refuses = True
     proxy.cut_all()
     release.set()
@@ -105,7 +105,7 @@ async def test_a_lost_answer_is_not_doubled_by_a_server_that_refuses(
 ) -> None:
     sessions = [await log.start_session("u1") for _ in range(2)]
     answers = [await session.completion().__aenter__() for session in sessions]
-    wire, refusals = log._parts.writer._wire, 2
+    wire, refusals = log._parts.group_commit._wire, 2
     send, call = wire.send, wire.call
 
     def losing(parameters: Any, answered: Any) -> None:
@@ -131,14 +131,15 @@ async def test_an_append_that_cannot_be_sent_is_refused_and_the_others_are_store
     log: SessionLog, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     sessions = [await log.start_session("u1") for _ in range(3)]
-    pack = writing.pack_appends
+    pack = group_commit.pack_appends
 
     def packed(batch: Any) -> Any:
         if any(append.id_bytes == sessions[1].id.bytes for append in batch):
             raise OverflowError("too large for its column")
         return pack(batch)
 
-    monkeypatch.setattr(writing, "pack_appends", packed)
+    for module in (group_commit, commit_recovery):
+        monkeypatch.setattr(module, "pack_appends", packed)
     async with asyncio.timeout(10):
         outcomes = await asyncio.gather(*(session.say("hi") for session in sessions), return_exceptions=True)
 

@@ -145,7 +145,7 @@ async def test_a_final_result_from_another_process_counts_once(
         assert await give(content="levels fell", step_id=first) == "ToolResultConflictError"
         assert await give(content="started", status="pending", step_id=first) == "accepted"  # only late
         assert await give(content="levels rose", step_id="no such step") == "UnknownToolCallError"
-        await log._parts.store.keep(await log._parts.views.load(session.id))
+        await log._parts.store.kept.save(await log._parts.views.load(session.id))
         # Another worker starts from the kept head, without a memory of results.
         with Child(programs.give_results, settings, session.id) as other:
             other.say({"call_id": "call_1", "content": "levels rose", "step_id": first})

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from types import SimpleNamespace
+from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
@@ -196,18 +196,19 @@ async def test_the_deltas_of_a_deleted_session_end(session: Session, log: Sessio
 async def test_a_call_that_is_cancelled_while_it_looks_back_has_taken_nothing(
     log: SessionLog, session: Session, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    looking, may_go_on, read = asyncio.Event(), asyncio.Event(), log._parts.store.read
+    looking, may_go_on, pages_back = asyncio.Event(), asyncio.Event(), log._parts.store.events.pages_back
 
-    async def slow(*args: Any) -> Any:
+    async def slow(*args: Any) -> AsyncIterator[Any]:
         looking.set()
         await may_go_on.wait()
-        return await read(*args)
+        async for page in pages_back(*args):
+            yield page
 
     async with session.completion() as answer:
         for fragment in ("a", "b", "c"):
             await answer.text(fragment)
         deltas = session.deltas(after=3)
-        monkeypatch.setattr(deltas, "_store", SimpleNamespace(read=slow))
+        monkeypatch.setattr(log._parts.store.events, "pages_back", slow)
         task = asyncio.create_task(anext(deltas))
         await asyncio.wait_for(looking.wait(), 5)
         task.cancel()

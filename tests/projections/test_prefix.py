@@ -23,7 +23,6 @@ from turnlog.projections.prompt import APIS, Api, build_prompt
 from turnlog.projections.prompt.assembly import assemble
 from turnlog.projections.prompt.entries import PromptStep, Rendered
 from turnlog.projections.prompt.explain import (
-    _DELTAS,
     BREAKS,
     ExplainedMessage,
     Explanation,
@@ -76,7 +75,7 @@ def test_only_an_event_of_a_listed_kind_changes_how_a_prompt_begins(api: Api, hi
 def test_no_prompt_of_a_recorded_conversation_loses_its_prefix(folder: Any, api: Api) -> None:
     for messages in conversations(folder, "valid")[::4]:
         late_system = api == "anthropic" and any(message["role"] == "system" for message in messages[1:])
-        assert explain(Projector(ID), replayed(messages), api).breaks == () or late_system
+        assert explain(ID, replayed(messages), api).breaks == () or late_system
 
 
 @pytest.mark.parametrize("folder", FOLDERS)
@@ -123,7 +122,7 @@ CASES: dict[str, list[e.SessionEvent]] = {
 
 @pytest.mark.parametrize("reason", CASES)
 def test_each_kind_of_break_is_reported_with_its_reason(reason: str) -> None:
-    breaks = explain(Projector(ID), recorded(CASES[reason]), "anthropic").breaks
+    breaks = explain(ID, recorded(CASES[reason]), "anthropic").breaks
     assert [found.reason for found in breaks] == [reason]
 
 
@@ -132,14 +131,14 @@ def test_a_repair_and_its_withdrawal_are_reported() -> None:
     corrections = repaired(folded(events))
     repair = e.SessionRepaired(at=AT, repair_id="r", upto=len(events), corrections=corrections)
     after = [repair, e.RepairWithdrawn(at=AT, repair_id="r")]
-    breaks = explain(Projector(ID), [*events, *recorded(after, len(events))], "chat").breaks
+    breaks = explain(ID, [*events, *recorded(after, len(events))], "chat").breaks
     assert [found.reason for found in breaks][-2:] == ["repair", "repair"]
 
 
 def test_a_result_that_is_awaited_breaks_nothing_and_one_that_was_pending_does() -> None:
     events = [START, HI, *called("s1"), answered("s1", "pending"), answered("s1")]
     for length, reasons in ((6, []), (7, ["late_result"])):
-        found = explain(Projector(ID), recorded(events[:length]), "chat").breaks
+        found = explain(ID, recorded(events[:length]), "chat").breaks
         assert [one.reason for one in found] == reasons
 
 
@@ -148,7 +147,7 @@ def naive(events: History, api: Api) -> Explanation:
     projector, before, breaks = Projector(ID), list[Any](), list[PrefixBreak]()
     for event in events:
         projector.apply(event)
-        if isinstance(event.event, _DELTAS):
+        if isinstance(event.event, e.FRAGMENTS):
             continue
         rendered, is_waiting = built(projector, api)
         if is_waiting:
@@ -207,14 +206,14 @@ def with_repairs(history: History, places: list[int]) -> History:
 def test_the_report_is_that_of_building_every_prompt_anew(api: Api, history: History, places: list[int]) -> None:
     events = with_repairs(history, places)
 
-    assert explain(Projector(ID), events, api) == naive(events, api)
+    assert explain(ID, events, api) == naive(events, api)
 
 
 @pytest.mark.parametrize("api", CHECKS)
 @settings(max_examples=200)
 @given(talks.map(each_step_once))
 def test_the_report_of_usual_turns_is_that_of_building_every_prompt_anew(api: Api, history: History) -> None:
-    assert explain(Projector(ID), history, api) == naive(history, api)
+    assert explain(ID, history, api) == naive(history, api)
 
 
 @pytest.mark.parametrize("folder", FOLDERS)
@@ -227,7 +226,7 @@ def test_the_report_of_an_import_with_split_answers_and_its_repair_is_the_same(f
         repair = e.SessionRepaired(at=AT, repair_id="r", upto=len(whole), corrections=corrections)
         after = [repair, said("user", "and?"), e.RepairWithdrawn(at=AT, repair_id="r")]
         events = [*whole, *recorded(after, len(whole))]
-        assert explain(Projector(ID), events, api) == naive(events, api)
+        assert explain(ID, events, api) == naive(events, api)
 
 
 def halves(message: dict[str, Any]) -> list[dict[str, Any]]:
@@ -255,7 +254,7 @@ def long_import(turns: int) -> History:
 
 @pytest.mark.parametrize("api", CHECKS)
 def test_the_report_of_a_long_import_takes_linear_time(api: Api) -> None:
-    calls = [calls_made_by(lambda turns=turns: explain(Projector(ID), long_import(turns), api)) for turns in (25, 100)]
+    calls = [calls_made_by(lambda turns=turns: explain(ID, long_import(turns), api)) for turns in (25, 100)]
 
     assert calls[1] < 5 * calls[0]
 
@@ -269,7 +268,7 @@ def test_the_page_lists_every_break_and_every_fault() -> None:
 def test_a_system_message_that_begins_as_the_users_did_takes_its_place() -> None:
     both = ({"type": "text", "text": "hi"}, {"type": "text", "text": "be short"})
     system = e.MessageAdded(at=AT, message_id="m", role="system", content=both)
-    breaks = explain(Projector(ID), recorded([START, said("user", "hi"), system]), "anthropic").breaks
+    breaks = explain(ID, recorded([START, said("user", "hi"), system]), "anthropic").breaks
     assert [(found.reason, found.message) for found in breaks] == [("system_message", 0)]
 
 
@@ -278,7 +277,7 @@ def test_a_message_in_the_middle_that_goes_on_is_a_break() -> None:
     events = imported([{"role": "user", "content": "hi"}, so, so, {"role": "user", "content": "and?"}])
     repair = e.SessionRepaired(at=AT, repair_id="r", upto=len(events), corrections=repaired(folded(events)))
     after = [repair, e.RepairWithdrawn(at=AT, repair_id="r")]
-    found = explain(Projector(ID), [*events, *recorded(after, len(events))], "chat").breaks
+    found = explain(ID, [*events, *recorded(after, len(events))], "chat").breaks
     assert [(one.reason, one.message) for one in found][-2:] == [("repair", 1), ("repair", 1)]
 
 
@@ -293,14 +292,14 @@ def test_the_report_keeps_a_function_message_after_what_is_left_out() -> None:
     )
     repair = e.SessionRepaired(at=AT, repair_id="r", upto=len(events), corrections=repaired(folded(events)))
     events += recorded([repair], len(events))
-    assert explain(Projector(ID), events, "chat") == naive(events, "chat")
-    assert explain(Projector(ID), events, "chat").messages[-1].message["content"] == "found"
+    assert explain(ID, events, "chat") == naive(events, "chat")
+    assert explain(ID, events, "chat").messages[-1].message["content"] == "found"
 
 
 def test_a_message_names_each_event_behind_it_once() -> None:
     called = [*call("s1"), *call("s1", "c2", index=1)]
     events = [START, user("hi"), begun("s1"), *called, finished("s1"), result("s1", "a"), result("s1", "b", 1, "c2")]
-    told = explain(Projector(ID), recorded(events), "anthropic").messages
+    told = explain(ID, recorded(events), "anthropic").messages
     assert told[2].positions == (3, 9, 10)
-    told = explain(Projector(ID), recorded(events), "responses").messages
+    told = explain(ID, recorded(events), "responses").messages
     assert [one.positions for one in told] == [(2,), (3,), (3,), (3, 9), (3, 10)]

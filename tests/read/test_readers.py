@@ -70,14 +70,14 @@ async def test_events_come_in_order_from_any_position(talk: Session) -> None:
 async def test_a_session_of_more_events_than_one_query_takes_is_read_whole(
     log: SessionLog, session: Session, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("turnlog.infrastructure.store.store.PAGE_OF_EVENTS", 10)
+    monkeypatch.setattr("turnlog.infrastructure.store.events.STATEMENT_EVENTS", 10)
     for number in range(35):
         await session.say(str(number))
 
     store = log._parts.store
-    assert [event.position for event in await store.read(session.id)] == list(range(1, 37))
-    assert [event.position for event in await store.read(session.id, after=5, limit=20)] == list(range(6, 26))
-    assert [event.position for event in await store.read(session.id, upto=20)] == list(range(1, 21))
+    assert [event.position for event in await store.events.read(session.id)] == list(range(1, 37))
+    assert [event.position for event in await store.events.read(session.id, after=5, limit=20)] == list(range(6, 26))
+    assert [event.position for event in await store.events.read(session.id, upto=20)] == list(range(1, 21))
 
 
 # Lists and deletion

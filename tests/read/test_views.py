@@ -23,7 +23,7 @@ async def test_a_cached_a_kept_and_a_folded_view_are_one(log: SessionLog, talk: 
         assert await talk.view() == whole
     await settled(log)
     redis.delete(key(log, talk))
-    await log._parts.store.forget_kept(talk.id)
+    await log._parts.store.kept.forget(talk.id)
     assert await talk.view() == whole
 
     assert from_cache == []  # Postgres is only asked where the session stands

@@ -12,8 +12,8 @@ from tests.support.rules import check_prompts_of
 from tests.support.sessions import contents, talked
 from turnlog import SYSTEM, InvalidInputError, Session, SessionLog, SessionNotFoundError, StoreUnavailableError
 from turnlog.domain.events import SessionForked
-from turnlog.infrastructure import session as session_module
 from turnlog.infrastructure.repair import forking
+from turnlog.infrastructure.store import events
 from turnlog.projections.view import Turn
 
 
@@ -67,7 +67,7 @@ async def test_a_long_fork_is_copied_in_parts_and_is_the_same(
     await talked(session, 10)
     view = await session.view()
     monkeypatch.setattr(forking, "FORK_APPEND_EVENTS", 4)
-    monkeypatch.setattr(session_module, "READ_PAGE_EVENTS", 4)
+    monkeypatch.setattr(events, "PAGE_EVENTS", 4)
     for version in (1, 3, 4, 5, 8, view.version):
         fork = await session.fork(version)
         assert (await fork.view()).turns == (await session.at(version)).turns
@@ -122,10 +122,10 @@ async def test_a_fork_that_is_cancelled_half_way_is_deleted_again(
 async def test_a_fork_of_which_nothing_was_stored_leaves_nothing_to_delete(
     log: SessionLog, session: Session, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    def lost(*_: Any) -> Any:
+    def lost(*_: Any, **__: Any) -> Any:
         raise StoreUnavailableError("gone")
 
-    monkeypatch.setattr(log._parts.store, "pages", lost)
+    monkeypatch.setattr(log._parts.store.events, "pages", lost)
     with pytest.raises(StoreUnavailableError):
         await session.fork()
     await log._parts.background.close()

@@ -134,7 +134,7 @@ async def test_increments_and_usage_reports_with_an_id_count_once(
 
     await send(proxied)
     await send(proxied)
-    await proxied._parts.store.keep(await proxied._parts.views.load(session.id))
+    await proxied._parts.store.kept.save(await proxied._parts.views.load(session.id))
     async with SessionLog.open(settings) as other:  # which starts from the kept head, without a memory of ids
         await send(other)
         await send(proxied)
@@ -155,7 +155,7 @@ async def test_a_slow_database_slows_the_producers(settings: Settings) -> None:
             blocker.execute(f"lock table {settings.database_schema}.turnlog_events in exclusive mode")
             tasks = [asyncio.create_task(session.say("x")) for session in sessions for _ in range(50)]
             await asyncio.sleep(0.2)
-            waiting = log._parts.writer._events
+            waiting = log._parts.group_commit._events
             assert not any(task.done() for task in tasks)
         await asyncio.gather(*tasks)
 

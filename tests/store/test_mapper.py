@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
 from pathlib import Path
 from uuid import UUID
 
 import pytest
 from hypothesis import given
-from hypothesis import strategies as st
 
 from tests.support.samples import AT, LATER, SAMPLES
-from tests.support.strategies import any_event, any_text
+from tests.support.strategies import any_event
 from turnlog.domain.errors import UnreadableEventError
-from turnlog.domain.events import EVENT_TYPES, SessionEvent, TextDelta, text_delta_json
+from turnlog.domain.events import EVENT_TYPES, SessionEvent, TextDelta
 from turnlog.domain.recorded import RecordedEvent
 from turnlog.infrastructure.store.mapper import EventMapper
 
@@ -46,11 +44,6 @@ def test_an_event_comes_back_as_it_was_whatever_text_it_holds(event: SessionEven
     stored = mapper.to_stored_event(RecordedEvent(ID, 3, 0, event))
 
     assert mapper.to_domain_event(stored) == RecordedEvent(ID, 3, 0, event)
-
-
-@given(st.datetimes(timezones=st.just(UTC)), any_text, any_text)
-def test_a_text_delta_that_is_written_without_its_model_is_the_same(at: datetime, step_id: str, text: str) -> None:
-    assert text_delta_json(at, step_id, text) == TextDelta(at=at, step_id=step_id, text=text).to_json()
 
 
 def test_two_halves_of_a_character_stay_two_halves() -> None:

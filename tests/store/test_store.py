@@ -117,10 +117,10 @@ async def test_several_processes_may_create_the_schema_at_once(settings: Setting
     assert settings.database_url is not None
     stores = [EventStore(settings.database_url, schema=settings.database_schema) for _ in range(8)]
     try:
-        await asyncio.gather(*(store.prepare() for store in stores))
-        assert [await store.schema_version() for store in stores] == [SCHEMA_VERSION] * 8
-        assert len({store.log_id for store in stores}) == 1
-        assert await stores[0].create_schema() == SCHEMA_VERSION
+        await asyncio.gather(*(store.schema.prepare() for store in stores))
+        assert [await store.schema.version() for store in stores] == [SCHEMA_VERSION] * 8
+        assert len({store.schema.log_id for store in stores}) == 1
+        assert await stores[0].schema.prepare() == SCHEMA_VERSION
     finally:
         await asyncio.gather(*(store.close() for store in stores))
 
@@ -176,8 +176,8 @@ async def test_a_database_of_version_1_is_brought_up_to_date_and_keeps_what_it_h
     assert settings.database_url is not None
     store = EventStore(settings.database_url, schema=settings.database_schema)
     try:
-        assert await store.create_schema() == 1
-        assert await store.create_schema() == await store.schema_version() == SCHEMA_VERSION
+        assert await store.schema.prepare() == 1
+        assert await store.schema.prepare() == await store.schema.version() == SCHEMA_VERSION
     finally:
         await store.close()
     async with SessionLog.open(settings) as log:
@@ -209,5 +209,5 @@ async def test_processes_that_upgrade_at_once_do_not_get_in_each_others_way(
             child.say("go")
         assert await asyncio.gather(*(child.hear() for child in children)) == ["done"] * 4
     async with SessionLog.open(settings) as log:
-        assert (await log.inspect())["schema_version"] == SCHEMA_VERSION
+        assert await log._parts.store.schema.version() == SCHEMA_VERSION
         assert (await log.session(OLD_SESSION, "u1").view()).version == 4 + 4 * 3 * 2

@@ -9,6 +9,8 @@ from typing import TypeVar
 
 import pytest
 
+from turnlog.infrastructure.testing import Stream, load_streams
+
 REAL_DATA = Path(os.environ.get("TURNLOG_REAL_DATA", Path(__file__).parents[3] / "shared" / "data"))
 
 needs_real_data = pytest.mark.skipif(  # they are not ours to copy; the repository's own corpus has each of their shapes
@@ -16,6 +18,12 @@ needs_real_data = pytest.mark.skipif(  # they are not ours to copy; the reposito
 )
 
 Case = TypeVar("Case")
+
+
+def real_corpus() -> list[Stream]:
+    """The streams recorded from real providers; none where the real data is not."""
+    return load_streams(REAL_DATA / "streams") if REAL_DATA.is_dir() else []
+
 
 SAMPLE = 25
 

@@ -42,7 +42,7 @@ async def longer_turn(session: Session, number: int) -> None:
 def events_read(log: SessionLog) -> Iterator[list[int]]:
     """Counts the events that the store hands out."""
     store, counts = log._parts.store, list[int]()
-    read, fold = store._read, store._fold
+    read, fold = store.events._read, store.events._fold
 
     def reading(*args: Any) -> list[Any]:
         events = read(*args)
@@ -53,8 +53,8 @@ def events_read(log: SessionLog) -> Iterator[list[int]]:
         counts.append(fold(*args))
         return counts[-1]
 
-    store._read, store._fold = reading, folding  # type: ignore[method-assign]
+    store.events._read, store.events._fold = reading, folding  # type: ignore[method-assign]
     try:
         yield counts
     finally:
-        store._read, store._fold = read, fold  # type: ignore[method-assign]
+        store.events._read, store.events._fold = read, fold  # type: ignore[method-assign]

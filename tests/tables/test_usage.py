@@ -9,8 +9,9 @@ from typing import Any
 
 import pytest
 
+from tests.support.real_data import real_corpus
 from turnlog import SYSTEM, InvalidInputError, Session, SessionLog, UsageRow
-from turnlog.infrastructure.testing import own_corpus, real_corpus
+from turnlog.infrastructure.testing import own_corpus
 from turnlog.projections.usage import TOKEN_PATHS
 
 TODAY = datetime.now(UTC).date()
@@ -28,7 +29,7 @@ def numbers(row: UsageRow) -> dict[str, int]:
 
 
 async def test_usage_is_that_of_the_views_over_all_streams(log: SessionLog) -> None:
-    streams = [*own_corpus(), *(real_corpus() or [])]
+    streams = [*own_corpus(), *real_corpus()]
 
     async def record(user_id: str, chunks: list[dict[str, Any]]) -> tuple[str, dict[str, int]]:
         session = await log.start_session(user_id)

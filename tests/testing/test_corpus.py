@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 
-from turnlog.infrastructure.testing import Stream, load_streams, own_corpus, real_corpus
+from tests.support.real_data import needs_real_data, real_corpus
+from turnlog.infrastructure.testing import Stream, load_streams, own_corpus
 
 Json = dict[str, Any]
 
@@ -75,11 +76,9 @@ def test_a_stream_folds_to_what_is_expected(stream: Stream) -> None:
     assert folded(stream) == stream.expected
 
 
+@needs_real_data
 def test_the_recorded_streams_fold_to_what_is_expected() -> None:
-    recorded = real_corpus()
-    if recorded is None:
-        pytest.skip("the recorded streams are not here (TURNLOG_REAL_DATA)")
-    assert [stream.name for stream in recorded if folded(stream) != stream.expected] == []
+    assert [stream.name for stream in real_corpus() if folded(stream) != stream.expected] == []
 
 
 def test_every_shape_is_there() -> None:

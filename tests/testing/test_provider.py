@@ -1,4 +1,4 @@
-"""The provider of our own, asked by the real client."""
+"""The fake provider, asked by the real client: its HTTP, its recorded streams, and what it refuses."""
 
 import asyncio
 import http.client
@@ -11,7 +11,9 @@ from typing import Any
 import openai
 import pytest
 
-from turnlog.infrastructure.testing import Provider, Stream, load_demo, own_corpus
+from tests.support.openai_client import client_of
+from turnlog.infrastructure.demo.script import load_script
+from turnlog.testing import Failure, FakeProvider, Recorded, Stream, own_corpus
 
 Json = dict[str, Any]
 
@@ -26,21 +28,21 @@ def by_name(stream: Stream) -> str:
 
 
 @pytest.fixture
-def provider() -> Iterator[Provider]:
-    with Provider(pace=0) as running:
+def provider() -> Iterator[FakeProvider]:
+    with FakeProvider() as running:
         yield running
 
 
 @pytest.fixture(scope="module")
-def shared() -> Iterator[Provider]:
+def shared() -> Iterator[FakeProvider]:
     """One for the many cases that leave nothing behind."""
-    with Provider(pace=0) as running:
+    with FakeProvider() as running:
         yield running
 
 
 @pytest.fixture
-async def client(provider: Provider) -> AsyncIterator[openai.AsyncOpenAI]:
-    async with openai.AsyncOpenAI(base_url=provider.url, api_key="x", max_retries=0) as opened:
+async def client(provider: FakeProvider) -> AsyncIterator[openai.AsyncOpenAI]:
+    async with client_of(provider) as opened:
         yield opened
 
 
@@ -64,8 +66,8 @@ def request(model: str, messages: list[Json] | None = None) -> bytes:
     return json.dumps({"model": model, "messages": messages or ASK, "stream": True}).encode()
 
 
-def post(provider: Provider, body: bytes, path: str = "/v1/chat/completions") -> tuple[int, bytes]:
-    connection = http.client.HTTPConnection(provider.url.split("/")[2])
+def post(provider: FakeProvider, body: bytes, path: str = "/v1/chat/completions") -> tuple[int, bytes]:
+    connection = http.client.HTTPConnection(provider.base_url.split("/")[2])
     connection.request("POST", path, body)
     with connection.getresponse() as response:
         answer = response.status, response.read()
@@ -91,7 +93,7 @@ async def test_the_client_sees_the_chunks_as_they_are_on_file(client: openai.Asy
 
 
 @pytest.mark.parametrize("stream", CORPUS, ids=by_name)
-def test_the_bytes_of_a_stream_pass_unchanged(shared: Provider, stream: Stream) -> None:
+def test_the_bytes_of_a_stream_pass_unchanged(shared: FakeProvider, stream: Stream) -> None:
     events = [b"data: " + payload + b"\n\n" for payload in (*stream.chunks, b"[DONE]")]
     assert post(shared, request(stream.name)) == (200, b"".join(events))
 
@@ -109,8 +111,8 @@ async def test_an_error_in_the_stream_is_raised_after_the_chunks_before_it(
 
 async def test_each_event_is_sent_on_its_own_and_at_the_recorded_pace() -> None:
     stream = next(each for each in CORPUS if each.name == "demo-umbrella")
-    with Provider([stream], pace=0.001) as provider:
-        async with openai.AsyncOpenAI(base_url=provider.url, api_key="x") as client:
+    with FakeProvider(pace=0.001) as provider:
+        async with client_of(provider, max_retries=2) as client:
             started = time.monotonic()
             arrived = [time.monotonic() - started async for _ in await start(client, stream.name)]
     recorded = [delay / 1000 for delay in stream.delays_ms or ()]
@@ -118,30 +120,29 @@ async def test_each_event_is_sent_on_its_own_and_at_the_recorded_pace() -> None:
     assert arrived[-1] - arrived[0] >= sum(recorded[1:]) / 2  # all at once at the end would be nothing
 
 
-async def test_an_unknown_model_is_not_found(client: openai.AsyncOpenAI) -> None:
+async def test_an_unknown_model_is_not_found(client: openai.AsyncOpenAI, provider: FakeProvider) -> None:
+    provider.add(Failure(404, message="The model `no-such-stream` does not exist", code="model_not_found"))
     with pytest.raises(openai.NotFoundError) as failure:
         await start(client, "no-such-stream")
     assert failure.value.code == "model_not_found"
 
 
-async def test_a_script_is_played_in_order_and_comes_to_an_end(client: openai.AsyncOpenAI, provider: Provider) -> None:
-    provider.script(["refusal", "plain-text"])
-    first, second = [await play(client, "scripted") for _ in range(2)]
-    with pytest.raises(openai.BadRequestError, match="come to its end"):
-        await start(client, "scripted")
+async def test_a_script_is_played_in_order(client: openai.AsyncOpenAI, provider: FakeProvider) -> None:
+    provider.add(Recorded("refusal"), Recorded("plain-text"))
+    first, second = [await play(client, "any") for _ in range(2)]
     assert [first[0]["model"], second[0]["model"]] == ["gpt-4o", "gpt-4o-mini"]
 
 
-def test_a_script_names_streams_that_are_there(provider: Provider) -> None:
+def test_a_script_names_streams_that_are_there(provider: FakeProvider) -> None:
     with pytest.raises(ValueError, match="no such stream: nowhere"):
-        provider.script(["plain-text", "nowhere"])
+        provider.add(Recorded("plain-text"), Recorded("nowhere"))
 
 
 async def test_the_streams_are_listed_as_models(client: openai.AsyncOpenAI) -> None:
     assert [model.id async for model in client.models.list()] == [stream.name for stream in CORPUS]
 
 
-async def test_the_requests_are_kept_as_they_came(client: openai.AsyncOpenAI, provider: Provider) -> None:
+async def test_the_requests_are_kept_as_they_came(client: openai.AsyncOpenAI, provider: FakeProvider) -> None:
     await play(client, "refusal")
     assert provider.requests == [{"messages": ASK, "model": "refusal", "stream": True}]
 
@@ -149,8 +150,8 @@ async def test_the_requests_are_kept_as_they_came(client: openai.AsyncOpenAI, pr
 async def test_a_client_that_leaves_in_mid_stream_is_counted_and_prints_nothing(
     capfd: pytest.CaptureFixture[str],
 ) -> None:
-    with Provider(pace=0.01) as provider:
-        async with openai.AsyncOpenAI(base_url=provider.url, api_key="x") as client:
+    with FakeProvider(pace=0.01) as provider:
+        async with client_of(provider, max_retries=2) as client:
             stream = await start(client, "long-text")
             await anext(stream)
             await stream.close()
@@ -160,7 +161,7 @@ async def test_a_client_that_leaves_in_mid_stream_is_counted_and_prints_nothing(
     assert capfd.readouterr().err == ""
 
 
-async def test_a_connection_can_be_cut_after_some_chunks(client: openai.AsyncOpenAI, provider: Provider) -> None:
+async def test_a_connection_can_be_cut_after_some_chunks(client: openai.AsyncOpenAI, provider: FakeProvider) -> None:
     seen: list[Json] = []
     with pytest.raises(Exception, match=r"(?i)connection"):  # older clients let their transport's own error through
         await collect(client, "plain-text#cut=3", seen)
@@ -168,9 +169,9 @@ async def test_a_connection_can_be_cut_after_some_chunks(client: openai.AsyncOpe
 
 
 def test_closing_the_provider_breaks_off_what_it_streams() -> None:
-    provider = Provider(pace=60)
+    provider = FakeProvider(pace=60)
     provider.start()
-    connection = http.client.HTTPConnection(provider.url.split("/")[2])
+    connection = http.client.HTTPConnection(provider.base_url.split("/")[2])
     connection.request(
         "POST", "/v1/chat/completions", json.dumps({"model": "refusal", "messages": ASK, "stream": True})
     )
@@ -203,7 +204,7 @@ def test_closing_the_provider_breaks_off_what_it_streams() -> None:
     ],
 )
 def test_messages_that_a_real_provider_refuses_are_refused(
-    shared: Provider, messages: list[Json], wording: str
+    shared: FakeProvider, messages: list[Json], wording: str
 ) -> None:
     status, answer = post(shared, request("plain-text", messages))
     assert status == 400
@@ -216,14 +217,14 @@ async def test_the_client_raises_what_a_real_provider_makes_it_raise(client: ope
     assert failure.value.param == "messages.[1].role"
 
 
-def test_messages_that_pair_up_are_answered(shared: Provider) -> None:
+def test_messages_that_pair_up_are_answered(shared: FakeProvider) -> None:
     again = [asked(call("a"), call("b")), result("b"), result("a"), asked(call("a")), result("a")]
     messages = [*ASK, *again, {"role": "assistant", "content": None, "refusal": "No."}]
     assert post(shared, request("plain-text", messages))[0] == 200
 
 
 def test_a_lenient_provider_takes_any_messages() -> None:
-    with Provider(pace=0, strict=False) as provider:
+    with FakeProvider(strict=False) as provider:
         assert post(provider, request("plain-text", [result("a")]))[0] == 200
 
 
@@ -233,34 +234,34 @@ def test_a_lenient_provider_takes_any_messages() -> None:
         (b"{", "could not parse the JSON body"),
         (b"[]", "could not parse the JSON body"),
         (b"{}", "must provide a model"),
-        (b'{"model": "refusal"}', "only streams"),
+        (b'{"model": "refusal"}', "Missing required parameter: 'messages'"),
         (b'{"model": "refusal", "stream": true}', "Missing required parameter: 'messages'"),
         (b'{"model": "refusal", "stream": true, "messages": []}', "empty array"),
     ],
 )
-def test_a_malformed_request_is_refused_in_the_providers_shape(shared: Provider, body: bytes, wording: str) -> None:
+def test_a_malformed_request_is_refused_in_the_providers_shape(shared: FakeProvider, body: bytes, wording: str) -> None:
     status, answer = post(shared, body)
     error = json.loads(answer)["error"]
     assert (status, error["type"]) == (400, "invalid_request_error")
     assert wording in error["message"]
 
 
-def test_an_unknown_url_is_not_found(shared: Provider) -> None:
+def test_an_unknown_url_is_not_found(shared: FakeProvider) -> None:
     assert post(shared, b"{}", "/v1/nowhere")[0] == 404
 
 
 async def test_the_demo_plays_to_its_end_before_a_strict_provider(
-    client: openai.AsyncOpenAI, provider: Provider
+    client: openai.AsyncOpenAI, provider: FakeProvider
 ) -> None:
-    demo, streams = load_demo(), {stream.name: stream for stream in CORPUS}
-    for conversation in demo.conversations:
+    script, streams = load_script(), {stream.name: stream for stream in CORPUS}
+    for conversation in script.conversations:
         messages: list[Json] = [{"role": "system", "content": conversation.system}]
         for turn in conversation.turns:
             messages.append({"role": "user", "content": turn.user})
-            provider.script(turn.streams)
+            provider.add(*map(Recorded, turn.streams))
             for name in turn.streams:
-                assert await play(client, "scripted", messages) == streams[name].parsed()
+                assert await play(client, "any", messages) == streams[name].parsed()
                 said = streams[name].expected["choices"]["0"]["message"]
-                tools = [(each["id"], demo.tools[each["function"]["name"]]) for each in said.get("tool_calls", ())]
+                tools = [(each["id"], script.tools[each["function"]["name"]]) for each in said.get("tool_calls", ())]
                 results = [{"role": "tool", "tool_call_id": key, "content": t.pending or t.final} for key, t in tools]
                 messages += [said, *results]

@@ -19,10 +19,10 @@ from turnlog.infrastructure.cli.transcript import print_block
 @pass_globals
 @click.pass_context
 def doctor(context: click.Context, options: Globals, as_json: bool) -> None:
-    """Say what is connected, in which versions and settings, and what is wrong and what to do about it.
+    """Show what is connected, its versions and settings, what is wrong, and what to do about it.
 
-    Stores nothing in the log. Where a URL is not set, the embedded server is started. Exits with 1 when something is
-    wrong.
+    Stores nothing in the log. Starts an embedded server for each URL that is not set. The exit code is 1 if something
+    is wrong.
     """
     diagnosis = asyncio.run(examine(options.settings()))
     if as_json:
@@ -38,7 +38,7 @@ def _print(screen: Screen, diagnosis: Diagnosis) -> None:
         width = max(map(len, facts), default=0)
         for label, value in facts.items():
             screen.print(
-                Text.assemble("  ", (label.replace("_", " ").ljust(width + 2), "dim"), _said(value)), soft_wrap=True
+                Text.assemble("  ", (label.replace("_", " ").ljust(width + 2), "dim"), _text(value)), soft_wrap=True
             )
     screen.say("")
     for note in diagnosis.notes:
@@ -50,7 +50,7 @@ def _print(screen: Screen, diagnosis: Diagnosis) -> None:
         screen.say("all is well", style="green")
 
 
-def _said(value: object) -> str:
+def _text(value: object) -> str:
     if isinstance(value, bool):
         return "yes" if value else "no"
     if value is None:

@@ -20,13 +20,13 @@ BODY_LENGTH = 100
 
 @click.command("events")
 @session_argument
-@click.option("--after", type=click.IntRange(min=0), default=0, help="Only those after this position.")
+@click.option("--after", type=click.IntRange(min=0), default=0, help="Only the events after this position.")
 @json_option
 @pass_globals
 def events(options: Globals, session_id: str, after: int, as_json: bool) -> None:
-    """Print the events of a session: position, position in the whole log, time, topic, body.
+    """Print the events of a session: position, log position, time, topic and body.
 
-    With --json one object a line.
+    With --json, one object in each line.
     """
     write = write_json if as_json else _line_writer(stdout())
 
@@ -38,16 +38,16 @@ def events(options: Globals, session_id: str, after: int, as_json: bool) -> None
 
 
 def write_json(recorded: RecordedEvent) -> None:
-    """Prints an event as an object in a line."""
+    """Prints an event as one object in a line."""
     event = recorded.event.model_dump_json()
-    places = f'"position":{recorded.position},"log_position":{recorded.log_position}'
-    emit_json(f'{{{places},"topic":"{recorded.topic}","event":{event}}}')
+    positions = f'"position":{recorded.position},"log_position":{recorded.log_position}'
+    emit_json(f'{{{positions},"topic":"{recorded.topic}","event":{event}}}')
 
 
 def _line_writer(screen: Screen) -> Callable[[RecordedEvent], None]:
     def write(recorded: RecordedEvent) -> None:
         at = recorded.event.at.astimezone(UTC)
-        # A terminal has no room for the date; a pipe may be sorted by it.
+        # A terminal has no room for the date. The output of a pipe may be sorted by it.
         time = f"{at:%H:%M:%S}" if screen.is_terminal else f"{at:%Y-%m-%dT%H:%M:%S}"
         line = Text(f"{recorded.position:>6} ")
         line.append(f"{recorded.log_position:>8} {time}.{at.microsecond // 1000:03} ", style="dim")

@@ -31,14 +31,14 @@ RESULT_LENGTH = 200
 
 @click.command("follow")
 @session_argument
-@click.option("--after", type=click.IntRange(min=0), default=0, help="Only what comes after this position.")
-@click.option("--until-turn-ends", is_flag=True, help="End when the last turn has ended; else Ctrl-C does.")
+@click.option("--after", type=click.IntRange(min=0), default=0, help="Only the events after this position.")
+@click.option("--until-turn-ends", is_flag=True, help="End when the last turn has ended, and not only at Ctrl-C.")
 @json_option
 @pass_globals
 def follow(options: Globals, session_id: str, after: int, until_turn_ends: bool, as_json: bool) -> None:
-    """Print a session as it happens: what is there, then each delta as it comes, from whichever process.
+    """Print a session as it happens: first what is stored, then each delta as it comes, from any process.
 
-    With --json its events, one object a line, as `turnlog events` has them.
+    With --json, its events as `turnlog events` prints them: one object in each line.
     """
 
     async def print_all(log: SessionLog) -> None:
@@ -52,19 +52,19 @@ def follow(options: Globals, session_id: str, after: int, until_turn_ends: bool,
             async for delta in session.deltas(after, until_turn_ends):
                 teller.tell(delta)
 
-    with suppress(KeyboardInterrupt):  # this is how it is meant to end
+    with suppress(KeyboardInterrupt):  # the normal end of this command
         options.run(print_all)
 
 
 class Teller:
-    """Prints deltas as they come: texts run on, all else has lines of its own."""
+    """Prints deltas as they come: texts run on, and everything else has its own lines."""
 
     def __init__(self, screen: Screen) -> None:
         self._screen = screen
         self._block: tuple[str, str] | None = None
 
     def tell(self, delta: Delta) -> None:
-        """Prints one."""
+        """Prints a delta."""
         match delta:
             case TextFragment():
                 self._go_on((delta.step_id, delta.kind), delta.text, _STYLES.get(delta.kind, ""))

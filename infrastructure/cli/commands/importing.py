@@ -6,7 +6,6 @@ import asyncio
 import json
 from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from typing import IO, TYPE_CHECKING, Any, get_args
@@ -20,7 +19,7 @@ from turnlog.domain.foreign import ForeignFormat
 from turnlog.domain.inputs import checked_foreign, checked_format, checked_id, checked_session_id, checked_title
 from turnlog.domain.values import fingerprint
 from turnlog.infrastructure.cli.output import counted, emit_json, stderr, stdout
-from turnlog.infrastructure.cli.progress import counting_bar
+from turnlog.infrastructure.cli.progress import counting_bar, told_when_interrupted
 from turnlog.infrastructure.cli.shared import Globals, json_option, pass_globals
 from turnlog.infrastructure.log import SessionLog
 from turnlog.infrastructure.repair.concurrent import each, read_aside
@@ -32,12 +31,12 @@ if TYPE_CHECKING:
 BECAME: tuple[Became, ...] = get_args(Became)
 NAMESPACE = uuid5(NAMESPACE_URL, "turnlog:import")
 LINE = "line"
-FORMATS = ("chat", "anthropic", "responses", "rows")
+FORMATS: tuple[ForeignFormat, ...] = get_args(ForeignFormat)
 
 
 @dataclass
 class Outcome:
-    """What became of the lines, by number: the sessions, and why the bad ones were not imported."""
+    """What became of the lines: the sessions, and the reasons why bad lines were not imported, with line numbers."""
 
     became: Counter[Became] = field(default_factory=Counter)
     messages: int = 0
@@ -48,10 +47,10 @@ class Outcome:
 @click.command("import")
 @click.argument("file", type=click.File("rb"), required=False)
 @click.option("--from", "url", metavar="URL", help="Read a table of this Postgres instead of FILE.")
-@click.option("--table", metavar="NAME", help="The table, one row a message: `messages` or `schema.messages`.")
-@click.option("--format", "format_", type=click.Choice(FORMATS), help="Of messages in FILE.  [default: chat]")
-@click.option("--user", metavar="ID", help="Who owns the sessions, where a line has no `user_id`.")
-@click.option("--dry-run", is_flag=True, help="Read and check everything, store nothing.")
+@click.option("--table", metavar="NAME", help="The table, one row for each message: `messages` or `schema.messages`.")
+@click.option("--format", "format_", type=click.Choice(FORMATS), help="The messages' format in FILE.  [default: chat]")
+@click.option("--user", metavar="ID", help="The owner of sessions whose line has no `user_id`.")
+@click.option("--dry-run", is_flag=True, help="Read and check everything, but store nothing.")
 @json_option
 @pass_globals
 def import_(
@@ -64,60 +63,40 @@ def import_(
     dry_run: bool,
     as_json: bool,
 ) -> None:
-    """Import conversations from FILE, one a line (- is stdin): a list of messages, or an object with `messages` and
-    perhaps `id`, `user_id`, `title` and `format`. Or --from a database.
+    """Import conversations from FILE (- is stdin) or --from a database.
 
-    Messages are kept as they are; `turnlog repair` mends what is wrong with them. Several conversations are imported at
-    once. A line that cannot be imported is reported with its number, the rest goes on, and the exit code is 1.
+    Each line of FILE is a conversation: a list of messages, or an object with `messages` and optionally `id`,
+    `user_id`, `title` and `format`.
 
-    A conversation is known by its owner and its `id`, or else by its content: the same file again imports nothing
-    twice, and with an `id` one that grew goes on. One that was edited is refused.
+    Messages are kept as they are; `turnlog repair` corrects what is wrong with them. Several conversations are imported
+    at once. A line that cannot be imported is reported with its number, the others go on, and the exit code is 1.
+
+    A conversation is recognised by its owner and its `id`, or without an `id` by its content. So importing a file again
+    imports nothing twice. A conversation with an `id` that has grown is continued, and one that was edited is refused.
 
     A table needs a column for the session (session_id, thread_id, ...), one for the order (sequence, position, ...),
-    and a role.
+    and one for the role.
     """
     if (file is None) == (url is None) or (url is None) != (table is None):
         raise click.UsageError("Give a FILE, or --from with --table.")
     if url is not None and format_ not in (None, "rows"):
         raise click.UsageError("--format is for a FILE: a table has rows.")
     outcome = Outcome()
-
-    async def work(log: SessionLog) -> None:
-        limit = log.settings.max_message_bytes
-        if file is None:
-            found = _of_table(url or "", table or "", user, limit)
-        else:
-            found = _of_file(file, format_ or "chat", user, limit)
-        locks: WeakValueDictionary[UUID, asyncio.Lock] = WeakValueDictionary()
-
-        async def work_on(one: tuple[int, Callable[[], Conversation]]) -> None:
-            await _import(log, *one, outcome, dry_run, locks)
-            advance()
-
-        with counting_bar("importing", _lines(file)) as advance:
-            await each(read_aside(found), work_on)
-
-    with _told_when_interrupted(outcome, dry_run):
-        options.run(work)
+    if file is None:
+        find = partial(_of_table, url or "", table or "", user)
+    else:
+        find = partial(_of_file, file, format_ or "chat", user)
+    what = "checked" if dry_run else "imported; the same command goes on from there"
+    with told_when_interrupted(lambda: f"{counted(outcome.became.total(), 'conversation')} {what}"):
+        options.run(lambda log: _import_all(log, find, _lines(file), outcome, dry_run))
     outcome.bad.sort()
     _print_json(outcome, dry_run) if as_json else _print(outcome, dry_run)
     if outcome.bad:
         raise click.exceptions.Exit(1)
 
 
-@contextmanager
-def _told_when_interrupted(outcome: Outcome, dry_run: bool) -> Iterator[None]:
-    try:
-        yield
-    except KeyboardInterrupt:
-        done = counted(outcome.became.total(), "conversation")
-        what = "checked" if dry_run else "imported; the same command goes on from there"
-        stderr().say(f"interrupted: {done} {what}")
-        raise
-
-
 Found = Iterator[tuple[int, Callable[[], Conversation]]]
-"""The number of a line or session, and its conversation: asking for a bad one raises."""
+"""The number of a line or session, and a function that gives its conversation, or raises for a bad one."""
 
 
 def _of_file(file: IO[bytes], format_: str, user: str | None, limit: int) -> Found:
@@ -127,7 +106,7 @@ def _of_file(file: IO[bytes], format_: str, user: str | None, limit: int) -> Fou
 
 
 def _unshared(file: IO[bytes]) -> IO[bytes]:
-    """A pipe with a buffer of its own: at its end Python wants that of stdin back, in which a thread may still wait."""
+    """A pipe with a buffer of its own: at exit Python closes the buffer of stdin, and a thread may still wait in it."""
     return file if file.seekable() else open(file.fileno(), "rb", closefd=False)
 
 
@@ -147,12 +126,25 @@ def _of_rows(found: ForeignSession, user: str | None, limit: int) -> Conversatio
 
 
 def _lines(file: IO[bytes] | None) -> int | None:
-    """How many lines there are, where they can be counted: of a file, and only for a bar."""
+    """The number of lines, for the bar: None if there is no bar, or if they cannot be counted."""
     if file is None or not (file.seekable() and stderr().is_terminal):
         return None
     count = sum(1 for line in file if line.strip())
     file.seek(0)
     return count
+
+
+async def _import_all(
+    log: SessionLog, find: Callable[[int], Found], total: int | None, outcome: Outcome, dry_run: bool
+) -> None:
+    locks: WeakValueDictionary[UUID, asyncio.Lock] = WeakValueDictionary()
+
+    async def work(one: tuple[int, Callable[[], Conversation]]) -> None:
+        await _import(log, *one, outcome, dry_run, locks)
+        advance()
+
+    with counting_bar("importing", total) as advance:
+        await each(read_aside(find(log.settings.max_message_bytes)), work)
 
 
 async def _import(
@@ -165,7 +157,7 @@ async def _import(
 ) -> None:
     try:
         one = read()
-        # Two lines with one session are imported in their order.
+        # Lines of the same session are imported in their order.
         async with locks.setdefault(checked_session_id(one.session_id), asyncio.Lock()):
             report = await log.import_conversation(one, dry_run)
     except (StoreUnavailableError, LogClosedError):
@@ -179,12 +171,12 @@ async def _import(
 
 
 def _reason(error: TurnlogError) -> str:
-    """Why a line was not imported; that it is the line's fault is said already."""
+    """Why a line was not imported, without the word "line", which is printed anyway."""
     return error.reason if isinstance(error, InvalidInputError) and error.field == LINE else str(error)
 
 
 def _conversation(line: bytes, format_: str, user: str | None, limit: int) -> Conversation:
-    """The line's conversation. Its session id follows from the owner and its `id`, or else its content."""
+    """The conversation of a line. The session id is made from the owner and the `id`, or without one the content."""
     try:
         found = json.loads(line)
     except (ValueError, RecursionError) as error:
@@ -192,7 +184,7 @@ def _conversation(line: bytes, format_: str, user: str | None, limit: int) -> Co
     fields = found if isinstance(found, dict) else {"messages": found}
     fields = {name: value for name, value in fields.items() if value is not None}
     format_ = checked_format(fields.get("format", format_))
-    # Before the session's id is made of it, and on a dry run as well.
+    # Checked here because the session's id is made from it, and because a dry run checks it as well.
     user = fields.get("user_id", user)
     user = None if user is None else checked_id(user, "user_id")
     title = checked_title(fields["title"]) if fields.get("title", "") != "" else None
@@ -205,7 +197,7 @@ def _conversation(line: bytes, format_: str, user: str | None, limit: int) -> Co
 
 
 def _messages(fields: dict[str, Any], format_: ForeignFormat) -> Any:
-    """The messages of a line, which may be a request as its API has it: with the system prompt beside them."""
+    """The messages of a line, which may be a request of its API, with the system prompt in a field of its own."""
     messages = fields.get("messages", fields.get("input") if format_ == "responses" else None)
     if messages is None:
         raise InvalidInputError(LINE, "has no `messages`")
@@ -218,7 +210,7 @@ def _messages(fields: dict[str, Any], format_: ForeignFormat) -> Any:
 
 
 def _key(value: Any) -> str | None:
-    """The conversation's `id` as text: a whole number is one, too."""
+    """The `id` of a conversation as text. It may be a whole number."""
     if value is None or isinstance(value, str):
         return value
     if isinstance(value, int) and not isinstance(value, bool):

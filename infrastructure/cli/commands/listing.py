@@ -21,8 +21,8 @@ LEAST_TITLE, LEAST_USER, MOST_USER = 8, 4, 20
 
 @click.command("list")
 @click.option("--user", metavar="ID", help="Only the sessions of this user.")
-@click.option("--limit", type=click.IntRange(1, MAX_PAGE), default=50, show_default=True)
-@click.option("--offset", type=click.IntRange(min=0), default=0, show_default=True)
+@click.option("--limit", type=click.IntRange(1, MAX_PAGE), default=50, show_default=True, help="How many to list.")
+@click.option("--offset", type=click.IntRange(min=0), default=0, show_default=True, help="How many to skip.")
 @json_option
 @pass_globals
 def listing(options: Globals, user: str | None, limit: int, offset: int, as_json: bool) -> None:
@@ -65,6 +65,6 @@ def _row(item: SessionSummary, now: datetime) -> tuple[str, ...]:
 
 
 def _shares(room: int, longest_user: int) -> tuple[int, int]:
-    """The widths of title and user: they are cut, so that on a narrow terminal no other column is lost."""
+    """The widths of title and user, which are shortened so that a narrow terminal has room for the other columns."""
     title = max(LEAST_TITLE, room - min(longest_user, MOST_USER))
     return title, max(LEAST_USER, min(room - title, MOST_USER))

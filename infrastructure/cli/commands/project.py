@@ -21,7 +21,7 @@ from turnlog.infrastructure.tables.projection import Projection
 
 @click.command("project")
 @click.argument("names", metavar="[NAME]...", nargs=-1)
-@click.option("--once", is_flag=True, help="Stop where the log ends now.")
+@click.option("--once", is_flag=True, help="Stop when they have caught up.")
 @click.option("--drop", "unwanted", metavar="NAME", help="Drop this projection's tables and position instead.")
 @click.option("--yes", is_flag=True, help="Do not ask before dropping.")
 @json_option
@@ -36,14 +36,15 @@ def project(
     yes: bool,
     as_json: bool,
 ) -> None:
-    """Keep projections up to the log until Ctrl-C or SIGTERM: the built-in ones, or those named, such as `usage` or
-    `module:Class` for one of your own.
+    """Keep projections up to date with the log until Ctrl-C or SIGTERM: all built-in ones, or those that are named,
+    such as `usage`, or `module:Class` for one of your own.
 
-    Several of these at once do no harm. One that cannot apply an event stops and says which; the others go on, and
-    the exit code is 1. With --json a line a projection when it ends.
+    Safe to run several times at once. A projection that cannot apply an event stops and says which; the others go on,
+    and the exit code is 1. With --json, each projection prints one line when it ends.
 
-    --drop takes the name in the database (`questions`, not `module:Class`), for the class may be gone; with `_new` at
-    its end it drops what a failed rebuild has left. Stop its workers before: they would make it anew.
+    --drop takes the name in the database (`questions`, not `module:Class`), because the class may not exist any more.
+    A name that ends with `_new` drops what a failed rebuild has left. Stop the workers of the projection first, or they
+    make its tables again.
     """
     if unwanted is not None and (names or once):
         raise click.UsageError("--drop is for one projection, and nothing else.")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING
 
 import click
 
@@ -10,36 +10,39 @@ from turnlog.infrastructure.cli.output import emit_json, json_text, one_line, pr
 from turnlog.infrastructure.cli.shared import Globals, pass_globals, session_argument
 from turnlog.infrastructure.principal import SYSTEM
 
+if TYPE_CHECKING:
+    from turnlog.projections.prompt import Api
+
 LONGEST = 120
 APIS = ("chat", "anthropic", "responses")
 
 
 @click.command("prompt")
 @session_argument
-@click.option("--api", type=click.Choice(APIS), default="chat", show_default=True, help="Whose shape it has.")
+@click.option("--api", type=click.Choice(APIS), default="chat", show_default=True, help="The API that it is for.")
 @click.option(
     "--max-tokens", type=click.IntRange(min=1), metavar="N", help="Keep the latest turns that fit (estimated)."
 )
-@click.option("--explain", "explained", is_flag=True, help="Name the events behind each message, and prefix breaks.")
-@click.option("--json", "as_json", is_flag=True, help="Without colours, also on a terminal.")
+@click.option("--explain", "explained", is_flag=True, help="Name the events of each message, and prefix breaks.")
+@click.option("--json", "as_json", is_flag=True, help="Print without colours on a terminal, too.")
 @pass_globals
-def prompt(options: Globals, session_id: str, api: str, max_tokens: int | None, explained: bool, as_json: bool) -> None:
-    """Print the prompt, as JSON: what would be sent to the provider next.
+def prompt(options: Globals, session_id: str, api: Api, max_tokens: int | None, explained: bool, as_json: bool) -> None:
+    """Print the prompt as JSON: what would be sent to the provider next.
 
-    For chat a list of messages, for anthropic an object of `system` and `messages`, for responses a list of items.
-    With --max-tokens system messages stay, and as many whole turns from the end as fit, by an estimate of a token for
-    four bytes.
+    For chat it is a list of messages, for anthropic an object with `system` and `messages`, for responses a list of
+    items. With --max-tokens it has the system messages, and as many whole turns from the end as fit, by an estimate of
+    four bytes for each token.
 
-    --explain names the events behind each message, the events after which a prompt did not begin as the one before it
-    (there a provider's cached prefix is lost) and why, and what some providers would refuse of the request, such as a
-    prompt that ends with the assistant.
+    --explain names the events that each message comes from. It names the events after which a prompt did not begin like
+    the one before it, and why: there a provider's cached prefix is lost. And it names what some providers would refuse,
+    such as a prompt that ends with the assistant.
     """
     if explained and max_tokens is not None:
-        raise click.UsageError("--explain is of the whole prompt: leave out --max-tokens.")
+        raise click.UsageError("--explain is for the whole prompt: leave out --max-tokens.")
     if explained:
         _explain(options, session_id, api, as_json)
         return
-    messages = options.run(lambda log: log.session(session_id, SYSTEM).prompt(api, max_tokens))  # type: ignore[arg-type]  # one of APIS
+    messages = options.run(lambda log: log.session(session_id, SYSTEM).prompt(api, max_tokens))
     document = json_text(messages, indent=2)
     screen = stdout()
     if screen.is_terminal and not as_json:
@@ -48,22 +51,22 @@ def prompt(options: Globals, session_id: str, api: str, max_tokens: int | None, 
         click.echo(document)
 
 
-def _explain(options: Globals, session_id: str, api: Any, as_json: bool) -> None:
-    from turnlog.projections.prompt.explain import BREAKS  # noqa: PLC0415 pydantic, which `--help` does without
+def _explain(options: Globals, session_id: str, api: Api, as_json: bool) -> None:
+    from turnlog.projections.prompt.explain import BREAKS  # noqa: PLC0415 pydantic: not for `--help`
 
     explanation = options.run(lambda log: log.session(session_id, SYSTEM).explain_prompt(api))
     if as_json:
         emit_json(explanation.model_dump_json())
         return
     screen = stdout()
-    for place, one in enumerate(explanation.messages):
+    for index, one in enumerate(explanation.messages):
         positions = ", ".join(map(str, one.positions)) or "none"
-        screen.say(f"{place:>4}  events {positions}: {shortened(one_line(json_text(one.message)), LONGEST)}")
+        screen.say(f"{index:>4}  events {positions}: {shortened(one_line(json_text(one.message)), LONGEST)}")
     for found in explanation.breaks:
         where = f"at {found.position} ({found.topic}) the prefix changed from message {found.message} on"
         screen.say(f"{where}: {BREAKS[found.reason]}", "yellow")
     if not explanation.breaks:
-        screen.say("Each prompt began as the one before it.", "green")
+        screen.say("Each prompt began like the one before it.", "green")
     for fault in explanation.request_faults:
         screen.say(f"message {fault.message}, {fault.kind}: {fault.text}", "yellow")
         screen.say(f"      some providers answer: {fault.provider_error}", "dim")

@@ -17,15 +17,15 @@ from turnlog.projections.report import ReapedStep
 
 
 @click.command("reap")
-@click.option("--watch", type=Seconds(min=0.1), metavar="SECONDS", help="Again so often, until interrupted.")
-@click.option("--dry-run", is_flag=True, help="Say what would be ended, and end nothing.")
+@click.option("--watch", type=Seconds(min=0.1), metavar="SECONDS", help="Seconds until it looks again, until Ctrl-C.")
+@click.option("--dry-run", is_flag=True, help="Show what would be ended, and end nothing.")
 @json_option
 @pass_globals
 def reap(options: Globals, watch: float | None, dry_run: bool, as_json: bool) -> None:
-    """End the steps whose writers are gone: whose lease has run out without a sign of life.
+    """End the steps whose writers are gone: their leases have run out without a sign of life.
 
-    An open SessionLog does so by itself, every reap_seconds. Safe to repeat, and to run beside others. With --json
-    one step a line.
+    An open SessionLog does this by itself, every reap_seconds. Safe to repeat, and to run several times at once. With
+    --json, one step in each line.
     """
 
     async def work(log: SessionLog) -> None:
@@ -35,7 +35,7 @@ def reap(options: Globals, watch: float | None, dry_run: bool, as_json: bool) ->
                 return
             await asyncio.sleep(watch)
 
-    # With --watch this is how it is meant to end.
+    # With --watch, Ctrl-C is the normal end.
     with suppress(KeyboardInterrupt) if watch is not None else nullcontext():
         options.run(work)
 

@@ -22,11 +22,11 @@ VIEWS = "views"
 @json_option
 @pass_globals
 def rebuild(options: Globals, name: str, as_json: bool) -> None:
-    """Build a projection anew from the first event on: `usage`, `module:Class` for one of your own, or `views`, which
-    is what is kept and cached of every session's view.
+    """Build a projection anew from the first event on: `usage`, or `module:Class` for one of your own. `views` are the
+    kept and cached views of all sessions.
 
-    A projection is built beside the old one and takes its place when it has caught up. Readers read the old one until
-    then, and writers go on. A rebuild that is interrupted changes nothing, and can be started again.
+    The new projection is built beside the old one, and replaces it when it has caught up. Readers read the old one
+    until then, and writers go on. A rebuild that is interrupted changes nothing, and can be started again.
     """
     work = _rebuild_views if name == VIEWS else _rebuild_projection(name)
     began = time.perf_counter()

@@ -15,7 +15,7 @@ from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, T
 
 from turnlog.domain.errors import TurnlogError
 from turnlog.infrastructure.cli.chunk_file import paced_chunks
-from turnlog.infrastructure.cli.output import emit_json, stderr, stdout
+from turnlog.infrastructure.cli.output import counted, emit_json, stderr, stdout
 from turnlog.infrastructure.cli.shared import Globals, Seconds, json_option, pass_globals
 from turnlog.infrastructure.cli.transcript import print_step
 from turnlog.infrastructure.log import SessionLog
@@ -26,7 +26,7 @@ from turnlog.projections.view import Step
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What was recorded. `error` is why the file was not read to its end."""
+    """What was recorded. `error` says why the file was not read to its end, if it was not."""
 
     session_id: str
     version: int
@@ -38,10 +38,10 @@ class Outcome:
 
 @click.command("record")
 @click.argument("file", type=click.File("rb"))
-@click.option("--session", "session_id", metavar="ID", help="Append to this session; else one is started.")
-@click.option("--user", metavar="ID", help="Who owns the new session.")
+@click.option("--session", "session_id", metavar="ID", help="Append to this session, instead of a new one.")
+@click.option("--user", metavar="ID", help="The owner of the new session.")
 @click.option("--title", help="The title of the new session.")
-@click.option("--pace", type=Seconds(min=0), default=0.0, metavar="SECONDS", help="Wait before each chunk.")
+@click.option("--pace", type=Seconds(min=0), default=0.0, metavar="SECONDS", help="Seconds to wait before each chunk.")
 @json_option
 @pass_globals
 def record(
@@ -53,7 +53,8 @@ def record(
     pace: float,
     as_json: bool,
 ) -> None:
-    """Record a stream from FILE (one chunk a line, or server-sent events; - is stdin) into a session, as one step.
+    """Record a stream from FILE (- is stdin) into a session, as one step. FILE has a chunk as JSON in each line, or is
+    a file of server-sent events.
 
     A line that is not a chunk ends the step as failed; what came before it stays.
     """
@@ -73,7 +74,7 @@ def record(
     try:
         outcome = options.run(work)
     except KeyboardInterrupt:
-        for session in into:  # else nobody would find again what was recorded so far
+        for session in into:  # without the id nobody would find again what was recorded
             stderr().say(f"interrupted: session {session.id} has what came so far")
         raise
     _print_json(outcome) if as_json else _print(outcome)
@@ -102,7 +103,7 @@ async def _record(session: Session, file: IO[bytes], pace: float) -> Outcome:
 
 @contextmanager
 def _progress(file: IO[bytes]) -> Iterator[Callable[[int], None]]:
-    """A bar on stderr, if that is a terminal."""
+    """A bar on stderr if that is a terminal, as a function to call with the bytes of each line."""
     screen = stderr()
     size = _size(file)
     columns = (TextColumn("recording"), BarColumn(), TaskProgressColumn(), TimeElapsedColumn())
@@ -121,7 +122,7 @@ def _size(file: IO[bytes]) -> int | None:
 def _print(outcome: Outcome) -> None:
     screen = stdout()
     print_step(screen, outcome.step)
-    rate = f"{outcome.chunks} {'chunk' if outcome.chunks == 1 else 'chunks'} in {outcome.seconds:.2f} s"
+    rate = f"{counted(outcome.chunks, 'chunk')} in {outcome.seconds:.2f} s"
     screen.say(f"\nsession {outcome.session_id}, version {outcome.version}: {rate}", style="dim")
 
 

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from uuid import UUID
 
@@ -15,7 +13,7 @@ from rich.table import Table
 from turnlog.domain.errors import SessionNotFoundError, StoreUnavailableError, TurnlogError
 from turnlog.domain.events import RepairWithdrawn, SessionRepaired
 from turnlog.infrastructure.cli.output import Screen, counted, emit_json, printable, stderr, stdout
-from turnlog.infrastructure.cli.progress import counting_bar
+from turnlog.infrastructure.cli.progress import counting_bar, told_when_interrupted
 from turnlog.infrastructure.cli.shared import Globals, json_option, pass_globals
 from turnlog.infrastructure.log import SessionLog
 from turnlog.infrastructure.principal import SYSTEM, Principal
@@ -27,10 +25,10 @@ NO_REPAIR = "No repair applies to this session."
 
 @click.command("repair")
 @click.argument("session_id", metavar="[ID]", required=False)
-@click.option("--all", "every", is_flag=True, help="All sessions.")
-@click.option("--user", metavar="ID", help="All sessions of this user.")
-@click.option("--dry-run", is_flag=True, help="Show what would be done, and store nothing.")
-@click.option("--undo", is_flag=True, help="Withdraw the latest repair of the session ID instead.")
+@click.option("--all", "every", is_flag=True, help="Repair all sessions.")
+@click.option("--user", metavar="ID", help="Repair all sessions of this user.")
+@click.option("--dry-run", is_flag=True, help="Show what would be done, but store nothing.")
+@click.option("--undo", is_flag=True, help="Withdraw the latest repair of the session instead.")
 @json_option
 @pass_globals
 def repair(
@@ -38,9 +36,9 @@ def repair(
 ) -> None:
     """Correct what is wrong with a session's history, by one event that names each correction.
 
-    The events stay as they are, and --undo withdraws a repair. With --all or --user several sessions are repaired at
-    once, and a table sums up the faults. A session that fails is named with the reason, the rest goes on, and the exit
-    code is 1. With --json there is a line of JSON for each session that was corrected or failed.
+    The events stay as they are, and --undo withdraws a repair. With --all or --user, several sessions are repaired at
+    once, and a table sums up the faults. A session that fails is named with the reason, the others go on, and the exit
+    code is 1. With --json, there is one line for each session that was corrected or that failed.
     """
     if [session_id is not None, every, user is not None].count(True) != 1:
         raise click.UsageError("Give one of: the ID of a session, --all, --user.")
@@ -58,7 +56,8 @@ def repair(
         else:
             await _repair_many(log, SYSTEM if every or user is None else user, dry_run, as_json, summary)
 
-    with _told_when_interrupted(summary, dry_run):
+    what = "looked at" if dry_run else "done; the same command goes on"
+    with told_when_interrupted(lambda: f"{counted(summary.corrected + summary.healthy, 'session')} {what}"):
         options.run(work)
 
 
@@ -75,7 +74,7 @@ def _undo(options: Globals, session_id: str, dry_run: bool, as_json: bool) -> No
 
 
 async def _latest_repair(log: SessionLog, session_id: str) -> SessionRepaired | None:
-    """The repair that an undo would withdraw."""
+    """The repair that --undo would withdraw."""
     repairs: dict[str, SessionRepaired] = {}
     async for recorded in (await log.session(session_id, SYSTEM)).events():
         match recorded.event:
@@ -116,16 +115,6 @@ class _Summary:
             self.corrected += 1
         else:
             self.healthy += 1
-
-
-@contextmanager
-def _told_when_interrupted(summary: _Summary, dry_run: bool) -> Iterator[None]:
-    try:
-        yield
-    except KeyboardInterrupt:
-        done = counted(summary.corrected + summary.healthy, "session")
-        stderr().say(f"interrupted: {done} {'looked at' if dry_run else 'done; the same command goes on'}")
-        raise
 
 
 async def _repair_many(log: SessionLog, principal: Principal, dry_run: bool, as_json: bool, summary: _Summary) -> None:

@@ -19,12 +19,15 @@ from turnlog.projections.usage_report import DIMENSIONS, Dimension, UsageReport,
 @click.command("usage")
 @click.option("--user", metavar="ID", help="Only the sessions of this user.")
 @click.option("--model", metavar="NAME", help="Only this model.")
-@click.option("--since", metavar="DAY", help="From this day on, such as 2026-11-24 (UTC).")
-@click.option("--until", metavar="DAY", help="Up to this day, which is among them.")
+@click.option("--since", metavar="DAY", help="From this day on (UTC), such as 2026-11-24.")
+@click.option("--until", metavar="DAY", help="Up to and including this day.")
 @click.option(
-    "--by", type=click.Choice(DIMENSIONS), multiple=True, help="A row for each; may be repeated.  [all three]"
+    "--by",
+    type=click.Choice(DIMENSIONS),
+    multiple=True,
+    help="One row for each; may be repeated.  [all three]",
 )
-@click.option("--no-catch-up", is_flag=True, help="Show what is known, without reading what came since.")
+@click.option("--no-catch-up", is_flag=True, help="Show what is known, without reading the newer events.")
 @json_option
 @pass_globals
 def usage(
@@ -37,7 +40,7 @@ def usage(
     no_catch_up: bool,
     as_json: bool,
 ) -> None:
-    """Tokens and steps by user, model and day (UTC), deleted sessions included, copies in forks not."""
+    """Show tokens and steps by user, model and day (UTC). Deleted sessions count, copies in forks do not."""
 
     async def work(log: SessionLog) -> UsageReport:
         with progress_bar("catching up") as progress:
@@ -65,14 +68,14 @@ def _show(screen: Screen, report: UsageReport) -> None:
     for name in _NUMBERS:
         table.add_column(name.removesuffix("_tokens"), footer=f"{getattr(report.total, name):,}", justify="right")
     for row in report.rows:
-        table.add_row(*(_said(row, dimension) for dimension in report.by), *_numbers(row))
+        table.add_row(*(_value(row, dimension) for dimension in report.by), *_numbers(row))
     if report.rows:
         screen.print(table)
-    behind = f", {report.events_behind:,} events behind" if report.events_behind else ""
-    screen.say(f"up to log position {report.log_position:,}{behind}", style="dim")
+    lag = f", {report.events_behind:,} events behind" if report.events_behind else ""
+    screen.say(f"up to log position {report.log_position:,}{lag}", style="dim")
 
 
-def _said(row: UsageRow, dimension: Dimension) -> str:
+def _value(row: UsageRow, dimension: Dimension) -> str:
     value: str | date | None = row.user_id if dimension == "user" else getattr(row, dimension)
     return "-" if value is None else one_line(str(value))
 

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import Any
 
-_HERE = Path(__file__).resolve().parent
-_STREAMS = _HERE / "streams"
-_CHECKOUT = _HERE.parents[2]
+_STREAMS = Path(__file__).resolve().parent / "streams"
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,7 +18,7 @@ class Stream:
 
     `chunks` are the `data:` payloads, byte for byte. `expected` is what they fold to: `choices` by index (each
     `message` and `finish_reason`), `usage`, `errors`. `error_line_indexes` are the chunks that carry an error.
-    `delays_ms`, where known, is the wait before each chunk.
+    `delays_ms` is the wait before each chunk, where it is known. `provider` is who sends streams of this shape.
     """
 
     name: str
@@ -47,22 +45,24 @@ def load_streams(folder: Path) -> list[Stream]:
 
 
 def own_corpus() -> list[Stream]:
-    """The streams that ship with the package: every shape seen in the field, with texts of our own."""
-    return load_streams(_STREAMS)
+    """The streams that ship with turnlog: every shape that real providers were seen to send, with texts of our own."""
+    return list(_own().values())
 
 
-def real_corpus() -> list[Stream] | None:
-    """The streams recorded from real providers, or None where they are not.
+def own_stream(name: str) -> Stream | None:
+    """The stream of that name that ships with turnlog, or None."""
+    return _own().get(name)
 
-    They are looked for in the folder that `TURNLOG_REAL_DATA` names, else in `../shared/data` as seen from the
-    current directory, else as seen from the checkout.
-    """
-    named = os.environ.get("TURNLOG_REAL_DATA")
-    beside = (base.parent / "shared" / "data" for base in (Path.cwd(), _CHECKOUT))
-    for data in [Path(named)] if named else beside:
-        if (data / "streams" / "index.json").is_file():
-            return load_streams(data / "streams")
-    return None
+
+def lines(data: bytes) -> tuple[bytes, ...]:
+    """The lines of a JSONL file that are not empty."""
+    # Not splitlines(): on text it would also cut at U+2028 and U+0085, which stand raw inside recorded texts.
+    return tuple(line for line in data.split(b"\n") if line)
+
+
+@cache
+def _own() -> dict[str, Stream]:
+    return {stream.name: stream for stream in load_streams(_STREAMS)}
 
 
 def _load(folder: Path, entry: Mapping[str, Any]) -> Stream:
@@ -71,15 +71,10 @@ def _load(folder: Path, entry: Mapping[str, Any]) -> Stream:
     return Stream(
         name=path.stem,
         path=path,
-        chunks=_lines(path.read_bytes()),
+        chunks=lines(path.read_bytes()),
         expected=entry["expected"],
         error_line_indexes=tuple(entry["error_line_indexes"]),
         delays_ms=None if delays is None else tuple(delays),
         features=tuple(entry["features"]),
         provider=str(entry["provider"]),
     )
-
-
-def _lines(data: bytes) -> tuple[bytes, ...]:
-    # Not splitlines(): on text it would also cut at U+2028 and U+0085, which stand raw inside recorded texts.
-    return tuple(line for line in data.split(b"\n") if line)

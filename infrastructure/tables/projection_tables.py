@@ -15,20 +15,23 @@ from psycopg.sql import SQL, Composed, Identifier
 
 from turnlog.domain.errors import ProjectionError
 from turnlog.domain.recorded import RecordedEvent
-from turnlog.infrastructure.store.feed import LogBatch, Row
+from turnlog.infrastructure.store import locks
+from turnlog.infrastructure.store.feed import LogBatch
 from turnlog.infrastructure.store.mapper import UPCASTERS, EventMapper
+from turnlog.infrastructure.store.rows import EventRow
 from turnlog.infrastructure.tables.projection import TABLE_PREFIX, Projection, table_names
 
 TRACKING_TABLE = "turnlog_tracking"
-"""The library's tracking table, with a line a projection: its name and the log position up to which it has come."""
+"""The library's tracking table. It has a line for each projection: its name, and the log position that it has
+reached."""
 
 SLICE_SECONDS = 0.2
-"""A transaction ends after about so long, however slow the statements are: well below the time after which a
-connection is taken for a frozen one."""
+"""Seconds after which a transaction ends, however slow its statements are. This is well below the time after which a
+connection counts as frozen."""
 
 
 class ProjectionTables(PostgresTrackingRecorder):
-    """The tables of one projection; with a `suffix`, those that a rebuild fills beside them."""
+    """The tables of one projection. With a `suffix` they are the ones that a rebuild fills."""
 
     def __init__(
         self, datastore: PostgresDatastore, projection: Projection, mapper: EventMapper, suffix: str = ""
@@ -43,27 +46,27 @@ class ProjectionTables(PostgresTrackingRecorder):
         self._tracking = {"tracking": Identifier(schema, TRACKING_TABLE), "schema": Identifier(schema)}
         self._composed: dict[str, Composed] = {}
 
-    # Making them
+    # Creating
 
     def create_table(self) -> None:
-        """Makes what is missing, at position 0. Several processes may do so at once. Raises ProjectionError where
-        the projection's DDL does not run."""
+        """Creates what is missing, at position 0. Several processes may do so at once. Raises ProjectionError where the
+        projection's DDL does not run."""
         if self._exists():
             return
         with self.datastore.transaction(commit=True) as cursor:
-            cursor.execute("select pg_advisory_xact_lock(hashtext('turnlog projections'))")
+            locks.hold_projections(cursor)
             cursor.execute("set local client_min_messages = warning")
             cursor.execute(self.sql_create_statements[0])
             if self.lock(cursor) is None:
                 self.create_within(cursor)
 
     def create_within(self, cursor: Cursor[DictRow]) -> None:
-        """Makes the tables and the position 0 in a transaction that is under way."""
+        """Creates the tables and the position 0 in a transaction that is under way."""
         try:
             cursor.execute(self.sql(self.projection.tables), prepare=False)
         except psycopg.ProgrammingError as error:
             raise ProjectionError(self.name, f"its tables cannot be made: {error}") from error
-        self.place(cursor, 0)
+        self.set_position(cursor, 0)
 
     def drop_tables(self, cursor: Cursor[DictRow]) -> None:
         """Drops the tables that are there."""
@@ -80,16 +83,16 @@ class ProjectionTables(PostgresTrackingRecorder):
 
     @property
     def position(self) -> int:
-        """The log position up to which it has come."""
+        """The log position that the tables have reached."""
         return self.max_tracking_id(self.name) or 0
 
     def max_tracking_id(self, application_name: str) -> int | None:  # noqa: ARG002 the library's signature
-        """The position; the library asks by the name of the log, of which there is one."""
+        """The position. The library asks by the name of a log, and there is only one."""
         position: int | None = super().max_tracking_id(self.name)
         return position
 
     def lock(self, cursor: Cursor[DictRow]) -> int | None:
-        """The position, which nobody else moves before the transaction ends; None where there is none."""
+        """Locks the position until the transaction ends, and returns it; None where there is none."""
         cursor.execute(
             self._sql("select notification_id from {tracking} where application_name = %s for update"), (self.name,)
         )
@@ -100,24 +103,24 @@ class ProjectionTables(PostgresTrackingRecorder):
         """The position, in the snapshot of a transaction that is under way."""
         return self._max_tracking_id(self.name, cursor) or 0
 
-    def place(self, cursor: Cursor[DictRow], position: int) -> None:
-        """Sets the position, wherever it was."""
+    def set_position(self, cursor: Cursor[DictRow], position: int) -> None:
+        """Sets the position, whatever it was."""
         statement = """insert into {tracking} values (%s, %s)
             on conflict (application_name) do update set notification_id = excluded.notification_id"""
         cursor.execute(self._sql(statement), (self.name, position))
 
     def forget_position(self, cursor: Cursor[DictRow]) -> None:
-        """Removes the position: the tables are no longer under this name."""
+        """Removes the position, for tables that are no longer under this name."""
         cursor.execute(self._sql("delete from {tracking} where application_name = %s"), (self.name,))
 
     # Processing
 
     def process(self, batch: LogBatch) -> int:
         """Applies a batch, or as much of it as SLICE_SECONDS allow, and moves the position, in one transaction.
-        Returns the position; the same batch again goes on behind it.
+        Returns the new position; calling it again with the same batch goes on from there.
 
-        What another process has applied meanwhile is left out. Raises ProjectionError that names the event which
-        cannot be applied; then nothing is.
+        What another process has applied meanwhile is skipped. Raises ProjectionError, which names the event that
+        cannot be applied; then nothing of the batch is.
         """
         with self.datastore.transaction(commit=True) as cursor:
             return self.process_within(cursor, batch)
@@ -126,7 +129,8 @@ class ProjectionTables(PostgresTrackingRecorder):
         """As `process`, in a transaction that is under way."""
         position = self.lock(cursor)
         if position is None or position < batch.after:
-            # Read too far ahead: what lies between was never applied. Whoever calls looks where to begin, and goes on.
+            # The batch begins too late: what lies between was never applied. The caller reads the position anew and
+            # goes on.
             raise OperationalError(f"projection {self.name} was set back")
         if position >= batch.id:
             return position
@@ -134,8 +138,8 @@ class ProjectionTables(PostgresTrackingRecorder):
         self._insert_tracking(cursor, Tracking(self.name, position))
         return position
 
-    def _apply_slice(self, cursor: Cursor[DictRow], rows: list[Row], end: int) -> int:
-        """Applies rows until time is up. Returns the position then: `end` where all were applied."""
+    def _apply_slice(self, cursor: Cursor[DictRow], rows: list[EventRow], end: int) -> int:
+        """Applies rows until time is up. Returns the position reached, which is `end` if all rows were applied."""
         deadline = time.monotonic() + SLICE_SECONDS
         for row in rows:
             self._apply(cursor, row)
@@ -143,7 +147,7 @@ class ProjectionTables(PostgresTrackingRecorder):
                 return row.log_position
         return end
 
-    def _apply(self, cursor: Cursor[DictRow], row: Row) -> None:
+    def _apply(self, cursor: Cursor[DictRow], row: EventRow) -> None:
         try:
             for statement, params in self._statements(row):
                 cursor.execute(self.sql(statement), params, prepare=True)
@@ -153,7 +157,7 @@ class ProjectionTables(PostgresTrackingRecorder):
             where = f"position {row.position} of session {row.session_id}, {row.topic}"
             raise ProjectionError(self.name, f"{where}: {type(error).__name__}: {error}", row.log_position) from error
 
-    def _statements(self, row: Row) -> Iterable[tuple[str, Any]]:
+    def _statements(self, row: EventRow) -> Iterable[tuple[str, Any]]:
         event = self._mapper.event(row.topic, row.state)
         if not isinstance(event, self.projection.events):
             return ()
@@ -171,6 +175,6 @@ class ProjectionTables(PostgresTrackingRecorder):
 
 
 def topics_of(projection: Projection) -> list[str]:
-    """The topics under which the events that it takes are stored. Old ones are all among them, for what they become
-    is known only once they are read."""
+    """The topics under which the events that it takes are stored. They include all old topics, because what an old
+    event becomes is known only once it is read."""
     return [*(event.topic for event in projection.events), *UPCASTERS]

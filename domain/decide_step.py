@@ -1,0 +1,191 @@
+"""The decisions about one step: what is appended to it, how it begins and ends, and the results of its calls."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import datetime
+from typing import assert_never
+
+from turnlog.domain.commands import (
+    AbandonSteps,
+    AddToolResult,
+    AnyStepAppend,
+    AppendFunctionCall,
+    AppendReasoning,
+    AppendRefusal,
+    AppendText,
+    AppendToolCall,
+    AppendWholeToolCall,
+    BeginCompletion,
+    CancelSteps,
+    EndCompletion,
+    StepCommand,
+)
+from turnlog.domain.errors import (
+    StepClosedError,
+    ToolCallConflictError,
+    ToolResultConflictError,
+    TurnInProgressError,
+    UnknownToolCallError,
+)
+from turnlog.domain.events import (
+    CompletionAbandoned,
+    CompletionInterrupted,
+    CompletionStarted,
+    FunctionCallDelta,
+    ReasoningDelta,
+    RefusalDelta,
+    SessionEvent,
+    TextDelta,
+    ToolCallArgumentsDelta,
+    ToolCallNamed,
+    ToolCallStarted,
+    ToolResultAdded,
+)
+from turnlog.domain.evolve import answer_key, awaited_call
+from turnlog.domain.state import Active, CallHead, OpenStep
+from turnlog.domain.values import fingerprint
+
+Events = tuple[SessionEvent, ...]
+ABANDONED = "another completion was started"
+
+
+def decide_append(state: Active, command: AnyStepAppend) -> Events:
+    """The events of an append to an open step; none if there is nothing in it. Raises StepClosedError and
+    ToolCallConflictError."""
+    step = state.open_steps.get(command.step_id)
+    if step is None:
+        raise StepClosedError(command.step_id)
+    if isinstance(command, AppendText):  # nearly all are
+        text = command.text
+        return (TextDelta(at=command.at, step_id=command.step_id, text=text),) if text else ()
+    match command:
+        case AppendReasoning(at, step_id, text, details):
+            return (ReasoningDelta(at=at, step_id=step_id, text=text, details=details),) if text or details else ()
+        case AppendRefusal(at, step_id, text):
+            return (RefusalDelta(at=at, step_id=step_id, text=text),) if text else ()
+        case AppendToolCall():
+            return _tool_call_fragment(step, command)
+        case AppendWholeToolCall():
+            return _whole_tool_call(step, command)
+        case AppendFunctionCall(at, step_id, name, arguments):
+            delta = FunctionCallDelta(at=at, step_id=step_id, name=name, arguments=arguments)
+            return (delta,) if name or arguments else ()
+        case _:
+            assert_never(command)
+
+
+def _tool_call_fragment(step: OpenStep, command: AppendToolCall) -> Events:
+    at, step_id, index = command.at, command.step_id, command.index
+    events: list[SessionEvent] = []
+    head = step.calls.get(index)
+    if head is None:
+        events.append(ToolCallStarted(at=at, step_id=step_id, index=index, id=command.id, name=command.name))
+    else:
+        named_id, name = head.id or command.id, _continued_name(head, command.name)
+        if (named_id, name) != (head.id, head.name):
+            events.append(ToolCallNamed(at=at, step_id=step_id, index=index, id=named_id, name=name))
+    if command.arguments:
+        delta = ToolCallArgumentsDelta(at=at, step_id=step_id, index=index, arguments=command.arguments)
+        events.append(delta)
+    return tuple(events)
+
+
+def _continued_name(head: CallHead, fragment: str) -> str:
+    # Some providers repeat the name with every fragment, others cut it in pieces. So it is continued only until
+    # arguments come, and never by itself.
+    if not fragment or head.has_arguments or fragment == head.name:
+        return head.name
+    return head.name + fragment
+
+
+def _whole_tool_call(step: OpenStep, command: AppendWholeToolCall) -> Events:
+    call = command.call
+    same = next((head for head in step.calls.values() if head.id == call.id), None) if call.id else None
+    if same is not None:
+        # Of a call that came in fragments only the name is known here. Handlers that stream a call and then deliver it
+        # whole mean the same one.
+        in_fragments = same.has_arguments and same.whole is None
+        digest = fingerprint(call.arguments) if call.arguments else None
+        if same.name == call.name and (in_fragments or same.whole == digest):
+            return ()
+        raise ToolCallConflictError(f"id: step {step.step_id} has another tool call {call.id!r}")
+    index = max(step.calls, default=-1) + 1
+    fragment = AppendToolCall(
+        at=command.at, step_id=step.step_id, index=index, id=call.id, name=call.name, arguments=call.arguments
+    )
+    return _tool_call_fragment(step, fragment)
+
+
+def decide_step(state: Active, command: StepCommand) -> Events:
+    """The events that begin or end steps, or answer a call. Raises a StepError or a ToolResultError."""
+    match command:
+        case BeginCompletion():
+            return _begin(state, command)
+        case EndCompletion(end):
+            if end.step_id not in state.open_steps:
+                raise StepClosedError(end.step_id)
+            return (end,)
+        case CancelSteps(at, reason):
+            return tuple(CompletionInterrupted(at=at, step_id=step_id, reason=reason) for step_id in state.open_steps)
+        case AbandonSteps(at, writers, reason):
+            return abandoned((step for step in state.open_steps.values() if step.writer in writers), at, reason)
+        case AddToolResult():
+            return _add_result(state, command)
+        case _:
+            assert_never(command)
+
+
+def _begin(state: Active, command: BeginCompletion) -> Events:
+    for step in state.open_steps.values():
+        if _is_alive(step, command):
+            raise TurnInProgressError(step.step_id, step.since, step.writer)
+    latest = state.latest
+    if command.over is not None and latest is not None and (latest.finished or latest.step_id != command.over):
+        raise TurnInProgressError(latest.step_id, latest.since, latest.writer)
+    started = CompletionStarted(
+        at=command.at,
+        step_id=command.step_id,
+        model=command.model,
+        writer=command.writer,
+        lease_seconds=command.lease_seconds,
+    )
+    return (*abandoned(state.open_steps.values(), command.at, ABANDONED), started)
+
+
+def _is_alive(step: OpenStep, command: BeginCompletion) -> bool:
+    if step.writer in ("", command.writer):
+        return step.step_id in command.live
+    return step.writer not in command.gone
+
+
+def abandoned(steps: Iterable[OpenStep], at: datetime, reason: str) -> Events:
+    """The events that end these steps as abandoned."""
+    return tuple(CompletionAbandoned(at=at, step_id=step.step_id, reason=reason) for step in steps)
+
+
+def _add_result(state: Active, command: AddToolResult) -> Events:
+    call = awaited_call(state.awaited, command.call_id, command.step_id)
+    if call is None:
+        return _repeated_result(state, command)
+    if command.status == "pending" and call.pending == fingerprint(command.content):
+        return ()
+    result = ToolResultAdded(
+        at=command.at,
+        step_id=call.step_id,
+        index=call.index,
+        call_id=command.call_id,
+        status=command.status,
+        content=command.content,
+    )
+    return (result,)
+
+
+def _repeated_result(state: Active, command: AddToolResult) -> Events:
+    answered = state.memory.answered.get(answer_key(command.call_id, command.step_id), command.answered)
+    if answered is None:
+        raise UnknownToolCallError(command.call_id)
+    # A pending result that arrives after the final one is only late: the final one stands.
+    if command.status == "pending" or fingerprint(command.status, command.content) == answered:
+        return ()
+    raise ToolResultConflictError(command.call_id)

@@ -1,0 +1,45 @@
+"""What has been found in a foreign message so far."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from turnlog.domain.foreign.calls import Calls
+from turnlog.domain.foreign.values import Flaw, ForeignCall, ForeignFormat, ForeignMessage, ForeignResult, Reading
+
+
+class Findings:
+    """Collects the results, the other items and the flaws of one message while it is read."""
+
+    def __init__(self, format_: ForeignFormat) -> None:
+        self.format = format_
+        self.results: list[ForeignMessage | ForeignResult] = []
+        self.items: list[ForeignMessage | ForeignResult] = []
+        self._flaws: list[Flaw] = []
+
+    def reading(self) -> Reading:
+        """All that was found. Results come first: every API wants them there."""
+        return Reading(tuple(self.results + self.items), tuple(self._flaws))
+
+    def flaw(self, kind: str, text: str) -> None:
+        """Reports something that could not be read as it stands."""
+        self._flaws.append(Flaw(kind, text))
+
+    def text(self, value: Any, field: str) -> str | None:
+        """The value of a field that holds text. Anything else is a flaw, and None."""
+        if value is None or isinstance(value, str):
+            return value
+        self.flaw("bad_field", f"{field} is not a text")
+        return None
+
+    def add_call(self, calls: Calls, call: ForeignCall) -> None:
+        """Adds the call to those of its message, unless it repeats one of them: that is a flaw."""
+        if call.id and call in calls:
+            self.flaw("duplicate_call_id", f"one message has the call {call.id!r} twice")
+        else:
+            calls.add(call)
+
+
+def objects(value: Any) -> tuple[dict[str, Any], ...]:
+    """The objects in a list; nothing where it is no list."""
+    return tuple(item for item in value if isinstance(item, dict)) if isinstance(value, list) else ()

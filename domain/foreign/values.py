@@ -1,0 +1,54 @@
+"""What a foreign message says, in a normal form."""
+
+from __future__ import annotations
+
+from typing import Any, Literal, NamedTuple
+
+ForeignFormat = Literal["chat", "anthropic", "responses", "rows"]
+ForeignRole = Literal["system", "developer", "user", "assistant", "function"]
+Parts = tuple[dict[str, Any], ...]
+ForeignContent = str | Parts | None
+
+
+class ForeignCall(NamedTuple):
+    """A tool call. A missing field is the empty string; `arguments` is text."""
+
+    id: str
+    name: str
+    arguments: str
+
+
+class ForeignMessage(NamedTuple):
+    """A message that is not a tool result. `details` holds thinking blocks and reasoning items, verbatim."""
+
+    role: ForeignRole
+    content: ForeignContent = None
+    name: str | None = None
+    refusal: str | None = None
+    reasoning: str | None = None
+    details: Parts = ()
+    calls: tuple[ForeignCall, ...] = ()
+    function_call: tuple[str, str] | None = None
+
+
+class ForeignResult(NamedTuple):
+    """A tool result."""
+
+    call_id: str
+    content: str | Parts
+    is_error: bool = False
+    name: str | None = None
+
+
+class Flaw(NamedTuple):
+    """Something that could not be read as it stands. `text` is a sentence for people."""
+
+    kind: str
+    text: str
+
+
+class Reading(NamedTuple):
+    """What one message says. `items` are in the order in which they count: results first."""
+
+    items: tuple[ForeignMessage | ForeignResult, ...]
+    flaws: tuple[Flaw, ...]

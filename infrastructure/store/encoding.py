@@ -1,0 +1,74 @@
+"""From decided events to what is stored of them: their rows, their dedup keys, and the session's line in the lists."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Any, NamedTuple
+from uuid import UUID
+
+from turnlog.domain.events import FRAGMENTS, SessionEvent
+from turnlog.domain.state import Active, Deleted, SessionState
+from turnlog.infrastructure.store.appends import Append
+from turnlog.infrastructure.store.dedup_keys import keys_of
+from turnlog.infrastructure.store.rows import KeyRow, SessionRow
+
+LIST_TOUCH = timedelta(seconds=1)
+"""While only fragments come, the session's line in the lists is written this often."""
+
+
+class Decided(NamedTuple):
+    """An event, and the state after it."""
+
+    event: SessionEvent
+    state: SessionState
+
+
+class AppendEncoder:
+    """Encodes the appends of one session. It does no I/O; `line_due` is when a fragment writes the session's line."""
+
+    def __init__(self, session_id: UUID) -> None:
+        self._session_id = session_id
+        self.line_due = datetime.min.replace(tzinfo=UTC)
+
+    def encode(self, append: Append, position: int, before: SessionState, decided: Sequence[Decided]) -> None:
+        """Puts the events into the append, the first of them at `position`. `before` is the state they began on."""
+        if not decided:
+            return
+        rows, keys = list[Any](), list[KeyRow]()
+        only_fragments = True
+        for event, _ in decided:
+            body = event.to_json()
+            rows += (event.topic, body)
+            append.size += len(body)
+            if not isinstance(event, FRAGMENTS):
+                only_fragments = False
+                keys += (KeyRow(self._session_id, key, value) for key, value in keys_of(event))
+        append.rows, append.keys = tuple(rows), tuple(keys)
+        append.position, append.count = position, len(decided)
+        event, state = decided[-1]
+        if not only_fragments or event.at >= self.line_due:
+            self.add_line(append, before, state, event.at)
+
+    def add_line(self, append: Append, before: SessionState, state: SessionState, at: datetime) -> None:
+        """Puts the session's line into the append, as it is after the append's events; `at` is the time of the last."""
+        self.line_due = at + LIST_TOUCH
+        known = state if isinstance(state, Active) else before
+        if not isinstance(known, Active):
+            return
+        is_deleted = isinstance(state, Deleted)
+        append.session = SessionRow(
+            session_id=self._session_id,
+            user_id=known.user_id,
+            title=None if known.title is None else known.title.encode("utf-8", "surrogatepass"),
+            started_at=known.started_at,
+            updated_at=at,
+            version=append.position + append.count - 1,
+            deleted=is_deleted,
+            writer=None if is_deleted else _writer_of(known),
+        )
+
+
+def _writer_of(state: Active) -> str | None:
+    """The writer of the open step, the latest one of several; None where no step is open."""
+    return next((step.writer or None for step in reversed(state.open_steps.values())), None)

@@ -1,0 +1,42 @@
+"""The rows of the store's tables. Only the store and the projections over the whole log know them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import NamedTuple
+from uuid import UUID
+
+
+class EventRow(NamedTuple):
+    """An event as it is stored."""
+
+    log_position: int
+    session_id: UUID
+    position: int
+    topic: str
+    state: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class SessionRow:
+    """A session's line in the lists, as of `version`. `writer` is the writer of the open step; None where no step is
+    open."""
+
+    session_id: UUID
+    user_id: str | None
+    title: bytes | None
+    started_at: datetime
+    updated_at: datetime
+    version: int
+    deleted: bool
+    writer: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class KeyRow:
+    """What was accepted under a client's id."""
+
+    session_id: UUID
+    key: bytes
+    value: str

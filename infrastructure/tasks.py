@@ -1,0 +1,102 @@
+"""Tasks of an open log: work that nobody waits for, work that several callers wait for, and how tasks are ended."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Coroutine, Sized
+from typing import Any, Generic, TypeVar
+
+logger = logging.getLogger("turnlog")
+
+Key = TypeVar("Key")
+T = TypeVar("T")
+
+
+class Background:
+    """Tasks that no caller waits for. What they raise is logged: the next reader does their work again."""
+
+    def __init__(self) -> None:
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    def spawn(self, work: Coroutine[Any, Any, None]) -> None:
+        """Starts the work."""
+        task = asyncio.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._ended)
+
+    async def close(self) -> None:
+        """Waits for all tasks."""
+        while self._tasks:
+            await asyncio.wait(self._tasks)
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            logger.warning("background work failed: %s", error)
+
+
+class Shared(Generic[Key, T]):
+    """One task for all callers that want the same thing at the same time. It goes on when the first of them is
+    cancelled."""
+
+    def __init__(self) -> None:
+        self._tasks: dict[Key, asyncio.Task[T]] = {}
+
+    async def run(self, key: Key, work: Callable[[], Coroutine[Any, Any, T]]) -> T:
+        """The outcome of the task for this key, which is started if there is none. Raises what the work raises."""
+        task = self._tasks.get(key)
+        if task is None:
+            task = self._tasks[key] = asyncio.create_task(work())
+            task.add_done_callback(lambda done: self._ended(key, done))
+        return await asyncio.shield(task)
+
+    async def close(self) -> None:
+        """Waits for all tasks."""
+        while self._tasks:
+            await asyncio.wait(self._tasks.values())
+
+    def _ended(self, key: Key, task: asyncio.Task[T]) -> None:
+        del self._tasks[key]
+        if not task.cancelled():
+            task.exception()  # marks it as seen: all who waited may have been cancelled
+
+
+class Drain:
+    """One task that works while something is gathered. What is added meanwhile is for its next round.
+
+    `work` takes what it can do at once out of `gathered`.
+    """
+
+    def __init__(self, gathered: Sized, work: Callable[[], Awaitable[None]]) -> None:
+        self._gathered = gathered
+        self._work = work
+        self._task: asyncio.Task[None] | None = None
+
+    def start(self) -> None:
+        """Starts the task, if there is something to do and it does not run."""
+        if self._gathered and self._task is None:
+            self._task = asyncio.create_task(self._run())
+
+    async def close(self) -> None:
+        """Waits until nothing is left to do."""
+        while self._task is not None:
+            await asyncio.wait([self._task])
+
+    async def _run(self) -> None:
+        try:
+            while self._gathered:
+                await self._work()
+        finally:
+            self._task = None
+
+
+async def cancel_and_wait(task: asyncio.Task[Any] | None, again_after: float | None = None) -> None:
+    """Cancels a task and waits until it has ended; what it raises is dropped. None is ended already.
+
+    `again_after`: seconds after which a task that still runs is cancelled once more, for code that can lose a
+    cancellation.
+    """
+    while task is not None and not task.done():
+        task.cancel()
+        await asyncio.wait([task], timeout=again_after)

@@ -1,0 +1,54 @@
+"""Which messages and steps of the turns are sent, in the order of the log."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from typing import NamedTuple
+
+from turnlog.projections.prompt.policy import DEFAULT_POLICY, PromptPolicy
+from turnlog.projections.turn import Compaction, Message, Step, Turn
+
+
+class Selected(NamedTuple):
+    """Something that is sent, and the index of its turn: -1 for a summary, which belongs to none."""
+
+    turn: int
+    entry: Message | Step | Compaction
+
+
+def select(
+    turns: Iterable[Turn], compaction: Compaction | None = None, policy: PromptPolicy = DEFAULT_POLICY
+) -> Iterator[Selected]:
+    """What is sent of these turns, without the summary of the compaction."""
+    upto = compaction.upto if compaction else 0
+    for turn in turns:
+        for entry in turn.entries():
+            if isinstance(entry, Message):
+                if entry.position > upto or entry.is_pinned:
+                    yield Selected(turn.index, entry)
+            elif entry.position > upto and not turn.has_replaced(entry) and _is_sent(entry, policy):
+                yield Selected(turn.index, entry)
+
+
+def _is_sent(step: Step, policy: PromptPolicy) -> bool:
+    wish = {"interrupted": policy.interrupted, "failed": policy.failed, "abandoned": policy.abandoned}
+    return wish.get(step.status, "send") == "send" or bool(step.tool_results)
+
+
+def sent_length(selected: Sequence[Selected]) -> int:
+    """How many of them are sent when nothing follows: at the end, an open step still grows, and a failed one is about
+    to be made again."""
+    length = len(selected)
+    while length:
+        last = selected[length - 1].entry
+        if not isinstance(last, Step) or last.tool_results or last.status in ("finished", "interrupted"):
+            break
+        length -= 1
+    return length
+
+
+def with_summary(selected: Sequence[Selected], compaction: Compaction) -> list[Selected]:
+    """The selection with the summary of the compaction, after the pinned messages of the time that it sums up."""
+    before = [one for one in selected if one.entry.position <= compaction.upto]
+    after = (one for one in selected if one.entry.position > compaction.upto)
+    return [*before, Selected(-1, compaction), *after]
