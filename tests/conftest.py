@@ -10,6 +10,7 @@ from pathlib import Path
 
 import psycopg
 import pytest
+from hypothesis import settings as hypothesis_settings
 from redis import Redis
 
 from tests.support.killable_servers import KillableServers, short_lived_folder
@@ -18,6 +19,10 @@ from turnlog.infrastructure.embedded import EmbeddedServers, Servers
 from turnlog.infrastructure.log import SessionLog
 from turnlog.infrastructure.session import Session
 from turnlog.infrastructure.settings import Settings
+
+# How long an example takes says how busy the machine is.
+hypothesis_settings.register_profile("turnlog", deadline=None)
+hypothesis_settings.load_profile("turnlog")
 
 _NUMBERS = itertools.count(1)
 

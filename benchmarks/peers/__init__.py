@@ -1,4 +1,4 @@
-"""Other ways of keeping conversations, used as their makers recommend. All but two need the extra `bench`."""
+"""Other ways of keeping conversations, used as their makers recommend. All but two need the group `bench`."""
 
 from __future__ import annotations
 

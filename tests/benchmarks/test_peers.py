@@ -28,7 +28,7 @@ def kind(request: pytest.FixtureRequest) -> type[System]:
     try:
         return peer(request.param)
     except ImportError as error:
-        pytest.skip(f"needs the extra `bench`: {error}")
+        pytest.skip(f"needs the group `bench`: {error}")
 
 
 @pytest.fixture

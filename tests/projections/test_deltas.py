@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 
 from hypothesis import given
-from hypothesis import settings as hypothesis_settings
 
 from tests.support.strategies import SESSION_ID, histories
 from turnlog import RecordedEvent
@@ -13,7 +12,6 @@ from turnlog.projections.deltas import Offsets, delta_of
 from turnlog.projections.projector import Projector
 
 
-@hypothesis_settings(deadline=None)
 @given(histories)
 def test_every_event_has_one_delta_whatever_was_recorded(events: list[RecordedEvent]) -> None:
     offsets = Offsets(Projector(SESSION_ID).apply_all(events[:1]).view())

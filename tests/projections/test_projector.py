@@ -8,10 +8,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.support.examples import each_kind, mostly
 from tests.support.histories import History, alike, folded, imported, repaired
 from tests.support.prompt_rules import check_no_neighbours
 from tests.support.rules import CHECKS
 from tests.support.strategies import BEGAN, SESSION_ID, histories
+from tests.support.talks import long_histories
 from turnlog.domain import events as e
 from turnlog.domain.recorded import RecordedEvent
 from turnlog.projections.projector import Projector, SessionHead
@@ -125,8 +127,23 @@ def _has_split_pair(view: SessionView) -> bool:
     return any("\\ud8" <= text[i : i + 4] < "\\udc" for i in range(len(text)))
 
 
-@given(histories)
-def test_text_is_what_came_joined_by_nothing(history: History) -> None:
+@each_kind(long_histories, histories)
+def test_text_is_what_came_joined_by_nothing(cases: st.SearchStrategy[History], share: float) -> None:
+    with mostly("in several parts", share) as saw:
+
+        @given(cases)
+        def check(history: History) -> None:
+            texts = texts_by_step(history)
+            steps = {step.step_id: step for turn in folded(history).view().turns for step in turn.steps}
+            for step_id, parts in texts.items():
+                assert steps[step_id].message.content == "".join(parts)
+            saw("in several parts" if max(map(len, texts.values()), default=0) > 1 else "in one part or none")
+
+        check()
+
+
+def texts_by_step(history: History) -> dict[str, list[str]]:
+    """The texts of each step that were recorded while it was open."""
     texts: dict[str, list[str]] = defaultdict(list)
     open_steps, seen = set(), set()
     for event in (one.event for one in history):
@@ -139,11 +156,7 @@ def test_text_is_what_came_joined_by_nothing(history: History) -> None:
             open_steps.discard(event.step_id)
         elif isinstance(event, e.TextDelta) and event.step_id in open_steps:
             texts[event.step_id].append(event.text)
-
-    steps = {step.step_id: step for turn in folded(history).view().turns for step in turn.steps}
-
-    for step_id, parts in texts.items():
-        assert steps[step_id].message.content == "".join(parts)
+    return texts
 
 
 def test_every_event_has_a_fold() -> None:

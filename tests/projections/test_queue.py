@@ -3,19 +3,30 @@
 from __future__ import annotations
 
 from hypothesis import given
+from hypothesis import strategies as st
 
+from tests.support.examples import each_kind, mostly
+from tests.support.histories import History
 from tests.support.strategies import histories
-from turnlog.domain.recorded import RecordedEvent
+from tests.support.talks import hurried_histories
 from turnlog.projections.projector import Projector
 
 
-@given(histories)
-def test_what_is_queued_came_after_a_step_that_is_not_over(history: list[RecordedEvent]) -> None:
-    view = Projector(history[0].session_id).apply_all(history).view()
-    steps = [step for turn in view.turns for step in turn.steps]
-    for turn in view.turns:
-        for message in turn.messages:
-            if message.queued:
-                last = steps[-1]
-                assert message.position > last.position
-                assert last.status == "open" or last.unanswered_calls()
+@each_kind(hurried_histories, histories)
+def test_what_is_queued_came_after_a_step_that_is_not_over(cases: st.SearchStrategy[History], share: float) -> None:
+    with mostly("with a queued message", share) as saw:
+
+        @given(cases)
+        def check(history: History) -> None:
+            projector, queued = Projector(history[0].session_id), 0
+            for event in history:
+                view = projector.apply_all([event]).view()
+                steps = [step for turn in view.turns for step in turn.steps]
+                for message in [message for turn in view.turns for message in turn.messages if message.queued]:
+                    last = steps[-1]
+                    assert message.position > last.position
+                    assert last.status == "open" or last.unanswered_calls()
+                    queued += 1
+            saw("with a queued message" if queued else "without one")
+
+        check()

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.support.events import START, begun, finished, text, user, view_of
+from tests.support.examples import each_kind, mostly
 from tests.support.histories import AT, ID, History, folded, recorded
-from tests.support.talks import mixed_histories
+from tests.support.talks import conversations_that_go_on, histories_that_are_cut, long_histories, mixed_histories
 from turnlog.domain import events as e
 from turnlog.domain.errors import PromptTooLongError
 from turnlog.projections.projector import PagesNeeded, Projector, SessionHead
@@ -18,7 +19,8 @@ from turnlog.projections.prompt import PromptPolicy, WindowedPrompt, build_promp
 from turnlog.projections.prompt.settled_prefix import begin_prompt, call_ids, continue_prompt
 from turnlog.projections.prompt.window import only_pinned
 
-cuts = st.integers(0, 80)
+Cases = st.SearchStrategy[tuple[History, int]]
+each_kind_that_goes_on = each_kind(conversations_that_go_on, histories_that_are_cut)
 
 
 def kept_end(projector: Projector, turns: int) -> Projector:
@@ -27,20 +29,25 @@ def kept_end(projector: Projector, turns: int) -> Projector:
     return Projector.resume(head, projector.pages()[max(0, head.closed_turns - turns) :])
 
 
-@settings(max_examples=200)
-@given(mixed_histories, cuts, st.integers(0, 3))
-def test_a_fold_goes_on_from_the_last_pages_as_from_all(history: History, cut: int, turns: int) -> None:
-    cut = max(1, min(cut, len(history)))
-    whole, end = folded(history), kept_end(folded(history[:cut]), turns)
+@each_kind_that_goes_on
+def test_a_fold_goes_on_from_the_last_pages_as_from_all(cases: Cases, share: float) -> None:
+    with mostly("from some of the pages", share) as saw:
 
-    try:
-        end.apply_all(history[cut:])
-    except PagesNeeded:
-        return
+        @given(cases, st.integers(0, 3))
+        def check(history_and_cut: tuple[History, int], turns: int) -> None:
+            history, cut = history_and_cut
+            whole, end = folded(history), kept_end(folded(history[:cut]), turns)
+            try:
+                end.apply_all(history[cut:])
+            except PagesNeeded:
+                return saw("all pages are needed")
 
-    assert end.turns() == whole.turns()[end.first_turn :]
-    assert end.head().to_json() == whole.head().to_json()
-    assert end.closed_turns == whole.closed_turns
+            assert end.turns() == whole.turns()[end.first_turn :]
+            assert end.head().to_json() == whole.head().to_json()
+            assert end.closed_turns == whole.closed_turns
+            return saw("from some of the pages" if end.first_turn and cut < len(history) else "from all pages")
+
+        check()
 
 
 @given(mixed_histories)
@@ -53,42 +60,59 @@ def test_the_parts_of_a_prompt_are_the_prompt(history: History) -> None:
     assert parts.settled + parts.rest == build_prompt(view.turns, "chat", view.compaction)
 
 
-@settings(max_examples=200)
-@given(mixed_histories, cuts, st.integers(0, 3))
-def test_a_prompt_that_goes_on_is_the_prompt(history: History, cut: int, turns: int) -> None:
-    cut = max(1, min(cut, len(history)))
-    early, whole = folded(history[:cut]), folded(history)
-    kept = begin_prompt(early.turns(), early.closed_turns, early.compaction)
-    end = kept_end(early, turns)
-    try:
-        end.apply_all(history[cut:])
-    except PagesNeeded:
-        return
-    if end.reached_back > cut or end.first_turn > kept.turns or end.compaction != early.compaction:
-        return
+@each_kind_that_goes_on
+def test_a_prompt_that_goes_on_is_the_prompt(cases: Cases, share: float) -> None:
+    with mostly("more is settled", share) as saw:
 
-    after = end.turns()[kept.turns - end.first_turn :]
-    more = continue_prompt(after, end.closed_turns, end.compaction, call_ids(kept.settled))
+        @given(cases, st.integers(0, 3))
+        def check(history_and_cut: tuple[History, int], turns: int) -> None:
+            history, cut = history_and_cut
+            early, whole = folded(history[:cut]), folded(history)
+            kept = begin_prompt(early.turns(), early.closed_turns, early.compaction)
+            end = kept_end(early, turns)
+            try:
+                end.apply_all(history[cut:])
+            except PagesNeeded:
+                return saw("all pages are needed")
+            if end.reached_back > cut or end.first_turn > kept.turns or end.compaction != early.compaction:
+                return saw("what was settled has changed")
 
-    if more is not None:
-        sent = kept.settled + more.settled + more.rest
-        assert sent == build_prompt(whole.turns(), "chat", whole.compaction)
+            after = end.turns()[kept.turns - end.first_turn :]
+            more = continue_prompt(after, end.closed_turns, end.compaction, call_ids(kept.settled))
+            if more is None:
+                return saw("all turns are needed")
+
+            sent = kept.settled + more.settled + more.rest
+            assert sent == build_prompt(whole.turns(), "chat", whole.compaction)
+            return saw("more is settled" if more.settled else "nothing more is settled")
+
+        check()
 
 
-@given(mixed_histories, st.integers(1, 8), st.integers(0, 3))
-def test_a_window_of_the_end_is_the_window_of_the_whole(history: History, messages: int, turns: int) -> None:
-    whole = folded(history)
-    end = kept_end(whole, turns)
-    policy = PromptPolicy()
-    loaded = [only_pinned(0, end.pinned), *end.turns()] if end.first_turn else end.turns()
+@each_kind(long_histories, mixed_histories, share=0.25)
+def test_a_window_of_the_end_is_the_window_of_the_whole(cases: st.SearchStrategy[History], share: float) -> None:
+    with mostly("of some of the turns", share) as saw:
 
-    window = outcome(lambda: windowed_prompt(loaded, "chat", end.compaction, policy, messages, len))
-    if end.first_turn and isinstance(window, WindowedPrompt) and window.first < 2:
-        return  # more turns might have fitted
+        @given(cases, st.integers(1, 8), st.integers(0, 3))
+        def check(history: History, messages: int, turns: int) -> None:
+            whole = folded(history)
+            end = kept_end(whole, turns)
+            policy = PromptPolicy()
+            loaded = [only_pinned(0, end.pinned), *end.turns()] if end.first_turn else end.turns()
 
-    whole_window = outcome(lambda: windowed_prompt(whole.turns(), "chat", whole.compaction, policy, messages, len))
-    sent, expected = (w.prompt if isinstance(w, WindowedPrompt) else w for w in (window, whole_window))
-    assert sent == expected
+            window = outcome(lambda: windowed_prompt(loaded, "chat", end.compaction, policy, messages, len))
+            if end.first_turn and isinstance(window, WindowedPrompt) and window.first < 2:
+                return saw("more turns might have fitted")
+
+            expected = outcome(lambda: windowed_prompt(whole.turns(), "chat", whole.compaction, policy, messages, len))
+            assert _prompt(window) == _prompt(expected)
+            return saw("of some of the turns" if end.first_turn else "of all turns")
+
+        check()
+
+
+def _prompt(window: WindowedPrompt | str) -> Any:
+    return window.prompt if isinstance(window, WindowedPrompt) else window
 
 
 def outcome(call: Callable[[], WindowedPrompt]) -> WindowedPrompt | str:

@@ -3,35 +3,45 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import assume, given
+from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
-from tests.support.strategies import BEGAN, SESSION_ID, histories, recorded
-from turnlog import RecordedEvent
+from tests.support.examples import each_kind, mostly
+from tests.support.histories import History
+from tests.support.strategies import BEGAN, SESSION_ID, recorded
+from tests.support.talks import live_histories, live_talks
 from turnlog.domain import events as e
-from turnlog.domain.events import MessageImported, RepairWithdrawn, SessionRepaired
 from turnlog.projections import turn_watch
 from turnlog.projections.projector import Projector
 from turnlog.projections.turn_watch import TurnWatch
 
 
-@hypothesis_settings(deadline=None)
-@given(histories, st.sampled_from([0, turn_watch.CLOSED_AT_MOST]))
-def test_a_turn_watch_says_what_the_view_says(events: list[RecordedEvent], closed_at_most: int) -> None:
+@each_kind(live_talks, live_histories)
+@pytest.mark.parametrize("closed_at_most", [0, turn_watch.CLOSED_AT_MOST])
+def test_a_turn_watch_says_what_the_view_says(
+    cases: st.SearchStrategy[History], share: float, closed_at_most: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
     # Results of imports are sought in all turns, and repairs change any: no event of a live turn does.
-    assume(not any(isinstance(event.event, MessageImported | SessionRepaired | RepairWithdrawn) for event in events))
-    for cut in (1, len(events) // 2, len(events)):
-        projector = Projector(SESSION_ID).apply_all(events[:cut])
-        if cut == 0:
-            continue
-        watch = TurnWatch(projector)
-        with pytest.MonkeyPatch.context() as patched:
-            patched.setattr(turn_watch, "CLOSED_AT_MOST", closed_at_most)
-            for event in events[cut:]:
-                projector.apply(event)
-                turns = projector.view().turns
-                assert watch.apply(event) == (bool(turns) and turns[-1].has_ended)
+    monkeypatch.setattr(turn_watch, "CLOSED_AT_MOST", closed_at_most)
+    with mostly("several turns ended", share) as saw:
+
+        @hypothesis_settings(max_examples=50)
+        @given(cases)
+        def check(events: History) -> None:
+            ended = 0
+            for cut in (1, max(1, len(events) // 2)):
+                projector = Projector(SESSION_ID).apply_all(events[:cut])
+                watch = TurnWatch(projector)
+                for event in events[cut:]:
+                    projector.apply(event)
+                    turns = projector.view().turns
+                    has_ended = bool(turns) and turns[-1].has_ended
+                    assert watch.apply(event) == has_ended
+                    ended += has_ended
+            saw("several turns ended" if ended > 1 else "hardly any turn ended")
+
+        check()
 
 
 def test_what_watches_for_the_end_of_a_turn_forgets_those_that_were_closed() -> None:

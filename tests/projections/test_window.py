@@ -8,9 +8,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.support.examples import each_kind, mostly
 from tests.support.histories import History, folded, imported, replayed
 from tests.support.rules import CHECKS
 from tests.support.strategies import histories
+from tests.support.talks import long_histories, mixed_histories
 from turnlog import PromptTooLongError
 from turnlog.projections.prompt import Api, build_prompt
 from turnlog.projections.prompt.window import SHORTENED_TO, estimated_tokens
@@ -32,22 +34,33 @@ def windowed(view: SessionView, api: Api, max_tokens: int, count: Any = len) -> 
 
 
 @pytest.mark.parametrize("api", CHECKS)
-@given(histories, st.integers(1, 12))
-def test_a_window_is_valid_and_within_its_budget_or_a_typed_error(api: Api, history: History, budget: int) -> None:
-    view = folded(history).view()
-    prompt = windowed(view, api, budget)
-    if prompt is None:
-        return
-    CHECKS[api](prompt)
-    messages = messages_of(prompt)
-    assert len(messages) <= budget
-    first = next((m for m in messages if m.get("role") not in ("system", "developer")), {})
-    assert first.get("role") != "tool"
-    assert first.get("type") != "function_call_output"
+@each_kind(long_histories, histories, share=0.25)
+def test_a_window_is_valid_and_within_its_budget_or_a_typed_error(
+    api: Api, cases: st.SearchStrategy[History], share: float
+) -> None:
+    with mostly("some of the messages", share) as saw:
+
+        @given(cases, st.integers(0, 8))
+        def check(history: History, eighths: int) -> None:
+            view = folded(history).view()
+            whole = messages_of(build_prompt(view.turns, api, view.compaction))
+            budget = 1 + len(whole) * eighths // 8
+            prompt = windowed(view, api, budget)
+            if prompt is None:
+                return saw("nothing fits")
+            CHECKS[api](prompt)
+            messages = messages_of(prompt)
+            assert len(messages) <= budget
+            first = next((m for m in messages if m.get("role") not in ("system", "developer")), {})
+            assert first.get("role") != "tool"
+            assert first.get("type") != "function_call_output"
+            return saw("some of the messages" if len(messages) < len(whole) else "all messages")
+
+        check()
 
 
 @pytest.mark.parametrize("api", CHECKS)
-@given(histories)
+@given(mixed_histories)
 def test_a_window_that_is_wide_enough_is_the_whole_prompt(api: Api, history: History) -> None:
     view = folded(history).view()
     assert windowed(view, api, 10_000, estimated_tokens) == build_prompt(view.turns, api, view.compaction)
@@ -58,22 +71,39 @@ def unmarked(messages: list[Json]) -> list[Json]:
     return [{k: v for k, v in m.items() if k not in ("tool_calls", "tool_call_id")} for m in messages]
 
 
-@given(histories, st.integers(1, 12))
-def test_a_window_holds_what_is_pinned_and_the_latest_whole_turns(history: History, budget: int) -> None:
-    view = folded(history).view()
-    prompt = windowed(view, "chat", budget)
-    if prompt is None:
-        return
-    whole = unmarked(build_prompt(view.turns, compaction=view.compaction))
+@each_kind(long_histories, histories, share=0.25)
+def test_a_window_holds_what_is_pinned_and_the_latest_whole_turns(
+    cases: st.SearchStrategy[History], share: float
+) -> None:
+    with mostly("some of the messages", share) as saw:
+
+        @given(cases, st.integers(0, 8))
+        def check(history: History, eighths: int) -> None:
+            view = folded(history).view()
+            whole = build_prompt(view.turns, compaction=view.compaction)
+            prompt = windowed(view, "chat", 1 + len(whole) * eighths // 8)
+            if prompt is None:
+                return saw("nothing fits")
+            check_latest_turns(prompt, whole, has_summary=view.compaction is not None)
+            return saw("some of the messages" if len(prompt) < len(whole) else "all messages")
+
+        check()
+
+
+def check_latest_turns(prompt: list[Json], whole_prompt: list[Json], *, has_summary: bool) -> None:
+    """The window is what is pinned, the summary if there is one, and the end of the whole prompt."""
+    whole = unmarked(whole_prompt)
     pinned = [message for message in whole if message["role"] in ("system", "developer")]
     kept = unmarked(prompt)
     assert [message for message in kept if message["role"] in ("system", "developer")] == pinned
     spoken = [message for message in kept if message["role"] not in ("system", "developer")]
     others = [message for message in whole if message["role"] not in ("system", "developer")]
-    summary = 1 if view.compaction and others[: len(spoken)] != spoken else 0
+    if has_summary:
+        summary, *others = others
+        assert spoken.pop(0) == summary
     # Shorter by one where a function message has its call in a turn before: then neither of them is sent.
-    starts = (len(others) - len(spoken) + summary - cut for cut in (0, 1))
-    assert any(spoken[summary:] == without_leading_function(others, start) for start in starts)
+    starts = (len(others) - len(spoken) - cut for cut in (0, 1))
+    assert any(spoken == without_leading_function(others, start) for start in starts)
 
 
 def without_leading_function(messages: list[dict[str, Any]], start: int) -> list[dict[str, Any]]:

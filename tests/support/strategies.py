@@ -136,9 +136,7 @@ imported = st.one_of(
     _event(e.MessageImported, message_id=imported_ids, format=st.just("chat"), message=foreign_block_messages),
 )
 compactions = _event(e.ContextCompacted, summary=st.just("so far"), upto=st.integers(1, 20))
-any_event = st.one_of(
-    imported,
-    imported,
+live_event = st.one_of(
     compactions,
     plain_messages,
     function_messages,
@@ -152,6 +150,9 @@ any_event = st.one_of(
     results,
     others,
 )
+"""Any event that is neither an import nor a repair."""
+
+any_event = st.one_of(imported, imported, live_event)
 
 
 def recorded(events: list[Any]) -> list[RecordedEvent]:
