@@ -1,4 +1,4 @@
-"""decide(state, command) -> events: the only place where a command is allowed, refused, or found to be done already.
+"""decide(state, command) -> events: where a command is allowed, refused, or found to be done already.
 
 An empty tuple means that the command changes nothing, because it was accepted before. Every refusal is a typed error.
 The decisions about steps are in `decide_step`.
