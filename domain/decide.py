@@ -28,7 +28,13 @@ from turnlog.domain.commands import (
     WithdrawRepair,
 )
 from turnlog.domain.decide_step import Events, abandoned, decide_append, decide_step
-from turnlog.domain.errors import InvalidInputError, SessionExistsError, SessionNotFoundError, SessionOwnedError
+from turnlog.domain.errors import (
+    InvalidInputError,
+    SessionExistsError,
+    SessionNotFoundError,
+    SessionOwnedError,
+    TurnlogError,
+)
 from turnlog.domain.events import (
     ContextCompacted,
     CounterIncremented,
@@ -49,6 +55,11 @@ from turnlog.domain.state import Active, SessionState, Unborn
 from turnlog.domain.values import fingerprint
 
 FORKED = "the session was forked in the middle of it"
+
+
+class MessageTakenError(TurnlogError):
+    """A message that was to be imported as a new one is there: another import has come first. Callers never see this.
+    Whether it is the same message is for the import to look at."""
 
 
 def decide(state: SessionState, command: Command) -> Events:
@@ -100,7 +111,7 @@ def _decide_session(state: Active, command: SessionCommand) -> Events:
             return (OwnerAssigned(at=at, user_id=user_id),)
         case ImportMessage(at, message_id, format_, message, known):
             if known or message_id in state.memory.message_ids:
-                return ()
+                raise MessageTakenError(message_id)
             return (MessageImported(at=at, message_id=message_id, format=format_, message=message),)
         case RepairSession(at, repair_id, upto, corrections):
             repaired = SessionRepaired(at=at, repair_id=repair_id, upto=upto, corrections=corrections)

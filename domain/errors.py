@@ -4,6 +4,7 @@
 
     TurnlogError
     +-- InvalidInputError            what the caller gave cannot be recorded; names the field
+    |   +-- UnknownPositionError     a cursor that the session does not have: begin anew from its view
     +-- SessionNotFoundError         unknown, deleted, or somebody else's: the same error for all three
     +-- SessionExistsError           start_session with an id that is taken
     +-- SessionOwnedError            assign_owner on a session that has an owner
@@ -44,6 +45,18 @@ class InvalidInputError(TurnlogError, ValueError):
         super().__init__(f"{field}: {reason}")
         self.field = field
         self.reason = reason
+
+
+class UnknownPositionError(InvalidInputError):
+    """A cursor is of another session, or of a past that is gone, as after a restore or a failover. `last` is the
+    position of the session's last event. Begin anew: read the view, and go on from its version."""
+
+    def __init__(self, position: int, last: int) -> None:
+        super().__init__(
+            "after", f"the session has no position {position} that a reader has seen: its last one is {last}"
+        )
+        self.position = position
+        self.last = last
 
 
 class SessionNotFoundError(TurnlogError, LookupError):

@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import date
 from typing import TYPE_CHECKING, Any
-from uuid import UUID, uuid4
+from uuid import UUID
 
 from turnlog.domain.commands import (
     AssignOwner,
@@ -110,9 +110,7 @@ class SessionLog:
         id is taken by another one, and InvalidInputError.
         """
         command = checked_start(now(), user_id, title, metadata)
-        aggregate = self._parts.aggregate(uuid4() if session_id is None else checked_session_id(session_id))
-        if session_id is None:
-            aggregate.begin_empty()
+        aggregate = await self._parts.begun(session_id, command.user_id)
         await aggregate.execute(command)
         return Session(self._parts, aggregate, command.user_id if command.user_id is not None else SYSTEM)
 
@@ -191,14 +189,15 @@ class SessionLog:
         Replays the log, whatever is cached. The events stay as they are; the view and the prompt are corrected. A dry
         run appends nothing. Raises SessionNotFoundError.
         """
-        principal, session_id = checked_principal(principal), _found_id(session_id)
-        return await repair(self._parts, self._parts.aggregate(session_id), principal, dry_run)
+        session = await self.session(session_id, principal)
+        return await repair(self._parts, self._parts.aggregate(session.id), dry_run)
 
     async def undo_repair(self, session_id: UUID | str, principal: Principal, repair_id: str | None = None) -> bool:
         """Withdraws a repair (None: the latest), so that its corrections no longer apply. False if there is no such
         repair. Raises SessionNotFoundError."""
         session = await self.session(session_id, principal)
         aggregate = self._parts.aggregate(session.id)
+        await aggregate.refresh()
         if repair_id is None:
             state = aggregate.state
             repair_id = state.repairs[-1] if isinstance(state, Active) and state.repairs else "none"

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeVar
-from uuid import UUID
+from uuid import UUID, uuid4
 from weakref import WeakValueDictionary
 
-from turnlog.domain.errors import LogClosedError
+from turnlog.domain.errors import LogClosedError, SessionExistsError
+from turnlog.domain.inputs import checked_session_id
 from turnlog.infrastructure.append.aggregate import Aggregate
 from turnlog.infrastructure.append.step_io import StepIO
 from turnlog.infrastructure.append.stream_recorder import StreamRecorder
@@ -58,6 +59,21 @@ class LogParts:
             aggregate = self._aggregates[session_id] = Aggregate(
                 session_id, self.store.accepted, self.group_commit, self.views
             )
+        return aggregate
+
+    async def begun(self, session_id: UUID | str | None, user_id: str | None) -> Aggregate:
+        """The aggregate of a session that is to be started, or that was started for this user with the same id before.
+        Raises SessionExistsError if the id is taken by another session, InvalidInputError, StoreError and
+        LogClosedError."""
+        if session_id is None:
+            aggregate = self.aggregate(uuid4())
+            aggregate.begin_empty()
+            return aggregate
+        aggregate = self.aggregate(checked_session_id(session_id))
+        standing = await self.store.standing(aggregate.session_id)
+        # Whose it is is asked first, so that nothing of somebody else's session is read.
+        if standing.position and not (standing.exists and standing.user_id == user_id):
+            raise SessionExistsError(f"session_id: {aggregate.session_id} is taken")
         return aggregate
 
     def step_io(self, aggregate: Aggregate, authorise: Callable[[], Awaitable[None]]) -> StepIO:

@@ -26,7 +26,7 @@ from turnlog.infrastructure.follow.following import Following
 from turnlog.infrastructure.follow.live import Deltas, Live
 from turnlog.infrastructure.follow.source import Source
 from turnlog.infrastructure.log_parts import LogParts
-from turnlog.infrastructure.principal import Principal, owns
+from turnlog.infrastructure.principal import Principal
 from turnlog.infrastructure.repair.forking import make_fork
 from turnlog.projections.compacting import check_compaction
 from turnlog.projections.deltas import Offsets
@@ -62,7 +62,7 @@ class Session:
         return self._checked().__await__()
 
     async def _checked(self) -> Session:
-        await self._access.check_now()
+        await self._access.standing()
         return self
 
     def __repr__(self) -> str:
@@ -214,10 +214,9 @@ class Session:
 
     async def view(self) -> SessionView:
         """The session as it is now, with everything that this process has appended."""
-        self._parts.check_open()
-        await self._aggregate.flush()
-        projector = await self._parts.views.load(self.id)
-        self._access.check_state(projector.state)
+        projector = await self._parts.views.load(self.id, await self._access.ask())
+        if not projector.exists:
+            raise SessionNotFoundError(self.id)
         return projector.view()
 
     @overload
@@ -255,12 +254,13 @@ class Session:
         check_api(api)
         if max_tokens is not None:
             checked_range(max_tokens, "max_tokens", 1, MAX_COUNTER)
-        self._parts.check_open()
-        await self._aggregate.flush()
-        prompt = await self._parts.prompts.read(self.id, api, policy or DEFAULT_POLICY, max_tokens, count_tokens)
-        if prompt is None or not owns(self._access.principal, prompt.user_id):
-            raise SessionNotFoundError(self.id)
-        return prompt.messages
+        prompts, policy = self._parts.prompts, policy or DEFAULT_POLICY
+        asked = await self._access.ask(prompts.base(self.id))
+        if max_tokens is not None:
+            return await prompts.window(asked, api, policy, max_tokens, count_tokens)
+        if api == "chat" and policy == DEFAULT_POLICY:
+            return await prompts.chat(asked)
+        return await prompts.whole(asked, api, policy)
 
     async def explain_prompt(self, api: Api = "chat") -> Explanation:
         """Which events each message of the prompt comes from, and where a prompt did not begin like the one before
@@ -272,26 +272,26 @@ class Session:
     async def at(self, version: int) -> SessionView:
         """The view as it was after the event at this position. No later event is read. Raises InvalidInputError for a
         position that the session does not have."""
-        projector = Projector(self.id)
-        upto = await self._access.version(version)
-        async for page in self._parts.store.events.pages(self.id, upto=upto):
-            projector.apply_all(page)
+        standing, projector = await self._access.standing(), Projector(self.id)
+        await self._parts.store.events.fold(projector, _checked_version(version, standing.position))
         return projector.view()
 
     async def fork(self, version: int | None = None) -> Session:
         """A new session with copies of the events up to this position (None: all), and with the same owner.
 
-        A step that was open at that position is abandoned in the fork: nobody writes it there. Up to 10,000 events are
-        stored together or not at all. More are copied in parts, and a fork that fails in between is deleted. Raises
-        InvalidInputError for a position that the session does not have.
+        A step that was open at that position is abandoned in the fork: nobody writes it there. A fork is whole or not
+        there, however many events it has, and they are copied in bounded memory. Raises InvalidInputError for a
+        position that the session does not have.
         """
-        upto = await self._access.version(version)
-        return Session(self._parts, await make_fork(self._parts, self._aggregate, upto), self._access.principal)
+        standing = await self._access.standing()
+        upto = _checked_version(version, standing.position)
+        made = await make_fork(self._parts, self.id, standing.user_id, upto)
+        return Session(self._parts, made, self._access.principal)
 
     async def events(self, after: int = 0) -> AsyncIterator[RecordedEvent]:
-        """The stored events after a position, in order, up to the last one."""
-        checked_count(after, "after")
-        await self._access.version()
+        """The stored events after a position, in order, up to the last one. Raises UnknownPositionError for a position
+        that the session does not have."""
+        await self._access.check_position(checked_count(after, "after"))
         async for page in self._parts.store.events.pages(self.id, after):
             for event in page:
                 yield event
@@ -304,7 +304,7 @@ class Session:
         and nothing comes after `after`. See Following for what it raises.
         """
         checked_count(after, "after")
-        return Following(self._source, self._parts.watcher.left, after, until_turn_ends)
+        return Following(lambda: self._source(after), self._parts.watcher.left, after, until_turn_ends)
 
     def deltas(self, after: int = 0, until_turn_ends: bool = False) -> Deltas:
         """Like `follow`, with each event as the Delta that a client needs: small, and with its position as a cursor.
@@ -327,8 +327,8 @@ class Session:
     def _deltas(self, after: int, until_turn_ends: bool, offsets: Offsets | None = None) -> Deltas:
         return Deltas(self.follow(after, until_turn_ends), self._parts.store, self.id, offsets)
 
-    async def _source(self) -> Source:
-        await self._access.check()
+    async def _source(self, after: int) -> Source:
+        await self._access.check_position(after)
         return await self._parts.watcher.source(self.id)
 
     # Inside
@@ -339,3 +339,8 @@ class Session:
     async def _execute(self, command: Command) -> None:
         await self._access.check()
         await self._aggregate.execute(command)
+
+
+def _checked_version(version: int | None, last: int) -> int:
+    """The position that is given, if the session has it; None is the last one. Raises InvalidInputError."""
+    return last if version is None else checked_range(version, "version", 1, last)

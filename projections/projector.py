@@ -27,7 +27,7 @@ from turnlog.projections.turns import Turns
 from turnlog.projections.usage import total_usage
 from turnlog.projections.view import SessionView
 
-VIEW_SCHEMA = 6
+VIEW_SCHEMA = 7
 """The version of the kept shapes. Heads and pages of another version are not read: the session is folded anew."""
 
 
@@ -40,6 +40,7 @@ class SessionHead(Frozen):
     metadata: JsonObject
     counters: dict[str, dict[str, int]]
     version: int
+    commit_id: int = 0
     started_at: datetime
     updated_at: datetime
     closed_turns: int
@@ -55,7 +56,8 @@ class PagesNeeded(Exception):  # noqa: N818 nobody's error: it says what to read
 
 
 class Projector(Turns):
-    """A fold in progress. `version` is the position of the last event that it has seen, 0 before the first.
+    """A fold in progress. `version` is the position of the last event that it has seen, 0 before the first, and
+    `commit_id` that event's commit id.
 
     `first_turn` is greater than 0 if it was resumed without some pages.
     """
@@ -64,6 +66,7 @@ class Projector(Turns):
         super().__init__()
         self.session_id = session_id
         self.version = 0
+        self.commit_id = 0
         self.state: SessionState = initial_state(session_id)
         self._user_id: str | None = None
         self._title: str | None = None
@@ -78,7 +81,7 @@ class Projector(Turns):
         """The projector that `head` was taken from. `pages` are the last closed turns, in order: as many of them as are
         wanted."""
         self = cls(head.session_id)
-        self.version, self.state = head.version, head.state
+        self.version, self.commit_id, self.state = head.version, head.commit_id, head.state
         self._user_id, self._title = head.user_id, head.title
         self._metadata = head.metadata
         self._counters = {name: dict(keys) for name, keys in head.counters.items()}
@@ -100,7 +103,7 @@ class Projector(Turns):
         event = recorded.event
         if self.first_turn and self._reaches_back(event):
             raise PagesNeeded
-        self.version = recorded.position
+        self.version, self.commit_id = recorded.position, recorded.commit_id
         self.state = evolve(self.state, event)
         self._updated_at = event.at
         self._FOLDS[type(event)](self, event, recorded.position)
@@ -143,6 +146,7 @@ class Projector(Turns):
         """Everything except the closed turns, for keeping."""
         return SessionHead(
             **self._facts(),
+            commit_id=self.commit_id,
             closed_turns=self.closed_turns,
             turns=self.unclosed_turns(),
             pinned=self.pinned_in_pages(),

@@ -16,26 +16,18 @@ from random import random
 from typing import TYPE_CHECKING
 from uuid import UUID
 
-from turnlog.domain.commands import (
-    AddMessage,
-    AddToolResult,
-    Command,
-    ImportMessage,
-    IncrementCounter,
-    ReportUsage,
-)
+from turnlog.domain.commands import AddToolResult, Command
 from turnlog.domain.decide import decide
 from turnlog.domain.errors import AppendConflictError, StoreError, TurnlogError
-from turnlog.domain.events import SessionEvent
-from turnlog.domain.evolve import awaited_call, evolve
+from turnlog.domain.evolve import answer_key, awaited_call, evolve
 from turnlog.domain.state import Active, SessionState, initial_state
-from turnlog.infrastructure.read.views import Views
-from turnlog.infrastructure.store.appends import Append, Lane, PositionTakenError
+from turnlog.infrastructure.read.views import StoredState, Views
+from turnlog.infrastructure.store.accepted import AcceptedResults, with_taken
+from turnlog.infrastructure.store.appends import Append, Lane, OvertakenError
 from turnlog.infrastructure.store.encoding import AppendEncoder, Decided
 from turnlog.infrastructure.store.text_lane import encode_text
 
 if TYPE_CHECKING:
-    from turnlog.infrastructure.store.accepted import AcceptedIds
     from turnlog.infrastructure.store.group_commit import GroupCommit
 
 CONFLICT_SECONDS = 30.0
@@ -45,28 +37,28 @@ pause."""
 LONGEST_PAUSE = 0.1
 """Seconds between two tries for a position, at most."""
 
-Decidable = Command | tuple[SessionEvent, ...]
-"""A command; or events that are appended as they are."""
-
 
 class PendingAppend(Append):
     """Commands that are decided together and stored together. It is one attempt; the next attempt is another object,
-    because the group commit may still hold this one."""
+    because the group commit may still hold this one. `taken` are keys that the store has refused an earlier attempt
+    for, because what they stand for was accepted before."""
 
-    __slots__ = ("commands", "conflict_since", "done", "state", "stored", "version")
+    __slots__ = ("commands", "conflict_since", "done", "state", "stored", "taken", "version")
 
     owner: Aggregate
 
     def __init__(
         self,
         owner: Aggregate,
-        commands: tuple[Decidable, ...],
+        commands: tuple[Command, ...],
         done: asyncio.Future[int],
+        taken: set[bytes],
         conflict_since: float | None = None,
     ) -> None:
         super().__init__(owner)
         self.commands = commands
         self.done = done
+        self.taken = taken
         self.conflict_since = conflict_since
         self.stored = False
         self.state: SessionState | None = None
@@ -74,13 +66,13 @@ class PendingAppend(Append):
 
     def again(self) -> PendingAppend:
         """The same, undecided."""
-        return PendingAppend(self.owner, self.commands, self.done, self.conflict_since)
+        return PendingAppend(self.owner, self.commands, self.done, self.taken, self.conflict_since)
 
 
 class Aggregate:
     """`state` and `version` include what is still on its way to the store."""
 
-    def __init__(self, session_id: UUID, accepted: AcceptedIds, group_commit: GroupCommit, views: Views) -> None:
+    def __init__(self, session_id: UUID, accepted: AcceptedResults, group_commit: GroupCommit, views: Views) -> None:
         self.session_id = session_id
         self.id_bytes = session_id.bytes
         self.state: SessionState = initial_state(session_id)
@@ -89,7 +81,7 @@ class Aggregate:
         self._group_commit = group_commit
         self._views = views
         self._encoder = AppendEncoder(session_id)
-        self._stored: tuple[SessionState, int] | None = None
+        self._stored: StoredState | None = None
         self._lane: Lane | None = None
         self._pending: deque[PendingAppend] = deque()
         self._catching_up: asyncio.Task[None] | None = None
@@ -98,14 +90,20 @@ class Aggregate:
     @property
     def stored_version(self) -> int:
         """The position of the last event that is known to be stored."""
-        return self._stored[1] if self._stored else 0
+        return self._stored.version if self._stored else 0
+
+    @property
+    def stored_commit_id(self) -> int:
+        """The commit id of that event."""
+        return self._stored.commit_id if self._stored else 0
 
     async def execute(self, *commands: Command) -> int:
         """Decides the commands as one append and waits until it is stored. Returns the number of its events: 0 if the
         commands had been carried out before. Raises what `decide` raises, and StoreError."""
         await self.ready()
+        taken = set[bytes]()
         try:
-            count = await self._execute(commands)
+            count = await self._execute(commands, taken)
         except StoreError:
             raise
         except TurnlogError:
@@ -114,19 +112,13 @@ class Aggregate:
             return count
         # Nothing to do, or refused: that may be only because others have appended meanwhile.
         await self.refresh()
-        return await self._execute(commands)
+        return await self._execute(commands, taken)
 
-    async def adopt(self, events: Sequence[SessionEvent], *commands: Command) -> int:
-        """Appends these events as they are, and the events of the commands after them, to a session that was begun
-        empty and that nobody else knows yet: a fork. Returns the number of events. Raises StoreError."""
-        assert self._lane is not None  # noqa: S101 begin_empty was called
-        return await self.submit(tuple(events), *commands)
-
-    async def _execute(self, commands: Sequence[Command]) -> int:
-        recalled = [await self._recalled(command) for command in commands]
+    async def _execute(self, commands: Sequence[Command], taken: set[bytes]) -> int:
+        recalled = await self._recalled(commands)
         if self._group_commit.is_full:
             await self._group_commit.room()
-        return await self.submit(*recalled)
+        return await self.submit(*recalled, taken=taken)
 
     async def refresh(self) -> None:
         """Catches up with what other processes have appended. Raises StoreError."""
@@ -147,22 +139,26 @@ class Aggregate:
 
     def begin_empty(self) -> None:
         """Skips the loading, for a session whose id was made a moment ago."""
-        self._stored, self._lane = (self.state, 0), Lane(self._group_commit.connection)
+        self._begin(StoredState(self.state, 0, 0))
 
-    def begin_at(self, state: SessionState, version: int) -> None:
+    def begin_at(self, stored: StoredState) -> None:
         """Skips the loading where the state was folded a moment ago. If it is old, the store will say so."""
         if self._lane is None and not self._pending:
-            self._stored = self.state, self.version = state, version
-            self._lane = Lane(self._group_commit.connection)
+            self._begin(stored)
 
-    def submit(self, *commands: Decidable) -> asyncio.Future[int]:
+    def _begin(self, stored: StoredState) -> Lane:
+        self._stored, self._lane = stored, Lane()
+        self.state, self.version = stored.state, stored.version
+        return self._lane
+
+    def submit(self, *commands: Command, taken: set[bytes] | None = None) -> asyncio.Future[int]:
         """Decides the commands at once, without waiting. The future is done when the append is stored, and holds what
         `execute` returns or raises.
 
         Without commands it is done when all appends before it are stored or have failed. Appends are decided and stored
-        in the order of the calls.
+        in the order of the calls. `taken` are keys that the store is known to have, and is told of more.
         """
-        append = PendingAppend(self, commands, self._loop.create_future())
+        append = PendingAppend(self, commands, self._loop.create_future(), set() if taken is None else taken)
         self._pending.append(append)
         if self._lane is None:
             self._catch_up()
@@ -185,7 +181,7 @@ class Aggregate:
         state, position = self.state, self.version + 1
         try:
             if not encode_text(append, position, append.commands, state, self._encoder):
-                decided = _decided(state, append.commands)
+                decided = _decided(state, append.commands, append.taken)
                 self._encoder.encode(append, position, state, decided)
                 state = decided[-1].state if decided else state
             append.lane = lane
@@ -200,24 +196,31 @@ class Aggregate:
         append.state = self.state = state
         append.version = self.version = self.version + append.count
 
-    async def _recalled(self, command: Command) -> Command:
-        """The command with what the store remembers and the state has forgotten. Raises StoreError."""
+    async def _recalled(self, commands: Sequence[Command]) -> Sequence[Command]:
+        """The commands, each with the result that the store has for its call where the state has forgotten it. Raises
+        StoreError."""
+        recalled, version = commands, -1
+        while version != self.version and any(self._is_forgotten(command) for command in commands):
+            await self.flush()
+            # What the store says has to be of the state that is decided on.
+            version = self.version
+            recalled = [await self._with_result(command) for command in commands]
+        return recalled
+
+    def _is_forgotten(self, command: Command) -> bool:
         state = self.state
-        if not isinstance(state, Active) or state.memory.complete:
+        if not isinstance(command, AddToolResult) or not isinstance(state, Active):
+            return False
+        return (
+            awaited_call(state.awaited, command.call_id, command.step_id) is None
+            and answer_key(command.call_id, command.step_id) not in state.memory.answered
+        )
+
+    async def _with_result(self, command: Command) -> Command:
+        if not isinstance(command, AddToolResult):
             return command
-        match command:
-            case AddToolResult():
-                if awaited_call(state.awaited, command.call_id, command.step_id) is not None:
-                    return command
-                return replace(command, answered=await self._accepted.find(self.session_id, command))
-            case AddMessage() | ImportMessage():
-                if command.message_id in state.memory.message_ids:
-                    return command
-                return replace(command, known=await self._accepted.find(self.session_id, command) is not None)
-            case IncrementCounter() | ReportUsage():
-                return replace(command, known=await self._accepted.find(self.session_id, command) is not None)
-            case _:
-                return command
+        answered = await self._accepted.find(self.session_id, command.call_id, command.step_id)
+        return replace(command, answered=answered)
 
     # What became of it
 
@@ -234,11 +237,12 @@ class Aggregate:
         lane = append.lane
         if self._lane is lane:
             self._lane = None
-        is_taken = isinstance(error, PositionTakenError)
-        if is_taken and self._may_try_again(append):
+        if isinstance(error, OvertakenError) and self._may_try_again(append):
+            append.taken |= error.taken
             self._catch_up()
             return
-        failure = AppendConflictError("other writers kept taking the position") if is_taken else error
+        is_overtaken = isinstance(error, OvertakenError)
+        failure = AppendConflictError("other writers kept taking the position") if is_overtaken else error
         # With all that was decided on top of it: decided again, a text would be stored without the one before it.
         for failed in [other for other in self._pending if other.lane is lane]:
             self._pending.remove(failed)
@@ -255,7 +259,8 @@ class Aggregate:
         while self._pending and self._pending[0].stored:
             append = self._pending.popleft()
             if append.state is not None:
-                self._stored = (append.state, append.version)
+                # An append without events was not sent, and has no commit id.
+                self._stored = StoredState(append.state, append.version, append.commit_id or self.stored_commit_id)
             if not append.done.done():
                 append.done.set_result(append.count)
 
@@ -266,22 +271,19 @@ class Aggregate:
             self._catching_up = asyncio.create_task(self._read_and_decide_again())
 
     async def _read_and_decide_again(self) -> None:
-        connection = self._group_commit.connection
         try:
             if pause := self._pause():
                 await asyncio.sleep(pause)
             if self._stored is None:
-                state, version = await self._views.load_state(self.session_id)
+                stored = await self._views.load_state(self.session_id)
             else:
-                state, version = await self._views.catch_up(*self._stored)
+                stored = await self._views.catch_up(self._stored)
         except Exception as error:  # noqa: BLE001 whatever it is, nobody may wait for ever
             self._fail_all(error)
             return
         finally:
             self._catching_up = None
-        self._stored = self.state, self.version = state, version
-        # The connection is that of before the reading: so what was lost meanwhile is noticed.
-        self._lane = lane = Lane(connection)
+        lane = self._begin(stored)
         self._pending = deque(append.again() for append in self._pending)
         for append in list(self._pending):
             self._decide(append, lane)
@@ -300,11 +302,11 @@ class Aggregate:
             _fail(self._pending.popleft(), error)
 
 
-def _decided(state: SessionState, commands: Sequence[Decidable]) -> list[Decided]:
+def _decided(state: SessionState, commands: Sequence[Command], taken: set[bytes]) -> list[Decided]:
     """The events of the commands, each decided on the state after the ones before it. Raises what `decide` raises."""
     decided = list[Decided]()
     for command in commands:
-        for event in command if isinstance(command, tuple) else decide(state, command):
+        for event in decide(state, with_taken(command, taken)):
             state = evolve(state, event)
             decided.append(Decided(event, state))
     return decided

@@ -16,8 +16,9 @@ class Following:
 
     Events come in order, each exactly once. The iteration ends when the session is deleted (the event that says so is
     the last one), and with `until_turn_ends` when the last turn has ended. A call that is cancelled, as by a timeout,
-    has taken nothing: call again. Raises SessionNotFoundError, StoreError when the log cannot be read, and
-    LogClosedError when it is closed. After an error, follow again from the last position.
+    has taken nothing: call again. Raises SessionNotFoundError, UnknownPositionError for a position that the session
+    does not have, or when the log went back, StoreError when the log cannot be read, and LogClosedError when it is
+    closed. After any other error than UnknownPositionError, follow again from the last position.
     """
 
     def __init__(

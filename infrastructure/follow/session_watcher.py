@@ -16,12 +16,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from itertools import groupby
 from typing import TYPE_CHECKING, Protocol
 from uuid import UUID
 
-from turnlog.domain.errors import LogClosedError, SessionNotFoundError, UnreadableEventError
-from turnlog.domain.recorded import RecordedEvent
+from turnlog.domain.errors import LogClosedError, SessionNotFoundError, UnknownPositionError, UnreadableEventError
+from turnlog.domain.recorded import Position, RecordedEvent
 from turnlog.infrastructure.follow.notices import Notices
 from turnlog.infrastructure.follow.poll_loop import PollLoop
 from turnlog.infrastructure.follow.source import FOLLOW_PAGE_EVENTS, FollowerCursor, Source
@@ -136,7 +135,7 @@ class SessionWatcher:
         projector = await self._views.load_end(session_id, 1)
         if not projector.exists:
             raise SessionNotFoundError(session_id)
-        return Source(session_id, self._store, projector.version, TurnWatch(projector))
+        return Source(session_id, self._store, Position(projector.version, projector.commit_id), TurnWatch(projector))
 
     def left(self, source: Source, cursor: FollowerCursor) -> None:
         """A follower has left. The source goes with the last one."""
@@ -160,12 +159,15 @@ class SessionWatcher:
         if not sources:
             return
         by_id = {source.session_id: source for source in sources}
-        positions = {source.session_id: source.position for source in sources}
+        positions = {source.session_id: source.last for source in sources}
         self._reads += 1
         try:
-            events = await self._store.events.read_after(positions, FOLLOW_PAGE_EVENTS)
-            for session_id, group in groupby(events, key=lambda event: event.session_id):
-                self._came(by_id[session_id], list(group))
+            found = await self._store.events.read_after(positions, FOLLOW_PAGE_EVENTS)
+            for session_id, source in by_id.items():
+                if session_id not in found:
+                    self._failed(source, await self._gone(source))
+                elif found[session_id]:
+                    self._came(source, found[session_id])
         except Exception as error:  # noqa: BLE001 whatever it is, no follower may wait for ever
             if isinstance(error, UnreadableEventError) and len(sources) > 1:
                 for source in sources:  # one of the sessions has that event: the others go on
@@ -179,6 +181,9 @@ class SessionWatcher:
         source.came(events)
         if len(events) == FOLLOW_PAGE_EVENTS:
             self._due.add(source.session_id.bytes)
+
+    async def _gone(self, source: Source) -> UnknownPositionError:
+        return UnknownPositionError(source.position, (await self._store.standing(source.session_id)).position)
 
     def _failed(self, source: Source, error: Exception) -> None:
         if self._sources.get(source.session_id.bytes) is source:
@@ -211,7 +216,7 @@ class SessionWatcher:
             self._step_looks.spawn(self._ask_for_step(session_id))
 
     async def _ask_for_step(self, session_id: bytes) -> None:
-        position = await self._store.positions.ask(UUID(bytes=session_id))
+        standing = await self._store.standings.ask(UUID(bytes=session_id))
         for step in list(self._steps.get(session_id, ())):
-            if position is not None:  # None: Postgres is away, and the step's own appends report that
-                await step.look(position)
+            if standing is not None:  # None: Postgres is away, and the step's own appends report that
+                await step.look(standing.position)

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from uuid import UUID
 
 from turnlog.domain.events import STEP_DELTAS
-from turnlog.domain.recorded import RecordedEvent
+from turnlog.domain.recorded import Position, RecordedEvent
 from turnlog.infrastructure.tasks import Shared
 from turnlog.projections.turn_watch import TurnWatch
 
@@ -46,13 +46,13 @@ class FollowerCursor:
 
 
 class Source:
-    """A session that is followed here. `position` is that of the last event that was read."""
+    """A session that is followed here. `last` is the last event that was read."""
 
-    def __init__(self, session_id: UUID, store: EventStore, position: int, watch: TurnWatch) -> None:
+    def __init__(self, session_id: UUID, store: EventStore, last: Position, watch: TurnWatch) -> None:
         self.session_id = session_id
-        self.position = position
+        self.last = last
         self.cursors: set[FollowerCursor] = set()
-        self.turn_ends = {position} if watch.has_ended else set[int]()
+        self.turn_ends = {last.position} if watch.has_ended else set[int]()
         """Positions at which the last turn had ended, from the source's first position on."""
         self._store = store
         self._watch = watch
@@ -60,6 +60,11 @@ class Source:
         self._recent: deque[RecordedEvent] = deque()
         self._bytes = 0
         self._pages = Shared[int, list[RecordedEvent]]()
+
+    @property
+    def position(self) -> int:
+        """The position of the last event that was read."""
+        return self.last.position
 
     async def next(self, cursor: FollowerCursor) -> list[RecordedEvent]:
         """The next events of this follower. Waits until there are some. Raises what reading the log has raised, and
@@ -78,7 +83,7 @@ class Source:
         for event in events:
             self._recent.append(event)
             self._bytes += _size(event)
-            self.position = event.position
+            self.last = Position(event.position, event.commit_id)
             if self._watch.apply(event):
                 self.turn_ends.add(event.position)
         self._forget_what_all_have()

@@ -13,15 +13,16 @@ from uuid import UUID
 
 from pydantic_core import from_json, to_json
 
+from turnlog.domain.errors import SessionNotFoundError
 from turnlog.domain.state import Active
 from turnlog.domain.values import Frozen
 from turnlog.infrastructure.cache import Cache, Entry
+from turnlog.infrastructure.read.asked import Asked
 from turnlog.infrastructure.read.prompt_memory import PromptMemory
 from turnlog.infrastructure.read.views import TAIL_TO_KEEP, Views
 from turnlog.infrastructure.tasks import Background
 from turnlog.projections.projector import Projector
 from turnlog.projections.prompt import Api, CountTokens, PromptPolicy, build_prompt, windowed_prompt
-from turnlog.projections.prompt.policy import DEFAULT_POLICY
 from turnlog.projections.prompt.settled_prefix import (
     ChatMessages,
     SettledPrefix,
@@ -39,21 +40,15 @@ TURNS_AT_FIRST = 16
 
 
 class _LastLine(Frozen):
-    """The last line of a cached prompt. `turns` is the number of settled turns, `compacted` the position of the
-    compaction that the prompt begins with (0: none), and `rest` are the messages that are not settled."""
+    """The last line of a cached prompt. `commit_id` is that of the event at the entry's position, `turns` is the number
+    of settled turns, `compacted` the position of the compaction that the prompt begins with (0: none), and `rest` are
+    the messages that are not settled."""
 
     user_id: str | None
+    commit_id: int
     turns: int
     compacted: int
     rest: ChatMessages
-
-
-@dataclass(frozen=True, slots=True)
-class Prompt:
-    """A prompt, and the owner of its session."""
-
-    messages: Any
-    user_id: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,12 +57,13 @@ class _Cached:
     settled: ChatMessages
     last: _LastLine
 
-    def prompt(self) -> Prompt:
-        return Prompt(self.settled + self.last.rest, self.last.user_id)
+    def prompt(self) -> ChatMessages:
+        return self.settled + self.last.rest
 
 
 class Prompts:
-    """Reads prompts. All are None for an unknown or deleted session."""
+    """Reads prompts. `asked` says that the session may be read, and where it stands. Every method raises what `asked`
+    raises, SessionNotFoundError, and StoreError."""
 
     def __init__(
         self, store: EventStore, cache: Cache, views: Views, background: Background, memory_bytes: int
@@ -82,79 +78,76 @@ class Prompts:
         """The key of the session's chat prompt in Redis."""
         return f"{self._views.key(session_id)}:chat"
 
-    async def read(
-        self, session_id: UUID, api: Api, policy: PromptPolicy, max_tokens: int | None, count_tokens: CountTokens
-    ) -> Prompt | None:
-        """The prompt for an API; with `max_tokens`, the part of it that fits. Raises PromptTooLongError."""
-        if max_tokens is not None:
-            return await self.window(session_id, api, policy, max_tokens, count_tokens)
-        if api == "chat" and policy == DEFAULT_POLICY:
-            return await self.chat(session_id)
-        return await self.whole(session_id, api, policy)
+    def base(self, session_id: UUID) -> int:
+        """The position that the remembered chat prompt rests on; 0 if there is none. It is worth asking for."""
+        entry = self._memory.get(session_id)
+        return entry.position if entry is not None else 0
 
-    async def chat(self, session_id: UUID) -> Prompt | None:
+    async def chat(self, asked: Asked) -> ChatMessages:
         """The prompt for the Chat Completions API."""
-        asked = self._store.positions.ask(session_id)
+        session_id = asked.session_id
+        if not asked.is_expected:
+            await asked.standing()
         entry = self._memory.get(session_id) or await self._cache.get(self.key(session_id))
         cached = _parsed(entry) if entry is not None else None  # parsed while Postgres answers
-        position = await asked
-        if cached is not None and position is not None and cached.entry.position > position:
-            cached = None  # it belongs to another log
-        if cached is not None and cached.entry.position == position:
-            self._memory.put(session_id, cached.entry)
-            return cached.prompt()
-        if cached is not None and (prompt := await self._continued(session_id, cached)) is not None:
-            return prompt
-        return await self._begun(session_id)
+        standing = await asked.standing()
+        if cached is not None and cached.entry.position == standing.position:
+            if cached.last.commit_id == standing.commit_id:
+                self._memory.put(session_id, cached.entry)
+                return cached.prompt()
+        elif cached is not None and cached.entry.position < standing.position:
+            prompt = await self._continued(asked, cached)
+            if prompt is not None:
+                return prompt
+        return await self._begun(asked)
 
     async def window(
-        self, session_id: UUID, api: Api, policy: PromptPolicy, max_tokens: int, count_tokens: CountTokens
-    ) -> Prompt | None:
+        self, asked: Asked, api: Api, policy: PromptPolicy, max_tokens: int, count_tokens: CountTokens
+    ) -> Any:
         """The part of the prompt that fits. Raises PromptTooLongError."""
         turns = TURNS_AT_FIRST
-        projector = await self._views.load_end(session_id, turns)
+        projector = _found(await self._views.load_end(asked.session_id, turns, asked))
         while True:
-            if not isinstance(projector.state, Active):
-                return None
             loaded = [only_pinned(0, projector.pinned), *projector.turns()]
             window = windowed_prompt(loaded, api, projector.compaction, policy, max_tokens, count_tokens)
             # If the window begins with the first turn that was read, the one before it may fit as well.
             if projector.first_turn == 0 or window.first > 1:
-                return Prompt(window.prompt, projector.state.user_id)
+                return window.prompt
             turns *= 4
-            projector = await self._views.widen(projector, turns)
+            projector = _found(await self._views.widen(projector, turns))
 
-    async def whole(self, session_id: UUID, api: Api, policy: PromptPolicy) -> Prompt | None:
+    async def whole(self, asked: Asked, api: Api, policy: PromptPolicy) -> Any:
         """The prompt of all turns."""
-        projector = await self._views.load(session_id)
-        if not isinstance(projector.state, Active):
-            return None
-        return Prompt(build_prompt(projector.turns(), api, projector.compaction, policy), projector.state.user_id)
+        projector = _found(await self._views.load(asked.session_id, asked))
+        return build_prompt(projector.turns(), api, projector.compaction, policy)
 
-    async def _continued(self, session_id: UUID, cached: _Cached) -> Prompt | None:
+    async def _continued(self, asked: Asked, cached: _Cached) -> ChatMessages | None:
+        """The cached prompt with what came since. None if it cannot be continued, or rests on a past that is gone."""
+        session_id, position = asked.session_id, cached.entry.position
+        base = asked if asked.base == position else Asked(self._store, session_id, position)
         projector = await self._views.load_end(session_id, 1)
+        if (await base.standing()).base_commit_id != cached.last.commit_id:
+            return None
         missing = projector.first_turn - cached.last.turns
         if missing > 0:
             projector = await self._views.load_end(session_id, 1 + missing)
         compacted = projector.compaction.position if projector.compaction else 0
-        if not isinstance(projector.state, Active) or compacted != cached.last.compacted:
+        if not projector.exists or compacted != cached.last.compacted:
             return None
-        if projector.reached_back > cached.entry.position or projector.first_turn > cached.last.turns:
+        if projector.reached_back > position or projector.first_turn > cached.last.turns:
             return None
         turns = projector.turns()[cached.last.turns - projector.first_turn :]
         more = continue_prompt(turns, projector.closed_turns, projector.compaction, call_ids(cached.settled))
         if more is None:
             return None
         self._keep(projector, more, cached.entry)
-        return Prompt(cached.settled + more.settled + more.rest, projector.state.user_id)
+        return cached.settled + more.settled + more.rest
 
-    async def _begun(self, session_id: UUID) -> Prompt | None:
-        projector = await self._views.load(session_id)
-        if not isinstance(projector.state, Active):
-            return None
+    async def _begun(self, asked: Asked) -> ChatMessages:
+        projector = _found(await self._views.load(asked.session_id, asked))
         parts = begin_prompt(projector.turns(), projector.closed_turns, projector.compaction)
         self._keep(projector, parts, None)
-        return Prompt(parts.settled + parts.rest, projector.state.user_id)
+        return parts.settled + parts.rest
 
     def _keep(self, projector: Projector, parts: SettledPrefix, before: Entry | None) -> None:
         base = before.position if before else 0
@@ -163,6 +156,7 @@ class Prompts:
             return
         last = _LastLine(
             user_id=projector.state.user_id,
+            commit_id=projector.commit_id,
             turns=parts.turns,
             compacted=projector.compaction.position if projector.compaction else 0,
             rest=parts.rest,
@@ -177,6 +171,13 @@ class Prompts:
     async def _put(self, key: str, position: int, base: int, line: bytes, last: bytes) -> None:
         if not await self._cache.put(key, position, base, line, last):
             await self._cache.drop(key)
+
+
+def _found(projector: Projector) -> Projector:
+    """The projector of a session that is there. It may have been deleted since it was asked for."""
+    if not projector.exists:
+        raise SessionNotFoundError(projector.session_id)
+    return projector
 
 
 def _parsed(entry: Entry) -> _Cached | None:

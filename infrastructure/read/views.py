@@ -7,16 +7,16 @@ turn, and a head with all the rest.
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 from uuid import UUID
 
 from pydantic import TypeAdapter
 
 from turnlog.domain.evolve import evolve
-from turnlog.domain.recorded import RecordedEvent
 from turnlog.domain.state import SessionState, initial_state
 from turnlog.infrastructure.cache import Cache
+from turnlog.infrastructure.read.asked import Asked
 from turnlog.infrastructure.tasks import Background
 from turnlog.projections.projector import PagesNeeded, Projector, SessionHead
 from turnlog.projections.view import Turn
@@ -45,6 +45,14 @@ class Origin(NamedTuple):
     cached: bool = False
 
 
+class StoredState(NamedTuple):
+    """The state after an event that is stored, with the position and the commit id of that event."""
+
+    state: SessionState
+    version: int
+    commit_id: int
+
+
 class Views:
     """Loads the views of sessions, and keeps them for the next reader."""
 
@@ -57,26 +65,38 @@ class Views:
         """The key of the session's view in Redis."""
         return f"{self._cache.prefix}{session_id}"
 
-    async def load(self, session_id: UUID) -> Projector:
-        """The projection as of now, with all its turns. That of an unknown session has version 0."""
-        asked = self._store.positions.ask(session_id)  # Postgres answers while Redis does
-        cached = await self._cached(session_id)
-        if cached is not None and cached.version == await asked:
+    async def load(self, session_id: UUID, asked: Asked | None = None) -> Projector:
+        """The projection as of now, with all its turns. That of an unknown session has version 0. `asked` says that it
+        may be read, and is where the session stands. Raises what `asked` raises, and StoreError."""
+        cached, is_current = await self._asked_for(session_id, asked, lambda: self._cached(session_id))
+        if cached is not None and is_current:
             return cached
         projector = cached or await self._kept(session_id) or Projector(session_id)
         return await self._brought_up(projector, cached is not None)
 
-    async def load_end(self, session_id: UUID, turns: int) -> Projector:
-        """The projection as of now, with at least its last `turns` turns."""
-        asked = self._store.positions.ask(session_id)
-        cached = await self._cached_end(session_id, turns)
-        if cached is not None and cached.version == await asked:
+    async def load_end(self, session_id: UUID, turns: int, asked: Asked | None = None) -> Projector:
+        """The projection as of now, with at least its last `turns` turns. Else as `load`."""
+        cached, is_current = await self._asked_for(session_id, asked, lambda: self._cached_end(session_id, turns))
+        if cached is not None and is_current:
             return cached
         projector = cached or await self._kept(session_id, turns) or Projector(session_id)
         try:
             return await self._brought_up(projector, cached is not None)
         except PagesNeeded:
             return await self.load(session_id)
+
+    async def _asked_for(
+        self, session_id: UUID, asked: Asked | None, cached: Callable[[], Awaitable[Projector | None]]
+    ) -> tuple[Projector | None, bool]:
+        """What is cached, and whether the session still is where that was made."""
+        asked = asked or Asked(self._store, session_id)
+        if not asked.is_expected:
+            await asked.standing()
+        projector = await cached()  # Postgres answers while Redis does
+        standing = await asked.standing()
+        if projector is None:
+            return None, False
+        return projector, (projector.version, projector.commit_id) == (standing.position, standing.commit_id)
 
     async def widen(self, projector: Projector, turns: int) -> Projector:
         """The projection with at least its last `turns` turns. The turns that it has are not folded again."""
@@ -101,28 +121,37 @@ class Views:
             self._keep(projector, origin)
         return projector
 
-    async def load_state(self, session_id: UUID) -> tuple[SessionState, int]:
-        """The state to decide on, and its position. Reads no turns."""
+    async def load_state(self, session_id: UUID) -> StoredState:
+        """The state to decide on. Reads no turns."""
         head = await self._head(session_id)
         if head is not None:
-            tail = await self._tail(session_id, head.version)
-            if tail is not None:
-                return self._evolved(head.state, head.version, tail)
+            stored = await self._brought_up_state(StoredState(head.state, head.version, head.commit_id))
+            if stored is not None:
+                return stored
             await self.forget(session_id)
-        return self._evolved(initial_state(session_id), 0, await self._store.events.read(session_id))
+        stored = await self._brought_up_state(StoredState(initial_state(session_id), 0, 0))
+        assert stored is not None  # noqa: S101 it rests on nothing
+        return stored
 
-    async def catch_up(self, state: SessionState, version: int) -> tuple[SessionState, int]:
-        """The state and its position after the events that others have appended since `version`."""
-        tail = await self._tail(state.session_id, version)
-        if tail is None:  # the server has lost its last commits
-            return await self.load_state(state.session_id)
-        return self._evolved(state, version, tail)
+    async def catch_up(self, stored: StoredState) -> StoredState:
+        """The state after the events that others have appended since."""
+        # None: the log has lost its last events.
+        return await self._brought_up_state(stored) or await self.load_state(stored.state.session_id)
 
-    @staticmethod
-    def _evolved(state: SessionState, version: int, tail: list[RecordedEvent]) -> tuple[SessionState, int]:
-        for recorded in tail:
-            state = evolve(state, recorded.event)
-        return state, tail[-1].position if tail else version
+    async def _brought_up_state(self, stored: StoredState) -> StoredState | None:
+        """None if the log does not have the event that the state rests on: then it belongs to another log, or to a past
+        that is gone."""
+        state, version, commit_id = stored
+        is_there = version == 0
+        # From that event on: if it is there, so are all before it.
+        async for page in self._store.events.pages(state.session_id, max(stored.version - 1, 0)):
+            for recorded in page:
+                if recorded.position == stored.version:
+                    is_there = recorded.commit_id == stored.commit_id
+                elif is_there:
+                    state = evolve(state, recorded.event)
+            version, commit_id = page[-1].position, page[-1].commit_id
+        return StoredState(state, version, commit_id) if is_there else None
 
     async def forget(self, session_id: UUID) -> None:
         """Drops the cached and the kept view of the session."""
@@ -176,14 +205,6 @@ class Views:
             logger.warning("the kept view of session %s does not parse and is folded anew", session_id)
             await self._store.kept.forget(session_id)
             return None
-
-    async def _tail(self, session_id: UUID, after: int) -> list[RecordedEvent] | None:
-        """The events after a position. None if the log does not have that position: then what was kept at it belongs to
-        another log."""
-        if after == 0:
-            return await self._store.events.read(session_id)
-        events = await self._store.events.read(session_id, after=after - 1)
-        return events[1:] if events and events[0].position == after else None
 
     def _keep(self, projector: Projector, origin: Origin) -> None:
         fresh = projector.version - origin.position

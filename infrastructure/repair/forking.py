@@ -3,49 +3,36 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from uuid import uuid4
+from uuid import UUID, uuid4
 
-from turnlog.domain.commands import AssignOwner, Command, DeleteSession, MarkFork
+from turnlog.domain.commands import AssignOwner, Command, MarkFork
 from turnlog.domain.events import OwnerAssigned, SessionEvent, SessionStarted
-from turnlog.domain.state import Active
+from turnlog.domain.state import initial_state
 from turnlog.infrastructure.append.aggregate import Aggregate
 from turnlog.infrastructure.clock import now
 from turnlog.infrastructure.log_parts import LogParts
+from turnlog.infrastructure.read.views import StoredState
+from turnlog.infrastructure.repair.whole_append import whole_append
 
-FORK_APPEND_EVENTS = 10_000
-"""Events that are stored together or not at all. A fork of more events is copied in parts, in bounded memory."""
-
-
-async def make_fork(parts: LogParts, source: Aggregate, version: int) -> Aggregate:
-    """A new session with copies of the events up to this position, and the same owner. It is deleted if that fails."""
-    made = parts.aggregate(uuid4())
-    made.begin_empty()
-    try:
-        await _copy(parts, source, made, version)
-    except BaseException:
-        if made.version:
-            parts.background.spawn(_given_up(made))
-        raise
-    return made
+FORK_PAGE_EVENTS = 1_000
+"""Events that are held at once."""
 
 
-async def _copy(parts: LogParts, source: Aggregate, made: Aggregate, version: int) -> None:
-    page, owned = list[SessionEvent](), False
-    async for following in parts.store.events.pages(source.session_id, upto=version, size=FORK_APPEND_EVENTS):
-        if page:
-            await made.adopt(page)
-        page = [event.event for event in following]
-        owned = owned or _is_owned(page)
-    commands: list[Command] = [MarkFork(now(), source.session_id, version)]
-    state = source.state
-    if isinstance(state, Active) and state.user_id is not None and not owned:
-        commands.append(AssignOwner(now(), state.user_id))
-    await made.adopt(page, *commands)
+async def make_fork(parts: LogParts, source: UUID, user_id: str | None, version: int) -> Aggregate:
+    """A new session with copies of the events up to this position, and with this owner. It is whole or not there."""
+    made = uuid4()
+    owned = False
+    async with whole_append(parts, made, StoredState(initial_state(made), 0, 0)) as pieces:
+        async for page in parts.store.events.pages(source, upto=version, size=FORK_PAGE_EVENTS):
+            events = [recorded.event for recorded in page]
+            owned = owned or _is_owned(events)
+            await pieces.copy(events)
+        commands: list[Command] = [MarkFork(now(), source, version)]
+        if user_id is not None and not owned:
+            commands.append(AssignOwner(now(), user_id))
+        await pieces.execute(commands)
+    return parts.aggregate(made)
 
 
 def _is_owned(events: Sequence[SessionEvent]) -> bool:
     return any(isinstance(event, SessionStarted | OwnerAssigned) and event.user_id is not None for event in events)
-
-
-async def _given_up(made: Aggregate) -> None:
-    await made.execute(DeleteSession(now()))

@@ -4,26 +4,33 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from collections.abc import Set as AbstractSet
+from contextlib import suppress
 from dataclasses import dataclass
+from datetime import datetime
 from typing import TYPE_CHECKING, Any, Literal
-from uuid import UUID, uuid4
+from uuid import UUID
 
-from turnlog.domain.commands import Command, ImportMessage, StartSession
-from turnlog.domain.decide import decide
+from pydantic_core import to_json
+
+from turnlog.domain.commands import Command, ImportMessage
+from turnlog.domain.decide import MessageTakenError
 from turnlog.domain.errors import InvalidInputError
 from turnlog.domain.events import MessageImported
 from turnlog.domain.foreign import ForeignFormat
-from turnlog.domain.inputs import checked_foreign, checked_format, checked_session_id, checked_start
+from turnlog.domain.inputs import checked_foreign, checked_format, checked_start
 from turnlog.domain.state import Active
 from turnlog.domain.values import JsonObject
 from turnlog.infrastructure.clock import now
+from turnlog.infrastructure.repair.whole_append import whole_append
+from turnlog.infrastructure.store.appends import OvertakenError
 
 if TYPE_CHECKING:
     from turnlog.infrastructure.append.aggregate import Aggregate
     from turnlog.infrastructure.log_parts import LogParts
 
-IMPORT_APPEND_MESSAGES = 500
-"""Largest number of messages in one append. A conversation with fewer messages is stored as a whole or not at all."""
+PIECE_MESSAGES, PIECE_BYTES = 500, 8 * 1024 * 1024
+"""Largest number and size of the messages that are sent in one piece; a larger message is a piece of its own."""
 
 Became = Literal["new", "extended", "already_there"]
 
@@ -48,39 +55,52 @@ class Conversation:
 
 
 async def import_conversation(parts: LogParts, conversation: Conversation, dry_run: bool) -> ImportReport:
-    """Starts the session and imports the messages that are new. A dry run stores nothing. Raises SessionExistsError,
-    and InvalidInputError, also for a message that differs from the one that was imported with its number before."""
+    """Starts the session and imports the messages that are new: all of them or none. A dry run stores nothing. Raises
+    SessionExistsError, and InvalidInputError, also for a message that differs from the one that was imported with its
+    number before."""
     format_ = checked_format(conversation.format)
     messages = checked_foreign(conversation.messages, format_, parts.settings.max_message_bytes)
     start = checked_start(now(), conversation.user_id, conversation.title)
-    given = conversation.session_id
-    aggregate = parts.aggregate(uuid4() if given is None else checked_session_id(given))
-    if given is None:
-        aggregate.begin_empty()
-    await aggregate.ready()
-    became: Became = "new"
-    if isinstance(aggregate.state, Active) and aggregate.state.user_id == start.user_id:
-        known = await _count_known(parts, aggregate, messages)
-        became = "extended" if known < len(messages) else "already_there"
-    if dry_run:
-        decide(aggregate.state, start)
-    else:
-        await _append(aggregate, start, format_, messages)
-    return ImportReport(aggregate.session_id, became)
+    aggregate = await parts.begun(conversation.session_id, start.user_id)
+    while True:
+        there = await _imported(parts, aggregate, messages)
+        new = [_command(start.at, number, format_, messages[number - 1]) for number in _numbers(messages, there)]
+        became: Became = "new" if there is None else "extended" if new else "already_there"
+        if dry_run or became == "already_there":
+            return ImportReport(aggregate.session_id, became)
+        with suppress(MessageTakenError, OvertakenError):  # another import has come first: what is new is another thing
+            await _append(parts, aggregate, [start, *new])
+            return ImportReport(aggregate.session_id, became)
 
 
-async def _append(
-    aggregate: Aggregate,
-    start: StartSession,
-    format: ForeignFormat,  # noqa: A002 the field's name
-    messages: Sequence[JsonObject],
-) -> None:
-    imports = [
-        ImportMessage(start.at, f"imported-{number}", format, message) for number, message in enumerate(messages, 1)
-    ]
-    commands: list[Command] = [start, *imports]
-    for first in range(0, len(commands), IMPORT_APPEND_MESSAGES):
-        await aggregate.execute(*commands[first : first + IMPORT_APPEND_MESSAGES])
+def _numbers(messages: Sequence[JsonObject], there: AbstractSet[int] | None) -> list[int]:
+    return [number for number in range(1, len(messages) + 1) if number not in (there or ())]
+
+
+def _command(at: datetime, number: int, format_: ForeignFormat, message: JsonObject) -> ImportMessage:
+    return ImportMessage(at, f"imported-{number}", format_, message)
+
+
+async def _append(parts: LogParts, aggregate: Aggregate, commands: Sequence[Command]) -> None:
+    first, *more = _pieces(commands)
+    if not more:
+        await aggregate.execute(*first)
+        return
+    stored = await parts.views.load_state(aggregate.session_id)
+    async with whole_append(parts, aggregate.session_id, stored) as whole:
+        for piece in (first, *more):
+            await whole.execute(piece)
+
+
+def _pieces(commands: Sequence[Command]) -> list[list[Command]]:
+    pieces, size = [list[Command]()], 0
+    for command in commands:
+        size += len(to_json(command.message)) if isinstance(command, ImportMessage) else 0
+        if len(pieces[-1]) >= PIECE_MESSAGES or (size > PIECE_BYTES and pieces[-1]):
+            pieces.append([])
+            size = 0
+        pieces[-1].append(command)
+    return pieces
 
 
 def _is_same(message: JsonObject, stored: JsonObject) -> bool:
@@ -88,17 +108,21 @@ def _is_same(message: JsonObject, stored: JsonObject) -> bool:
     return json.dumps(message, sort_keys=True) == json.dumps(stored, sort_keys=True)
 
 
-async def _count_known(parts: LogParts, aggregate: Aggregate, messages: Sequence[JsonObject]) -> int:
-    """The number of messages that were imported before. Raises InvalidInputError if one of them was different then:
-    messages that were imported are skipped, so the edit would be lost without a word."""
-    given = {f"imported-{number}": message for number, message in enumerate(messages, 1)}
-    known = 0
+async def _imported(parts: LogParts, aggregate: Aggregate, messages: Sequence[JsonObject]) -> AbstractSet[int] | None:
+    """The numbers of the messages that were imported before; None if there is no session. Raises InvalidInputError if
+    one of them was different then: messages that were imported are skipped, so the edit would be lost without a
+    word."""
+    await aggregate.ready()
+    if not isinstance(aggregate.state, Active):
+        return None
+    given = {f"imported-{number}": number for number in range(1, len(messages) + 1)}
+    found = set[int]()
     async for page in parts.store.events.pages(aggregate.session_id):
         for event in (recorded.event for recorded in page):
             if not isinstance(event, MessageImported) or event.message_id not in given:
                 continue
-            if not _is_same(given[event.message_id], event.message):
-                number = int(event.message_id.removeprefix("imported-"))
+            number = given[event.message_id]
+            if not _is_same(messages[number - 1], event.message):
                 raise InvalidInputError(f"messages[{number - 1}]", "another one was imported in its place before")
-            known += 1
-    return known
+            found.add(number)
+    return found

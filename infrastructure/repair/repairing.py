@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
-from uuid import UUID
 
 from turnlog.domain.commands import RepairSession
 from turnlog.domain.errors import SessionNotFoundError
 from turnlog.domain.values import fingerprint
 from turnlog.infrastructure.clock import now
-from turnlog.infrastructure.principal import Principal, may_use
+from turnlog.infrastructure.read.views import StoredState
 from turnlog.projections.messages import as_recorded
 from turnlog.projections.projector import Projector
 from turnlog.projections.prompt import build_prompt
@@ -22,14 +21,15 @@ if TYPE_CHECKING:
     from turnlog.infrastructure.log_parts import LogParts
 
 
-async def repair(parts: LogParts, aggregate: Aggregate, principal: Principal, dry_run: bool) -> RepairReport:
+async def repair(parts: LogParts, aggregate: Aggregate, dry_run: bool) -> RepairReport:
     """Repairs the session, or on a dry run says what a repair would do. Raises SessionNotFoundError and StoreError.
 
     Holds all turns in memory, but only one page of the events.
     """
     await aggregate.flush()
-    projector = await _replayed(parts, aggregate.session_id)
-    if not may_use(projector.state, principal):
+    projector = Projector(aggregate.session_id)
+    await parts.store.events.fold(projector)
+    if not projector.exists:
         raise SessionNotFoundError(aggregate.session_id)
     turns = projector.raw_turns()
     views = [corrected(turn) for turn in turns]
@@ -41,7 +41,7 @@ async def repair(parts: LogParts, aggregate: Aggregate, principal: Principal, dr
     if not dry_run:
         await parts.views.forget(aggregate.session_id)
         if corrections:
-            aggregate.begin_at(projector.state, projector.version)
+            aggregate.begin_at(StoredState(projector.state, projector.version, projector.commit_id))
             await aggregate.execute(command)
     before = as_recorded(turns)
     mended = [_with(turn, view, command) for turn, view in zip(turns, views, strict=True)]
@@ -56,13 +56,6 @@ async def repair(parts: LogParts, aggregate: Aggregate, principal: Principal, dr
         after=tuple(after),
         diff=prompt_diff(before, after) if corrections else "",
     )
-
-
-async def _replayed(parts: LogParts, session_id: UUID) -> Projector:
-    projector = Projector(session_id)
-    async for page in parts.store.events.pages(session_id):
-        projector.apply_all(page)
-    return projector
 
 
 def _with(turn: Turn, view: Turn, command: RepairSession) -> Turn:

@@ -3,10 +3,11 @@ reason.
 
 Whatever the driver raises becomes an `Outcome` first, and each outcome leads to the next one, up to the last two:
 
-* Unsent: connect. Where the connection is another one, the lanes that began on something which is gone are broken.
+* Unsent: connect.
 * Connected: insert the batch.
-* PositionTaken: read the positions of the batch. What is there, byte for byte, was stored by an attempt whose answer
-  was lost; an append whose position holds something else fails with PositionTakenError; the rest is sent again.
+* PositionTaken, IdTaken, BaseGone: look at what the batch rests on. What is there with the commit id of the batch was
+  stored by an attempt whose answer was lost; an append that was decided on what is not so fails with OvertakenError;
+  the rest is sent again. If nothing is wrong with any of them, two of them bring one id: each is tried alone.
 * LogPositionTaken: set the sequence of the log positions right, and send the batch again.
 * Unreached: send the batch again after a pause, until time is up.
 * Refused: try each append alone, so that only the bad one fails.
@@ -17,18 +18,17 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import assert_never
+from typing import NamedTuple, assert_never
 from uuid import UUID
 
 import psycopg
 from eventsourcing.persistence import InterfaceError, OperationalError
 
 from turnlog.domain.errors import AppendRefusedError, StoreError, StoreUnavailableError
-from turnlog.infrastructure.store.appends import Append, PositionTakenError, WriterStatistics
-from turnlog.infrastructure.store.packing import pack_appends
+from turnlog.infrastructure.store.appends import Append, OvertakenError, WriterStatistics
+from turnlog.infrastructure.store.packing import first_appends, pack_appends
 from turnlog.infrastructure.store.recorder import BatchRecorder
 from turnlog.infrastructure.store.wire import Wire
 
@@ -46,12 +46,23 @@ class Unsent:
 
 @dataclass(frozen=True, slots=True)
 class Connected:
-    """It can be sent: the wire is open, and the log holds what the lanes begin on."""
+    """It can be sent: the wire is open."""
 
 
 @dataclass(frozen=True, slots=True)
 class PositionTaken:
     """A position in a session was taken: by another process, or by an attempt of which the answer was lost."""
+
+
+@dataclass(frozen=True, slots=True)
+class IdTaken:
+    """An id that may be accepted once was accepted before: by another process, or by an attempt of which the answer was
+    lost."""
+
+
+@dataclass(frozen=True, slots=True)
+class BaseGone:
+    """An event that an append rests on is not there: the log went back, as after a failover or a restore."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +96,8 @@ class Stored:
     """Postgres has committed it."""
 
 
-Outcome = Unsent | Connected | PositionTaken | LogPositionTaken | Unreached | Refused | Failed | Stored
+Overtaken = PositionTaken | IdTaken | BaseGone
+Outcome = Unsent | Connected | Overtaken | LogPositionTaken | Unreached | Refused | Failed | Stored
 
 UNREACHED = (
     psycopg.OperationalError,
@@ -101,10 +113,23 @@ UNREACHED = (
 def outcome_of(error: BaseException) -> Outcome:
     """What an error that a batch met says of it."""
     if isinstance(error, psycopg.IntegrityError):
-        is_of_log = str(error.diag.constraint_name).endswith("_notification_id_idx")
-        return LogPositionTaken() if is_of_log else PositionTaken()
+        constraint = str(error.diag.constraint_name)
+        if constraint.endswith("_notification_id_idx"):
+            return LogPositionTaken()
+        return IdTaken() if constraint == "turnlog_keys_pkey" else PositionTaken()
     why = f"Postgres: {error}"
     return Unreached(why) if isinstance(error, UNREACHED) else Refused(why)
+
+
+def outcome_of_answer(answer: bytes | None) -> Outcome:
+    """What the answer of the append function says of a batch (see schema.sql)."""
+    match int.from_bytes(answer or b"", signed=True):
+        case -1:
+            return IdTaken()
+        case -2:
+            return BaseGone()
+        case _:
+            return Stored()
 
 
 class CommitRecovery:
@@ -138,13 +163,17 @@ class CommitRecovery:
             while batch := self._unbroken(batch):
                 match outcome:
                     case Unsent():
-                        outcome = await self._connect(batch)
+                        outcome = await self._connect()
                     case Connected():
                         outcome = await self._insert(batch)
                     case PositionTaken() if len(batch) == 1 and not may_be_stored:
-                        outcome = Failed(PositionTakenError("position taken"))
-                    case PositionTaken():
-                        batch, outcome = await self._without_taken(batch)
+                        outcome = Failed(OvertakenError("position taken"))
+                    case PositionTaken() | IdTaken() | BaseGone():
+                        rest, outcome = await self._without_overtaken(batch)
+                        if len(rest) == len(batch) > 1 and outcome == Unsent():
+                            await self._recover_alone(batch, may_be_stored)
+                            return
+                        batch = rest
                     case LogPositionTaken():
                         outcome = await self._mend_log_positions()
                     case Unreached(why) if self._loop.time() >= deadline:
@@ -156,7 +185,11 @@ class CommitRecovery:
                     case Refused(why) if len(batch) == 1:
                         outcome = Failed(StoreUnavailableError(why) if may_be_stored else AppendRefusedError(why))
                     case Refused(why):
-                        await self._recover_alone(batch, why, may_be_stored)
+                        count = len(batch)
+                        logger.warning(
+                            "Postgres refused a batch of %d appends, each is now tried alone: %s", count, why
+                        )
+                        await self._recover_alone(batch, may_be_stored)
                         return
                     case Failed(error):
                         self._fail(batch, error)
@@ -170,63 +203,55 @@ class CommitRecovery:
             logger.exception("the group commit failed")
             self._fail(batch, AppendRefusedError(str(failure)))
 
-    async def _connect(self, batch: list[Append]) -> Outcome:
-        """Connects where there is no connection, and breaks the lanes that begin on what is not there any more.
-
-        A server that has taken the place of another one may lack its last commits. An append after such a gap could
-        never be read.
-        """
+    async def _connect(self) -> Outcome:
         try:
             if not self._wire.is_open:
                 await self._wire.open()
-            firsts = {append.lane: append for append in reversed(batch) if append.lane.connection != self._wire.number}
-            there = await asyncio.to_thread(self._with_bases, firsts.values()) if firsts else set()
         except UNREACHED as error:
             return outcome_of(error)
-        for lane, append in firsts.items():
-            if append.position == 1 or append.id_bytes in there:
-                lane.connection = self._wire.number
-            else:
-                lane.broken = lane.broken or PositionTakenError("the event before it is gone")
         return Connected()
 
     async def _insert(self, batch: list[Append]) -> Outcome:
         try:
-            await self._wire.call(pack_appends(batch))
+            answer = await self._wire.call(pack_appends(batch, batch[0].commit_id))
         except Exception as error:  # noqa: BLE001 whatever it is, it says what became of the batch
             return outcome_of(error)
-        self._statistics.commits += 1
-        return Stored()
+        outcome = outcome_of_answer(answer)
+        self._statistics.commits += isinstance(outcome, Stored)
+        return outcome
 
     async def _mend_log_positions(self) -> Outcome:
         logger.warning("the sequence of the log positions lags the log, and is set right")
         try:
-            await asyncio.to_thread(self._recorder.fetch, "mend_positions")
+            await asyncio.to_thread(self._recorder.mend_positions)
         except UNREACHED as error:
             return outcome_of(error)
         return Unsent()
 
-    async def _without_taken(self, batch: list[Append]) -> tuple[list[Append], Outcome]:
-        """Settles what is stored already and what has lost its position. Returns the rest."""
+    async def _without_overtaken(self, batch: list[Append]) -> tuple[list[Append], Outcome]:
+        """Settles what is stored already and what was decided on something that is not so. Returns the rest."""
         try:
-            stored = await asyncio.to_thread(self._stored_at, batch)
+            found = await asyncio.to_thread(self._look, batch)
         except UNREACHED as error:
             return batch, outcome_of(error)
         rest: list[Append] = []
         for append in batch:
-            found = stored.get(append.id_bytes, {})
-            there = [found.get(append.position + offset) for offset in range(append.count)]
-            if there == list(zip(append.rows[::2], append.rows[1::2], strict=True)):
+            there = {found.commit_ids.get((append.id_bytes, position)) for position in _positions(append)}
+            taken = frozenset(row.key for row in append.keys if row.once and (append.id_bytes, row.key) in found.keys)
+            if there == {append.commit_id}:
                 # The commit had gone through and only its answer was lost.
                 self._stored([append])
-            elif any(there):
-                self._fail([append], PositionTakenError("position taken"))
+            elif there != {None}:
+                self._fail([append], OvertakenError("position taken"))
+            elif append in found.without_base:
+                self._fail([append], OvertakenError("the event before it is gone"))
+            elif taken:
+                self._fail([append], OvertakenError("an id was accepted before", taken))
             else:
                 rest.append(append)
         return rest, Unsent()
 
-    async def _recover_alone(self, batch: list[Append], why: str, may_be_stored: bool) -> None:
-        logger.warning("Postgres refused a batch of %d appends, each is now tried alone: %s", len(batch), why)
+    async def _recover_alone(self, batch: list[Append], may_be_stored: bool) -> None:
         for append in batch:
             await self.recover([append], Unsent(), may_be_stored)
 
@@ -245,18 +270,34 @@ class CommitRecovery:
 
     # On a thread
 
-    def _with_bases(self, appends: Iterable[Append]) -> set[bytes]:
-        """The sessions, of these, of which the event before the append is stored."""
-        ids = [UUID(bytes=append.id_bytes) for append in appends]
-        bases = [append.position - 1 for append in appends]
-        return {session_id.bytes for session_id, *_ in self._recorder.fetch("stored_at", ids, bases, bases)}
-
-    def _stored_at(self, batch: list[Append]) -> dict[bytes, dict[int, tuple[str, bytes]]]:
-        """By session and position: the topics and bodies that are stored at the positions of the batch."""
+    def _look(self, batch: list[Append]) -> _Found:
         ids = [UUID(bytes=append.id_bytes) for append in batch]
-        firsts = [append.position for append in batch]
         lasts = [append.position + append.count - 1 for append in batch]
-        stored: dict[bytes, dict[int, tuple[str, bytes]]] = defaultdict(dict)
-        for session_id, version, topic, state in self._recorder.fetch("stored_at", ids, firsts, lasts):
-            stored[session_id.bytes][version] = (topic, state)
-        return stored
+        firsts = [append.position for append in batch]
+        keys = [(UUID(bytes=append.id_bytes), row.key) for append in batch for row in append.keys if row.once]
+        resting = [append for append in first_appends(batch) if append.position > 1]
+        bases = [append.position - 1 for append in resting]
+        based = self._recorder.fetch("stored_at", [UUID(bytes=append.id_bytes) for append in resting], bases, bases)
+        stored = self._recorder.fetch("stored_at", ids, firsts, lasts)
+        taken = self._recorder.fetch("taken_keys", [key[0] for key in keys], [key[1] for key in keys]) if keys else []
+        base_ids = {session_id.bytes: commit_id for session_id, _, commit_id in based}
+        return _Found(
+            commit_ids={(session_id.bytes, position): commit_id for session_id, position, commit_id in stored},
+            without_base={
+                append for append in resting if base_ids.get(append.id_bytes) != append.owner.stored_commit_id
+            },
+            keys={(session_id.bytes, key) for session_id, key in taken},
+        )
+
+
+class _Found(NamedTuple):
+    """What the log has where a batch goes: commit ids by session and position, the appends that rest on an event which
+    is not there, and the keys that were left before."""
+
+    commit_ids: dict[tuple[bytes, int], int]
+    without_base: set[Append]
+    keys: set[tuple[bytes, bytes]]
+
+
+def _positions(append: Append) -> range:
+    return range(append.position, append.position + append.count)

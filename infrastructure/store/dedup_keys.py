@@ -1,12 +1,12 @@
 """The keys under which the store remembers what was accepted, by the event that leaves them and by the command that
-asks for them. They are digests, because ids may hold any text."""
+brings them. They are digests, because ids may hold any text."""
 
 from __future__ import annotations
 
 import hashlib
-from typing import assert_never
+from typing import NamedTuple, assert_never
 
-from turnlog.domain.commands import AddMessage, AddToolResult, ImportMessage, IncrementCounter, ReportUsage
+from turnlog.domain.commands import AddMessage, ImportMessage, IncrementCounter, ReportUsage
 from turnlog.domain.events import (
     CompletionStarted,
     CounterIncremented,
@@ -18,24 +18,36 @@ from turnlog.domain.events import (
 )
 from turnlog.domain.evolve import result_fingerprint
 
-KeyedCommand = AddMessage | ImportMessage | AddToolResult | IncrementCounter | ReportUsage
+KeyedCommand = AddMessage | ImportMessage | IncrementCounter | ReportUsage
 """The commands with an id of the client's, under which they are accepted once."""
 
 
-def keys_of(event: SessionEvent) -> tuple[tuple[bytes, str], ...]:
-    """The keys that an event leaves. With each goes what was accepted: the fingerprint of a result, else nothing."""
+class Key(NamedTuple):
+    """A key, and what was accepted under it: the fingerprint of a result, else nothing. `once`: nothing may be accepted
+    under it again. Of results it is the state that knows whether a call still waits for one, and a later response may
+    use a call's id again."""
+
+    key: bytes
+    value: str = ""
+    once: bool = True
+
+
+def keys_of(event: SessionEvent) -> tuple[Key, ...]:
+    """The keys that an event leaves."""
     match event:
         case MessageAdded() | MessageImported():
-            return ((_message(event.message_id), ""),)
+            return (Key(_message(event.message_id)),)
         case CompletionStarted():
-            return ((_message(event.step_id), ""),)
+            return (Key(_message(event.step_id), once=False),)  # it was made here, and is no client's
         case ToolResultAdded() if event.status != "pending":
             digest = result_fingerprint(event)
-            return (_result(event.call_id, None), digest), (_result(event.call_id, event.step_id), digest)
+            return tuple(
+                Key(result_key(event.call_id, step_id), digest, once=False) for step_id in (None, event.step_id)
+            )
         case CounterIncremented():
-            return ((_digest("increment", event.id), ""),)
+            return (Key(_digest("increment", event.id)),)
         case UsageReported():
-            return ((_digest("usage", event.id), ""),)
+            return (Key(_digest("usage", event.id)),)
         case _:
             return ()
 
@@ -45,8 +57,6 @@ def key_of(command: KeyedCommand) -> bytes:
     match command:
         case AddMessage() | ImportMessage():
             return _message(command.message_id)
-        case AddToolResult():
-            return _result(command.call_id, command.step_id)
         case IncrementCounter():
             return _digest("increment", command.id)
         case ReportUsage():
@@ -59,8 +69,8 @@ def _message(message_id: str) -> bytes:
     return _digest("message", message_id)
 
 
-def _result(call_id: str, step_id: str | None) -> bytes:
-    """Of the final result of a call: of this step's call, or of the latest call of the id."""
+def result_key(call_id: str, step_id: str | None) -> bytes:
+    """The key of the final result of a call: of this step's call, or of the latest call of the id."""
     return _digest("result", call_id) if step_id is None else _digest(f"result of {step_id}", call_id)
 
 

@@ -18,10 +18,11 @@ LIST_TOUCH = timedelta(seconds=1)
 
 
 class Decided(NamedTuple):
-    """An event, and the state after it."""
+    """An event, and the state after it. `is_copy`: it is another session's event, with ids that were accepted there."""
 
     event: SessionEvent
     state: SessionState
+    is_copy: bool = False
 
 
 class AppendEncoder:
@@ -37,16 +38,19 @@ class AppendEncoder:
             return
         rows, keys = list[Any](), list[KeyRow]()
         only_fragments = True
-        for event, _ in decided:
+        for event, _, is_copy in decided:
             body = event.to_json()
             rows += (event.topic, body)
             append.size += len(body)
             if not isinstance(event, FRAGMENTS):
                 only_fragments = False
-                keys += (KeyRow(self._session_id, key, value) for key, value in keys_of(event))
-        append.rows, append.keys = tuple(rows), tuple(keys)
+                keys += (
+                    KeyRow(self._session_id, key, value, once and not is_copy) for key, value, once in keys_of(event)
+                )
+        # The last one of each key that may be left again.
+        append.rows, append.keys = tuple(rows), tuple({(row.key, row.once): row for row in keys}.values())
         append.position, append.count = position, len(decided)
-        event, state = decided[-1]
+        event, state, _ = decided[-1]
         if not only_fragments or event.at >= self.line_due:
             self.add_line(append, before, state, event.at)
 

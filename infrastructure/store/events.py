@@ -10,7 +10,7 @@ from psycopg.errors import ProgramLimitExceeded
 
 from turnlog.domain.errors import UnreadableEventError
 from turnlog.domain.events import StepEnd
-from turnlog.domain.recorded import RecordedEvent
+from turnlog.domain.recorded import Position, RecordedEvent
 from turnlog.infrastructure.store.mapper import EventMapper
 from turnlog.infrastructure.store.recorder import BatchRecorder
 from turnlog.infrastructure.store.text_lane import fold_page
@@ -68,10 +68,10 @@ class StoredEvents:
             yield await self.read(session_id, after, before - 1)
             before = after + 1
 
-    async def read_after(self, positions: Mapping[UUID, int], limit: int) -> list[RecordedEvent]:
-        """For each session the events after its position, in order, at most `limit` of each. It is one statement for
-        all sessions."""
-        return await self._threads.run(self._read_after, list(positions), list(positions.values()), limit)
+    async def read_after(self, positions: Mapping[UUID, Position], limit: int) -> dict[UUID, list[RecordedEvent]]:
+        """For each session the events after its position, in order, at most `limit` of each. A session whose log does
+        not have that position is missing: its log went back. It is one statement for all sessions."""
+        return await self._threads.run(self._read_after, positions, limit)
 
     async def find_end(self, session_id: UUID, step_id: str) -> StepEnd | None:
         """The event that ended a step, if it is among the last RECENT_ENDS ends of the session."""
@@ -79,17 +79,14 @@ class StoredEvents:
         ends = (self._mapper.event(topic, state) for _, topic, state in rows)
         return next((end for end in ends if isinstance(end, _ENDS) and end.step_id == step_id), None)
 
-    async def fold(self, projector: Projector) -> bool:
-        """Folds the events after the projector's version in. False if the log does not even reach that version: then
-        the projector is of another log. Raises PagesNeeded as the projector does."""
-        # From its last event on: if that is there, so are all before it.
-        after = max(projector.version - 1, 0)
-        count = await self._threads.run(self._fold, projector, after, STATEMENT_EVENTS)
-        if projector.version and not count:
-            return False
+    async def fold(self, projector: Projector, upto: int = MAX_POSITION) -> bool:
+        """Folds the events after the projector's version in, up to a position. False if the last event that it has seen
+        is not in the log: then it is of another log, or of a past that is gone. Raises PagesNeeded as the projector
+        does."""
+        count: int | None = STATEMENT_EVENTS
         while count == STATEMENT_EVENTS:
-            count = await self._threads.run(self._fold, projector, projector.version, STATEMENT_EVENTS)
-        return True
+            count = await self._threads.run(self._fold, projector, upto, STATEMENT_EVENTS)
+        return count is not None
 
     # On a thread
 
@@ -97,32 +94,41 @@ class StoredEvents:
         event = self._mapper.event
         rows = self._recorder.fetch("read_session", session_id, after, upto, limit)
         return [
-            RecordedEvent(session_id, position, log_position, event(topic, state))
-            for position, log_position, topic, state in rows
+            RecordedEvent(session_id, position, log_position, event(topic, state), commit_id)
+            for position, log_position, topic, state, commit_id in rows
         ]
 
-    def _read_after(self, ids: list[UUID], positions: list[int], limit: int) -> list[RecordedEvent]:
+    def _read_after(self, positions: Mapping[UUID, Position], limit: int) -> dict[UUID, list[RecordedEvent]]:
         event = self._mapper.event
-        rows = self._recorder.fetch("read_sessions", ids, positions, limit)
-        return [
-            RecordedEvent(session_id, position, log_position, event(topic, state))
-            for session_id, position, log_position, topic, state in rows
-        ]
+        found: dict[UUID, list[RecordedEvent]] = {}
+        afters = [after.position for after in positions.values()]
+        for row in self._recorder.fetch("read_sessions", list(positions), afters, limit + 1):
+            session_id, position, log_position, topic, state, commit_id = row
+            if (position, commit_id) == positions[session_id]:
+                found[session_id] = []
+            elif session_id in found:
+                recorded = RecordedEvent(session_id, position, log_position, event(topic, state), commit_id)
+                found[session_id].append(recorded)
+        return found
 
-    def _fold(self, projector: Projector, after: int, limit: int) -> int:
-        """Returns the number of events that were read. It folds on the thread, because a long fold must not hold up the
-        loop."""
-        session_id = projector.session_id
+    def _fold(self, projector: Projector, upto: int, limit: int) -> int | None:
+        """Returns the number of events that were read; None where the projector's last event is not there. It folds on
+        the thread, because a long fold must not hold up the loop."""
+        session_id, after = projector.session_id, projector.version
+        bounds = (session_id, after, upto, limit, session_id, after, session_id, after)
         try:
-            pages = self._recorder.fetch("fold_session", session_id, after, limit, session_id, after)
-            for _, packed, last in pages:
+            ((count, packed, last, commit_id, base),) = self._recorder.fetch("fold_session", *bounds)
+            if after and base != projector.commit_id:
+                return None
+            if count:
                 fold_page(projector, after + 1, packed, last, self._mapper)
-            return pages[0][0] if pages else 0
+                projector.commit_id = commit_id
+            return int(count)
         except (ValueError, UnreadableEventError):
             pass  # read below as events, which may say more
         except OperationalError as error:
             if not isinstance(error.__cause__, ProgramLimitExceeded):  # more than Postgres packs into one value
                 raise
-        events = self._read(session_id, after, MAX_POSITION, limit)
+        events = self._read(session_id, projector.version, upto, limit - (projector.version - after))
         projector.apply_all(events)
-        return len(events)
+        return projector.version - after

@@ -20,8 +20,15 @@ import psycopg
 
 from turnlog.domain.errors import LogClosedError
 from turnlog.infrastructure.store.appends import Append, WriterStatistics
-from turnlog.infrastructure.store.commit_recovery import CommitRecovery, Outcome, Unsent, outcome_of
-from turnlog.infrastructure.store.packing import pack_appends
+from turnlog.infrastructure.store.commit_recovery import (
+    CommitRecovery,
+    Outcome,
+    Stored,
+    Unsent,
+    outcome_of,
+    outcome_of_answer,
+)
+from turnlog.infrastructure.store.packing import new_commit_id, pack_appends
 from turnlog.infrastructure.store.recorder import BatchRecorder
 from turnlog.infrastructure.store.wire import Wire
 
@@ -69,11 +76,6 @@ class GroupCommit:
         """Whether producers have to wait for `room`."""
         self.statistics = WriterStatistics()
         self._recovery = CommitRecovery(recorder, wire, retry_seconds, self.statistics, self._stored, self._failed)
-
-    @property
-    def connection(self) -> int:
-        """The number of the connection. Another number means that Postgres was lost, and may have lost something."""
-        return max(0, self._wire.number)
 
     async def room(self) -> None:
         """Waits until the queue takes more: this is how a slow database slows the producers."""
@@ -133,8 +135,10 @@ class GroupCommit:
         # Of many streams one half is committed while the other half makes its next deltas: with all of them in one
         # batch, either Postgres or the loop has nothing to do.
         most = max(HAND_OVER, (len(self._queue) + self._last_taken + 1) // 2)
+        commit_id = new_commit_id()
         while self._queue and len(batch) < most and events < MAX_BATCH_EVENTS and size < MAX_BATCH_BYTES:
             append = self._queue.popleft()
+            append.commit_id = commit_id
             batch.append(append)
             events += append.count
             size += append.size
@@ -142,20 +146,20 @@ class GroupCommit:
         return batch
 
     def _send(self, batch: list[Append]) -> None:
-        number = self._wire.number
-        if any(append.lane.broken or append.lane.connection != number for append in batch):
+        if any(append.lane.broken for append in batch):
             self._recover(Unsent())
             return
         try:
-            parameters = pack_appends(batch)
+            parameters = pack_appends(batch, batch[0].commit_id)
         except Exception as error:  # noqa: BLE001 one of them cannot be sent: the others are
             self._recover(outcome_of(error))
         else:
             self._wire.send(parameters, self._answered)
 
-    def _answered(self, _last: bytes | None, error: psycopg.Error | None) -> None:
-        if error is not None:
-            self._recover(outcome_of(error))
+    def _answered(self, answer: bytes | None, error: psycopg.Error | None) -> None:
+        outcome = outcome_of_answer(answer) if error is None else outcome_of(error)
+        if not isinstance(outcome, Stored):
+            self._recover(outcome)
             return
         self._stored(self._under_way)
         self.statistics.commits += 1

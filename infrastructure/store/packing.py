@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Iterable, Sequence
 from operator import attrgetter
 from typing import Any
@@ -17,14 +18,23 @@ _SESSION_TYPES = (
     arrays.UUID, arrays.TEXT, arrays.BYTEA, arrays.TIMESTAMPTZ, arrays.TIMESTAMPTZ, arrays.INT8, arrays.BOOL,
     arrays.TEXT,
 )  # fmt: skip
-_KEY_TYPES = (arrays.UUID, arrays.BYTEA, arrays.TEXT)
+_KEY_TYPES = (arrays.UUID, arrays.BYTEA, arrays.TEXT, arrays.BOOL)
+_BASE_TYPES = (arrays.UUID, arrays.INT8, arrays.INT8)
 _NO_SESSIONS: Parameters = (None,) * len(_SESSION_TYPES)
 _NO_KEYS: Parameters = (None,) * len(_KEY_TYPES)
-PARAMETER_TYPES = [arrays.ARRAY_OF[kind] for kind in (*_EVENT_TYPES, *_SESSION_TYPES, *_KEY_TYPES)]
+_NO_BASES: Parameters = (None,) * len(_BASE_TYPES)
+_COLUMN_TYPES = (*_EVENT_TYPES, *_SESSION_TYPES, *_KEY_TYPES, *_BASE_TYPES)
+PARAMETER_TYPES = [*(arrays.ARRAY_OF[kind] for kind in _COLUMN_TYPES), arrays.INT8]
 
 
-def pack_appends(appends: Sequence[Append]) -> Parameters:
-    """The parameters for these appends, with the lines of the lists and the keys that go with them.
+def new_commit_id() -> int:
+    """A random number for the events of one commit."""
+    return secrets.randbits(62)
+
+
+def pack_appends(appends: Sequence[Append], commit_id: int) -> Parameters:
+    """The parameters for these appends, with the lines of the lists and the keys that go with them, and with the events
+    that they rest on.
 
     All of them are in the order of the sessions' ids, in every process, so that two processes never wait for each
     other's rows.
@@ -42,19 +52,30 @@ def pack_appends(appends: Sequence[Append]) -> Parameters:
             positions += range(append.position, append.position + append.count)
         rows += append.rows
     sessions = {append.session.session_id: append.session for append in appends if append.session}
-    keys = {(row.session_id, row.key): row for append in appends for row in append.keys}
+    keys = [row for append in appends for row in append.keys]
+    # Of keys that may be left again the last one counts. Of the others Postgres finds the ones that come twice.
+    again = {(row.session_id, row.key): row for row in keys if not row.once}
+    keys = sorted([*(row for row in keys if row.once), *again.values()], key=attrgetter("session_id", "key"))
     return [
         *_event_arrays(ids, positions, rows[::2], rows[1::2]),
         *_session_arrays([sessions[session_id] for session_id in sorted(sessions)]),
-        *_key_arrays([keys[key] for key in sorted(keys)]),
+        *_key_arrays(keys),
+        *_base_arrays([append for append in first_appends(appends) if append.position > 1]),
+        commit_id.to_bytes(8),
     ]
+
+
+def first_appends(appends: Iterable[Append]) -> list[Append]:
+    """The first append of each session: that which rests on an event that is stored already."""
+    return list({append.id_bytes: append for append in reversed(list(appends))}.values())
 
 
 def pack_rows(
     ids: Sequence[bytes], positions: Sequence[int], topics: Sequence[str], states: Sequence[bytes]
 ) -> Parameters:
     """The parameters for events alone."""
-    return [*_event_arrays(ids, positions, topics, states), *_NO_SESSIONS, *_NO_KEYS]
+    events = _event_arrays(ids, positions, topics, states)
+    return [*events, *_NO_SESSIONS, *_NO_KEYS, *_NO_BASES, new_commit_id().to_bytes(8)]
 
 
 def _event_arrays(
@@ -85,4 +106,15 @@ def _key_arrays(rows: Sequence[KeyRow]) -> Parameters:
         arrays.uuids(row.session_id.bytes for row in rows),
         arrays.byteas(row.key for row in rows),
         arrays.texts(row.value.encode() for row in rows),
+        arrays.bools(row.once for row in rows),
+    ]
+
+
+def _base_arrays(appends: Sequence[Append]) -> Parameters:
+    if not appends:
+        return _NO_BASES
+    return [
+        arrays.uuids(append.id_bytes for append in appends),
+        arrays.int8s(append.position - 1 for append in appends),
+        arrays.int8s(append.owner.stored_commit_id for append in appends),
     ]

@@ -2,26 +2,32 @@
 select version, log_id from {schema}.turnlog_schema
 
 -- name: append
-select {schema}.{append}($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15)
+select {schema}.{append}($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20)
 
 -- name: find_key
 select value from {schema}.turnlog_keys where session_id = %b and key = %b
 
+-- name: taken_keys
+select t.session_id, t.key
+from unnest(%b::uuid[], %b::bytea[]) as wanted (session_id, key)
+join {schema}.turnlog_keys t on t.session_id = wanted.session_id and t.key = wanted.key
+
 -- name: stored_at
-select e.originator_id, e.originator_version, e.topic, e.state
+select e.originator_id, e.originator_version, coalesce(e.commit_id, 0)
 from unnest(%b::uuid[], %b::bigint[], %b::bigint[]) as wanted (id, first, last)
 join {schema}.{events} e on e.originator_id = wanted.id and e.originator_version between wanted.first and wanted.last
 
 -- name: read_session
-select originator_version, notification_id, topic, state from {schema}.{events}
+select originator_version, notification_id, topic, state, coalesce(commit_id, 0) from {schema}.{events}
 where originator_id = %b and originator_version > %b and originator_version <= %b
 order by originator_version limit %b
 
 -- name: read_sessions
-select e.originator_id, e.originator_version, e.notification_id, e.topic, e.state
+-- The event at the position `after` comes as well, without its body: it says whether the reader's past is the log's.
+select e.originator_id, e.originator_version, e.notification_id, e.topic, e.body, coalesce(e.commit_id, 0)
 from unnest(%b::uuid[], %b::bigint[]) as wanted (id, after) cross join lateral (
-    select * from {schema}.{events}
-    where originator_id = wanted.id and originator_version > wanted.after
+    select *, case when originator_version > wanted.after then state end as body from {schema}.{events}
+    where originator_id = wanted.id and originator_version >= wanted.after
     order by originator_version limit %b
 ) as e
 order by e.originator_id, e.originator_version
@@ -31,7 +37,7 @@ select originator_version, topic, state from {schema}.{events}
 where originator_id = %b and topic = any(%b::text[]) order by originator_version desc limit %b
 
 -- name: fold_session
-select page.events, page.packed, last.state
+select page.events, page.packed, last.state, coalesce(last.commit_id, 0), base.commit_id
 from (
     -- With a comma between two, as in a JSON list. A text delta is cut off at its first comma, so that its time is gone;
     -- every other event has a line of its own. text_lane.py reads it.
@@ -42,20 +48,38 @@ from (
     ) as packed
     from (
         select topic, state from {schema}.{events}
-        where originator_id = %b and originator_version > %b
+        where originator_id = %b and originator_version > %b and originator_version <= %b
         order by originator_version limit %b
     ) as event
 ) as page
-join {schema}.{events} as last on last.originator_id = %b and last.originator_version = %b + page.events
-where page.events > 0
+left join {schema}.{events} as last on last.originator_id = %b and last.originator_version = %b + page.events
+left join lateral (
+    select coalesce(commit_id, 0) as commit_id from {schema}.{events}
+    where originator_id = %b and originator_version = %b
+) as base on true
 
--- name: positions
+-- name: standings
 select array(
-    select coalesce((
-        select originator_version from {schema}.{events} where originator_id = asked.id
+    select int8send(coalesce(last.position, 0)) || int8send(coalesce(last.commit_id, 0))
+        || int8send(coalesce(base.commit_id, -1))
+        || case
+            when line.deleted is distinct from false then '\x00'::bytea
+            when line.user_id is null then '\x01'::bytea
+            else '\x02'::bytea || convert_to(line.user_id, 'UTF8')
+        end
+    from unnest($1::uuid[], $2::bigint[]) with ordinality as asked (id, base, number)
+    left join lateral (
+        select originator_version as position, commit_id from {schema}.{events} where originator_id = asked.id
         order by originator_version desc limit 1
-    ), 0)
-    from unnest($1::uuid[]) with ordinality as asked (id, number) order by number
+    ) last on true
+    left join lateral (
+        select coalesce(commit_id, 0) as commit_id from {schema}.{events}
+        where originator_id = asked.id and originator_version = asked.base limit 1
+    ) base on true
+    left join lateral (
+        select user_id, deleted from {schema}.turnlog_sessions where session_id = asked.id limit 1
+    ) line on true
+    order by number
 )
 
 -- name: list_sessions
@@ -161,10 +185,11 @@ select {schema}.{settled}()
 -- name: log_end
 select case when is_called then last_value else 0 end from {schema}.{positions}
 
+-- name: hold_positions
+select pg_advisory_xact_lock({positions_literal}::regclass::oid::integer, 0)
+
 -- name: mend_positions
-select pg_advisory_lock({positions_literal}::regclass::oid::integer, 0),
-    setval({positions_literal}, greatest(last_value, (select max(notification_id) from {schema}.{events}))),
-    pg_advisory_unlock({positions_literal}::regclass::oid::integer, 0)
+select setval({positions_literal}, greatest(last_value, (select max(notification_id) from {schema}.{events})))
 from {schema}.{positions}
 
 -- name: read_log

@@ -22,7 +22,7 @@ from uuid import UUID
 import psycopg
 from eventsourcing.persistence import Notification, StoredEvent, Subscription
 from eventsourcing.postgres import PostgresApplicationRecorder, PostgresSubscription
-from psycopg import Connection
+from psycopg import Connection, RawCursor
 from psycopg.errors import error_from_result
 from psycopg.pq import ConnStatus, ExecStatus, Format
 from psycopg.rows import tuple_row
@@ -79,16 +79,16 @@ class BatchRecorder(PostgresApplicationRecorder):
             [row.state for row in stored_events],
         )
         with self.datastore.get_connection() as connection:
-            last = self._call(parameters, connection)
+            last = int.from_bytes(self.call(parameters, connection) or b"")
         return list(range(last - len(stored_events) + 1, last + 1))
 
-    def _call(self, parameters: Parameters, connection: Connection[Any]) -> int:
-        """Calls the database function, and blocks. Returns the last notification id."""
+    def call(self, parameters: Parameters, connection: Connection[Any]) -> bytes | None:
+        """Calls the append function, and blocks. Returns its answer. Raises psycopg's errors."""
         libpq = connection.pgconn
         statement = self.append_statement.encode()
         result = libpq.exec_params(statement, parameters, PARAMETER_TYPES, _BINARY, Format.BINARY)
         if result.status == ExecStatus.TUPLES_OK:
-            return int.from_bytes(result.get_value(0, 0) or b"", "big")
+            return result.get_value(0, 0)
         if libpq.status == ConnStatus.BAD:
             raise psycopg.OperationalError(libpq.get_error_message())
         raise error_from_result(result)
@@ -118,6 +118,12 @@ class BatchRecorder(PostgresApplicationRecorder):
         head: int = self.fetch("log_head")[0][0]
         return head
 
+    def mend_positions(self) -> None:
+        """Sets the sequence of the log positions right where it lags the log, as after a copy of the table alone."""
+        with self.datastore.transaction(commit=True) as cursor:
+            cursor.execute(self.statements["hold_positions"])  # a statement of its own: the next one sees what it saw
+            cursor.execute(self.statements["mend_positions"])
+
     def log_end(self) -> int:
         """The last notification id that was given out. Its event may be there, under way or refused."""
         end: int = self.fetch("log_end")[0][0]
@@ -126,6 +132,14 @@ class BatchRecorder(PostgresApplicationRecorder):
     def subscribe(self, gt: int | None = None, topics: Sequence[str] = ()) -> Subscription[PostgresApplicationRecorder]:
         """As the library's, but it looks for what is new every PAUSE_SECONDS."""
         return PolledSubscription(recorder=self, gt=gt, topics=topics)
+
+    def standing(self, session_id: UUID, base: int) -> bytes:
+        """The element of the answer of `standings` for one session."""
+        with self.datastore.get_connection() as connection, RawCursor(connection, row_factory=tuple_row) as cursor:
+            cursor.execute(self.statements["standings"].as_string(), ([session_id], [base]), binary=True)
+            ((elements,),) = cursor.fetchall()
+            element: bytes = elements[0]
+            return element
 
     def fetch(self, name: str, *params: Any) -> list[tuple[Any, ...]]:
         """The rows of a named statement. Raises the library's PersistenceErrors."""

@@ -35,8 +35,10 @@ class SessionRow:
 
 @dataclass(frozen=True, slots=True)
 class KeyRow:
-    """What was accepted under a client's id."""
+    """What was accepted under a client's id. `once`: the id may be accepted once, and an append that brings it again
+    fails; else the later value stands."""
 
     session_id: UUID
     key: bytes
     value: str
+    once: bool = False

@@ -18,6 +18,11 @@ create table if not exists {schema}.{events} (
     autovacuum_analyze_scale_factor = 0.01
 );
 
+-- Since version 3: a random number of the commit that stored the event; null in events of before. After a restore or a
+-- failover the log may give out its positions again, but never this number. So an event and all before it are known by
+-- the position and this number.
+alter table {schema}.{events} add column if not exists commit_id bigint;
+
 create unique index if not exists {events_notification_id} on {schema}.{events} (notification_id);
 
 create or replace function {schema}.turnlog_refuse_change() returns trigger language plpgsql as $body$
@@ -61,7 +66,8 @@ create index if not exists turnlog_sessions_user on {schema}.turnlog_sessions (u
 create index if not exists turnlog_sessions_all on {schema}.turnlog_sessions (updated_at desc, session_id)
     where not deleted;
 
--- What was accepted under the ids of clients, so that a retry is known however old the first delivery is.
+-- What was accepted under the ids of clients, so that a retry is known however old the first delivery is. The primary key
+-- is what keeps an id from being accepted twice.
 create table if not exists {schema}.turnlog_keys (
     session_id uuid not null,
     key bytea not null,
@@ -71,6 +77,9 @@ create table if not exists {schema}.turnlog_keys (
 
 -- Gives the log positions. Since version 2; before that they were given under a lock of the table.
 create sequence if not exists {schema}.{positions};
+
+-- Nobody appends while the sequence is set: its last position is read and written in two steps.
+select pg_advisory_xact_lock({positions_literal}::regclass::oid::integer, 0);
 
 select setval({positions_literal}, given.last)
 from (select max(notification_id) as last from {schema}.{events}) given, {schema}.{positions} next
@@ -96,32 +105,54 @@ begin
 end
 $body$;
 
--- Appends a batch: events, with the lines of the lists and the keys that go with them. Returns the last log position. It
--- is one call, so that a commit is one round trip.
+-- Appends a batch: events, with the lines of the lists and the keys that go with them. It is one call, so that a commit
+-- is one round trip. Returns the last log position; or stores nothing and returns
+--   -1 where an id that may be accepted once was accepted before,
+--   -2 where an event that an append rests on is not there: the log went back, and it would leave a gap.
+-- Every lock ends with the transaction.
 create or replace function {schema}.{append}(
     ids uuid[], positions bigint[], topics text[], states bytea[],
     session_ids uuid[], user_ids text[], titles bytea[], starts timestamptz[], updates timestamptz[],
     versions bigint[], deletes boolean[], writers text[],
-    key_session_ids uuid[], keys bytea[], key_values text[]
+    key_session_ids uuid[], keys bytea[], key_values text[], key_onces boolean[],
+    base_ids uuid[], base_positions bigint[], base_commit_ids bigint[], commit_id bigint
 ) returns bigint language plpgsql as $body$
 declare
-    given record;
     last bigint;
 begin
     perform set_config('lock_timeout', {lock_timeout}, true);
+    -- Each question is a subquery of a row: so it is a look into an index, whatever the planner thinks of the arrays.
+    if exists (
+        select from unnest(base_ids, base_positions, base_commit_ids) as base (id, position, number)
+        where base.number is distinct from (
+            select coalesce(e.commit_id, 0) from {schema}.{events} e
+            where e.originator_id = base.id and e.originator_version = base.position
+        )
+    ) then
+        return -2;
+    end if;
+    if key_session_ids is not null and exists (
+        select from unnest(key_session_ids, keys, key_onces) as row (id, key, once)
+        where once and (select true from {schema}.turnlog_keys t where t.session_id = row.id and t.key = row.key)
+    ) then
+        return -1;
+    end if;
     -- No lock that other writers wait for is held until the commit: see `settled` for what readers do.
     perform pg_advisory_xact_lock_shared(
         {events_literal}::regclass::oid::integer,
         (case when is_called then last_value & 2147483647 else 0 end)::integer
     ) from {schema}.{positions};
-    -- The log positions of the batch. It is one expression, so that nothing can end it while the lock is held.
-    select pg_advisory_lock({positions_literal}::regclass::oid::integer, 0),
-        setval({positions_literal}, nextval({positions_literal}) + cardinality(ids) - 1) as last,
-        pg_advisory_unlock({positions_literal}::regclass::oid::integer, 0)
-    into given;
-    last := given.last - cardinality(ids);
-    insert into {schema}.{events} (originator_id, originator_version, topic, state, notification_id)
-    select id, position, topic, state, last + number
+    -- The log positions of the batch, which are given out to one append at a time. The block is rolled back, and with it
+    -- goes its lock; the sequence and the variable stay as they are. However the append ends, the lock is not left.
+    begin
+        perform pg_advisory_xact_lock({positions_literal}::regclass::oid::integer, 0);
+        last := setval({positions_literal}, nextval({positions_literal}) + cardinality(ids) - 1);
+        raise exception using errcode = 'TLOK1';
+    exception when sqlstate 'TLOK1' then
+        null;
+    end;
+    insert into {schema}.{events} (originator_id, originator_version, topic, state, notification_id, commit_id)
+    select id, position, topic, state, last - cardinality(ids) + number, {append}.commit_id
     from unnest(ids, positions, topics, states) with ordinality as row (id, position, topic, state, number);
     if session_ids is not null then
         insert into {schema}.turnlog_sessions as t
@@ -133,11 +164,31 @@ begin
         where t.version < excluded.version;
     end if;
     if key_session_ids is not null then
+        -- An id that another transaction has just taken fails here.
+        insert into {schema}.turnlog_keys (session_id, key, value)
+        select id, key, value from unnest(key_session_ids, keys, key_values, key_onces) as row (id, key, value, once)
+        where once;
         insert into {schema}.turnlog_keys as t (session_id, key, value)
-        select * from unnest(key_session_ids, keys, key_values)
+        select id, key, value from unnest(key_session_ids, keys, key_values, key_onces) as row (id, key, value, once)
+        where once is not true
         on conflict (session_id, key) do update set value = excluded.value;
     end if;
-    return last + cardinality(ids);
+    return last;
+end
+$body$;
+
+-- The same, as processes of version 2 call it: every key may be written again, and nothing is asked of what was before.
+create or replace function {schema}.{append}(
+    ids uuid[], positions bigint[], topics text[], states bytea[],
+    session_ids uuid[], user_ids text[], titles bytea[], starts timestamptz[], updates timestamptz[],
+    versions bigint[], deletes boolean[], writers text[],
+    key_session_ids uuid[], keys bytea[], key_values text[]
+) returns bigint language plpgsql as $body$
+begin
+    return {schema}.{append}(
+        ids, positions, topics, states, session_ids, user_ids, titles, starts, updates, versions, deletes, writers,
+        key_session_ids, keys, key_values, null, null, null, null, floor(random() * 2::double precision ^ 62)::bigint
+    );
 end
 $body$;
 
@@ -151,7 +202,7 @@ create or replace function {schema}.{append}(
 begin
     return {schema}.{append}(
         ids, positions, topics, states, session_ids, user_ids, titles, starts, updates, versions, deletes,
-        array_fill(null::text, array[cardinality(session_ids)]), key_session_ids, keys, key_values
+        array_fill(null::text, array[coalesce(cardinality(session_ids), 0)]), key_session_ids, keys, key_values
     );
 end
 $body$;

@@ -6,16 +6,17 @@ Appends go through `group_commit`, on a connection of their own.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Any, TypeVar
+from uuid import UUID
 
 import psycopg
 from psycopg import Connection
 from psycopg.rows import DictRow
 
 from turnlog.domain.errors import StoreUnavailableError
-from turnlog.infrastructure.store import positions
-from turnlog.infrastructure.store.accepted import AcceptedIds
+from turnlog.infrastructure.store import standings
+from turnlog.infrastructure.store.accepted import AcceptedResults
 from turnlog.infrastructure.store.datastore import UrlDatastore
 from turnlog.infrastructure.store.events import StoredEvents
 from turnlog.infrastructure.store.kept import KeptViews
@@ -23,10 +24,11 @@ from turnlog.infrastructure.store.leases import Leases
 from turnlog.infrastructure.store.lists import SessionLists
 from turnlog.infrastructure.store.mapper import EventMapper
 from turnlog.infrastructure.store.packing import PARAMETER_TYPES
-from turnlog.infrastructure.store.positions import Positions
 from turnlog.infrastructure.store.recorder import BatchRecorder
 from turnlog.infrastructure.store.schema import Schema
+from turnlog.infrastructure.store.standings import Standing, Standings, parse_standing
 from turnlog.infrastructure.store.threads import StoreThreads
+from turnlog.infrastructure.store.whole import WholeAppend
 from turnlog.infrastructure.store.wire import Wire
 
 T = TypeVar("T")
@@ -48,19 +50,35 @@ class EventStore:
         self._lease_thread = StoreThreads("turnlog-leases", 1, recorder, timeout)
         self.schema = Schema(self._threads, recorder)
         self.events = StoredEvents(self._threads, recorder, self.mapper)
-        self.accepted = AcceptedIds(self._threads.fetch)
+        self.accepted = AcceptedResults(self._threads.fetch)
         self.lists = SessionLists(self._threads.fetch)
         self.kept = KeptViews(self._threads, recorder)
         self.leases = Leases(self._lease_thread.fetch)
-        self.positions = Positions(self._positions_wire)
+        self.standings = Standings(self._standings_wire)
 
     def append_wire(self) -> Wire:
         """A connection of its own for appends. It is opened when it is first used."""
         return Wire(self._url, "turnlog_append", self.recorder.append_statement, PARAMETER_TYPES, self._timeout)
 
-    def _positions_wire(self) -> Wire:
-        statement = self.recorder.statements["positions"].as_string()
-        return Wire(self._url, "turnlog_positions", statement, positions.PARAMETER_TYPES, self._timeout)
+    def whole_append(self, session_id: UUID) -> WholeAppend:
+        """A transaction for appends of the session that are stored together or not at all."""
+        return WholeAppend(self.recorder, session_id)
+
+    def _standings_wire(self) -> Wire:
+        statement = self.recorder.statements["standings"].as_string()
+        return Wire(self._url, "turnlog_standings", statement, standings.PARAMETER_TYPES, self._timeout)
+
+    async def standing(self, session_id: UUID, base: int = 0) -> Standing:
+        """Where the session stands, with the commit id at the position `base`. Raises StoreError."""
+        return await self.answered(self.standings.ask(session_id, base), session_id, base)
+
+    async def answered(self, asked: Awaitable[Standing | None], session_id: UUID, base: int = 0) -> Standing:
+        """The answer to a question that was asked; where Postgres has not given it at once, it is asked again as
+        everything is read. Raises StoreError."""
+        standing = await asked
+        if standing is None:
+            standing = parse_standing(await self.run(self.recorder.standing, session_id, base))
+        return standing
 
     async def run(self, function: Callable[..., T], *args: Any) -> T:
         """Runs blocking work on `recorder` or its datastore as reads are run: on a thread of the store's, again while
@@ -76,6 +94,6 @@ class EventStore:
 
     async def close(self) -> None:
         """Ends threads and connections. Later reads raise LogClosedError."""
-        self.positions.close()
+        self.standings.close()
         await asyncio.gather(self._threads.close(), self._lease_thread.close())
         await asyncio.to_thread(self._datastore.close)

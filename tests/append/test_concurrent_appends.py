@@ -238,7 +238,7 @@ async def test_a_session_deleted_elsewhere_is_gone_here(settings: Settings) -> N
 async def test_a_pause_between_two_tries_is_never_longer_than_the_tries_have_taken(session: Session) -> None:
     await session.say("hi")
     aggregate, loop = session._aggregate, asyncio.get_running_loop()
-    entry = PendingAppend(aggregate, (), loop.create_future())
+    entry = PendingAppend(aggregate, (), loop.create_future(), set())
     aggregate._pending.append(entry)
     assert aggregate._pause() == 0
     for tried, most in ((0.0, 0.01), (0.05, 0.06), (3600.0, LONGEST_PAUSE)):

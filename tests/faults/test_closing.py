@@ -58,13 +58,15 @@ async def test_a_closed_log_leaves_neither_a_task_nor_a_connection(
 
 
 async def test_a_log_that_is_closed_waits_for_its_background_work(settings: Settings) -> None:
-    positions = list[int | None]()
+    positions = list[int]()
     async with SessionLog.open(settings) as log:
         session = await log.start_session("u1")
 
         async def work() -> None:
             await asyncio.sleep(0.2)
-            positions.append(await log._parts.store.positions.ask(session.id))
+            standing = await log._parts.store.standings.ask(session.id)
+            assert standing is not None
+            positions.append(standing.position)
 
         log._parts.background.spawn(work())
     assert positions == [1]
@@ -188,8 +190,8 @@ async def test_who_asks_for_a_position_when_the_log_was_closed_is_told_nothing(s
         session = await log.start_session("u1")
         await session.prompt()
         store = log._parts.store
-    late = store.positions.ask(session.id)
-    assert (late.done() and late.result(), store.positions._wire and store.positions._wire.is_open) == (None, False)
+    late = store.standings.ask(session.id)
+    assert (late.done() and late.result(), store.standings._wire and store.standings._wire.is_open) == (None, False)
 
 
 async def test_who_asks_for_a_position_while_the_log_is_closed_opens_no_connection(
@@ -197,8 +199,8 @@ async def test_who_asks_for_a_position_while_the_log_is_closed_opens_no_connecti
 ) -> None:
     await session.prompt()
     store = log._parts.store
-    positions = store.positions
-    under_way, waiting = store.positions.ask(session.id), store.positions.ask(session.id)
+    positions = store.standings
+    under_way, waiting = store.standings.ask(session.id), store.standings.ask(session.id)
     positions.close()
     assert [answer.done() and answer.result() for answer in (under_way, waiting)] == [None, None]
     assert positions._opening is None or positions._opening.done()

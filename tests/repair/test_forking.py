@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
+import psycopg
 import pytest
 
 from tests.support.foreign_messages import FAULTY
@@ -66,7 +67,7 @@ async def test_a_long_fork_is_copied_in_parts_and_is_the_same(
 ) -> None:
     await talked(session, 10)
     view = await session.view()
-    monkeypatch.setattr(forking, "FORK_APPEND_EVENTS", 4)
+    monkeypatch.setattr(forking, "FORK_PAGE_EVENTS", 4)
     monkeypatch.setattr(events, "PAGE_EVENTS", 4)
     for version in (1, 3, 4, 5, 8, view.version):
         fork = await session.fork(version)
@@ -103,33 +104,44 @@ async def test_the_fork_of_a_repaired_session_is_repaired_and_can_be_undone_by_i
     assert (await session.view()).faults == ()
 
 
-async def test_a_fork_that_is_cancelled_half_way_is_deleted_again(
-    log: SessionLog, session: Session, monkeypatch: pytest.MonkeyPatch
+async def test_nobody_sees_a_part_of_a_fork(log: SessionLog, session: Session, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(forking, "FORK_PAGE_EVENTS", 1)
+    await asyncio.gather(*(session.say(f"{number}") for number in range(200)))
+    forked, seen = asyncio.create_task(session.fork()), set[int]()
+    while not forked.done():
+        seen |= {item.version for item in (await log.list_sessions(SYSTEM)).items}
+    # The source; and the fork once it is whole, with the event that says so.
+    assert seen <= {201, 202}
+    assert (await (await forked).view()).messages == (await session.view()).messages
+
+
+@pytest.mark.parametrize("pages", [0, 1, 100])
+async def test_a_fork_that_ends_half_way_is_not_there(
+    log: SessionLog, session: Session, monkeypatch: pytest.MonkeyPatch, pages: int
 ) -> None:
-    monkeypatch.setattr(forking, "FORK_APPEND_EVENTS", 1)
-    await asyncio.gather(*(session.say(f"{number}") for number in range(500)))
-    forked = asyncio.create_task(session.fork())
-    while (await log.list_sessions(SYSTEM)).total == 1:
-        assert not forked.done()
-    forked.cancel()
-    with pytest.raises(asyncio.CancelledError):
-        await forked
-    await log._parts.background.close()
+    monkeypatch.setattr(forking, "FORK_PAGE_EVENTS", 1)
+    await asyncio.gather(*(session.say(f"{number}") for number in range(200)))
+    read, copied = log._parts.store.events.pages, 0
 
-    assert [found async for found in log.session_ids(SYSTEM)] == [session.id]
-
-
-async def test_a_fork_of_which_nothing_was_stored_leaves_nothing_to_delete(
-    log: SessionLog, session: Session, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
-    def lost(*_: Any, **__: Any) -> Any:
-        raise StoreUnavailableError("gone")
+    async def lost(*args: Any, **options: Any) -> Any:
+        nonlocal copied
+        async for page in read(*args, **options):
+            if copied == pages:
+                raise StoreUnavailableError("gone")
+            copied += 1
+            yield page
 
     monkeypatch.setattr(log._parts.store.events, "pages", lost)
     with pytest.raises(StoreUnavailableError):
         await session.fork()
-    await log._parts.background.close()
-    assert caplog.messages == []
+    monkeypatch.undo()
+
+    assert copied == pages
+    with psycopg.connect(log.settings.database_url or "") as connection:
+        schema = log.settings.database_schema
+        rows = connection.execute(f"select distinct originator_id from {schema}.turnlog_events".encode()).fetchall()
+        held = connection.execute("select count(*) from pg_locks where locktype = 'advisory'").fetchone()
+    assert (rows, held) == ([(session.id,)], (0,))
 
 
 async def test_a_fork_from_before_a_session_had_an_owner_has_its_owner(log: SessionLog) -> None:

@@ -15,7 +15,7 @@ from turnlog.domain.decide import decide
 from turnlog.domain.evolve import evolve, result_fingerprint
 from turnlog.domain.state import SessionState, initial_state
 from turnlog.infrastructure.store.appends import Append
-from turnlog.infrastructure.store.dedup_keys import KeyedCommand, key_of, keys_of
+from turnlog.infrastructure.store.dedup_keys import Key, KeyedCommand, key_of, keys_of, result_key
 from turnlog.infrastructure.store.encoding import AppendEncoder, Decided
 
 BEGUN = (
@@ -30,6 +30,7 @@ class Handler:
     """Hands appends over."""
 
     id_bytes = SESSION_ID.bytes
+    stored_commit_id = 0
 
     def settled(self, append: Any, error: Exception | None) -> None:
         raise AssertionError("nothing is handed over here")
@@ -84,8 +85,6 @@ def test_no_event_makes_no_append() -> None:
     [
         (AddMessage(BEGAN, "m-1", "user", "hi"), "9a8e156a3242dcae9797cb3905ed77c3"),
         (ImportMessage(BEGAN, "m-1", "chat", {"role": "user"}), "9a8e156a3242dcae9797cb3905ed77c3"),
-        (AddToolResult(BEGAN, "c1", "final", "21 C"), "0dfe575464640d62d2c7e2b9921eb46f"),
-        (AddToolResult(BEGAN, "c1", "error", "no", step_id="s1"), "a9663a8a1a4dc5fc5346c5a505145959"),
         (IncrementCounter(BEGAN, "i-1", "runs", "g", 1), "ee7cc0917a35f2dd27be7ab43d670c5e"),
         (ReportUsage(BEGAN, "r-1", {"prompt_tokens": 1}), "f36f58a6fe2351577e979fd62f3d15c5"),
     ],
@@ -93,12 +92,26 @@ def test_no_event_makes_no_append() -> None:
 def test_a_command_is_found_by_a_key_that_its_event_left(command: KeyedCommand, key: str) -> None:
     (event,) = decide(after(*BEGUN), command)
     assert key_of(command).hex() == key
-    accepted = dict(keys_of(event))
-    assert key_of(command) in accepted
-    assert set(accepted.values()) == {result_fingerprint(event) if isinstance(event, e.ToolResultAdded) else ""}
+    assert keys_of(event) == (Key(key_of(command), "", once=True),)
+
+
+@pytest.mark.parametrize(
+    ("step_id", "key"), [(None, "0dfe575464640d62d2c7e2b9921eb46f"), ("s1", "a9663a8a1a4dc5fc5346c5a505145959")]
+)
+def test_a_result_is_found_with_and_without_its_step(step_id: str | None, key: str) -> None:
+    (event,) = decide(after(*BEGUN), AddToolResult(BEGAN, "c1", "final", "21 C"))
+    assert isinstance(event, e.ToolResultAdded)
+    assert result_key("c1", step_id).hex() == key
+    assert Key(result_key("c1", step_id), result_fingerprint(event), once=False) in keys_of(event)
+
+
+def test_the_ids_of_a_copy_may_have_been_copied_before() -> None:
+    append, said = Append(Handler()), e.MessageAdded(at=BEGAN, message_id="m-1", role="user", content="hi")
+    AppendEncoder(SESSION_ID).encode(append, 4, after(*BEGUN), [Decided(said, after(*BEGUN), is_copy=True)])
+    assert [row.once for row in append.keys] == [False]
 
 
 def test_a_step_is_found_as_a_message_and_a_pending_result_is_not() -> None:
-    assert key_of(AddMessage(BEGAN, "s1", "assistant", "hi")) in dict(keys_of(BEGUN[1]))
+    assert key_of(AddMessage(BEGAN, "s1", "assistant", "hi")) in {key for key, _, _ in keys_of(BEGUN[1])}
     (pending,) = decide(after(*BEGUN), AddToolResult(BEGAN, "c1", "pending", "asked"))
     assert keys_of(pending) == keys_of(TEXT) == ()

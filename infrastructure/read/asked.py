@@ -1,0 +1,51 @@
+"""Questions where sessions stand, which are asked at once and answered a little later.
+
+Meanwhile a reader may begin to read, but only if the session is expected to be the principal's: else a stranger could
+tell by the time that it takes how long the session is.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+from uuid import UUID
+
+from turnlog.domain.errors import SessionNotFoundError
+from turnlog.infrastructure.principal import SYSTEM, Principal, owns
+
+if TYPE_CHECKING:
+    from turnlog.infrastructure.store.standings import Standing
+    from turnlog.infrastructure.store.store import EventStore
+
+
+class Asked:
+    """Where a session stands, for turnlog itself. `base` is a position whose commit id is asked for as well."""
+
+    is_expected = True
+
+    def __init__(self, store: EventStore, session_id: UUID, base: int = 0) -> None:
+        self.session_id = session_id
+        self.base = base
+        self._store = store
+        self._answer = store.standings.ask(session_id, base)
+
+    async def standing(self) -> Standing:
+        """The answer. Raises StoreError."""
+        return await self._store.answered(self._answer, self.session_id, self.base)
+
+
+class AskedAccess(Asked):
+    """Where a session stands, for a principal. `is_expected`: when the session was asked for last, it was theirs."""
+
+    def __init__(self, store: EventStore, session_id: UUID, principal: Principal, base: int = 0) -> None:
+        super().__init__(store, session_id, base)
+        owner = store.standings.last_owner(session_id)
+        self.principal = principal
+        self.is_expected = principal is SYSTEM or (owner is not None and owns(principal, owner[0]))
+
+    async def standing(self) -> Standing:
+        """The answer. Raises SessionNotFoundError when the session is unknown, deleted, or not the principal's, and
+        StoreError."""
+        standing = await super().standing()
+        if not standing.exists or not owns(self.principal, standing.user_id):
+            raise SessionNotFoundError(self.session_id)
+        return standing

@@ -1,0 +1,64 @@
+"""A whole append: any number of events of one session, decided and stored piece by piece, all of them or none."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterable, Sequence
+from contextlib import asynccontextmanager
+from uuid import UUID
+
+from turnlog.domain.commands import Command
+from turnlog.domain.decide import decide
+from turnlog.domain.events import SessionEvent
+from turnlog.domain.evolve import evolve
+from turnlog.infrastructure.log_parts import LogParts
+from turnlog.infrastructure.read.views import StoredState
+from turnlog.infrastructure.store.appends import Append
+from turnlog.infrastructure.store.encoding import AppendEncoder, Decided
+from turnlog.infrastructure.store.whole import WholeAppend
+
+
+class Pieces:
+    """The pieces of a whole append. `state` and `version` are those after the last piece."""
+
+    def __init__(self, session_id: UUID, whole: WholeAppend, stored: StoredState) -> None:
+        self.state, self.version = stored.state, stored.version
+        self.last: Append | None = None
+        self._whole = whole
+        self._encoder = AppendEncoder(session_id)
+        whole.stored_commit_id = stored.commit_id
+
+    async def copy(self, events: Iterable[SessionEvent]) -> None:
+        """Appends events of another session as they are."""
+        decided = list[Decided]()
+        for event in events:
+            self.state = evolve(self.state, event)
+            decided.append(Decided(event, self.state, is_copy=True))
+        await self._add(decided)
+
+    async def execute(self, commands: Sequence[Command]) -> None:
+        """Appends the events of these commands. Raises what `decide` raises."""
+        decided = list[Decided]()
+        for command in commands:
+            for event in decide(self.state, command):
+                self.state = evolve(self.state, event)
+                decided.append(Decided(event, self.state))
+        await self._add(decided)
+
+    async def _add(self, decided: list[Decided]) -> None:
+        if decided:
+            self.last = append = Append(self._whole)
+            self._encoder.encode(append, self.version + 1, self.state, decided)
+            await self._whole.add(append)
+            self.version += append.count
+
+
+@asynccontextmanager
+async def whole_append(parts: LogParts, session_id: UUID, stored: StoredState) -> AsyncIterator[Pieces]:
+    """Stores the pieces that the block appends after `stored`, or nothing where the block or an append fails. Raises
+    OvertakenError where somebody else has appended meanwhile, and StoreError."""
+    parts.check_open()
+    async with parts.store.whole_append(session_id) as whole:
+        pieces = Pieces(session_id, whole, stored)
+        yield pieces
+    if pieces.last is not None:
+        parts.watcher.stored([pieces.last])

@@ -1,0 +1,153 @@
+"""Where sessions stand: whose a session is, and its last event. It is asked for many sessions at once.
+
+Nothing is done with a session before it is known whose it is, and the question costs the same for every session. A
+reader whose cached answer rests on that last event has nothing to read. The question is asked on the loop, on a wire of
+its own: a thread for it would cost more than the answer.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import OrderedDict
+from collections.abc import Callable, Iterator
+from struct import Struct
+from typing import NamedTuple
+from uuid import UUID
+
+import psycopg
+
+from turnlog.infrastructure.store import arrays
+from turnlog.infrastructure.store.wire import Wire
+
+logger = logging.getLogger("turnlog")
+
+PARAMETER_TYPES = [arrays.ARRAY_OF[arrays.UUID], arrays.ARRAY_OF[arrays.INT8]]
+_ARRAY_HEADER = 20
+_LENGTH = Struct(">i")
+_ELEMENT = Struct(">qqqB")
+"""An element of the answer: three numbers, and whether a user id follows (see `standings` in queries.sql)."""
+_GONE, _NOBODYS = 0, 1
+
+REMEMBERED_OWNERS = 10_000
+
+
+class Standing(NamedTuple):
+    """`exists`: the session was started, and is not deleted. `user_id` is its owner (None: nobody). `position` and
+    `commit_id` are those of its last event, 0 if it has none. `base_commit_id` is the commit id at the position that
+    was asked for, -1 if there is no event."""
+
+    exists: bool
+    user_id: str | None
+    position: int
+    commit_id: int
+    base_commit_id: int
+
+
+class _Question(NamedTuple):
+    session_id: UUID
+    base: int
+    answer: asyncio.Future[Standing | None]
+
+
+class Standings:
+    """Asks in batches: while one batch is under way, the next one gathers."""
+
+    def __init__(self, new_wire: Callable[[], Wire]) -> None:
+        self._new_wire = new_wire
+        self._wire: Wire | None = None
+        self._waiting: list[_Question] = []
+        self._under_way: list[_Question] = []
+        self._opening: asyncio.Task[None] | None = None
+        self._is_closed = False
+        self._owners: OrderedDict[UUID, str | None] = OrderedDict()
+
+    def last_owner(self, session_id: UUID) -> tuple[str | None] | None:
+        """The owner that was found last, if the session was asked for lately. It may be another one by now: this allows
+        nothing, and only says what is worth doing while the answer comes."""
+        return (self._owners[session_id],) if session_id in self._owners else None
+
+    def ask(self, session_id: UUID, base: int = 0) -> asyncio.Future[Standing | None]:
+        """Where the session stands, with the commit id at the position `base`. None if Postgres does not say at once:
+        `standing` of the store waits and tries again."""
+        answer: asyncio.Future[Standing | None] = asyncio.get_running_loop().create_future()
+        if self._is_closed:
+            answer.set_result(None)
+            return answer
+        self._waiting.append(_Question(session_id, base, answer))
+        # Sent at once, because whoever asks has something to do until the answer comes.
+        if not self._under_way:
+            self._send()
+        return answer
+
+    def close(self) -> None:
+        """Ends the connection. Whoever still waits is told None."""
+        self._is_closed = True
+        if self._opening is not None:
+            self._opening.cancel()
+        if self._wire is not None:
+            self._wire.close()
+        self._answered(None, None)  # a task that is cancelled before its first step does nothing at all
+
+    def _send(self) -> None:
+        self._under_way, self._waiting = self._waiting, []
+        if self._wire is None:
+            self._wire = self._new_wire()
+        if self._wire.is_open:
+            self._send_on(self._wire)
+        else:
+            self._opening = asyncio.create_task(self._open(self._wire))
+
+    async def _open(self, wire: Wire) -> None:
+        try:
+            await wire.open()
+        except Exception as error:  # noqa: BLE001 whatever it is, nobody may wait for ever
+            logger.debug("no connection to ask for standings: %s", error)
+            self._answered(None, None)
+        else:
+            self._send_on(wire)
+
+    def _send_on(self, wire: Wire) -> None:
+        asked = self._under_way
+        ids, bases = [question.session_id.bytes for question in asked], [question.base for question in asked]
+        wire.send([arrays.uuids(ids), arrays.int8s(bases)], self._answered)
+
+    def _answered(self, value: bytes | None, _error: psycopg.Error | None) -> None:
+        asked, self._under_way = self._under_way, []
+        standings = _standings(value) if value else (None for _ in asked)
+        for question, standing in zip(asked, standings, strict=True):
+            if standing is not None:
+                self._remember(question.session_id, standing)
+            if not question.answer.done():
+                question.answer.set_result(standing)
+        if not self._waiting:
+            return
+        if self._is_closed:
+            self._under_way, self._waiting = self._waiting, []
+            self._answered(None, None)
+        else:
+            self._send()
+
+    def _remember(self, session_id: UUID, standing: Standing) -> None:
+        if not standing.exists:
+            self._owners.pop(session_id, None)
+            return
+        self._owners[session_id] = standing.user_id
+        if len(self._owners) > REMEMBERED_OWNERS:
+            self._owners.popitem(last=False)
+
+
+def _standings(value: bytes) -> Iterator[Standing]:
+    at = _ARRAY_HEADER
+    while at < len(value):
+        (length,) = _LENGTH.unpack_from(value, at)
+        at += _LENGTH.size
+        yield parse_standing(value[at : at + length])
+        at += length
+
+
+def parse_standing(element: bytes) -> Standing:
+    """An element of the answer."""
+    position, commit_id, base_commit_id, kind = _ELEMENT.unpack_from(element)
+    user_id = element[_ELEMENT.size :].decode() if kind > _NOBODYS else None
+    return Standing(kind != _GONE, user_id, position, commit_id, base_commit_id)
