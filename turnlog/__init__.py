@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from turnlog.domain.errors import ToolResultError as ToolResultError
     from turnlog.domain.errors import TurnInProgressError as TurnInProgressError
     from turnlog.domain.errors import TurnlogError as TurnlogError
+    from turnlog.domain.errors import UnknownPositionError as UnknownPositionError
     from turnlog.domain.errors import UnknownToolCallError as UnknownToolCallError
     from turnlog.domain.errors import UnreadableEventError as UnreadableEventError
     from turnlog.domain.recorded import RecordedEvent as RecordedEvent
@@ -77,7 +78,7 @@ _NAMES = {
         InvalidInputError LogClosedError ProjectionError PromptError PromptTooLongError SchemaVersionError
         SessionExistsError SessionNotFoundError SessionOwnedError StepClosedError StepError StoreError
         StoreUnavailableError ToolCallConflictError ToolResultConflictError ToolResultError TurnInProgressError
-        TurnlogError UnknownToolCallError UnreadableEventError
+        TurnlogError UnknownPositionError UnknownToolCallError UnreadableEventError
     """,
     "domain.recorded": "RecordedEvent",
     "infrastructure.append.completion": "Completion",

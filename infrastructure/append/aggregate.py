@@ -52,7 +52,7 @@ class PendingAppend(Append):
         owner: Aggregate,
         commands: tuple[Command, ...],
         done: asyncio.Future[int],
-        taken: set[bytes],
+        taken: set[bytes] | None = None,
         conflict_since: float | None = None,
     ) -> None:
         super().__init__(owner)
@@ -70,7 +70,8 @@ class PendingAppend(Append):
 
 
 class Aggregate:
-    """`state` and `version` include what is still on its way to the store."""
+    """`state` and `version` include what is still on its way to the store. `stored_version` and `stored_commit_id` are
+    those of the last event that is known to be stored."""
 
     def __init__(self, session_id: UUID, accepted: AcceptedResults, group_commit: GroupCommit, views: Views) -> None:
         self.session_id = session_id
@@ -81,21 +82,15 @@ class Aggregate:
         self._group_commit = group_commit
         self._views = views
         self._encoder = AppendEncoder(session_id)
-        self._stored: StoredState | None = None
+        self._is_loaded = False
+        # What is known to be stored, in single fields: they are set for every delta.
+        self._stored_state: SessionState = self.state
+        self.stored_version = 0
+        self.stored_commit_id = 0
         self._lane: Lane | None = None
         self._pending: deque[PendingAppend] = deque()
         self._catching_up: asyncio.Task[None] | None = None
         self._loop = asyncio.get_running_loop()
-
-    @property
-    def stored_version(self) -> int:
-        """The position of the last event that is known to be stored."""
-        return self._stored.version if self._stored else 0
-
-    @property
-    def stored_commit_id(self) -> int:
-        """The commit id of that event."""
-        return self._stored.commit_id if self._stored else 0
 
     async def execute(self, *commands: Command) -> int:
         """Decides the commands as one append and waits until it is stored. Returns the number of its events: 0 if the
@@ -147,8 +142,9 @@ class Aggregate:
             self._begin(stored)
 
     def _begin(self, stored: StoredState) -> Lane:
-        self._stored, self._lane = stored, Lane()
+        self._is_loaded, self._lane = True, Lane()
         self.state, self.version = stored.state, stored.version
+        self._stored_state, self.stored_version, self.stored_commit_id = stored
         return self._lane
 
     def submit(self, *commands: Command, taken: set[bytes] | None = None) -> asyncio.Future[int]:
@@ -158,7 +154,7 @@ class Aggregate:
         Without commands it is done when all appends before it are stored or have failed. Appends are decided and stored
         in the order of the calls. `taken` are keys that the store is known to have, and is told of more.
         """
-        append = PendingAppend(self, commands, self._loop.create_future(), set() if taken is None else taken)
+        append = PendingAppend(self, commands, self._loop.create_future(), taken)
         self._pending.append(append)
         if self._lane is None:
             self._catch_up()
@@ -238,7 +234,9 @@ class Aggregate:
         if self._lane is lane:
             self._lane = None
         if isinstance(error, OvertakenError) and self._may_try_again(append):
-            append.taken |= error.taken
+            if error.taken:
+                append.taken = append.taken if append.taken is not None else set()
+                append.taken |= error.taken
             self._catch_up()
             return
         is_overtaken = isinstance(error, OvertakenError)
@@ -259,8 +257,9 @@ class Aggregate:
         while self._pending and self._pending[0].stored:
             append = self._pending.popleft()
             if append.state is not None:
-                # An append without events was not sent, and has no commit id.
-                self._stored = StoredState(append.state, append.version, append.commit_id or self.stored_commit_id)
+                self._stored_state, self.stored_version = append.state, append.version
+                if append.count:
+                    self.stored_commit_id = append.commit_id
             if not append.done.done():
                 append.done.set_result(append.count)
 
@@ -274,10 +273,9 @@ class Aggregate:
         try:
             if pause := self._pause():
                 await asyncio.sleep(pause)
-            if self._stored is None:
-                stored = await self._views.load_state(self.session_id)
-            else:
-                stored = await self._views.catch_up(self._stored)
+            known = StoredState(self._stored_state, self.stored_version, self.stored_commit_id)
+            load = self._views.catch_up(known) if self._is_loaded else self._views.load_state(self.session_id)
+            stored = await load
         except Exception as error:  # noqa: BLE001 whatever it is, nobody may wait for ever
             self._fail_all(error)
             return
@@ -302,11 +300,11 @@ class Aggregate:
             _fail(self._pending.popleft(), error)
 
 
-def _decided(state: SessionState, commands: Sequence[Command], taken: set[bytes]) -> list[Decided]:
+def _decided(state: SessionState, commands: Sequence[Command], taken: set[bytes] | None) -> list[Decided]:
     """The events of the commands, each decided on the state after the ones before it. Raises what `decide` raises."""
     decided = list[Decided]()
     for command in commands:
-        for event in decide(state, with_taken(command, taken)):
+        for event in decide(state, with_taken(command, taken) if taken else command):
             state = evolve(state, event)
             decided.append(Decided(event, state))
     return decided

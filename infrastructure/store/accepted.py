@@ -29,6 +29,6 @@ class AcceptedResults:
 
 def with_taken(command: Command, taken: AbstractSet[bytes]) -> Command:
     """The command, which knows that its id was accepted before if its key is taken."""
-    if taken and isinstance(command, KeyedCommand) and key_of(command) in taken:
+    if isinstance(command, KeyedCommand) and key_of(command) in taken:
         return replace(command, known=True)
     return command

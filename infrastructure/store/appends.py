@@ -21,12 +21,39 @@ class OvertakenError(StoreError):
 
 
 class Lane:
-    """A run of appends of one session that were decided one on top of the other. Only the group commit breaks it."""
+    """A run of appends of one session that were decided one on top of the other. Only the group commit breaks it.
 
-    __slots__ = ("broken",)
+    `past` is the number of the past (see `Past`) in which the store was last seen to hold the event before the run.
+    """
+
+    __slots__ = ("broken", "past")
 
     def __init__(self) -> None:
         self.broken: StoreError | None = None
+        self.past = -1
+
+
+@dataclass(slots=True)
+class Past:
+    """The past of the log, as far as one writer can tell: the log position and the commit id of its last commit.
+
+    A log can go back, as by a failover or a restore. What comes after a lost event would leave a gap. So each commit
+    asks for the commit before it: where that is there, so is all that this writer has stored or read before. Where it
+    is not, another past begins, and each lane asks for the event that it rests on.
+    """
+
+    number: int = 0
+    log_position: int = 0
+    commit_id: int = 0
+
+    def stored(self, log_position: int, commit_id: int) -> None:
+        """This was committed."""
+        self.log_position, self.commit_id = log_position, commit_id
+
+    def is_gone(self) -> None:
+        """The last commit is not there."""
+        self.number += 1
+        self.log_position = self.commit_id = 0
 
 
 UNDECIDED = Lane()
@@ -38,9 +65,7 @@ class Owner(Protocol):
     that is known to be stored, on which the next append rests; 0 for none, and for an event of before commit ids."""
 
     id_bytes: bytes
-
-    @property
-    def stored_commit_id(self) -> int: ...
+    stored_commit_id: int
 
     def settled(self, append: Any, error: StoreError | None) -> None:
         """Called on the loop, once for each append: it is stored, or has failed with this error."""

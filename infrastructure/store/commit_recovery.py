@@ -27,8 +27,8 @@ import psycopg
 from eventsourcing.persistence import InterfaceError, OperationalError
 
 from turnlog.domain.errors import AppendRefusedError, StoreError, StoreUnavailableError
-from turnlog.infrastructure.store.appends import Append, OvertakenError, WriterStatistics
-from turnlog.infrastructure.store.packing import first_appends, pack_appends
+from turnlog.infrastructure.store.appends import Append, OvertakenError, Past, WriterStatistics
+from turnlog.infrastructure.store.packing import pack_appends, resting
 from turnlog.infrastructure.store.recorder import BatchRecorder
 from turnlog.infrastructure.store.wire import Wire
 
@@ -62,7 +62,8 @@ class IdTaken:
 
 @dataclass(frozen=True, slots=True)
 class BaseGone:
-    """An event that an append rests on is not there: the log went back, as after a failover or a restore."""
+    """The commit before it, or an event that an append rests on, is not there: the log went back, as by a failover or a
+    restore."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +94,9 @@ class Failed:
 
 @dataclass(frozen=True, slots=True)
 class Stored:
-    """Postgres has committed it."""
+    """Postgres has committed it; `log_position` is that of its last event."""
+
+    log_position: int
 
 
 Overtaken = PositionTaken | IdTaken | BaseGone
@@ -128,8 +131,8 @@ def outcome_of_answer(answer: bytes | None) -> Outcome:
             return IdTaken()
         case -2:
             return BaseGone()
-        case _:
-            return Stored()
+        case log_position:
+            return Stored(log_position)
 
 
 class CommitRecovery:
@@ -142,6 +145,7 @@ class CommitRecovery:
         wire: Wire,
         retry_seconds: float,
         statistics: WriterStatistics,
+        past: Past,
         stored: Callable[[Sequence[Append]], None],
         failed: Callable[[Append], None],
     ) -> None:
@@ -149,6 +153,7 @@ class CommitRecovery:
         self._wire = wire
         self._retry_seconds = retry_seconds
         self._statistics = statistics
+        self._past = past
         self._stored = stored
         self._failed = failed
         self._loop = asyncio.get_running_loop()
@@ -169,8 +174,11 @@ class CommitRecovery:
                     case PositionTaken() if len(batch) == 1 and not may_be_stored:
                         outcome = Failed(OvertakenError("position taken"))
                     case PositionTaken() | IdTaken() | BaseGone():
+                        if isinstance(outcome, BaseGone):
+                            self._past.is_gone()
+                        may_be_twice = isinstance(outcome, IdTaken) and len(batch) > 1
                         rest, outcome = await self._without_overtaken(batch)
-                        if len(rest) == len(batch) > 1 and outcome == Unsent():
+                        if may_be_twice and len(rest) == len(batch) and isinstance(outcome, Unsent):
                             await self._recover_alone(batch, may_be_stored)
                             return
                         batch = rest
@@ -213,11 +221,13 @@ class CommitRecovery:
 
     async def _insert(self, batch: list[Append]) -> Outcome:
         try:
-            answer = await self._wire.call(pack_appends(batch, batch[0].commit_id))
+            answer = await self._wire.call(pack_appends(batch, batch[0].commit_id, self._past))
         except Exception as error:  # noqa: BLE001 whatever it is, it says what became of the batch
             return outcome_of(error)
         outcome = outcome_of_answer(answer)
-        self._statistics.commits += isinstance(outcome, Stored)
+        if isinstance(outcome, Stored):
+            self._past.stored(outcome.log_position, batch[0].commit_id)
+            self._statistics.commits += 1
         return outcome
 
     async def _mend_log_positions(self) -> Outcome:
@@ -275,17 +285,15 @@ class CommitRecovery:
         lasts = [append.position + append.count - 1 for append in batch]
         firsts = [append.position for append in batch]
         keys = [(UUID(bytes=append.id_bytes), row.key) for append in batch for row in append.keys if row.once]
-        resting = [append for append in first_appends(batch) if append.position > 1]
-        bases = [append.position - 1 for append in resting]
-        based = self._recorder.fetch("stored_at", [UUID(bytes=append.id_bytes) for append in resting], bases, bases)
+        based = resting(batch)
+        bases = [append.position - 1 for append in based]
+        there = self._recorder.fetch("stored_at", [UUID(bytes=append.id_bytes) for append in based], bases, bases)
         stored = self._recorder.fetch("stored_at", ids, firsts, lasts)
         taken = self._recorder.fetch("taken_keys", [key[0] for key in keys], [key[1] for key in keys]) if keys else []
-        base_ids = {session_id.bytes: commit_id for session_id, _, commit_id in based}
+        base_ids = {session_id.bytes: commit_id for session_id, _, commit_id in there}
         return _Found(
             commit_ids={(session_id.bytes, position): commit_id for session_id, position, commit_id in stored},
-            without_base={
-                append for append in resting if base_ids.get(append.id_bytes) != append.owner.stored_commit_id
-            },
+            without_base={append for append in based if base_ids.get(append.id_bytes) != append.owner.stored_commit_id},
             keys={(session_id.bytes, key) for session_id, key in taken},
         )
 

@@ -19,7 +19,7 @@ from collections.abc import Callable, Sequence
 import psycopg
 
 from turnlog.domain.errors import LogClosedError
-from turnlog.infrastructure.store.appends import Append, WriterStatistics
+from turnlog.infrastructure.store.appends import Append, Past, WriterStatistics
 from turnlog.infrastructure.store.commit_recovery import (
     CommitRecovery,
     Outcome,
@@ -75,7 +75,10 @@ class GroupCommit:
         self.is_full = False
         """Whether producers have to wait for `room`."""
         self.statistics = WriterStatistics()
-        self._recovery = CommitRecovery(recorder, wire, retry_seconds, self.statistics, self._stored, self._failed)
+        self._past = Past()
+        self._recovery = CommitRecovery(
+            recorder, wire, retry_seconds, self.statistics, self._past, self._stored, self._failed
+        )
 
     async def room(self) -> None:
         """Waits until the queue takes more: this is how a slow database slows the producers."""
@@ -150,7 +153,7 @@ class GroupCommit:
             self._recover(Unsent())
             return
         try:
-            parameters = pack_appends(batch, batch[0].commit_id)
+            parameters = pack_appends(batch, batch[0].commit_id, self._past)
         except Exception as error:  # noqa: BLE001 one of them cannot be sent: the others are
             self._recover(outcome_of(error))
         else:
@@ -161,6 +164,7 @@ class GroupCommit:
         if not isinstance(outcome, Stored):
             self._recover(outcome)
             return
+        self._past.stored(outcome.log_position, self._under_way[0].commit_id)
         self._stored(self._under_way)
         self.statistics.commits += 1
         self._done()
@@ -182,9 +186,11 @@ class GroupCommit:
 
     def _stored(self, batch: Sequence[Append]) -> None:
         events = size = 0
+        past = self._past.number
         for append in batch:
             events += append.count
             size += append.size
+            append.lane.past = past
             append.owner.settled(append, None)
         self.statistics.events += events
         if self.on_stored is not None:

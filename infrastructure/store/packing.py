@@ -8,7 +8,7 @@ from operator import attrgetter
 from typing import Any
 
 from turnlog.infrastructure.store import arrays
-from turnlog.infrastructure.store.appends import Append
+from turnlog.infrastructure.store.appends import Append, Past
 from turnlog.infrastructure.store.rows import KeyRow, SessionRow
 
 Parameters = Sequence[bytes | None]
@@ -24,7 +24,7 @@ _NO_SESSIONS: Parameters = (None,) * len(_SESSION_TYPES)
 _NO_KEYS: Parameters = (None,) * len(_KEY_TYPES)
 _NO_BASES: Parameters = (None,) * len(_BASE_TYPES)
 _COLUMN_TYPES = (*_EVENT_TYPES, *_SESSION_TYPES, *_KEY_TYPES, *_BASE_TYPES)
-PARAMETER_TYPES = [*(arrays.ARRAY_OF[kind] for kind in _COLUMN_TYPES), arrays.INT8]
+PARAMETER_TYPES = [*(arrays.ARRAY_OF[kind] for kind in _COLUMN_TYPES), arrays.INT8, arrays.INT8, arrays.INT8]
 
 
 def new_commit_id() -> int:
@@ -32,9 +32,9 @@ def new_commit_id() -> int:
     return secrets.randbits(62)
 
 
-def pack_appends(appends: Sequence[Append], commit_id: int) -> Parameters:
-    """The parameters for these appends, with the lines of the lists and the keys that go with them, and with the events
-    that they rest on.
+def pack_appends(appends: Sequence[Append], commit_id: int, past: Past) -> Parameters:
+    """The parameters for these appends, with the lines of the lists and the keys that go with them, and with the commit
+    before them and the events that new lanes rest on.
 
     All of them are in the order of the sessions' ids, in every process, so that two processes never wait for each
     other's rows.
@@ -60,14 +60,18 @@ def pack_appends(appends: Sequence[Append], commit_id: int) -> Parameters:
         *_event_arrays(ids, positions, rows[::2], rows[1::2]),
         *_session_arrays([sessions[session_id] for session_id in sorted(sessions)]),
         *_key_arrays(keys),
-        *_base_arrays([append for append in first_appends(appends) if append.position > 1]),
+        *_base_arrays(resting([append for append in appends if append.lane.past != past.number])),
+        past.log_position.to_bytes(8),
+        past.commit_id.to_bytes(8),
         commit_id.to_bytes(8),
     ]
 
 
-def first_appends(appends: Iterable[Append]) -> list[Append]:
-    """The first append of each session: that which rests on an event that is stored already."""
-    return list({append.id_bytes: append for append in reversed(list(appends))}.values())
+def resting(appends: Sequence[Append]) -> list[Append]:
+    """The appends that rest on an event which is stored already: the first one of each session, but not its very
+    first."""
+    firsts = {append.id_bytes: append for append in reversed(appends)}
+    return [append for append in firsts.values() if append.position > 1]
 
 
 def pack_rows(
@@ -75,7 +79,10 @@ def pack_rows(
 ) -> Parameters:
     """The parameters for events alone."""
     events = _event_arrays(ids, positions, topics, states)
-    return [*events, *_NO_SESSIONS, *_NO_KEYS, *_NO_BASES, new_commit_id().to_bytes(8)]
+    nothing_before = (0).to_bytes(8)
+    return [
+        *events, *_NO_SESSIONS, *_NO_KEYS, *_NO_BASES, nothing_before, nothing_before, new_commit_id().to_bytes(8)
+    ]  # fmt: skip
 
 
 def _event_arrays(

@@ -2,7 +2,7 @@
 select version, log_id from {schema}.turnlog_schema
 
 -- name: append
-select {schema}.{append}($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20)
+select {schema}.{append}($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22)
 
 -- name: find_key
 select value from {schema}.turnlog_keys where session_id = %b and key = %b

@@ -108,21 +108,28 @@ $body$;
 -- Appends a batch: events, with the lines of the lists and the keys that go with them. It is one call, so that a commit
 -- is one round trip. Returns the last log position; or stores nothing and returns
 --   -1 where an id that may be accepted once was accepted before,
---   -2 where an event that an append rests on is not there: the log went back, and it would leave a gap.
+--   -2 where the commit before it, or an event that it rests on, is not there: the log went back, and an append would
+--      leave a gap.
 -- Every lock ends with the transaction.
 create or replace function {schema}.{append}(
     ids uuid[], positions bigint[], topics text[], states bytea[],
     session_ids uuid[], user_ids text[], titles bytea[], starts timestamptz[], updates timestamptz[],
     versions bigint[], deletes boolean[], writers text[],
     key_session_ids uuid[], keys bytea[], key_values text[], key_onces boolean[],
-    base_ids uuid[], base_positions bigint[], base_commit_ids bigint[], commit_id bigint
+    base_ids uuid[], base_positions bigint[], base_commit_ids bigint[],
+    last_position bigint, last_commit_id bigint, commit_id bigint
 ) returns bigint language plpgsql as $body$
 declare
     last bigint;
 begin
     perform set_config('lock_timeout', {lock_timeout}, true);
     -- Each question is a subquery of a row: so it is a look into an index, whatever the planner thinks of the arrays.
-    if exists (
+    if last_position > 0 and last_commit_id is distinct from (
+        select e.commit_id from {schema}.{events} e where e.notification_id = last_position
+    ) then
+        return -2;
+    end if;
+    if base_ids is not null and exists (
         select from unnest(base_ids, base_positions, base_commit_ids) as base (id, position, number)
         where base.number is distinct from (
             select coalesce(e.commit_id, 0) from {schema}.{events} e
@@ -187,7 +194,7 @@ create or replace function {schema}.{append}(
 begin
     return {schema}.{append}(
         ids, positions, topics, states, session_ids, user_ids, titles, starts, updates, versions, deletes, writers,
-        key_session_ids, keys, key_values, null, null, null, null, floor(random() * 2::double precision ^ 62)::bigint
+        key_session_ids, keys, key_values, null, null, null, null, 0, 0, floor(random() * 2::double precision ^ 62)::bigint
     );
 end
 $body$;

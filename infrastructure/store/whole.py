@@ -15,7 +15,7 @@ import psycopg
 from psycopg import Connection
 
 from turnlog.domain.errors import AppendRefusedError, StoreUnavailableError
-from turnlog.infrastructure.store.appends import Append, OvertakenError
+from turnlog.infrastructure.store.appends import Append, OvertakenError, Past
 from turnlog.infrastructure.store.commit_recovery import UNREACHED, Overtaken, outcome_of, outcome_of_answer
 from turnlog.infrastructure.store.packing import new_commit_id, pack_appends
 from turnlog.infrastructure.store.recorder import BatchRecorder
@@ -47,7 +47,7 @@ class WholeAppend:
     async def add(self, append: Append) -> None:
         """Appends the events of a piece. Its owner is this object."""
         append.commit_id = self.commit_id
-        parameters = pack_appends([append], self.commit_id)
+        parameters = pack_appends([append], self.commit_id, Past())
         answer = await self._translated(self._recorder.call, parameters, self._connection)
         if isinstance(outcome_of_answer(answer), Overtaken):
             raise OvertakenError("what it was decided on is not so")

@@ -1,0 +1,156 @@
+"""A log that went back gives its positions out again. What is cached, remembered and held by then rests on events that
+are gone, and nobody may be told what the log does not hold."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import pytest
+
+from tests.support.restores import Backup
+from tests.support.sessions import answer, contents, talked
+from turnlog import Session, SessionLog, Settings, StepClosedError, UnknownPositionError
+from turnlog.projections.projector import Projector
+from turnlog.projections.prompt import build_prompt
+
+CUT = pytest.mark.parametrize("cut", [True, False], ids=["reconnects", "same connections"])
+
+
+async def folded(session: Session) -> Projector:
+    """The session by its events alone, which have no gap."""
+    events = [event async for event in session.events()]
+    assert [event.position for event in events] == list(range(1, len(events) + 1))
+    return Projector(session.id).apply_all(events)
+
+
+async def check_all_answers(log: SessionLog, settings: Settings, session: Session) -> None:
+    """Every answer is the fold of the log: of this process, which remembers, and of one that has only Redis."""
+    async with SessionLog.open(settings) as other:
+        for one in (session, log.session(session.id, "u1"), other.session(session.id, "u1")):
+            expected = await folded(one)
+            assert (await one.view()).messages == expected.view().messages
+            for api in ("chat", "anthropic", "responses"):
+                assert await one.prompt(api) == build_prompt(expected.turns(), api)  # type: ignore[call-overload]
+            assert await one.prompt(max_tokens=10_000) == await one.prompt()
+
+
+@CUT
+@pytest.mark.parametrize("later", [0, 1, 2, 5])
+async def test_answers_of_a_past_that_is_gone_are_not_given(
+    log: SessionLog, settings: Settings, cut: bool, later: int
+) -> None:
+    session = await talked(await log.start_session("u1"))
+    backup = Backup(settings)
+    for number in range(2):
+        await session.say(f"lost {number}")
+        await session.prompt(), await session.view()
+    await asyncio.sleep(0.2)  # now both are in Redis
+    backup.restore(cut=cut)
+
+    async with SessionLog.open(settings.model_copy(update={"redis_url": "none"})) as writer:
+        for number in range(later):
+            await writer.session(session.id, "u1").say(f"kept {number}")
+    await check_all_answers(log, settings, session)
+    assert not any("lost" in str(text) for text in contents((await session.view()).messages))
+
+
+@CUT
+async def test_a_retry_of_what_was_lost_is_stored_again(log: SessionLog, settings: Settings, cut: bool) -> None:
+    session = await talked(await log.start_session("u1"))
+    backup = Backup(settings)
+    for _ in range(2):
+        await session.say("pay", message_id="m-pay")
+        await session.increment("runs", "one", id="i-1")
+        await session.add_usage(prompt_tokens=5, id="u-1")
+        if _ == 0:
+            backup.restore(cut=cut)
+
+    view = await session.view()
+    assert (contents(view.messages).count("pay"), view.counters["runs"]["one"], view.usage.prompt_tokens) == (1, 1, 5)
+    await check_all_answers(log, settings, session)
+
+
+@CUT
+@pytest.mark.parametrize("others", [False, True], ids=["alone", "after another's event"])
+async def test_no_append_leaves_a_gap_after_what_was_lost(
+    log: SessionLog, settings: Settings, cut: bool, others: bool
+) -> None:
+    session = await talked(await log.start_session("u1"))
+    other = await talked(await log.start_session("u1"))
+    backup = Backup(settings)
+    async with SessionLog.open(settings) as second:
+        theirs = second.session(session.id, "u1")
+        for number in range(3):
+            await session.say(f"lost {number}")
+        if others:
+            await theirs.say("lost, of another process")
+            await session.view()
+        backup.restore(cut=cut)
+        await asyncio.gather(*(one.say("kept") for one in (session, theirs, other)))
+        await asyncio.gather(*(answer(one, "Hel", "lo") for one in (session, other)))
+        await check_all_answers(log, settings, session)
+        assert contents((await session.view()).messages).count("kept") == 2
+        assert contents((await other.view()).messages)[-2:] == ["kept", "Hello"]
+
+
+@CUT
+async def test_a_step_that_was_lost_cannot_be_written_on(log: SessionLog, settings: Settings, cut: bool) -> None:
+    session = await talked(await log.start_session("u1"))
+    backup = Backup(settings)
+    completion = session.completion()
+    await completion.__aenter__()
+    await completion.text("Hel")
+    backup.restore(cut=cut)
+    with pytest.raises(StepClosedError):
+        await completion.text("lo")
+    await check_all_answers(log, settings, session)
+
+
+async def test_a_kept_view_of_another_past_is_folded_anew(log: SessionLog, settings: Settings) -> None:
+    session = await talked(await log.start_session("u1"))
+    backup = Backup(settings)
+    for number in range(300):  # enough to be kept
+        await session.say(f"lost {number}")
+    await log.rebuild_views()
+    backup.restore(except_for=("turnlog_heads", "turnlog_pages"))
+    without_cache = settings.model_copy(update={"redis_url": "none"})
+    async with SessionLog.open(without_cache) as later:
+        mine = later.session(session.id, "u1")
+        for number in range(300):
+            await mine.say(f"kept {number}")
+        await check_all_answers(later, without_cache, mine)
+
+
+@CUT
+async def test_a_follower_is_told_that_the_log_went_back(log: SessionLog, settings: Settings, cut: bool) -> None:
+    session = await talked(await log.start_session("u1"))
+    backup = Backup(settings)
+    seen = list[Any]()
+
+    async def follow() -> None:
+        async for event in session.follow(after=7):
+            seen.append(event)
+
+    following = asyncio.create_task(follow())
+    for number in range(3):
+        await session.say(f"lost {number}")
+    while len(seen) < 3:
+        await asyncio.sleep(0.01)
+    backup.restore(cut=cut)
+    async with SessionLog.open(settings) as writer:
+        for number in range(4):
+            await writer.session(session.id, "u1").say(f"kept {number}")
+    with pytest.raises(UnknownPositionError) as refused:
+        await asyncio.wait_for(following, 10)
+    assert (refused.value.position, refused.value.last >= 7) == (10, True)
+    assert len(seen) == 3
+
+
+async def test_a_cursor_that_the_session_does_not_have_is_refused(session: Session) -> None:
+    await session.say("hi")
+    for ask in (session.follow, session.deltas, session.events):
+        with pytest.raises(UnknownPositionError, match="its last one is 2"):
+            async for _ in ask(3):
+                pass
+    assert [event.position async for event in session.events(2)] == []
