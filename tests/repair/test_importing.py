@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
+from typing import Any
+from uuid import uuid4
 
 import pytest
 
 from tests.support.foreign_messages import FAULTY, call, user
-from turnlog import SYSTEM, InvalidInputError, SessionExistsError, SessionLog
+from tests.support.sessions import contents
+from turnlog import SYSTEM, InvalidInputError, SessionExistsError, SessionLog, Settings, StoreUnavailableError
+from turnlog.infrastructure.repair import importing
 from turnlog.infrastructure.repair.importing import Conversation
+from turnlog.infrastructure.store.appends import Append
+from turnlog.infrastructure.store.whole import WholeAppend
 
 
 async def test_the_same_import_is_stored_once_and_a_longer_one_goes_on(log: SessionLog) -> None:
@@ -52,3 +59,68 @@ async def test_a_dry_run_refuses_the_session_of_somebody_else(log: SessionLog) -
     session = await log.import_session([user()], "u1")
     with pytest.raises(SessionExistsError):
         await log.import_conversation(Conversation([user()], "u2", session.id), dry_run=True)
+
+
+def _said(count: int) -> list[dict[str, Any]]:
+    return [{"role": "user" if n % 2 == 0 else "assistant", "content": f"{n}"} for n in range(count)]
+
+
+@pytest.mark.parametrize("fails_at", [1, 2, 3])
+@pytest.mark.parametrize("known", [0, 3])
+async def test_an_import_in_pieces_is_whole_or_not_there(
+    log: SessionLog, settings: Settings, monkeypatch: pytest.MonkeyPatch, fails_at: int, known: int
+) -> None:
+    monkeypatch.setattr(importing, "PIECE_MESSAGES", 4)
+    session_id, added, add = uuid4(), 0, WholeAppend.add
+    if known:
+        await log.import_session(_said(known), "u1", session_id)
+
+    async def failing(self: WholeAppend, append: Append) -> None:
+        nonlocal added
+        added += 1
+        if added == fails_at:
+            raise StoreUnavailableError("gone")
+        await add(self, append)
+
+    with monkeypatch.context() as broken:
+        broken.setattr(WholeAppend, "add", failing)
+        with pytest.raises(StoreUnavailableError):
+            await log.import_session(_said(14), "u1", session_id)
+    async with SessionLog.open(settings) as other:
+        assert (await other.list_sessions("u1")).total == (1 if known else 0)
+        if known:
+            assert len((await other.session(session_id, "u1").view()).messages) == known
+        session = await other.import_session(_said(14), "u1", session_id)
+        assert contents((await session.view()).messages) == [f"{n}" for n in range(14)]
+    assert contents((await log.session(session_id, "u1").view()).messages) == [f"{n}" for n in range(14)]
+
+
+async def test_large_messages_are_imported_in_pieces(log: SessionLog, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(importing, "PIECE_BYTES", 100_000)
+    large = [{"role": "user", "content": f"{n}" + "x" * 60_000} for n in range(7)]
+    session = await log.import_session(large, "u1")
+    assert [event.topic async for event in session.events()] == ["session-started.v1", *["message-imported.v1"] * 7]
+
+
+@pytest.mark.parametrize("pieces", [500, 2])
+async def test_of_two_imports_at_once_what_returns_is_stored(
+    log: SessionLog, other_log: SessionLog, monkeypatch: pytest.MonkeyPatch, pieces: int
+) -> None:
+    monkeypatch.setattr(importing, "PIECE_MESSAGES", pieces)
+    refused = 0
+    for logs in [(log, log), (log, other_log)] * 4:
+        session_id, begun = uuid4(), _said(1)
+        await log.import_session(begun, "u1", session_id)
+        theirs = [[*begun, *({"role": "user", "content": f"{name} {n}"} for n in range(5))] for name in ("a", "b")]
+        done = await asyncio.gather(
+            *(one.import_session(their, "u1", session_id) for one, their in zip(logs, theirs, strict=True)),
+            return_exceptions=True,
+        )
+        stored = contents((await log.session(session_id, "u1").view()).messages)
+        for result, their in zip(done, theirs, strict=True):
+            if isinstance(result, BaseException):
+                assert isinstance(result, InvalidInputError)
+                refused += 1
+            else:
+                assert stored == contents(their)
+    assert refused == 8
