@@ -6,6 +6,7 @@ tell by the time that it takes how long the session is.
 
 from __future__ import annotations
 
+import time
 from typing import TYPE_CHECKING
 from uuid import UUID
 
@@ -26,11 +27,12 @@ class Asked:
         self.session_id = session_id
         self.base = base
         self._store = store
+        self._since = time.monotonic()
         self._answer = store.standings.ask(session_id, base)
 
     async def standing(self) -> Standing:
         """The answer. Raises StoreError."""
-        return await self._store.answered(self._answer, self.session_id, self.base)
+        return await self._store.answered(self._answer, self._since, self.session_id, self.base)
 
 
 class AskedAccess(Asked):

@@ -6,6 +6,7 @@ Appends go through `group_commit`, on a connection of their own.
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Awaitable, Callable
 from typing import Any, TypeVar
 from uuid import UUID
@@ -70,15 +71,20 @@ class EventStore:
 
     async def standing(self, session_id: UUID, base: int = 0) -> Standing:
         """Where the session stands, with the commit id at the position `base`. Raises StoreError."""
-        return await self.answered(self.standings.ask(session_id, base), session_id, base)
+        since = time.monotonic()
+        return await self.answered(self.standings.ask(session_id, base), since, session_id, base)
 
-    async def answered(self, asked: Awaitable[Standing | None], session_id: UUID, base: int = 0) -> Standing:
-        """The answer to a question that was asked; where Postgres has not given it at once, it is asked again as
+    async def answered(
+        self, asked: Awaitable[Standing | None], since: float, session_id: UUID, base: int = 0
+    ) -> Standing:
+        """The answer to a question that was asked at `since`; where the connection was lost, it is asked again as
         everything is read. Raises StoreError."""
         standing = await asked
-        if standing is None:
-            standing = parse_standing(await self.run(self.recorder.standing, session_id, base))
-        return standing
+        if standing is not None:
+            return standing
+        if time.monotonic() >= since + self._timeout:
+            raise StoreUnavailableError(f"Postgres: no answer within {self._timeout:g} seconds")
+        return parse_standing(await self.run(self.recorder.standing, session_id, base))
 
     async def run(self, function: Callable[..., T], *args: Any) -> T:
         """Runs blocking work on `recorder` or its datastore as reads are run: on a thread of the store's, again while

@@ -133,10 +133,10 @@ async def test_an_append_that_cannot_be_sent_is_refused_and_the_others_are_store
     sessions = [await log.start_session("u1") for _ in range(3)]
     pack = group_commit.pack_appends
 
-    def packed(batch: Any) -> Any:
+    def packed(batch: Any, *more: Any) -> Any:
         if any(append.id_bytes == sessions[1].id.bytes for append in batch):
             raise OverflowError("too large for its column")
-        return pack(batch)
+        return pack(batch, *more)
 
     for module in (group_commit, commit_recovery):
         monkeypatch.setattr(module, "pack_appends", packed)
