@@ -6,18 +6,21 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
+from hashlib import sha256
 from typing import TYPE_CHECKING
 
 from turnlog.domain.errors import InvalidInputError
 from turnlog.infrastructure.append.stream_recorder import stop_all
 from turnlog.infrastructure.append.writer_lease import WriterLease
 from turnlog.infrastructure.cache import Cache
+from turnlog.infrastructure.cache_entry import Signer
 from turnlog.infrastructure.channels import Channels
 from turnlog.infrastructure.follow.notices import Notices
 from turnlog.infrastructure.follow.session_watcher import SessionWatcher
 from turnlog.infrastructure.log_parts import LogParts
 from turnlog.infrastructure.read.prompts import Prompts
 from turnlog.infrastructure.read.views import Views
+from turnlog.infrastructure.redis_calls import RedisCalls
 from turnlog.infrastructure.settings import Settings
 from turnlog.infrastructure.tasks import Background
 from turnlog.projections.projector import VIEW_SCHEMA
@@ -29,8 +32,8 @@ if TYPE_CHECKING:
     from turnlog.infrastructure.store.store import EventStore
 
 REDIS_CONNECTIONS = 1_000
-"""Largest number of connections to Redis. Each call takes one, and a call that gets none looks like an outage. The
-driver's default of 100 is too low for that."""
+"""Largest number of connections to Redis. Each call takes one, and a call that gets none has no answer. The driver's
+default of 100 is too low for that."""
 
 # The drivers take longer to import than most commands take to run: they are loaded when a log is opened.
 
@@ -42,8 +45,10 @@ async def opened(settings: Settings) -> AsyncIterator[LogParts]:
         settings = await stack.enter_async_context(running_servers(settings))
         store = await stack.enter_async_context(opened_store(settings))
         await store.schema.prepare()
-        cache = _opened_cache(settings, store.schema.log_id, stack)
-        notices = _opened_notices(settings, cache, store.schema.log_id, stack)
+        calls = RedisCalls(_redis(settings))
+        stack.push_async_callback(calls.close)
+        cache = _cache(settings, calls, store.schema.log_id)
+        notices = _opened_notices(settings, calls, store.schema.log_id, stack)
         group_commit = _opened_group_commit(settings, store, stack)
         background = Background()
         stack.push_async_callback(background.close)
@@ -105,22 +110,25 @@ async def opened_store(settings: Settings) -> AsyncIterator[EventStore]:
         await store.close()
 
 
-def _opened_cache(settings: Settings, log_id: str, stack: AsyncExitStack) -> Cache:
-    cache = Cache(
-        _redis(settings),
+def _cache(settings: Settings, calls: RedisCalls, log_id: str) -> Cache:
+    return Cache(
+        calls,
+        Signer(_secret(log_id)),
         prefix=settings.cache_prefix,
         log_id=log_id,
         schema=VIEW_SCHEMA,
         ttl_seconds=settings.cache_ttl_seconds,
     )
-    stack.push_async_callback(cache.close)
-    return cache
 
 
-def _opened_notices(settings: Settings, cache: Cache, log_id: str, stack: AsyncExitStack) -> Notices | None:
+def _secret(log_id: str) -> bytes:
+    return sha256(b"turnlog cache " + log_id.encode()).digest()
+
+
+def _opened_notices(settings: Settings, calls: RedisCalls, log_id: str, stack: AsyncExitStack) -> Notices | None:
     if settings.redis_url in (None, "none"):
         return None
-    notices = Notices(Channels(cache, partial(_redis, settings)), f"{settings.cache_prefix}{log_id}:")
+    notices = Notices(Channels(calls, partial(_redis, settings)), f"{settings.cache_prefix}{log_id}:")
     stack.push_async_callback(notices.close)
     return notices
 

@@ -1,0 +1,154 @@
+"""What Redis answers instead of doing what it was asked: which kind of answer that is, and what to do about it.
+
+A server that refuses is there. Most refusals are of one kind of call: a full server still reads, and a user who may run
+no scripts may still listen. So each kind of call is paused by itself.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+import time
+from dataclasses import dataclass
+from typing import Literal, NamedTuple
+
+logger = logging.getLogger("turnlog")
+
+Kind = Literal["read", "write", "publish", "subscribe"]
+
+FIRST_PAUSE, LAST_PAUSE = 1.0, 60.0
+"""Seconds before a kind of call that was refused is tried again: twice as long each time."""
+CALM_SECONDS = 60.0
+"""Seconds without a refusal after which a kind of call counts as allowed again."""
+
+_EFFECTS: dict[Kind, str] = {
+    "read": "views and prompts are read from Postgres",
+    "write": "views and prompts are not cached",
+    "publish": "followers hear of events by asking Postgres",
+    "subscribe": "followers hear of events by asking Postgres",
+}
+_CLUSTER = "REDIS_URL names a node of a cluster: turnlog needs a single server, or a proxy that looks like one"
+_LOGIN = "it does not accept the user or the password: correct REDIS_URL"
+_OF_ALL = {
+    "MOVED": _CLUSTER,
+    "ASK": _CLUSTER,
+    "CROSSSLOT": _CLUSTER,
+    "CLUSTERDOWN": _CLUSTER,
+    "TRYAGAIN": _CLUSTER,
+    "NOAUTH": _LOGIN,
+    "WRONGPASS": _LOGIN,
+    "LOADING": "it still loads its data",
+    "BUSY": "it runs a script that does not end: SCRIPT KILL ends it",
+    "MASTERDOWN": "it is a replica whose primary is away",
+    "MAXCLIENTS": "it takes no more connections: raise its maxclients",
+}
+"""The codes of answers that do not depend on what was asked."""
+_OF_A_KIND = {
+    "OOM": "it is full and evicts nothing: set its maxmemory-policy to allkeys-lru, or raise its maxmemory",
+    "READONLY": "it is a replica: let REDIS_URL name the primary",
+    "MISCONF": "it cannot save to its disk: look there, or set its stop-writes-on-bgsave-error to no",
+    "NOREPLICAS": "it has fewer replicas than its min-replicas-to-write",
+    "NOPERM": "its ACL does not allow it: the user needs getrange, evalsha, script, unlink, publish and subscribe",
+    "NOSCRIPT": "it forgets scripts: turnlog needs a single server, and SCRIPT LOAD",
+    "UNKNOWN": "it does not know a command that turnlog needs: GETRANGE, EVALSHA, SCRIPT, UNLINK, PUBLISH or SUBSCRIBE",
+}
+WRONG_TYPE = "WRONGTYPE"
+NO_CONNECTION = "NO CONNECTION"
+"""No refusal of the server's: all connections that this process may have are in use."""
+_BY_CLASS = {
+    "OutOfMemoryError": "OOM",
+    "ReadOnlyError": "READONLY",
+    "NoPermissionError": "NOPERM",
+    "NoScriptError": "NOSCRIPT",
+    "MovedError": "MOVED",
+    "AskError": "ASK",
+    "TryAgainError": "TRYAGAIN",
+    "ClusterCrossSlotError": "CROSSSLOT",
+    "MasterDownError": "MASTERDOWN",
+    "ClusterDownError": "CLUSTERDOWN",
+    "BusyLoadingError": "LOADING",
+    "MaxConnectionsError": NO_CONNECTION,
+    "AuthenticationError": "WRONGPASS",
+    "AuthenticationWrongNumberOfArgsError": "WRONGPASS",
+    "AuthorizationError": "WRONGPASS",
+    "ExternalAuthProviderError": "WRONGPASS",
+}
+"""The driver's classes. It takes the code off the text of these, and older ones know fewer of them."""
+_CODES = re.compile(rf"\b({'|'.join([*_OF_ALL, *_OF_A_KIND, WRONG_TYPE])})\b")
+_TEXTS = {
+    "unknown command": "UNKNOWN",
+    "max number of clients": "MAXCLIENTS",
+    "too many connections": NO_CONNECTION,
+}
+_OTHER = "turnlog does not know this answer"
+
+
+def refusal_code(error: Exception) -> str | None:
+    """The code of the answer that the driver raised as this. None if it is no answer: the server is away, or what it
+    sends cannot be understood."""
+    names = [kind.__name__ for kind in type(error).__mro__]
+    text = str(error)
+    for part, code in _TEXTS.items():
+        if part in text.lower():
+            return code
+    for name in names:
+        if name in _BY_CLASS:
+            return _BY_CLASS[name]
+    if "ResponseError" not in names and "RedisClusterException" not in names:
+        return None
+    found = _CODES.search(text)  # in front, or where a script met it
+    return found[1] if found else "ERR"
+
+
+class _Said(NamedTuple):
+    """What is said once, whichever kind of call meets it: the code, and the kind if it is of one kind only."""
+
+    code: str
+    kind: str | None
+
+
+@dataclass(slots=True)
+class _Refused:
+    said: _Said
+    pause: float
+    last: float
+
+
+class Refusals:
+    """Which kinds of calls are refused. Each refusal is logged once, and once that it is over."""
+
+    def __init__(self) -> None:
+        self._refused: dict[Kind, _Refused] = {}
+        self._logged: set[_Said] = set()
+
+    def allows(self, kind: Kind) -> bool:
+        """Whether this kind of call is worth a try now."""
+        state = self._refused.get(kind)
+        return state is None or time.monotonic() >= state.last + state.pause
+
+    def refused(self, kind: Kind, code: str) -> None:
+        """A call was refused."""
+        group = "notices" if kind in ("publish", "subscribe") else kind
+        said = _Said(code, None if code in _OF_ALL else group)
+        state = self._refused.get(kind)
+        # Calls that were under way together are one try.
+        again = state is not None and time.monotonic() >= state.last + state.pause
+        pause = FIRST_PAUSE if state is None else min(LAST_PAUSE, 2 * state.pause) if again else state.pause
+        self._refused[kind] = _Refused(said, pause, time.monotonic())
+        if said not in self._logged:
+            self._logged.add(said)
+            what = f"to {kind}" if said.kind else "everything"
+            advice = _OF_ALL.get(code) or _OF_A_KIND.get(code) or _OTHER
+            logger.warning("Redis refuses %s (%s): %s; %s until it allows it", what, code, advice, _EFFECTS[kind])
+
+    def allowed(self, kind: Kind) -> None:
+        """A call was answered. A server that is full refuses a long value and takes the next, short one, so a refusal
+        is over only after a calm time."""
+        state = self._refused.get(kind)
+        if state is None or time.monotonic() < state.last + max(state.pause, CALM_SECONDS):
+            return
+        del self._refused[kind]
+        left = {other.said for other in self._refused.values()}
+        if over := self._logged - left:
+            logger.warning("Redis allows again what it refused (%s)", ", ".join(sorted(said.code for said in over)))
+        self._logged &= left
