@@ -9,10 +9,13 @@ made for.
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import Sequence
+from contextlib import AsyncExitStack
 from typing import TYPE_CHECKING, Literal, get_args
 from uuid import UUID
+from weakref import WeakValueDictionary
 
 from turnlog.infrastructure.cache_entry import (
     END_BYTES,
@@ -81,6 +84,7 @@ class Cache:
         self._prefix = f"{prefix}{log_id}:v{schema}.{_SHAPE}:"
         self._ttl = max(1, round(ttl_seconds * 1000))
         self._script: AsyncScript | None = None
+        self._turns: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
         self._dropped = 0
 
     def key(self, session_id: UUID, what: What) -> str:
@@ -127,16 +131,24 @@ class Cache:
         tag, begin = (base.tag, base.start) if base else (b"", 0)
         text = entry.value[begin : entry.start]
         key, args = entry.key, (entry.position, tag, self._ttl, text, entry.last, entry.footer)
-        there: int | None = await self._calls.attempt("write", lambda client: self._write(client, key, args), key)
+        async with self._turn(key):
+            there: int | None = await self._calls.attempt("write", lambda client: self._write(client, key, args), key)
         return there is None or there < 0 or there >= entry.position
 
     async def drop(self, *keys: str) -> None:
-        """Removes entries."""
-        await self._calls.attempt("write", lambda client: client.unlink(*keys))
+        """Removes entries. What this process was writing there before is written first."""
+        async with AsyncExitStack() as stack:
+            for key in sorted(keys):
+                await stack.enter_async_context(self._turn(key))
+            await self._calls.attempt("write", lambda client: client.unlink(*keys))
 
     async def forget(self, session_id: UUID) -> None:
         """Removes all that is cached of the session."""
         await self.drop(*(self.key(session_id, what) for what in get_args(What)))
+
+    def _turn(self, key: str) -> asyncio.Lock:
+        # Two connections keep no order: what was to be removed could come after its removal.
+        return self._turns.setdefault(key, asyncio.Lock())
 
     async def _write(self, client: Redis, key: str, args: tuple[int | bytes, ...]) -> int:
         if self._script is None:

@@ -35,7 +35,7 @@ MAX_BYTES = 32 * 1024 * 1024
 _LINK = b'"%b %010d",\n'
 _FIRST = b"[" + _LINK % (b"0" * 64, 0)
 _LINK_BYTES = len(_FIRST) - 1
-_FOOTER = re.compile(rb'(\d{10}) (\d{10}) (\d{20}) ([0-9a-f]{64})"\]')
+_FOOTER = re.compile(rb',"(\d{10}) (\d{10}) (\d{20}) ([0-9a-f]{64})"\]')
 FOOTER_BYTES = 111
 """Size of the footer, with the comma and the quote before it."""
 END_BYTES = BLOCK_BYTES + _LINK_BYTES + FOOTER_BYTES
@@ -125,7 +125,7 @@ class Signer:
     def checked(self, key: str, value: bytes, *, whole: bool) -> Entry | None:
         """The entry. None if its end alone is longer than `value`, which is the end of a string in Redis. Raises
         CorruptEntryError, also for a part of an entry that was to be `whole`."""
-        footer = _FOOTER.fullmatch(value, max(0, len(value) - FOOTER_BYTES + 2))
+        footer = _FOOTER.fullmatch(value, max(0, len(value) - FOOTER_BYTES))
         if footer is None:
             raise CorruptEntryError("it has no footer")
         tail, size = int(footer[1]), int(footer[2])

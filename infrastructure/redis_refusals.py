@@ -10,7 +10,7 @@ import logging
 import re
 import time
 from dataclasses import dataclass
-from typing import Literal, NamedTuple
+from typing import Literal
 
 logger = logging.getLogger("turnlog")
 
@@ -42,7 +42,7 @@ _OF_ALL = {
     "MASTERDOWN": "it is a replica whose primary is away",
     "MAXCLIENTS": "it takes no more connections: raise its maxclients",
 }
-"""The codes of answers that do not depend on what was asked."""
+"""The codes of answers that do not depend on what was asked, and what to do."""
 _OF_A_KIND = {
     "OOM": "it is full and evicts nothing: set its maxmemory-policy to allkeys-lru, or raise its maxmemory",
     "READONLY": "it is a replica: let REDIS_URL name the primary",
@@ -77,9 +77,13 @@ _BY_CLASS = {
 _CODES = re.compile(rf"\b({'|'.join([*_OF_ALL, *_OF_A_KIND, WRONG_TYPE])})\b")
 _TEXTS = {
     "unknown command": "UNKNOWN",
+    "unknown redis command": "UNKNOWN",
+    "can't run this command": "NOPERM",
+    "no permission": "NOPERM",
     "max number of clients": "MAXCLIENTS",
     "too many connections": NO_CONNECTION,
 }
+"""Parts of answers without a code, as where a script met a refusal."""
 _OTHER = "turnlog does not know this answer"
 
 
@@ -100,26 +104,19 @@ def refusal_code(error: Exception) -> str | None:
     return found[1] if found else "ERR"
 
 
-class _Said(NamedTuple):
-    """What is said once, whichever kind of call meets it: the code, and the kind if it is of one kind only."""
-
-    code: str
-    kind: str | None
-
-
 @dataclass(slots=True)
 class _Refused:
-    said: _Said
+    code: str
     pause: float
     last: float
 
 
 class Refusals:
-    """Which kinds of calls are refused. Each refusal is logged once, and once that it is over."""
+    """Which kinds of calls are refused. Each code is logged once, whichever calls meet it, and once that it is over."""
 
     def __init__(self) -> None:
         self._refused: dict[Kind, _Refused] = {}
-        self._logged: set[_Said] = set()
+        self._logged: set[str] = set()
 
     def allows(self, kind: Kind) -> bool:
         """Whether this kind of call is worth a try now."""
@@ -128,18 +125,14 @@ class Refusals:
 
     def refused(self, kind: Kind, code: str) -> None:
         """A call was refused."""
-        group = "notices" if kind in ("publish", "subscribe") else kind
-        said = _Said(code, None if code in _OF_ALL else group)
         state = self._refused.get(kind)
         # Calls that were under way together are one try.
         again = state is not None and time.monotonic() >= state.last + state.pause
         pause = FIRST_PAUSE if state is None else min(LAST_PAUSE, 2 * state.pause) if again else state.pause
-        self._refused[kind] = _Refused(said, pause, time.monotonic())
-        if said not in self._logged:
-            self._logged.add(said)
-            what = f"to {kind}" if said.kind else "everything"
-            advice = _OF_ALL.get(code) or _OF_A_KIND.get(code) or _OTHER
-            logger.warning("Redis refuses %s (%s): %s; %s until it allows it", what, code, advice, _EFFECTS[kind])
+        self._refused[kind] = _Refused(code, pause, time.monotonic())
+        if code not in self._logged:
+            self._logged.add(code)
+            logger.warning("Redis refuses %s", _warning(kind, code))
 
     def allowed(self, kind: Kind) -> None:
         """A call was answered. A server that is full refuses a long value and takes the next, short one, so a refusal
@@ -148,7 +141,13 @@ class Refusals:
         if state is None or time.monotonic() < state.last + max(state.pause, CALM_SECONDS):
             return
         del self._refused[kind]
-        left = {other.said for other in self._refused.values()}
+        left = {other.code for other in self._refused.values()}
         if over := self._logged - left:
-            logger.warning("Redis allows again what it refused (%s)", ", ".join(sorted(said.code for said in over)))
+            logger.warning("Redis allows again what it refused (%s)", ", ".join(sorted(over)))
         self._logged &= left
+
+
+def _warning(kind: Kind, code: str) -> str:
+    if code in _OF_ALL:
+        return f"everything ({code}): {_OF_ALL[code]}; {_EFFECTS['read']} until it allows it"
+    return f"to {kind} ({code}): {_OF_A_KIND.get(code, _OTHER)}; {_EFFECTS[kind]} until it allows it"

@@ -83,6 +83,10 @@ class Prompts:
         """The key of the session's chat prompt in Redis."""
         return self._cache.key(session_id, "chat")
 
+    def forget(self, session_id: UUID) -> None:
+        """Forgets the prompt that this process remembers."""
+        self._memory.drop(session_id)
+
     async def read(
         self, session_id: UUID, api: Api, policy: PromptPolicy, max_tokens: int | None, count_tokens: CountTokens
     ) -> Prompt | None:
