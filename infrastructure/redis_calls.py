@@ -111,7 +111,10 @@ def _reason(error: Exception) -> str:
     """Why there is no answer. What cannot be understood may hold anything, and is not repeated."""
     from redis import exceptions  # noqa: PLC0415 importing redis takes a third of a second
 
-    name = type(error).__name__
-    if isinstance(error, exceptions.ConnectionError | exceptions.TimeoutError | OSError | TimeoutError):
-        return str(error) or name
-    return f"its answer cannot be understood ({name})"
+    plain = (exceptions.ConnectionError, exceptions.TimeoutError, OSError, EOFError, asyncio.CancelledError)
+    cause: BaseException | None = error
+    while cause is not None:
+        if not isinstance(cause, plain):
+            return f"its answer cannot be understood ({type(cause).__name__})"
+        cause = cause.__cause__
+    return str(error) or type(error).__name__

@@ -87,9 +87,17 @@ _TEXTS = {
 _OTHER = "turnlog does not know this answer"
 
 
-def refusal_code(error: Exception) -> str | None:
+def refusal_code(error: BaseException | None) -> str | None:
     """The code of the answer that the driver raised as this. None if it is no answer: the server is away, or what it
     sends cannot be understood."""
+    while error is not None:
+        if (code := _code_of(error)) is not None:
+            return code
+        error = error.__cause__  # what is refused while the driver connects is the cause of a lost connection
+    return None
+
+
+def _code_of(error: BaseException) -> str | None:
     names = [kind.__name__ for kind in type(error).__mro__]
     text = str(error)
     for part, code in _TEXTS.items():
