@@ -31,10 +31,6 @@ if TYPE_CHECKING:
     from turnlog.infrastructure.store.group_commit import GroupCommit
     from turnlog.infrastructure.store.store import EventStore
 
-REDIS_CONNECTIONS = 1_000
-"""Largest number of connections to Redis. Each call takes one, and a call that gets none has no answer. The driver's
-default of 100 is too low for that."""
-
 # The drivers take longer to import than most commands take to run: they are loaded when a log is opened.
 
 
@@ -158,7 +154,6 @@ def _redis(settings: Settings) -> Redis | None:
     try:
         return Redis.from_url(
             settings.redis_url,
-            max_connections=REDIS_CONNECTIONS,
             socket_timeout=timeout,
             socket_connect_timeout=timeout,
             retry=Retry(NoBackoff(), 0),

@@ -21,6 +21,9 @@ if TYPE_CHECKING:
 logger = logging.getLogger("turnlog")
 
 PROBE_SECONDS = 1.0
+CALLS_AT_ONCE = 64
+"""Calls that are under way at the same time; others wait. Each takes a connection, of which the driver has 100, and
+hundreds that are opened at once would time out."""
 
 
 class RedisCalls:
@@ -28,6 +31,7 @@ class RedisCalls:
 
     def __init__(self, client: Redis | None) -> None:
         self._client = client
+        self._room = asyncio.Semaphore(CALLS_AT_ONCE)
         self._refusals = Refusals()
         self._is_down = False
         self._is_said = False
@@ -41,16 +45,16 @@ class RedisCalls:
     async def attempt(self, kind: Kind, call: Callable[[Redis], Any], key: str | None = None) -> Any:
         """What the call returns. None if Redis does not answer, refuses, is not asked for a while, or is not used. A
         `key` that holds no string is dropped."""
-        client = self._client
-        if client is None or (self._is_down and time.monotonic() < self._down_until):
-            return None
-        if not self._refusals.allows(kind):
+        if not self._is_worth_a_try(kind):
             return None
         task = asyncio.current_task()
         cancelled = task.cancelling() if task else 0
         answer = None
         try:
-            answer = await call(client)
+            async with self._room:
+                if (client := self._client) is None or not self._is_worth_a_try(kind):
+                    return None
+                answer = await call(client)
         except Exception as error:  # noqa: BLE001 what a server sends can make the driver raise anything
             is_wrong_type = self.failed(kind, error) == WRONG_TYPE
         else:
@@ -64,6 +68,11 @@ class RedisCalls:
             logger.debug("Redis: a key of the cache holds no string and is dropped")
             await self.attempt("write", lambda client: client.unlink(key))
         return answer
+
+    def _is_worth_a_try(self, kind: Kind) -> bool:
+        if self._client is None or (self._is_down and time.monotonic() < self._down_until):
+            return False
+        return self._refusals.allows(kind)
 
     def failed(self, kind: Kind, error: Exception) -> str | None:
         """A call was not answered, or was refused. Returns the code of the refusal."""

@@ -21,6 +21,11 @@ FIRST_PAUSE, LAST_PAUSE = 1.0, 60.0
 CALM_SECONDS = 60.0
 """Seconds without a refusal after which a kind of call counts as allowed again."""
 
+NEEDED = (
+    "getrange, evalsha, script|load, strlen, set, setrange, pexpire, unlink, publish, subscribe, unsubscribe, ping, "
+    "hello, client|setinfo"
+)
+"""The commands of Redis that turnlog calls, also in its script."""
 _EFFECTS: dict[Kind, str] = {
     "read": "views and prompts are read from Postgres",
     "write": "views and prompts are not cached",
@@ -48,9 +53,9 @@ _OF_A_KIND = {
     "READONLY": "it is a replica: let REDIS_URL name the primary",
     "MISCONF": "it cannot save to its disk: look there, or set its stop-writes-on-bgsave-error to no",
     "NOREPLICAS": "it has fewer replicas than its min-replicas-to-write",
-    "NOPERM": "its ACL does not allow it: the user needs getrange, evalsha, script, unlink, publish and subscribe",
+    "NOPERM": f"its ACL does not allow it: the user needs {NEEDED}",
     "NOSCRIPT": "it forgets scripts: turnlog needs a single server, and SCRIPT LOAD",
-    "UNKNOWN": "it does not know a command that turnlog needs: GETRANGE, EVALSHA, SCRIPT, UNLINK, PUBLISH or SUBSCRIBE",
+    "UNKNOWN": f"it does not know one of the commands that turnlog needs: {NEEDED}",
 }
 WRONG_TYPE = "WRONGTYPE"
 NO_CONNECTION = "NO CONNECTION"
