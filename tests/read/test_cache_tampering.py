@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import random
 from collections.abc import Awaitable, Callable
@@ -182,6 +183,25 @@ async def test_nothing_of_the_session_stays_in_redis_after(log: SessionLog, redi
     await settled(log)
     assert redis.keys(f"*{session.id}*") == []
     assert session.id not in log._parts.prompts._memory._entries
+
+
+async def test_what_is_being_written_is_removed_as_well(
+    log: SessionLog, session: Session, redis: Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two connections keep no order."""
+    cache, key = log._parts.views._cache, log._parts.views.key(session.id)
+    write = cache._write
+
+    async def slow_write(*args: Any) -> int:
+        await asyncio.sleep(0.1)
+        return await write(*args)
+
+    monkeypatch.setattr(cache, "_write", slow_write)
+    writing = asyncio.create_task(cache.put(cache.made(key, 1, [], b"{}")))
+    await asyncio.sleep(0)
+    await cache.forget(session.id)
+    assert await writing
+    assert not redis.exists(key)
 
 
 async def test_a_rebuild_makes_prompts_anew_as_well(log: SessionLog, redis: Redis) -> None:
