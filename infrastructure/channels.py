@@ -1,26 +1,23 @@
 """Channels of Redis: bytes that one process publishes and other processes hear. What they mean is for the caller to
 know.
 
-Nothing that Redis does raises here. A message may be lost, and nobody is told. An outage is counted and logged by the
-cache, because both use the same server.
+Nothing that Redis does raises here. A message may be lost, and nobody is told. Outages and refusals are counted and
+logged with those of the cache (`redis_calls`), because both use the same server.
 """
 
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections.abc import Callable
 from contextlib import suppress
-from functools import cache, partial
 from typing import TYPE_CHECKING, Any
 
-from turnlog.infrastructure.cache import Cache
+from turnlog.infrastructure.redis_calls import RedisCalls
+from turnlog.infrastructure.redis_refusals import refusal_code
 from turnlog.infrastructure.tasks import cancel_and_wait
 
 if TYPE_CHECKING:
     from redis.asyncio import Redis
-
-logger = logging.getLogger("turnlog")
 
 RETRY_SECONDS = 0.25
 """Seconds before connecting again to a server that is away."""
@@ -35,18 +32,18 @@ CANCEL_SECONDS = 0.5
 class Channels:
     """The channels of one server. `connect` makes a client for each listener."""
 
-    def __init__(self, cache: Cache, connect: Callable[[], Redis | None]) -> None:
-        self._cache = cache
+    def __init__(self, calls: RedisCalls, connect: Callable[[], Redis | None]) -> None:
+        self._calls = calls
         self._connect = connect
 
     async def publish(self, channel: str, message: bytes) -> None:
         """Publishes a message."""
-        await self._cache.attempt(partial(_publish, channel, message))
+        await self._calls.attempt("publish", lambda client: client.publish(channel, message))
 
     def listener(self, channel: str, heard: Callable[[bytes], None], connected: Callable[[], None]) -> Listener:
         """A listener to a channel, which is not started yet. `heard` gets the messages. `connected` is called each time
         that a subscription begins: what was said before is lost."""
-        return Listener(self._cache, self._connect, channel, heard, connected)
+        return Listener(self._calls, self._connect, channel, heard, connected)
 
 
 class Listener:
@@ -54,13 +51,13 @@ class Listener:
 
     def __init__(
         self,
-        cache: Cache,
+        calls: RedisCalls,
         connect: Callable[[], Redis | None],
         channel: str,
         heard: Callable[[bytes], None],
         connected: Callable[[], None],
     ) -> None:
-        self._cache = cache
+        self._calls = calls
         self._connect = connect
         self._channel = channel
         self._heard = heard
@@ -80,30 +77,29 @@ class Listener:
         await cancel_and_wait(task, again_after=CANCEL_SECONDS)
 
     async def _run(self) -> None:
-        from redis.exceptions import RedisError, ResponseError  # noqa: PLC0415 see Cache
-
         client = self._connect()
         if client is None:
             return
         failures = 0
         try:
             while True:
+                pause = 0.0
                 try:
                     await self._listen(client)
-                except ResponseError as error:
-                    _warn_once("subscribe", str(error))
-                    await asyncio.sleep(REFUSED_SECONDS)
-                except (RedisError, OSError, TimeoutError) as error:
+                except Exception as error:  # noqa: BLE001 what a server sends can make the driver raise anything
                     # One connection may be lost while the server is well. The second failure says that it is not.
                     failures = 1 if self.hears else failures + 1
-                    if failures > 1:
-                        self._cache.failed(error)
+                    if refusal_code(error) is not None:
+                        pause = REFUSED_SECONDS
+                    elif failures > 1:
+                        pause = RETRY_SECONDS
+                    if pause:
+                        self._calls.failed("subscribe", error)
                 finally:
                     self.hears = False
-                if failures > 1:
-                    await asyncio.sleep(RETRY_SECONDS)
+                await asyncio.sleep(pause)
         finally:
-            with suppress(RedisError, OSError):
+            with suppress(Exception):
                 await client.aclose()
 
     async def _listen(self, client: Redis) -> None:
@@ -123,22 +119,8 @@ class Listener:
 
     def _take(self, message: dict[str, Any]) -> None:
         if message["type"] == "subscribe":
-            self._cache.answered()
+            self._calls.answered("subscribe")
             self.hears = True
             self._connected()
         elif message["type"] == "message" and isinstance(message["data"], bytes):
             self._heard(message["data"])
-
-
-async def _publish(channel: str, message: bytes, client: Redis) -> None:
-    from redis.exceptions import ResponseError  # noqa: PLC0415 see Cache
-
-    try:
-        await client.publish(channel, message)
-    except ResponseError as error:  # the server is well, but does not allow this
-        _warn_once("publish", str(error))
-
-
-@cache
-def _warn_once(what: str, error: str) -> None:
-    logger.warning("Redis refuses to %s (%s): followers hear of events by asking Postgres", what, error)

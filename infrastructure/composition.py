@@ -12,12 +12,14 @@ from turnlog.domain.errors import InvalidInputError
 from turnlog.infrastructure.append.stream_recorder import stop_all
 from turnlog.infrastructure.append.writer_lease import WriterLease
 from turnlog.infrastructure.cache import Cache
+from turnlog.infrastructure.cache_entry import Signer
 from turnlog.infrastructure.channels import Channels
 from turnlog.infrastructure.follow.notices import Notices
 from turnlog.infrastructure.follow.session_watcher import SessionWatcher
 from turnlog.infrastructure.log_parts import LogParts
 from turnlog.infrastructure.read.prompts import Prompts
 from turnlog.infrastructure.read.views import Views
+from turnlog.infrastructure.redis_calls import RedisCalls
 from turnlog.infrastructure.settings import Settings
 from turnlog.infrastructure.tasks import Background
 from turnlog.projections.projector import VIEW_SCHEMA
@@ -27,10 +29,6 @@ if TYPE_CHECKING:
 
     from turnlog.infrastructure.store.group_commit import GroupCommit
     from turnlog.infrastructure.store.store import EventStore
-
-REDIS_CONNECTIONS = 1_000
-"""Largest number of connections to Redis. Each call takes one, and a call that gets none looks like an outage. The
-driver's default of 100 is too low for that."""
 
 # The drivers take longer to import than most commands take to run: they are loaded when a log is opened.
 
@@ -42,8 +40,11 @@ async def opened(settings: Settings) -> AsyncIterator[LogParts]:
         settings = await stack.enter_async_context(running_servers(settings))
         store = await stack.enter_async_context(opened_store(settings))
         await store.schema.prepare()
-        cache = _opened_cache(settings, store.schema.log_id, stack)
-        notices = _opened_notices(settings, cache, store.schema.log_id, stack)
+        calls = RedisCalls(_redis(settings))
+        stack.push_async_callback(calls.close)
+        signer = Signer(await store.schema.cache_secret())
+        cache = _cache(settings, calls, signer, store.schema.log_id)
+        notices = _opened_notices(settings, calls, store.schema.log_id, stack)
         group_commit = _opened_group_commit(settings, store, stack)
         background = Background()
         stack.push_async_callback(background.close)
@@ -105,22 +106,21 @@ async def opened_store(settings: Settings) -> AsyncIterator[EventStore]:
         await store.close()
 
 
-def _opened_cache(settings: Settings, log_id: str, stack: AsyncExitStack) -> Cache:
-    cache = Cache(
-        _redis(settings),
+def _cache(settings: Settings, calls: RedisCalls, signer: Signer, log_id: str) -> Cache:
+    return Cache(
+        calls,
+        signer,
         prefix=settings.cache_prefix,
         log_id=log_id,
         schema=VIEW_SCHEMA,
         ttl_seconds=settings.cache_ttl_seconds,
     )
-    stack.push_async_callback(cache.close)
-    return cache
 
 
-def _opened_notices(settings: Settings, cache: Cache, log_id: str, stack: AsyncExitStack) -> Notices | None:
+def _opened_notices(settings: Settings, calls: RedisCalls, log_id: str, stack: AsyncExitStack) -> Notices | None:
     if settings.redis_url in (None, "none"):
         return None
-    notices = Notices(Channels(cache, partial(_redis, settings)), f"{settings.cache_prefix}{log_id}:")
+    notices = Notices(Channels(calls, partial(_redis, settings)), f"{settings.cache_prefix}{log_id}:")
     stack.push_async_callback(notices.close)
     return notices
 
@@ -150,7 +150,6 @@ def _redis(settings: Settings) -> Redis | None:
     try:
         return Redis.from_url(
             settings.redis_url,
-            max_connections=REDIS_CONNECTIONS,
             socket_timeout=timeout,
             socket_connect_timeout=timeout,
             retry=Retry(NoBackoff(), 0),

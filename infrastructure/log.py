@@ -148,14 +148,16 @@ class SessionLog:
         except SessionNotFoundError:
             return False
         self._parts.watcher.steps_ended(session.id)
-        await self._parts.views.forget(session.id)
+        await self._parts.forget(session.id)
         return True
 
     async def assign_owner(self, session_id: UUID | str, user_id: str) -> None:
         """Gives a session without an owner to a user. Raises SessionOwnedError if it has one, SessionNotFoundError, and
         InvalidInputError."""
         user_id = checked_id(user_id, "user_id")
-        await self._parts.aggregate(_found_id(session_id)).execute(AssignOwner(now(), user_id))
+        aggregate = self._parts.aggregate(_found_id(session_id))
+        await aggregate.execute(AssignOwner(now(), user_id))
+        await self._parts.forget(aggregate.session_id)
 
     async def import_session(
         self,
@@ -238,6 +240,7 @@ class SessionLog:
         self._parts.check_open()
         total, done = (await self.list_sessions(SYSTEM, 1)).total, 0
         async for session_id in self.session_ids(SYSTEM):
+            self._parts.prompts.forget(session_id)
             await self._parts.views.rebuild(session_id)
             done += 1
             if progress is not None:

@@ -76,6 +76,12 @@ class LogParts:
             raise SessionExistsError(f"session_id: {aggregate.session_id} is taken")
         return aggregate
 
+    async def forget(self, session_id: UUID) -> None:
+        """Drops all that is derived from the session's events, but for projections: here, in Redis and in Postgres.
+        Raises StoreError."""
+        self.prompts.forget(session_id)
+        await self.views.forget(session_id)
+
     def step_io(self, aggregate: Aggregate, authorise: Callable[[], Awaitable[None]]) -> StepIO:
         """What writes a new step of the session. `authorise` is awaited before the step is opened."""
         return StepIO(

@@ -51,6 +51,9 @@ MODULES = {
     "composition": "composition",
     "log_parts": "log_parts",
     "cache": "cache",
+    "cache_entry": "cache",
+    "redis_calls": "cache",
+    "redis_refusals": "cache",
     "channels": "cache",
 }
 """The modules of infrastructure/ that are drawn. The small ones that everybody uses (settings, tasks) are not."""

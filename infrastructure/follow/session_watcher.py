@@ -14,6 +14,7 @@ would need a connection of its own, and does not get through poolers that share 
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
@@ -21,7 +22,7 @@ from uuid import UUID
 
 from turnlog.domain.errors import LogClosedError, SessionNotFoundError, UnknownPositionError, UnreadableEventError
 from turnlog.domain.recorded import Position, RecordedEvent
-from turnlog.infrastructure.follow.notices import Notices
+from turnlog.infrastructure.follow.notices import Notices, Patience
 from turnlog.infrastructure.follow.poll_loop import PollLoop
 from turnlog.infrastructure.follow.source import FOLLOW_PAGE_EVENTS, FollowerCursor, Source
 from turnlog.infrastructure.read.views import Views
@@ -68,15 +69,19 @@ class SessionWatcher:
         self._opening = Shared[UUID, Source]()
         self._due: set[bytes] = set()
         self._reading = Drain(self._due, self._read_due)
+        self._is_told = False
+        self._patience = {channel: Patience() for channel in (NOTICES, STOPS)}
+        self._stopped: set[bytes] = set()
+        self._asking = Drain(self._stopped, self._ask_for_stopped)
         self._step_looks = Background()
         self._is_closed = False
-        self._reads = 0
+        self._reads = self._found = 0
         self._poll_loops = {
             NOTICES: PollLoop(self._sources, self.look),
             STOPS: PollLoop(self._steps, self._ask_for_steps),
         }
         if notices is not None:
-            heard = {NOTICES: self.look, STOPS: self._look_at_steps}
+            heard = {NOTICES: self._heard, STOPS: self._heard_of_stops}
             for channel, poll_loop in self._poll_loops.items():
                 # What was said before the subscription began is lost, so everything is looked at then.
                 poll_loop.listener = notices.listener(channel, heard[channel], poll_loop.look_at_all)
@@ -88,7 +93,7 @@ class SessionWatcher:
             self._failed(source, LogClosedError("the log was closed"))
         for poll_loop in self._poll_loops.values():
             await poll_loop.stop()
-        for tasks in (self._opening, self._reading, self._step_looks):
+        for tasks in (self._opening, self._reading, self._asking, self._step_looks):
             await tasks.close()
 
     def statistics(self) -> FollowStatistics:
@@ -151,9 +156,19 @@ class SessionWatcher:
         self._due.update(session_id for session_id in ids if session_id in self._sources)
         self._reading.start()
 
+    def _heard(self, ids: Iterable[bytes]) -> None:
+        """Somebody says that there is something new in these sessions."""
+        self._is_told = True
+        self.look(ids)
+
     async def _read_due(self) -> None:
         ids = [self._due.pop() for _ in range(min(len(self._due), WATCH_PAGE_SESSIONS))]
+        is_told, self._is_told, found = self._is_told, False, self._found
         await self._read([self._sources[session_id] for session_id in ids if session_id in self._sources])
+        if self._found != found:
+            self._patience[NOTICES].rewarded()
+        elif is_told:
+            await self._patience[NOTICES].disappointed()
 
     async def _read(self, sources: Sequence[Source]) -> None:
         if not sources:
@@ -178,6 +193,7 @@ class SessionWatcher:
 
     def _came(self, source: Source, events: list[RecordedEvent]) -> None:
         self._poll_loops[NOTICES].has_found = True
+        self._found += len(events)
         source.came(events)
         if len(events) == FOLLOW_PAGE_EVENTS:
             self._due.add(source.session_id.bytes)
@@ -205,9 +221,26 @@ class SessionWatcher:
             if not steps:
                 del self._steps[step.session_id.bytes]
 
+    def _heard_of_stops(self, ids: Iterable[bytes]) -> None:
+        """Somebody says that steps in these sessions were ended."""
+        self._stopped.update(session_id for session_id in ids if session_id in self._steps)
+        self._asking.start()
+
+    async def _ask_for_stopped(self) -> None:
+        ids = [self._stopped.pop() for _ in range(len(self._stopped))]
+        steps = self._steps_in(ids)
+        await asyncio.gather(*(self._ask_for_step(session_id) for session_id in ids))
+        if self._steps_in(ids) == steps:
+            await self._patience[STOPS].disappointed()
+        else:
+            self._patience[STOPS].rewarded()
+
+    def _steps_in(self, ids: Iterable[bytes]) -> list[StepWatch]:
+        return [step for session_id in ids for step in self._steps.get(session_id, ())]
+
     def _look_at_steps(self, ids: Iterable[bytes]) -> None:
         """Somebody has ended steps in these sessions."""
-        for step in [step for session_id in ids for step in self._steps.get(session_id, ())]:
+        for step in self._steps_in(ids):
             self._step_looks.spawn(step.look())
 
     def _ask_for_steps(self, ids: Iterable[bytes]) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import OrderedDict
 from uuid import UUID
 
-from turnlog.infrastructure.cache import Entry
+from turnlog.infrastructure.cache_entry import Entry
 
 
 class PromptMemory:

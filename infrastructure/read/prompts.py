@@ -11,12 +11,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
-from pydantic_core import from_json, to_json
+from pydantic_core import to_json
 
 from turnlog.domain.errors import SessionNotFoundError
 from turnlog.domain.state import Active
 from turnlog.domain.values import Frozen
-from turnlog.infrastructure.cache import Cache, Entry
+from turnlog.infrastructure.cache import Cache
+from turnlog.infrastructure.cache_entry import Entry
 from turnlog.infrastructure.read.asked import Asked
 from turnlog.infrastructure.read.prompt_memory import PromptMemory
 from turnlog.infrastructure.read.views import TAIL_TO_KEEP, Views
@@ -76,7 +77,11 @@ class Prompts:
 
     def key(self, session_id: UUID) -> str:
         """The key of the session's chat prompt in Redis."""
-        return f"{self._views.key(session_id)}:chat"
+        return self._cache.key(session_id, "chat")
+
+    def forget(self, session_id: UUID) -> None:
+        """Forgets the prompt that this process remembers."""
+        self._memory.drop(session_id)
 
     def base(self, session_id: UUID) -> int:
         """The position that the remembered chat prompt rests on; 0 if there is none. It is worth asking for."""
@@ -161,16 +166,15 @@ class Prompts:
             compacted=projector.compaction.position if projector.compaction else 0,
             rest=parts.rest,
         )
-        line = to_json(parts.settled)[1:-1] + b",\n" if parts.settled else b""
-        lines, last_line = (before.lines if before else b"") + line, last.to_json()
-        self._memory.put(projector.session_id, Entry.made(projector.version, lines, last_line))
-        if not self._cache.is_down:
-            key = self.key(projector.session_id)
-            self._background.spawn(self._put(key, projector.version, base, line, last_line))
+        key, lines = self.key(projector.session_id), [to_json(parts.settled)[1:-1]] if parts.settled else []
+        entry = self._cache.made(key, projector.version, lines, last.to_json(), before)
+        self._memory.put(projector.session_id, entry)
+        if self._cache.is_writable:
+            self._background.spawn(self._put(entry, before))
 
-    async def _put(self, key: str, position: int, base: int, line: bytes, last: bytes) -> None:
-        if not await self._cache.put(key, position, base, line, last):
-            await self._cache.drop(key)
+    async def _put(self, entry: Entry, before: Entry | None) -> None:
+        if not await self._cache.put(entry, before):
+            await self._cache.put(entry)  # another process has written another one, or Redis has dropped it
 
 
 def _found(projector: Projector) -> Projector:
@@ -182,7 +186,7 @@ def _found(projector: Projector) -> Projector:
 
 def _parsed(entry: Entry) -> _Cached | None:
     try:
-        _, *settled, last = from_json(entry.value, cache_strings="keys")
+        settled, last = entry.parsed()
         return _Cached(entry, settled, _LastLine.model_validate(last))
     except ValueError:
         return None

@@ -16,6 +16,7 @@ from pydantic import TypeAdapter
 from turnlog.domain.evolve import evolve
 from turnlog.domain.state import SessionState, initial_state
 from turnlog.infrastructure.cache import Cache
+from turnlog.infrastructure.cache_entry import Entry
 from turnlog.infrastructure.read.asked import Asked
 from turnlog.infrastructure.tasks import Background
 from turnlog.projections.projector import PagesNeeded, Projector, SessionHead
@@ -37,12 +38,19 @@ _TURNS = TypeAdapter(list[Turn])
 
 
 class Origin(NamedTuple):
-    """The kept head that a projection was resumed from: its position, its number of closed turns, and whether it came
-    from Redis (`cached`)."""
+    """The kept head that a projection was resumed from: its position, its number of closed turns, and its entry if it
+    came from Redis."""
 
     position: int = 0
     closed: int = 0
-    cached: bool = False
+    entry: Entry | None = None
+
+
+class Cached(NamedTuple):
+    """A projection that was resumed from an entry of Redis."""
+
+    projector: Projector
+    entry: Entry
 
 
 class StoredState(NamedTuple):
@@ -63,44 +71,46 @@ class Views:
 
     def key(self, session_id: UUID) -> str:
         """The key of the session's view in Redis."""
-        return f"{self._cache.prefix}{session_id}"
+        return self._cache.key(session_id, "view")
 
     async def load(self, session_id: UUID, asked: Asked | None = None) -> Projector:
         """The projection as of now, with all its turns. That of an unknown session has version 0. `asked` says that it
         may be read, and is where the session stands. Raises what `asked` raises, and StoreError."""
         cached, is_current = await self._asked_for(session_id, asked, lambda: self._cached(session_id))
         if cached is not None and is_current:
-            return cached
-        projector = cached or await self._kept(session_id) or Projector(session_id)
-        return await self._brought_up(projector, cached is not None)
+            return cached.projector
+        projector = cached.projector if cached else await self._kept(session_id) or Projector(session_id)
+        return await self._brought_up(projector, cached and cached.entry)
 
     async def load_end(self, session_id: UUID, turns: int, asked: Asked | None = None) -> Projector:
         """The projection as of now, with at least its last `turns` turns. Else as `load`."""
         cached, is_current = await self._asked_for(session_id, asked, lambda: self._cached_end(session_id, turns))
         if cached is not None and is_current:
-            return cached
-        projector = cached or await self._kept(session_id, turns) or Projector(session_id)
+            return cached.projector
+        projector = cached.projector if cached else await self._kept(session_id, turns) or Projector(session_id)
         try:
-            return await self._brought_up(projector, cached is not None)
+            return await self._brought_up(projector, cached and cached.entry)
         except PagesNeeded:
             return await self.load(session_id)
 
     async def _asked_for(
-        self, session_id: UUID, asked: Asked | None, cached: Callable[[], Awaitable[Projector | None]]
-    ) -> tuple[Projector | None, bool]:
+        self, session_id: UUID, asked: Asked | None, read: Callable[[], Awaitable[Cached | None]]
+    ) -> tuple[Cached | None, bool]:
         """What is cached, and whether the session still is where that was made."""
         asked = asked or Asked(self._store, session_id)
         if not asked.is_expected:
             await asked.standing()
-        projector = await cached()  # Postgres answers while Redis does
+        cached = await read()  # Postgres answers while Redis does
         standing = await asked.standing()
-        if projector is None:
+        if cached is None:
             return None, False
-        return projector, (projector.version, projector.commit_id) == (standing.position, standing.commit_id)
+        at = cached.projector
+        return cached, (at.version, at.commit_id) == (standing.position, standing.commit_id)
 
     async def widen(self, projector: Projector, turns: int) -> Projector:
         """The projection with at least its last `turns` turns. The turns that it has are not folded again."""
-        before = await self._cached_end(projector.session_id, turns)
+        cached = await self._cached_end(projector.session_id, turns)
+        before = cached.projector if cached else None
         if before is None or not before.first_turn < projector.first_turn <= before.closed_turns:
             return await self.load_end(projector.session_id, turns)
         if before.version > projector.version or projector.reached_back > before.version:
@@ -109,10 +119,10 @@ class Views:
         projector.prepend(before.pages_from(before.first_turn)[: projector.first_turn - before.first_turn])
         return projector
 
-    async def _brought_up(self, projector: Projector, cached: bool) -> Projector:
+    async def _brought_up(self, projector: Projector, entry: Entry | None) -> Projector:
         """The projector with the tail folded in. It is kept if that is worth it. Raises PagesNeeded."""
         session_id = projector.session_id
-        origin = Origin(projector.version, projector.closed_turns, cached)
+        origin = Origin(projector.version, projector.closed_turns, entry)
         if not await self._store.events.fold(projector):
             await self.forget(session_id)
             projector = Projector(session_id)
@@ -154,8 +164,8 @@ class Views:
         return StoredState(state, version, commit_id) if is_there else None
 
     async def forget(self, session_id: UUID) -> None:
-        """Drops the cached and the kept view of the session."""
-        await self._cache.drop(self.key(session_id))
+        """Drops all that is cached of the session, and its kept view."""
+        await self._cache.forget(session_id)
         await self._store.kept.forget(session_id)
 
     async def rebuild(self, session_id: UUID) -> None:
@@ -167,32 +177,33 @@ class Views:
 
     # What is cached, and what is kept
 
-    async def _cached(self, session_id: UUID) -> Projector | None:
+    async def _cached(self, session_id: UUID) -> Cached | None:
         entry = await self._cache.get(self.key(session_id))
-        if entry is None:
-            return None
-        try:
-            return _resumed(_parsed_head(entry.last, session_id), entry.lines.split(b",\n")[:-1], None)
-        except ValueError:
-            await self._cache.drop(self.key(session_id))
-            return None
+        return await self._resumed(entry, _parsed_head(entry.last, session_id), entry.lines, None) if entry else None
 
-    async def _cached_end(self, session_id: UUID, turns: int) -> Projector | None:
+    async def _cached_end(self, session_id: UUID, turns: int) -> Cached | None:
         size = HEAD_BYTES + turns * TURN_BYTES
-        while (end := await self._cache.get_end(self.key(session_id), size)) is not None:
-            head = _parsed_head(end.last, session_id)
+        while (entry := await self._cache.get_end(self.key(session_id), size)) is not None:
+            head = _parsed_head(entry.last, session_id)
             wanted = min(turns, head.closed_turns) if head else 0
-            if len(end.lines) >= wanted or end.is_whole:
-                try:
-                    return _resumed(head, end.lines[len(end.lines) - wanted :], turns)
-                except ValueError:
-                    return None
+            lines = entry.lines
+            if len(lines) >= wanted or entry.is_whole:
+                return await self._resumed(entry, head, lines[len(lines) - wanted :], turns)
             size *= 4
         return None
 
+    async def _resumed(
+        self, entry: Entry, head: SessionHead | None, lines: list[bytes], turns: int | None
+    ) -> Cached | None:
+        try:
+            return Cached(_resumed(head, lines, turns), entry.end())
+        except ValueError:  # an entry of turnlog's own, but of a version with a fault
+            await self._cache.drop(entry.key)
+            return None
+
     async def _head(self, session_id: UUID) -> SessionHead | None:
-        end = await self._cache.get_end(self.key(session_id), HEAD_BYTES)
-        cached = _parsed_head(end.last, session_id) if end else None
+        entry = await self._cache.get_end(self.key(session_id), HEAD_BYTES)
+        cached = _parsed_head(entry.last, session_id) if entry else None
         return cached or _parsed_head(await self._store.kept.load_head(session_id), session_id)
 
     async def _kept(self, session_id: UUID, turns: int | None = None) -> Projector | None:
@@ -209,9 +220,9 @@ class Views:
     def _keep(self, projector: Projector, origin: Origin) -> None:
         fresh = projector.version - origin.position
         whole = projector.first_turn == 0
-        missing = whole and not origin.cached
+        missing = whole and origin.entry is None
         worth = fresh >= TAIL_TO_KEEP or (not projector.is_streaming and (fresh or missing))
-        if worth and not self._cache.is_down:
+        if worth and self._cache.is_writable:
             self._background.spawn(self._cache_view(projector, origin))
         if fresh >= TAIL_TO_KEEP or projector.closed_turns > origin.closed:
             self._background.spawn(self._store_view(projector))
@@ -221,18 +232,20 @@ class Views:
             await self._store.kept.save(await self.load(projector.session_id))
 
     async def _cache_view(self, projector: Projector, origin: Origin) -> None:
-        key, version, head = self.key(projector.session_id), projector.version, projector.head().to_json()
+        key, head, base = self.key(projector.session_id), projector.head().to_json(), origin.entry
         old = any(page.index < origin.closed for page in projector.pages(after=origin.position))
-        if origin.cached and not old:
-            added = _lines(projector.pages_from(origin.closed))
-            if await self._cache.put(key, version, origin.position, added, head):
+        if base is not None and not old:
+            lines = _lines(projector.pages_from(origin.closed))
+            entry = self._cache.made(key, projector.version, lines, head, base)
+            if await self._cache.put(entry, base):
                 return
         if projector.first_turn == 0:
-            await self._cache.put(key, version, 0, _lines(projector.pages_from(0)), head)
+            lines = _lines(projector.pages_from(0))
+            await self._cache.put(self._cache.made(key, projector.version, lines, head))
 
 
-def _lines(pages: Sequence[Turn]) -> bytes:
-    return b"".join(page.to_short_json() + b",\n" for page in pages)
+def _lines(pages: Sequence[Turn]) -> list[bytes]:
+    return [page.to_short_json() for page in pages]
 
 
 def _turns(lines: Sequence[bytes]) -> list[Turn]:

@@ -39,7 +39,7 @@ async def repair(parts: LogParts, aggregate: Aggregate, dry_run: bool) -> Repair
     repair_id = fingerprint(str(aggregate.session_id), projector.version, corrected_faults)
     command = RepairSession(now(), repair_id, projector.version, corrections)
     if not dry_run:
-        await parts.views.forget(aggregate.session_id)
+        await parts.forget(aggregate.session_id)
         if corrections:
             aggregate.begin_at(StoredState(projector.state, projector.version, projector.commit_id))
             await aggregate.execute(command)

@@ -1,6 +1,9 @@
 -- name: schema_version
 select version, log_id from {schema}.turnlog_schema
 
+-- name: cache_secret
+select cache_secret from {schema}.turnlog_schema
+
 -- name: append
 select {schema}.{append}($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22)
 

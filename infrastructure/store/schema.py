@@ -51,6 +51,11 @@ class Schema:
                 return []
             raise
 
+    async def cache_secret(self) -> bytes:
+        """With which entries of the cache are signed: Redis does not know it."""
+        rows = await self._threads.fetch("cache_secret")
+        return bytes(rows[0][0])
+
     async def statistics(self) -> dict[str, Any]:
         """Counts and settings, for `turnlog doctor`."""
         return await self._threads.run(self._read_statistics)

@@ -243,5 +243,9 @@ create table if not exists {schema}.turnlog_schema (
     created_at timestamptz not null default now()
 );
 
+-- Since version 3: with which entries of the cache are signed. Who can write to Redis alone does not know it.
+alter table {schema}.turnlog_schema add column if not exists cache_secret bytea not null
+    default decode(replace(gen_random_uuid()::text || gen_random_uuid()::text, '-', ''), 'hex');
+
 insert into {schema}.turnlog_schema as t (version) values ({version})
 on conflict (only_row) do update set version = greatest(t.version, excluded.version);

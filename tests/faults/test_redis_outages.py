@@ -11,7 +11,7 @@ from redis import Redis
 from tests.support.killable_servers import KillableServers
 from tests.support.sessions import FEW_SECONDS, answer, checked_prompt, wait_until_cached
 from turnlog import SessionLog
-from turnlog.infrastructure import cache
+from turnlog.infrastructure import redis_calls
 
 
 def warnings_of(caplog: pytest.LogCaptureFixture, text: str) -> int:
@@ -24,7 +24,7 @@ async def test_redis_goes_down_and_comes_back_and_only_that_is_logged(
     caplog: pytest.LogCaptureFixture,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(cache, "PROBE_SECONDS", 0.02)
+    monkeypatch.setattr(redis_calls, "PROBE_SECONDS", 0.02)
     session = await fragile_log.start_session("u1")
     await session.view()
     killable.kill_redis()
@@ -47,7 +47,7 @@ async def test_redis_goes_down_and_comes_back_and_only_that_is_logged(
 async def test_the_cache_fills_again_after_an_outage(
     killable: KillableServers, fragile_log: SessionLog, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(cache, "PROBE_SECONDS", 0.02)
+    monkeypatch.setattr(redis_calls, "PROBE_SECONDS", 0.02)
     session = await fragile_log.start_session("u1")
     killable.kill_redis()
     await session.say("Hello")

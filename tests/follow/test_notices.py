@@ -17,6 +17,7 @@ from tests.support.recording import SOON, record_texts
 from tests.support.sessions import stored_events
 from turnlog import Session, SessionLog, Settings
 from turnlog.infrastructure.follow import poll_loop, session_watcher
+from turnlog.infrastructure.follow.notices import MAX_BYTES, VAIN_LOOKS, VAIN_SECONDS
 
 
 @pytest.fixture
@@ -57,6 +58,75 @@ async def test_notices_that_are_late_doubled_or_garbage_change_nothing(
             redis.publish(channel, uuid4().bytes + session.id.bytes + uuid4().bytes)
         await asyncio.sleep(0.005)
     assert await task == (await stored_events(session))[1:]
+
+
+async def test_a_flood_of_forged_notices_changes_nothing_and_costs_a_bounded_number_of_reads(
+    log: SessionLog, session: Session, redis: Redis
+) -> None:
+    """Whoever may publish can name any session. What is shown comes from the log, and not more often than so often."""
+    prefix = log._parts.watcher._notices._prefix  # type: ignore[union-attr]
+    seen = list[int]()
+
+    async def follow() -> None:
+        async for event in session.follow():
+            seen.append(event.position)
+
+    async def flood(seconds: float) -> None:
+        until = asyncio.get_running_loop().time() + seconds
+        while asyncio.get_running_loop().time() < until:
+            with redis.pipeline(transaction=False) as pipeline:
+                for channel in ("notices", "stops"):
+                    pipeline.publish(prefix + channel, uuid4().bytes + session.id.bytes)
+                pipeline.execute()
+            await asyncio.sleep(0)
+
+    task = asyncio.create_task(follow())
+    async with session.completion() as completion:
+        await completion.text("one ")
+        await followed(log)
+        asked = _questions(log)
+        before = log.follow_statistics.reads
+        await flood(1.5)
+        assert log.follow_statistics.reads - before < VAIN_LOOKS + 2 * 1.5 / VAIN_SECONDS
+        assert len(asked) < VAIN_LOOKS + 2 * 1.5 / VAIN_SECONDS
+        await completion.text("two ")
+        await flood(0.1)
+        await completion.finish("stop")
+    await session.say("more")
+    async with asyncio.timeout(SOON):
+        while len(seen) < 6:
+            await asyncio.sleep(0.01)
+    task.cancel()
+    assert seen == list(range(1, 7))
+
+
+def _questions(log: SessionLog) -> list[Any]:
+    """The sessions of which it is asked where they stand, from now on."""
+    asked, positions = list[Any](), log._parts.store.positions
+    ask = positions.ask
+
+    def asking(session_id: Any) -> Any:
+        asked.append(session_id)
+        return ask(session_id)
+
+    positions.ask = asking  # type: ignore[method-assign]
+    return asked
+
+
+async def test_more_sessions_than_a_message_holds_are_named_in_several(log: SessionLog, redis: Redis) -> None:
+    notices = log._parts.watcher._notices
+    assert notices is not None
+    ids = {uuid4().bytes for _ in range(10_000)}
+    with redis.pubsub() as pubsub:
+        pubsub.subscribe(notices._prefix + "notices")
+        assert pubsub.get_message(timeout=SOON)
+        notices.say("notices", ids)
+        await notices.close()
+        heard = list[bytes]()
+        while message := await asyncio.to_thread(pubsub.get_message, timeout=0.3):
+            assert len(message["data"]) <= MAX_BYTES
+            heard += [message["data"][at : at + 16] for at in range(16, len(message["data"]), 16)]
+    assert sorted(heard) == sorted(ids)
 
 
 async def test_a_notice_is_one_message_a_commit_and_comes_after_it(
