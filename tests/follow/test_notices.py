@@ -102,14 +102,14 @@ async def test_a_flood_of_forged_notices_changes_nothing_and_costs_a_bounded_num
 
 def _questions(log: SessionLog) -> list[Any]:
     """The sessions of which it is asked where they stand, from now on."""
-    asked, positions = list[Any](), log._parts.store.positions
-    ask = positions.ask
+    asked, standings = list[Any](), log._parts.store.standings
+    ask = standings.ask
 
     def asking(session_id: Any) -> Any:
         asked.append(session_id)
         return ask(session_id)
 
-    positions.ask = asking  # type: ignore[method-assign]
+    standings.ask = asking  # type: ignore[method-assign]
     return asked
 
 
