@@ -80,12 +80,10 @@ async def running_servers(settings: Settings) -> AsyncIterator[Settings]:
     data_dir = settings.data_dir or default_data_dir()
     embedded = EmbeddedServers(data_dir, postgres=needs_postgres, redis=needs_redis)
     servers = await asyncio.to_thread(embedded.start)
-    urls = {
-        "database_url": settings.database_url or servers.database_url,
-        "redis_url": settings.redis_url or servers.redis_url,
-    }
     try:
-        yield settings.model_copy(update={**urls, "data_dir": data_dir})
+        yield settings.with_urls(
+            settings.database_url or servers.database_url, settings.redis_url or servers.redis_url, data_dir
+        )
     finally:
         await asyncio.to_thread(embedded.close)
 
@@ -93,7 +91,7 @@ async def running_servers(settings: Settings) -> AsyncIterator[Settings]:
 @asynccontextmanager
 async def opened_store(settings: Settings) -> AsyncIterator[EventStore]:
     """The store as it is: no schema is created. Raises InvalidInputError for what libpq does not take as a URL."""
-    from turnlog.infrastructure.store.datastore import check_url  # noqa: PLC0415 a driver
+    from turnlog.infrastructure.store.connecting import check_url  # noqa: PLC0415 a driver
     from turnlog.infrastructure.store.store import EventStore  # noqa: PLC0415 a driver
 
     url = settings.database_url or ""

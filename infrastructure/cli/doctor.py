@@ -10,7 +10,7 @@ from typing import Any
 
 from turnlog import __version__
 from turnlog.domain.errors import EmbeddedServersError
-from turnlog.infrastructure.cli.failures import masked
+from turnlog.infrastructure.urls import masked
 from turnlog.infrastructure.cli.probes import PostgresProbe, RedisProbe, probe_postgres, probe_redis
 from turnlog.infrastructure.composition import running_servers
 from turnlog.infrastructure.settings import Settings

@@ -11,12 +11,13 @@ from contextlib import contextmanager, suppress
 from typing import Any
 
 import psycopg
+from eventsourcing.persistence import OperationalError
 from eventsourcing.postgres import ConnectionPool, PostgresDatastore
-from psycopg import Connection, ProgrammingError
-from psycopg.conninfo import conninfo_to_dict
-from psycopg.rows import DictRow, dict_row
+from psycopg import Connection
+from psycopg.rows import DictRow
 
-from turnlog.domain.errors import InvalidInputError
+from turnlog.domain.errors import UnfitDatabaseError
+from turnlog.infrastructure.store.connecting import Door
 
 
 class UrlDatastore(PostgresDatastore):
@@ -25,20 +26,18 @@ class UrlDatastore(PostgresDatastore):
 
     def __init__(self, url: str, *, schema: str, pool_size: int, timeout: float) -> None:
         super().__init__(dbname="", host="", port="", user="", password="", schema=schema)
+        self.door = Door(url, timeout)
         self.pool: ConnectionPool[Connection[DictRow]] = ConnectionPool(
-            url,
-            connection_class=Connection[DictRow],
-            kwargs={"row_factory": dict_row, "connect_timeout": max(2, round(timeout)), **KEEPALIVE},
+            connection_class=_ThroughTheDoor,
+            kwargs={"door": self.door},
             min_size=1,
             max_size=pool_size,
             open=False,
-            configure=self.after_connect_func(),
             # The pool waits shortly and does not connect again by itself, because its pauses grow. Whoever needs a
             # connection asks again until its time is up, and so finds a server within a second after it came back.
             timeout=min(timeout, 1.0),
             reconnect_timeout=0,
         )
-        self._url = url
         self._watchdog = Watchdog(timeout)
 
     def register_type_adapters(self) -> None:
@@ -46,24 +45,15 @@ class UrlDatastore(PostgresDatastore):
 
     @contextmanager
     def get_connection(self) -> Iterator[Connection[DictRow]]:
-        """A connection of the pool, for one transaction or statement. Raises the library's PersistenceErrors."""
-        with super().get_connection() as connection, self._watchdog.watching(connection):
-            yield connection
-
-    def connect(self) -> Connection[DictRow]:
-        """A connection beside the pool. No watchdog ends it, so that a lock can be held on it for long. Raises
-        psycopg's errors."""
-        return Connection[DictRow].connect(
-            self._url, autocommit=True, row_factory=dict_row, connect_timeout=5, **KEEPALIVE
-        )
-
-    def why(self, error: Exception) -> str:
-        """Why there is no connection, in libpq's words. The error of the pool says only that it waited in vain."""
+        """A connection of the pool, for one transaction or statement. Raises the library's PersistenceErrors, and
+        UnfitDatabaseError where a connection was made and could not be used."""
         try:
-            psycopg.connect(self._url, connect_timeout=2).close()
-        except psycopg.Error as reason:
-            return str(reason).strip()
-        return str(error)
+            with super().get_connection() as connection, self._watchdog.watching(connection):
+                yield connection
+        except OperationalError as error:
+            if isinstance(self.door.failure, UnfitDatabaseError):
+                raise self.door.failure from error
+            raise
 
     def close(self) -> None:
         """Ends the connections."""
@@ -71,6 +61,15 @@ class UrlDatastore(PostgresDatastore):
         # The library's __del__ also calls this for an object whose __init__ has failed.
         if hasattr(self, "_watchdog"):
             self._watchdog.close()
+
+
+class _ThroughTheDoor(Connection[DictRow]):
+    """What the pool makes its connections with."""
+
+    @classmethod
+    def connect(cls, _conninfo: str = "", *, door: Door, **_options: Any) -> Connection[DictRow]:  # type: ignore[override]
+        """A connection that was looked at."""
+        return door.connect()
 
 
 class Watchdog:
@@ -115,16 +114,3 @@ def _shut(connection: Connection[Any]) -> None:
     # On a copy of the descriptor, because closing the socket object closes its descriptor.
     with suppress(OSError, psycopg.Error), socket.socket(fileno=os.dup(connection.fileno())) as copy:
         copy.shutdown(socket.SHUT_RDWR)
-
-
-def check_url(url: str) -> None:
-    """Raises InvalidInputError if libpq does not take this as a connection URL or string."""
-    try:
-        conninfo_to_dict(url)
-    except ProgrammingError:
-        # Without libpq's message: it repeats the URL, and the password in it.
-        raise InvalidInputError("database_url", "is not a connection URL of libpq") from None
-
-
-KEEPALIVE: dict[str, Any] = {"keepalives_idle": 10, "keepalives_interval": 5, "keepalives_count": 3}
-"""Options of libpq by which a host that is gone is noticed within half a minute. The kernel's default is two hours."""

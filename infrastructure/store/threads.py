@@ -9,11 +9,20 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any, TypeVar
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, Generic, TypeVar
 
+import psycopg
 from eventsourcing.persistence import InterfaceError, OperationalError, PersistenceError
 
-from turnlog.domain.errors import LogClosedError, StoreError, StoreUnavailableError
+from turnlog.domain.errors import (
+    LogClosedError,
+    MissingPrivilegeError,
+    StoreError,
+    StoreUnavailableError,
+    TurnlogError,
+)
 from turnlog.infrastructure.store.recorder import BatchRecorder
 
 T = TypeVar("T")
@@ -23,43 +32,83 @@ Fetch = Callable[..., Awaitable[list[tuple[Any, ...]]]]
 
 RETRY_SECONDS = 0.05
 """Between two attempts to reach Postgres."""
+GRACE_SECONDS = 0.1
+"""After the deadline of a call, for a thread to say why Postgres did not answer."""
+ASK_THE_OWNER = "let the owner of the tables do it, or let `turnlog init --roles` give the user its rights"
 
 
 class StoreThreads:
-    """Runs blocking work on a few threads of its own, again while the connection is lost and `timeout` seconds are not
-    over. So the work must be safe to repeat."""
+    """Runs blocking work on a few threads of its own, again while the connection is lost and `timeout` seconds since
+    the call are not over. So the work must be safe to repeat."""
 
     def __init__(self, name: str, count: int, recorder: BatchRecorder, timeout: float) -> None:
         self._executor = ThreadPoolExecutor(count, thread_name_prefix=name)
         self._recorder = recorder
         self._timeout = timeout
-        self._is_closed = False
+        self._refusal: Callable[[], TurnlogError] | None = None
 
     async def run(self, function: Callable[..., T], *args: Any) -> T:
         """Calls the function with these arguments on a thread. Returns what it returns. Raises StoreUnavailableError
-        when Postgres was not reached in time, StoreError for any other error of Postgres, LogClosedError after `close`,
-        and what else the function raises."""
-        if self._is_closed:
-            raise LogClosedError("the log was closed")
-        return await asyncio.get_running_loop().run_in_executor(self._executor, self._translated, function, *args)
+        when Postgres has not answered `timeout` seconds after the call, also when all threads were busy meanwhile;
+        UnfitDatabaseError and StoreError for other errors of Postgres, LogClosedError after `close`, and what else the
+        function raises."""
+        if self._refusal is not None:
+            raise self._refusal()
+        work = _Work(partial(function, *args), time.monotonic() + self._timeout)
+        running = self._executor.submit(self._translated, work)
+        try:
+            async with asyncio.timeout(self._timeout + GRACE_SECONDS):
+                return await asyncio.wrap_future(running)
+        except TimeoutError as error:
+            # Where it has begun it comes to its end on its thread, and nobody hears of it.
+            raise StoreUnavailableError(f"Postgres: {self._why_late(work)}") from error
 
     async def fetch(self, name: str, *params: Any) -> list[tuple[Any, ...]]:
         """The rows of a named statement. Raises as `run`."""
         return await self.run(lambda: self._recorder.fetch(name, *params))
 
+    def refuse(self, error: Callable[[], TurnlogError]) -> None:
+        """Runs nothing from now on, and raises this error instead."""
+        self._refusal = error
+
     async def close(self) -> None:
         """Waits for what is running, and ends the threads."""
-        self._is_closed = True
+        self.refuse(partial(LogClosedError, "the log was closed"))
         await asyncio.to_thread(self._executor.shutdown)
 
-    def _translated(self, function: Callable[..., T], *args: Any) -> T:
-        deadline = time.monotonic() + self._timeout
+    def _why_late(self, work: _Work[Any]) -> str:
+        if work.failure is not None:
+            return self._recorder.datastore.door.why(work.failure)
+        return f"no {'answer' if work.has_begun else 'thread was free'} within {self._timeout:g} seconds"
+
+    def _translated(self, work: _Work[T]) -> T:
+        work.has_begun = True
         while True:
             try:
-                return function(*args)
+                return work.function()
             except (OperationalError, InterfaceError) as error:
-                if time.monotonic() >= deadline:
-                    raise StoreUnavailableError(f"Postgres: {self._recorder.datastore.why(error)}") from error
+                work.failure = error
+                if time.monotonic() >= work.deadline:
+                    raise StoreUnavailableError(f"Postgres: {self._recorder.datastore.door.why(error)}") from error
                 time.sleep(RETRY_SECONDS)
             except PersistenceError as error:
-                raise StoreError(f"Postgres: {error}") from error
+                raise refusal_of(error) from error
+
+
+@dataclass(slots=True)
+class _Work(Generic[T]):
+    """What is run, and how far it has come."""
+
+    function: Callable[[], T]
+    deadline: float
+    has_begun: bool = False
+    failure: Exception | None = None
+
+
+def refusal_of(error: PersistenceError) -> StoreError:
+    """The error for what Postgres refuses. It says what is wrong, without the detail that quotes values."""
+    cause = error.__cause__
+    said = (cause.diag.message_primary if isinstance(cause, psycopg.Error) else None) or str(error)
+    if isinstance(cause, psycopg.errors.InsufficientPrivilege):
+        return MissingPrivilegeError(f"Postgres: {said}", ASK_THE_OWNER)
+    return StoreError(f"Postgres: {said}")

@@ -66,7 +66,7 @@ def _lock(cursor: Cursor[DictRow], schema: str, base: str) -> None:
     """Keeps other processes from creating tables meanwhile. Raises ProjectionError while a rebuild holds its lock."""
     cursor.execute(SQL("set local lock_timeout = {}").format(LOCK_MS))
     locks.hold_projections(cursor)
-    if not locks.try_rebuild_within(cursor, schema, base):
+    if not locks.try_rebuild(cursor, schema, base):
         raise ProjectionError(base, "another process is rebuilding it")
 
 

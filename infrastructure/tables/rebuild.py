@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from eventsourcing.persistence import OperationalError, ProgrammingError
-from psycopg import Cursor
+from psycopg import Connection, Cursor
 from psycopg.errors import LockNotAvailable
 from psycopg.rows import DictRow
 from psycopg.sql import SQL, Identifier
@@ -48,14 +48,20 @@ async def rebuild(store: EventStore, projection: Projection, progress: Progress 
 
 @asynccontextmanager
 async def _alone(store: EventStore, tables: ProjectionTables) -> AsyncIterator[None]:
-    """Holds a lock of the database that ends with its connection, and so with the process."""
+    """Holds a lock in a transaction of its own, which ends with its connection, and so with the process."""
     connection = await store.connect()
     try:
-        if not await asyncio.to_thread(locks.try_rebuild, connection, tables.datastore.schema, tables.name):
+        if not await asyncio.to_thread(_take, connection, tables):
             raise ProjectionError(tables.name, "another process is rebuilding it")
         yield
     finally:
         await asyncio.to_thread(connection.close)
+
+
+def _take(connection: Connection[DictRow], tables: ProjectionTables) -> bool:
+    cursor = connection.cursor()
+    locks.stay(cursor)
+    return locks.try_rebuild(cursor, tables.datastore.schema, tables.name)
 
 
 def _begin(new: ProjectionTables) -> None:

@@ -17,7 +17,7 @@ from click.testing import CliRunner
 from tests.support.command_line import Run, Started, harbour, where
 from turnlog import SessionLog, Settings
 from turnlog.infrastructure.cli.app import cli
-from turnlog.infrastructure.cli.failures import masked
+from turnlog.infrastructure.urls import masked
 from turnlog.infrastructure.cli.output import Screen, printable
 from turnlog.infrastructure.cli.times import ago
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from turnlog.infrastructure.cli.failures import masked
+from turnlog.infrastructure.urls import masked
 from turnlog.infrastructure.cli.output import emit_json, stdout
 from turnlog.infrastructure.cli.shared import Globals, json_option, pass_globals
 from turnlog.infrastructure.composition import opened_store, running_servers

@@ -1,0 +1,64 @@
+"""What the user of the database must be allowed, and what each of the three roles is granted.
+
+There is one table of it, for the roles that `turnlog init --roles` makes, and for the examination at open.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import NamedTuple
+
+from psycopg.sql import SQL, Composed, Identifier
+
+READ = ("select",)
+_GROW = ("select", "insert")
+_CHANGE = ("select", "insert", "update")
+_ALL = ("select", "insert", "update", "delete")
+
+TABLES: Mapping[str, tuple[str, ...]] = {
+    "{events}": _GROW,
+    "turnlog_sessions": _CHANGE,
+    "turnlog_writers": _ALL,
+    "turnlog_keys": _CHANGE,
+    "turnlog_heads": _ALL,
+    "turnlog_pages": _ALL,
+    "turnlog_schema": READ,
+}
+"""By table: what an application does with it. Events are never changed."""
+SEQUENCES: Mapping[str, tuple[str, ...]] = {"{events}_positions": ("select", "usage", "update")}
+FUNCTIONS = ("{events}_append", "{events}_settled")
+PROJECTIONS = _ALL
+"""What an application does with the tables of projections, once they are there."""
+
+
+class Right(NamedTuple):
+    """A privilege on something in the schema: a table, a sequence or a function."""
+
+    kind: str
+    name: str
+    privilege: str
+
+
+def needed(events: str) -> list[Right]:
+    """All that an application needs in its schema. `events` is the name of the table of events."""
+    return [
+        *(Right("table", name.format(events=events), right) for name, rights in TABLES.items() for right in rights),
+        *(Right("sequence", name.format(events=events), right) for name, rights in SEQUENCES.items() for right in rights),
+        *(Right("function", name.format(events=events), "execute") for name in FUNCTIONS),
+    ]
+
+
+def grants(rights: Iterable[Right], schema: str, role: str) -> list[Composed]:
+    """The statements that grant these rights, one for each thing."""
+    by_thing: dict[tuple[str, str], list[str]] = {}
+    for kind, name, privilege in rights:
+        by_thing.setdefault((kind, name), []).append(privilege)
+    return [
+        SQL("grant {} on {} {} to {}").format(
+            SQL(", ").join(map(SQL, privileges)),  # type: ignore[arg-type]  # from the tables above
+            SQL(kind),  # type: ignore[arg-type]
+            Identifier(schema, name),
+            Identifier(role),
+        )
+        for (kind, name), privileges in by_thing.items()
+    ]
