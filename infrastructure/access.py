@@ -43,6 +43,7 @@ class Access:
     async def version(self, given: int | None = None) -> int:
         """The position of the session's last event now; or the position that is given, if the session has it. Raises
         InvalidInputError."""
+        self._parts.check_open()
         await self._aggregate.flush()
         await self.check_now()
         last = self._aggregate.stored_version

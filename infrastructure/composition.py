@@ -16,14 +16,17 @@ from turnlog.infrastructure.channels import Channels
 from turnlog.infrastructure.follow.notices import Notices
 from turnlog.infrastructure.follow.session_watcher import SessionWatcher
 from turnlog.infrastructure.log_parts import LogParts
+from turnlog.infrastructure.process import Home, close_in_children
 from turnlog.infrastructure.read.prompts import Prompts
 from turnlog.infrastructure.read.views import Views
 from turnlog.infrastructure.settings import Settings
 from turnlog.infrastructure.tasks import Background
+from turnlog.infrastructure.urls import without_secrets
 from turnlog.projections.projector import VIEW_SCHEMA
 
 if TYPE_CHECKING:
     from redis.asyncio import Redis
+    from redis.asyncio.connection import AbstractConnection
 
     from turnlog.infrastructure.store.group_commit import GroupCommit
     from turnlog.infrastructure.store.store import EventStore
@@ -38,9 +41,11 @@ driver's default of 100 is too low for that."""
 @asynccontextmanager
 async def opened(settings: Settings) -> AsyncIterator[LogParts]:
     """The parts of a log. All that was accepted is stored on leaving. Raises what `SessionLog.open` raises."""
+    home = Home()
     async with AsyncExitStack() as stack:
         settings = await stack.enter_async_context(running_servers(settings))
         store = await stack.enter_async_context(opened_store(settings))
+        home.closes(store.refuse)
         await store.schema.prepare()
         cache = _opened_cache(settings, store.schema.log_id, stack)
         notices = _opened_notices(settings, cache, store.schema.log_id, stack)
@@ -54,6 +59,7 @@ async def opened(settings: Settings) -> AsyncIterator[LogParts]:
         stack.push_async_callback(watcher.close)
         group_commit.on_stored = watcher.stored
         parts = LogParts(
+            home=home,
             settings=settings,
             store=store,
             group_commit=group_commit,
@@ -64,6 +70,7 @@ async def opened(settings: Settings) -> AsyncIterator[LogParts]:
             lease=lease,
         )
         stack.push_async_callback(stop_all, parts.stream_recorders)
+        stack.callback(home.let_go, stack)
         yield parts
 
 
@@ -146,12 +153,28 @@ def _redis(settings: Settings) -> Redis | None:
 
     timeout = settings.redis_timeout_seconds
     try:
-        return Redis.from_url(
+        client = Redis.from_url(
             settings.redis_url,
             max_connections=REDIS_CONNECTIONS,
             socket_timeout=timeout,
             socket_connect_timeout=timeout,
             retry=Retry(NoBackoff(), 0),
+            redis_connect_func=_connected,
         )
-    except ValueError as error:
-        raise InvalidInputError("redis_url", str(error)) from error
+        # An option that the driver does not know would else be found at the first call.
+        client.connection_pool.connection_class(**client.connection_pool.connection_kwargs)
+    except (ValueError, TypeError) as error:
+        # Without its cause, which may quote the URL.
+        raise InvalidInputError("redis_url", without_secrets(str(error), settings.redis_url)) from None
+    return client
+
+
+async def _connected(connection: AbstractConnection) -> None:
+    close_in_children(connection, _fileno)
+    await connection.on_connect()
+
+
+def _fileno(connection: AbstractConnection) -> int:
+    writer = connection._writer  # noqa: SLF001 the driver has no other way to it
+    assert writer is not None  # noqa: S101 as any other error, it says that the connection is closed
+    return int(writer.get_extra_info("socket").fileno())

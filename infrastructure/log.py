@@ -75,6 +75,7 @@ class SessionLog:
                 reaping = asyncio.create_task(log._reaper.keep_reaping(parts.settings.reap_seconds))
                 stack.push_async_callback(cancel_and_wait, reaping)
             stack.callback(log._close)
+            stack.callback(parts.home.let_go, stack)
             yield log
 
     @property

@@ -13,7 +13,7 @@ import asyncio
 import os
 import socket
 from collections.abc import Callable
-from contextlib import suppress
+from contextlib import AsyncExitStack, suppress
 from typing import Any, TypeVar
 from weakref import WeakKeyDictionary, WeakSet
 
@@ -53,6 +53,11 @@ class Home:
         """Calls these in a forked child, each with what makes the error of all that is asked for from then on."""
         self._doors += doors
 
+    def let_go(self, stack: AsyncExitStack) -> None:
+        """In a forked child drops what is to be closed: it is the parent's."""
+        if self.is_left:
+            self._kept = stack.pop_all()
+
     def leave(self) -> None:
         """Called in a forked child."""
         self.is_left = True
@@ -81,16 +86,18 @@ def _leave_all() -> None:
 def _part_loops(loop: Any) -> None:
     """Gives the child's copy of the loop a wake-up pipe and a selector of its own. Loops that are not asyncio's own see
     to a fork by themselves."""
-    selector, ends = getattr(loop, "_selector", None), (getattr(loop, "_ssock", None), getattr(loop, "_csock", None))
+    selector = getattr(loop, "_selector", None)
+    ends: list[Any] = [getattr(loop, name, None) for name in ("_ssock", "_csock")]
     if selector is None or None in ends or loop.is_closed():
         return
     for end, fresh in zip(ends, socket.socketpair(), strict=True):
         fresh.setblocking(False)
         _replace(end.fileno(), fresh.detach())
-    loop._selector = type(selector)()
+    own = type(selector)()
     for key in list(selector.get_map().values()):
         with suppress(OSError, ValueError):  # /dev/null cannot be waited for
-            loop._selector.register(key.fileobj, key.events, key.data)
+            own.register(key.fileobj, key.events, key.data)
+    loop._selector = own  # noqa: SLF001 asyncio has no other way
     selector.close()
 
 

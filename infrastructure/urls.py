@@ -12,10 +12,10 @@ from urllib.parse import unquote
 
 HIDDEN = "***"
 
-_SECRET = r"\w*(?:pass|pwd|secret|token)\w*"
+_OPTION = r"\w*(?:pass|pwd|secret|token)\w*"
 _SECRET_PARAMETER = re.compile(
-    rf"([?&]{_SECRET}=)(.*?)(?=&\w+=|\s|$)"  # of a URL
-    rf"|\b({_SECRET}\s*=\s*)('(?:[^'\\]|\\.)*'|(?:\\.|[^\s\\])*)",  # of a connection string
+    rf"([?&]{_OPTION}=)(.*?)(?=&\w+=|\s|$)"  # of a URL
+    rf"|\b({_OPTION}\s*=\s*)('(?:[^'\\]|\\.)*'|(?:\\.|[^\s\\])*)",  # of a connection string
     re.IGNORECASE,
 )
 _USERINFO = re.compile(r"([a-z][\w+.-]*(?::/{1,2}|//))(.*)@", re.IGNORECASE | re.DOTALL)
@@ -115,8 +115,14 @@ def fault_of_database_url(url: str) -> str | None:
     if authority.count("@") > 1 or "@" in path or not _are_hosts(authority.rpartition("@")[2]):
         return _ENCODE
     options = (option.partition("=")[0] for option in query.split("&"))
-    return next((f"has the option `{name}`, which is another library's: {_OF_OTHERS[name.lower()]}"
-                 for name in options if name.lower() in _OF_OTHERS), None)
+    return next(
+        (
+            f"has the option `{name}`, which is another library's: {_OF_OTHERS[name.lower()]}"
+            for name in options
+            if name.lower() in _OF_OTHERS
+        ),
+        None,
+    )
 
 
 def _fault_of_scheme(scheme: str) -> str:

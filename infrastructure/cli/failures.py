@@ -4,7 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from turnlog.domain.errors import SchemaVersionError, SessionNotFoundError, StoreUnavailableError, TurnlogError
+from turnlog.domain.errors import (
+    SchemaVersionError,
+    SessionNotFoundError,
+    StoreUnavailableError,
+    TurnlogError,
+    UnfitDatabaseError,
+)
 from turnlog.infrastructure.urls import masked
 
 NO_POSTGRES = (
@@ -15,11 +21,14 @@ NO_POSTGRES = (
 _HINTS: Sequence[tuple[type[TurnlogError], str]] = (
     (SessionNotFoundError, "`turnlog list` shows the sessions that there are"),
     (StoreUnavailableError, NO_POSTGRES),
-    (SchemaVersionError, "`turnlog doctor` compares the versions"),
+    (SchemaVersionError, "pip install --upgrade turnlog"),
 )
+
 
 def hint_for(error: Exception) -> str | None:
     """What to do about the error, if that is known."""
+    if isinstance(error, UnfitDatabaseError):
+        return error.hint
     return next((hint for kind, hint in _HINTS if isinstance(error, kind)), None)
 
 

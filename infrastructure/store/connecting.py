@@ -34,6 +34,7 @@ KEEPALIVE: dict[str, Any] = {"keepalives_idle": 10, "keepalives_interval": 5, "k
 _WHICH_SERVER: Query = "select pg_backend_pid()"
 _CREATE_IN_UTF8 = "Make one with: create database NAME encoding 'UTF8' template template0"
 
+
 class Door:
     """Makes connections to the database at a URL. `timeout` is the number of seconds to connect in. `failure` is why
     the last attempt failed; None after one that did not."""

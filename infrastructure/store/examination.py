@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
+import psycopg
 from eventsourcing.persistence import PersistenceError
 from psycopg import Cursor
 from psycopg.rows import DictRow
@@ -112,7 +113,7 @@ def pooler_faults() -> Iterator[None]:
     """Raises PoolerError where a pooler refuses transactions."""
     try:
         yield
-    except PersistenceError as error:
+    except (PersistenceError, psycopg.Error) as error:
         if "statement pooling" not in str(error):
             raise
         raise PoolerError(

@@ -26,7 +26,7 @@ TABLES: Mapping[str, tuple[str, ...]] = {
 }
 """By table: what an application does with it. Events are never changed."""
 SEQUENCES: Mapping[str, tuple[str, ...]] = {"{events}_positions": ("select", "usage", "update")}
-FUNCTIONS = ("{events}_append", "{events}_settled")
+FUNCTIONS: Mapping[str, tuple[str, ...]] = {"{events}_append": ("execute",), "{events}_settled": ("execute",)}
 PROJECTIONS = _ALL
 """What an application does with the tables of projections, once they are there."""
 
@@ -42,9 +42,10 @@ class Right(NamedTuple):
 def needed(events: str) -> list[Right]:
     """All that an application needs in its schema. `events` is the name of the table of events."""
     return [
-        *(Right("table", name.format(events=events), right) for name, rights in TABLES.items() for right in rights),
-        *(Right("sequence", name.format(events=events), right) for name, rights in SEQUENCES.items() for right in rights),
-        *(Right("function", name.format(events=events), "execute") for name in FUNCTIONS),
+        Right(kind, name.format(events=events), right)
+        for kind, things in (("table", TABLES), ("sequence", SEQUENCES), ("function", FUNCTIONS))
+        for name, rights in things.items()
+        for right in rights
     ]
 
 
@@ -55,8 +56,8 @@ def grants(rights: Iterable[Right], schema: str, role: str) -> list[Composed]:
         by_thing.setdefault((kind, name), []).append(privilege)
     return [
         SQL("grant {} on {} {} to {}").format(
-            SQL(", ").join(map(SQL, privileges)),  # type: ignore[arg-type]  # from the tables above
-            SQL(kind),  # type: ignore[arg-type]
+            SQL(", ").join(map(SQL, privileges)),
+            SQL(kind),
             Identifier(schema, name),
             Identifier(role),
         )

@@ -55,7 +55,8 @@ class EventStore:
 
     def append_wire(self) -> Wire:
         """A connection of its own for appends. It is opened when it is first used."""
-        return Wire(self._datastore.door, "turnlog_append", self.recorder.append_statement, PARAMETER_TYPES, self._timeout)
+        statement = self.recorder.append_statement
+        return Wire(self._datastore.door, "turnlog_append", statement, PARAMETER_TYPES, self._timeout)
 
     def _positions_wire(self) -> Wire:
         statement = self.recorder.statements["positions"].as_string()

@@ -88,9 +88,7 @@ class Wire:
             if self._is_prepared:
                 self._libpq.send_query_prepared(self._name, parameters, self._formats, Format.BINARY)
             else:
-                self._libpq.send_query_params(
-                    self._statement, parameters, self._types, self._formats, Format.BINARY
-                )
+                self._libpq.send_query_params(self._statement, parameters, self._types, self._formats, Format.BINARY)
             self._flush()
         except psycopg.Error as error:
             self._lost(str(error))

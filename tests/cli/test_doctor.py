@@ -68,7 +68,7 @@ def test_doctor_does_without_a_cache_where_none_is_wanted(settings: Settings) ->
     ("option", "what"),
     [
         ("synchronous_commit=off", "synchronous_commit is off."),
-        ("default_transaction_read_only=on", "Postgres takes no writes"),
+        ("default_transaction_read_only=on", "is read-only for"),
     ],
 )
 def test_doctor_finds_settings_under_which_the_log_does_not_hold(settings: Settings, option: str, what: str) -> None:
@@ -85,11 +85,10 @@ def test_doctor_finds_the_schema_of_a_newer_turnlog(run: Run, settings: Settings
         connection.execute(sql.SQL("update {}.turnlog_schema set version = 99").format(schema))
     done = run("doctor")
     assert done.exit_code == 1
-    assert "the database has schema 99, and this turnlog knows 2." in done.stdout
-    assert "Upgrade turnlog" in done.stdout
+    assert "the database has turnlog schema 99, this version needs 2: upgrade turnlog" in done.stdout
     refused = run("list")
     assert refused.exit_code == 1
-    assert "hint: `turnlog doctor` compares the versions" in refused.stderr
+    assert "hint: pip install --upgrade turnlog" in refused.stderr
 
 
 @pytest.mark.servers

@@ -8,12 +8,12 @@ from typing import Any
 
 import click
 
-from turnlog.infrastructure.urls import masked
 from turnlog.infrastructure.cli.output import emit_json, stdout
 from turnlog.infrastructure.cli.shared import Globals, json_option, pass_globals
 from turnlog.infrastructure.composition import opened_store, running_servers
 from turnlog.infrastructure.settings import Settings
 from turnlog.infrastructure.store.statements import SCHEMA_VERSION
+from turnlog.infrastructure.urls import masked
 
 
 @click.command("init")
