@@ -51,14 +51,16 @@ def needed(events: str) -> list[Right]:
 
 def grants(rights: Iterable[Right], schema: str, role: str) -> list[Composed]:
     """The statements that grant these rights, one for each thing."""
-    by_thing: dict[tuple[str, str], list[str]] = {}
+    # The functions have several signatures, so they are granted together.
+    rights = [right._replace(name="") if right.kind == "function" else right for right in rights]
+    by_thing: dict[tuple[str, str], dict[str, None]] = {}
     for kind, name, privilege in rights:
-        by_thing.setdefault((kind, name), []).append(privilege)
+        by_thing.setdefault((kind, name), {})[privilege] = None
     return [
         SQL("grant {} on {} {} to {}").format(
             SQL(", ").join(map(SQL, privileges)),
-            SQL(kind),
-            Identifier(schema, name),
+            SQL(kind if name else "all functions in schema"),
+            Identifier(schema, name) if name else Identifier(schema),
             Identifier(role),
         )
         for (kind, name), privileges in by_thing.items()

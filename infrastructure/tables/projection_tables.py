@@ -64,6 +64,8 @@ class ProjectionTables(PostgresTrackingRecorder):
         """Creates the tables and the position 0 in a transaction that is under way."""
         try:
             cursor.execute(self.sql(self.projection.tables), prepare=False)
+        except psycopg.errors.InsufficientPrivilege:
+            raise
         except psycopg.ProgrammingError as error:
             raise ProjectionError(self.name, f"its tables cannot be made: {error}") from error
         self.set_position(cursor, 0)
