@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import math
 import os
 import socket
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from typing import Any
 
 import psycopg
@@ -18,6 +19,9 @@ from psycopg.rows import DictRow
 
 from turnlog.domain.errors import UnfitDatabaseError
 from turnlog.infrastructure.store.connecting import Door
+
+POOL_SECONDS = 0.25
+"""Largest number of seconds that a thread waits for the pool before it asks again."""
 
 
 class UrlDatastore(PostgresDatastore):
@@ -34,11 +38,15 @@ class UrlDatastore(PostgresDatastore):
             max_size=pool_size,
             open=False,
             # The pool waits shortly and does not connect again by itself, because its pauses grow. Whoever needs a
-            # connection asks again until its time is up, and so finds a server within a second after it came back.
-            timeout=min(timeout, 1.0),
+            # connection asks again until its time is up, and so finds a server soon after it came back.
+            timeout=min(timeout, POOL_SECONDS),
             reconnect_timeout=0,
         )
         self._watchdog = Watchdog(timeout)
+
+    def until(self, deadline: float) -> AbstractContextManager[None]:
+        """Ends what the block, on this thread, waits for at this time (of `time.monotonic`)."""
+        return self._watchdog.until(deadline)
 
     def register_type_adapters(self) -> None:
         """Does nothing. The library would connect to look for its composite types, and no recorder here has any."""
@@ -73,7 +81,7 @@ class _ThroughTheDoor(Connection[DictRow]):
 
 
 class Watchdog:
-    """Shuts the socket of a connection that has been in use for longer than `seconds`.
+    """Shuts the socket of a connection that has been in use for longer than `seconds`, or at the deadline of the call.
 
     libpq has no time-out for an answer, and the kernel of a frozen server still answers keepalives. Without this, a
     read and all reads after it would wait for ever. When its socket is shut, libpq raises OperationalError.
@@ -82,6 +90,7 @@ class Watchdog:
     def __init__(self, seconds: float) -> None:
         self._seconds = seconds
         self._busy: dict[int, tuple[float, Connection[Any]]] = {}
+        self._deadlines = threading.local()
         self._closed = threading.Event()
         self._thread: threading.Thread | None = None
 
@@ -91,11 +100,21 @@ class Watchdog:
         if self._thread is None:
             self._thread = threading.Thread(target=self._watch, name="turnlog-watchdog", daemon=True)
             self._thread.start()
-        self._busy[id(connection)] = (time.monotonic() + self._seconds, connection)
+        deadline = getattr(self._deadlines, "until", math.inf)
+        self._busy[id(connection)] = (min(deadline, time.monotonic() + self._seconds), connection)
         try:
             yield
         finally:
             self._busy.pop(id(connection), None)
+
+    @contextmanager
+    def until(self, deadline: float) -> Iterator[None]:
+        """See UrlDatastore.until."""
+        self._deadlines.until = deadline
+        try:
+            yield
+        finally:
+            del self._deadlines.until
 
     def close(self) -> None:
         """Ends the watching."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Awaitable, Callable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, Generic, TypeVar
@@ -32,8 +32,6 @@ Fetch = Callable[..., Awaitable[list[tuple[Any, ...]]]]
 
 RETRY_SECONDS = 0.05
 """Between two attempts to reach Postgres."""
-GRACE_SECONDS = 0.1
-"""After the deadline of a call, for a thread to say why Postgres did not answer."""
 ASK_THE_OWNER = "let the owner of the tables do it, or let `turnlog init --roles` give the user its rights"
 
 
@@ -56,12 +54,16 @@ class StoreThreads:
             raise self._refusal()
         work = _Work(partial(function, *args), time.monotonic() + self._timeout)
         running = self._executor.submit(self._translated, work)
+        giving_up = asyncio.get_running_loop().call_later(self._timeout, work.give_up, running)
         try:
-            async with asyncio.timeout(self._timeout + GRACE_SECONDS):
-                return await asyncio.wrap_future(running)
-        except TimeoutError as error:
-            # Where it has begun it comes to its end on its thread, and nobody hears of it.
-            raise StoreUnavailableError(f"Postgres: {self._why_late(work)}") from error
+            return await asyncio.wrap_future(running)
+        except asyncio.CancelledError:
+            task = asyncio.current_task()
+            if not work.is_given_up or (task is not None and task.cancelling()):
+                raise
+            raise StoreUnavailableError(f"Postgres: no thread was free within {self._timeout:g} seconds") from None
+        finally:
+            giving_up.cancel()
 
     async def fetch(self, name: str, *params: Any) -> list[tuple[Any, ...]]:
         """The rows of a named statement. Raises as `run`."""
@@ -76,20 +78,15 @@ class StoreThreads:
         self.refuse(partial(LogClosedError, "the log was closed"))
         await asyncio.to_thread(self._executor.shutdown)
 
-    def _why_late(self, work: _Work[Any]) -> str:
-        if work.failure is not None:
-            return self._recorder.datastore.door.why(work.failure)
-        return f"no {'answer' if work.has_begun else 'thread was free'} within {self._timeout:g} seconds"
-
     def _translated(self, work: _Work[T]) -> T:
-        work.has_begun = True
+        datastore = self._recorder.datastore
         while True:
             try:
-                return work.function()
+                with datastore.until(work.deadline):
+                    return work.function()
             except (OperationalError, InterfaceError) as error:
-                work.failure = error
                 if time.monotonic() >= work.deadline:
-                    raise StoreUnavailableError(f"Postgres: {self._recorder.datastore.door.why(error)}") from error
+                    raise StoreUnavailableError(f"Postgres: {datastore.door.why(error)}") from error
                 time.sleep(RETRY_SECONDS)
             except PersistenceError as error:
                 raise refusal_of(error) from error
@@ -97,12 +94,15 @@ class StoreThreads:
 
 @dataclass(slots=True)
 class _Work(Generic[T]):
-    """What is run, and how far it has come."""
+    """What is run until the deadline. It is given up only before it has begun: what runs comes to its end."""
 
     function: Callable[[], T]
     deadline: float
-    has_begun: bool = False
-    failure: Exception | None = None
+    is_given_up: bool = False
+
+    def give_up(self, running: Future[T]) -> None:
+        """Cancels what no thread has begun."""
+        self.is_given_up = running.cancel()
 
 
 def refusal_of(error: PersistenceError) -> StoreError:
