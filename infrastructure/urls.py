@@ -77,7 +77,7 @@ def _name_of(found: re.Match[str]) -> str:
 def _without_password(found: re.Match[str]) -> str:
     scheme, userinfo = found.groups()
     user, colon, _ = userinfo.partition(":")
-    if not _PLAIN_USER.fullmatch(user) or not (colon or scheme.lower().startswith("postgres")):
+    if user and not (scheme.lower().startswith("postgres") and _PLAIN_USER.fullmatch(user)):
         user = HIDDEN  # the whole of it may be a token, as in URLs of Redis
     return f"{scheme}{user}{f':{HIDDEN}' if colon else ''}@"
 

@@ -13,17 +13,15 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any, Generic, TypeVar
 
-import psycopg
 from eventsourcing.persistence import InterfaceError, OperationalError, PersistenceError
 
 from turnlog.domain.errors import (
     LogClosedError,
-    MissingPrivilegeError,
-    StoreError,
     StoreUnavailableError,
     TurnlogError,
 )
 from turnlog.infrastructure.store.recorder import BatchRecorder
+from turnlog.infrastructure.store.refusals import refusal_of
 
 T = TypeVar("T")
 
@@ -32,7 +30,6 @@ Fetch = Callable[..., Awaitable[list[tuple[Any, ...]]]]
 
 RETRY_SECONDS = 0.05
 """Between two attempts to reach Postgres."""
-ASK_THE_OWNER = "let the owner of the tables do it, or let `turnlog init --roles` give the user its rights"
 
 
 class StoreThreads:
@@ -103,12 +100,3 @@ class _Work(Generic[T]):
     def give_up(self, running: Future[T]) -> None:
         """Cancels what no thread has begun."""
         self.is_given_up = running.cancel()
-
-
-def refusal_of(error: PersistenceError) -> StoreError:
-    """The error for what Postgres refuses. It says what is wrong, without the detail that quotes values."""
-    cause = error.__cause__
-    said = (cause.diag.message_primary if isinstance(cause, psycopg.Error) else None) or str(error)
-    if isinstance(cause, psycopg.errors.InsufficientPrivilege):
-        return MissingPrivilegeError(f"Postgres: {said}", ASK_THE_OWNER)
-    return StoreError(f"Postgres: {said}")

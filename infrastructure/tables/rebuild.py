@@ -18,6 +18,7 @@ from turnlog.domain.errors import ProjectionError
 from turnlog.infrastructure.store import locks
 from turnlog.infrastructure.store.feed import read_batch
 from turnlog.infrastructure.store.recorder import BatchRecorder
+from turnlog.infrastructure.store.refusals import in_short, is_forbidden
 from turnlog.infrastructure.store.store import EventStore
 from turnlog.infrastructure.tables.catching_up import advance, open_tables
 from turnlog.infrastructure.tables.projection import REBUILT, TABLE_PREFIX, Progress, Projection
@@ -112,7 +113,9 @@ def _try_to_switch(recorder: BatchRecorder, old: ProjectionTables, new: Projecti
             raise _HeldByReaderError from error
         raise
     except ProgrammingError as error:  # for example a view on one of the old tables
-        raise ProjectionError(old.name, f"the old tables cannot be replaced: {error}") from error
+        if is_forbidden(error):
+            raise
+        raise ProjectionError(old.name, f"the old tables cannot be replaced: {in_short(error)}") from error
 
 
 def _rename(cursor: Cursor[DictRow], old: ProjectionTables, new: ProjectionTables) -> None:
