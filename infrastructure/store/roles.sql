@@ -34,11 +34,11 @@ begin
         select case relkind when 'S' then 'sequence' else 'table' end as kind, oid::regclass::text as name
         from pg_catalog.pg_class
         where relnamespace = {schema_literal}::regnamespace and relname like 'turnlog\_%' and relkind in ('r', 'p', 'S')
-        and relowner <> {owner_literal}::regrole
+        and pg_get_userbyid(relowner) <> {owner_literal}
         union all
         select 'function', oid::regprocedure::text from pg_catalog.pg_proc
         where pronamespace = {schema_literal}::regnamespace and proname like 'turnlog\_%'
-        and proowner <> {owner_literal}::regrole
+        and pg_get_userbyid(proowner) <> {owner_literal}
     loop
         execute format('alter %s %s owner to %I', found.kind, found.name, {owner_literal});
     end loop;
