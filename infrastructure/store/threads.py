@@ -83,7 +83,10 @@ class StoreThreads:
                     return work.function()
             except (OperationalError, InterfaceError) as error:
                 if time.monotonic() >= work.deadline:
-                    raise StoreUnavailableError(f"Postgres: {datastore.door.why(error)}") from error
+                    why = f"no answer within {self._timeout:g} seconds"
+                    if datastore.door.failure is not None:
+                        why = datastore.door.why(error)
+                    raise StoreUnavailableError(f"Postgres: {why}") from error
                 time.sleep(RETRY_SECONDS)
             except PersistenceError as error:
                 raise refusal_of(error) from error
