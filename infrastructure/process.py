@@ -40,10 +40,12 @@ class Home:
         """Raises WrongProcessError in a forked child, and WrongLoopError on another event loop."""
         if self.is_left:
             raise self.error()
-        # A thread without a loop may ask for what needs none.
-        with suppress(RuntimeError):
-            if asyncio.get_running_loop() is not self._loop:
-                raise WrongLoopError(_OTHER_LOOP)
+        try:
+            running = asyncio.get_running_loop()
+        except RuntimeError:  # a thread without a loop may ask for what needs none
+            return
+        if running is not self._loop:
+            raise WrongLoopError(_OTHER_LOOP)
 
     def error(self) -> WrongProcessError:
         """The error of a forked child."""

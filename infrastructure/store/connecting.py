@@ -31,6 +31,8 @@ OLDEST_POSTGRES = 14
 KEEPALIVE: dict[str, Any] = {"keepalives_idle": 10, "keepalives_interval": 5, "keepalives_count": 3}
 """Options of libpq by which a host that is gone is noticed within half a minute. The kernel's default is two hours."""
 
+NOT_LIBPQS = "is not a connection URL of libpq: it has an option that libpq does not know, or a wrong % or blank"
+
 _WHICH_SERVER: Query = "select pg_backend_pid()"
 _CREATE_IN_UTF8 = "Make one with: create database NAME encoding 'UTF8' template template0"
 
@@ -143,5 +145,4 @@ def check_url(url: str) -> None:
         conninfo_to_dict(url)
     except ProgrammingError:
         # Without libpq's message: it repeats a piece of the URL, and that may be of the password.
-        reason = "is not a connection URL of libpq: it has an option that libpq does not know, or a wrong % or blank"
-        raise InvalidInputError("database_url", reason) from None
+        raise InvalidInputError("database_url", NOT_LIBPQS) from None

@@ -22,6 +22,7 @@ NOBODY_LISTENS = "postgresql://u:secret@127.0.0.1:1/x"
 NO_REDIS = "redis://:secret@127.0.0.1:1/0"
 
 
+@pytest.mark.owner
 def test_doctor_says_what_it_found(run: Run) -> None:
     assert "There is no schema yet" in run("doctor").stdout
     run("init")
@@ -148,12 +149,14 @@ def test_doctor_starts_embedded_servers_where_no_url_is_given(tmp_path: Path) ->
 # init, reap
 
 
+@pytest.mark.owner
 def test_init_creates_the_schema_once(run: Run) -> None:
     first, second, third = run("init", "--json"), run("init", "--json"), run("init")
     assert [json.loads(done.stdout)["created"] for done in (first, second)] == [True, False]
     assert third.stdout.startswith("there already: schema 2 in ")
 
 
+@pytest.mark.owner
 def test_init_and_doctor_say_that_an_older_schema_is_brought_up_to_date(run: Run, settings: Settings) -> None:
     run("init")
     assert settings.database_url is not None
