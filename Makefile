@@ -7,7 +7,7 @@ PIP = $(BIN)/python -m pip install --quiet --disable-pip-version-check
 TESTS ?=
 WORKERS ?= 2
 
-.PHONY: help setup demo test test-fast test-long lint check docs bench clean
+.PHONY: help setup demo test test-fast test-long test-roles lint check docs bench clean
 
 help: ## Say what there is
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -31,6 +31,9 @@ test-fast: setup ## Run the tests that need no server
 
 test-long: setup ## Run what `make test` takes a sample of: a thousand killed processes, every recorded conversation
 	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal -m long $(TESTS)
+
+test-roles: setup ## Run the tests as the application's role, which may not make tables
+	TURNLOG_TEST_ROLE=application $(BIN)/python -m pytest -n $(WORKERS) --dist worksteal -m 'servers and not long' $(TESTS)
 
 lint: setup ## Style, types, and the import contract
 	$(BIN)/ruff check .

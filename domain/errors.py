@@ -22,9 +22,17 @@
     |   +-- AppendConflictError      other writers kept taking the position; nothing was stored
     |   +-- AppendRefusedError       Postgres refused what was sent; nothing was stored
     |   +-- SchemaVersionError       the schema is that of another version of turnlog, or missing
+    |   +-- UnfitDatabaseError       the database cannot hold a log as it is; `hint` says what to do
+    |   |   +-- DatabaseEncodingError    it, or the connection, is not UTF-8
+    |   |   +-- DatabaseVersionError     its Postgres is too old
+    |   |   +-- ReadOnlyDatabaseError    it is a standby, or read-only
+    |   |   +-- PoolerError              the pooler in front of it does not allow transactions
+    |   |   +-- MissingPrivilegeError    its user lacks rights
     |   +-- UnreadableEventError     a stored event has an unknown topic or a broken body
     +-- ProjectionError              a projection cannot take an event, or cannot be rebuilt now
     +-- LogClosedError               the SessionLog was closed
+    +-- WrongProcessError            the SessionLog was opened before this process was forked
+    +-- WrongLoopError               the SessionLog was opened on another event loop
     +-- EmbeddedServersError         an embedded server did not start
         +-- EmbeddedServersMissingError   the extra `embedded` is not installed
 """
@@ -176,6 +184,34 @@ class SchemaVersionError(StoreError):
     """The database holds the schema of another version of turnlog, or none."""
 
 
+class UnfitDatabaseError(StoreError):
+    """The database, or the way to it, cannot hold a log as it is. `hint` says what to do about it."""
+
+    def __init__(self, reason: str, hint: str) -> None:
+        super().__init__(reason)
+        self.hint = hint
+
+
+class DatabaseEncodingError(UnfitDatabaseError):
+    """The database, or the connection to it, is in an encoding other than UTF-8."""
+
+
+class DatabaseVersionError(UnfitDatabaseError):
+    """The database is of a Postgres that is too old."""
+
+
+class ReadOnlyDatabaseError(UnfitDatabaseError):
+    """The database takes no writes: it is a standby, or its transactions are read-only."""
+
+
+class PoolerError(UnfitDatabaseError):
+    """The pooler in front of the database does not allow transactions."""
+
+
+class MissingPrivilegeError(UnfitDatabaseError):
+    """The user of the database may not do what a log needs. `hint` has the statements that grant it."""
+
+
 class UnreadableEventError(StoreError):
     """A stored event has a topic that this version does not know, or a body that does not parse."""
 
@@ -193,6 +229,14 @@ class ProjectionError(TurnlogError):
 
 class LogClosedError(TurnlogError):
     """The SessionLog was closed."""
+
+
+class WrongProcessError(TurnlogError):
+    """The SessionLog was opened by the process that this one was forked from. Each process opens a log of its own."""
+
+
+class WrongLoopError(TurnlogError):
+    """The SessionLog was opened on another event loop. Each loop opens a log of its own."""
 
 
 class EmbeddedServersError(TurnlogError):

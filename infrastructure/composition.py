@@ -17,15 +17,18 @@ from turnlog.infrastructure.channels import Channels
 from turnlog.infrastructure.follow.notices import Notices
 from turnlog.infrastructure.follow.session_watcher import SessionWatcher
 from turnlog.infrastructure.log_parts import LogParts
+from turnlog.infrastructure.process import Home, close_in_children
 from turnlog.infrastructure.read.prompts import Prompts
 from turnlog.infrastructure.read.views import Views
 from turnlog.infrastructure.redis_calls import RedisCalls
 from turnlog.infrastructure.settings import Settings
 from turnlog.infrastructure.tasks import Background
+from turnlog.infrastructure.urls import without_secrets
 from turnlog.projections.projector import VIEW_SCHEMA
 
 if TYPE_CHECKING:
     from redis.asyncio import Redis
+    from redis.asyncio.connection import AbstractConnection
 
     from turnlog.infrastructure.store.group_commit import GroupCommit
     from turnlog.infrastructure.store.store import EventStore
@@ -36,9 +39,11 @@ if TYPE_CHECKING:
 @asynccontextmanager
 async def opened(settings: Settings) -> AsyncIterator[LogParts]:
     """The parts of a log. All that was accepted is stored on leaving. Raises what `SessionLog.open` raises."""
+    home = Home()
     async with AsyncExitStack() as stack:
         settings = await stack.enter_async_context(running_servers(settings))
         store = await stack.enter_async_context(opened_store(settings))
+        home.closes(store.refuse)
         await store.schema.prepare()
         calls = RedisCalls(_redis(settings))
         stack.push_async_callback(calls.close)
@@ -55,6 +60,7 @@ async def opened(settings: Settings) -> AsyncIterator[LogParts]:
         stack.push_async_callback(watcher.close)
         group_commit.on_stored = watcher.stored
         parts = LogParts(
+            home=home,
             settings=settings,
             store=store,
             group_commit=group_commit,
@@ -65,6 +71,7 @@ async def opened(settings: Settings) -> AsyncIterator[LogParts]:
             lease=lease,
         )
         stack.push_async_callback(stop_all, parts.stream_recorders)
+        stack.callback(home.let_go, stack)
         yield parts
 
 
@@ -81,12 +88,10 @@ async def running_servers(settings: Settings) -> AsyncIterator[Settings]:
     data_dir = settings.data_dir or default_data_dir()
     embedded = EmbeddedServers(data_dir, postgres=needs_postgres, redis=needs_redis)
     servers = await asyncio.to_thread(embedded.start)
-    urls = {
-        "database_url": settings.database_url or servers.database_url,
-        "redis_url": settings.redis_url or servers.redis_url,
-    }
     try:
-        yield settings.model_copy(update={**urls, "data_dir": data_dir})
+        yield settings.with_urls(
+            settings.database_url or servers.database_url, settings.redis_url or servers.redis_url, data_dir
+        )
     finally:
         await asyncio.to_thread(embedded.close)
 
@@ -94,7 +99,7 @@ async def running_servers(settings: Settings) -> AsyncIterator[Settings]:
 @asynccontextmanager
 async def opened_store(settings: Settings) -> AsyncIterator[EventStore]:
     """The store as it is: no schema is created. Raises InvalidInputError for what libpq does not take as a URL."""
-    from turnlog.infrastructure.store.datastore import check_url  # noqa: PLC0415 a driver
+    from turnlog.infrastructure.store.connecting import check_url  # noqa: PLC0415 a driver
     from turnlog.infrastructure.store.store import EventStore  # noqa: PLC0415 a driver
 
     url = settings.database_url or ""
@@ -148,11 +153,27 @@ def _redis(settings: Settings) -> Redis | None:
 
     timeout = settings.redis_timeout_seconds
     try:
-        return Redis.from_url(
+        client = Redis.from_url(
             settings.redis_url,
             socket_timeout=timeout,
             socket_connect_timeout=timeout,
             retry=Retry(NoBackoff(), 0),
+            redis_connect_func=_connected,
         )
-    except ValueError as error:
-        raise InvalidInputError("redis_url", str(error)) from error
+        # An option that the driver does not know would else be found at the first call.
+        client.connection_pool.connection_class(**client.connection_pool.connection_kwargs)
+    except (ValueError, TypeError) as error:
+        # Without its cause, which may quote the URL.
+        raise InvalidInputError("redis_url", without_secrets(str(error), settings.redis_url)) from None
+    return client
+
+
+async def _connected(connection: AbstractConnection) -> None:
+    close_in_children(connection, _fileno)
+    await connection.on_connect()
+
+
+def _fileno(connection: AbstractConnection) -> int:
+    writer = connection._writer  # noqa: SLF001 the driver has no other way to it
+    assert writer is not None  # noqa: S101 as any other error, it says that the connection is closed
+    return int(writer.get_extra_info("socket").fileno())

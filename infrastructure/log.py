@@ -66,8 +66,9 @@ class SessionLog:
     async def open(cls, settings: Settings | None = None) -> AsyncIterator[SessionLog]:
         """Opens the log on DATABASE_URL and REDIS_URL, or on embedded servers if a URL is not set.
 
-        Creates the schema if there is none. Everything that was accepted is stored on leaving. Raises
-        StoreUnavailableError, SchemaVersionError, EmbeddedServersError, and InvalidInputError for a bad setting.
+        Creates the schema if there is none. Everything that was accepted is stored on leaving. The log belongs to this
+        process and to the running event loop. Raises StoreUnavailableError, UnfitDatabaseError with a hint,
+        SchemaVersionError, EmbeddedServersError, and InvalidInputError for a bad setting.
         """
         async with opened(settings or Settings.from_env()) as parts, AsyncExitStack() as stack:
             log = cls(parts)
@@ -75,6 +76,7 @@ class SessionLog:
                 reaping = asyncio.create_task(log._reaper.keep_reaping(parts.settings.reap_seconds))
                 stack.push_async_callback(cancel_and_wait, reaping)
             stack.callback(log._close)
+            stack.callback(parts.home.let_go, stack)
             yield log
 
     @property

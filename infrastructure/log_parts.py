@@ -17,6 +17,7 @@ from turnlog.infrastructure.append.writer_lease import WriterLease
 from turnlog.infrastructure.clock import Clock
 from turnlog.infrastructure.follow.session_watcher import SessionWatcher
 from turnlog.infrastructure.ids import new_id
+from turnlog.infrastructure.process import Home
 from turnlog.infrastructure.read.prompts import Prompts
 from turnlog.infrastructure.read.views import Views
 from turnlog.infrastructure.settings import Settings
@@ -33,6 +34,7 @@ Chunk = TypeVar("Chunk")
 class LogParts:
     """The parts of an open log, and the aggregates of the sessions that are in use in this process."""
 
+    home: Home
     settings: Settings
     store: EventStore
     group_commit: GroupCommit
@@ -47,7 +49,9 @@ class LogParts:
     _aggregates: WeakValueDictionary[UUID, Aggregate] = field(default_factory=WeakValueDictionary)
 
     def check_open(self) -> None:
-        """Raises LogClosedError when the log is closed."""
+        """Raises LogClosedError when the log is closed, WrongProcessError in a process that was forked from the one
+        that opened it, and WrongLoopError on another event loop."""
+        self.home.check()
         if self.is_closed:
             raise LogClosedError("the log was closed")
 
@@ -85,6 +89,7 @@ class LogParts:
     def step_io(self, aggregate: Aggregate, authorise: Callable[[], Awaitable[None]]) -> StepIO:
         """What writes a new step of the session. `authorise` is awaited before the step is opened."""
         return StepIO(
+            home=self.home,
             aggregate=aggregate,
             authorise=authorise,
             store=self.store,

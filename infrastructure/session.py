@@ -304,7 +304,8 @@ class Session:
         and nothing comes after `after`. See Following for what it raises.
         """
         checked_count(after, "after")
-        return Following(lambda: self._source(after), self._parts.watcher.left, after, until_turn_ends)
+        parts = self._parts
+        return Following(lambda: self._source(after), parts.watcher.left, after, until_turn_ends, parts.home.check)
 
     def deltas(self, after: int = 0, until_turn_ends: bool = False) -> Deltas:
         """Like `follow`, with each event as the Delta that a client needs: small, and with its position as a cursor.

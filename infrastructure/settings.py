@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any, LiteralString
 
@@ -12,11 +12,11 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationIn
 from pydantic_core import PydanticCustomError
 
 from turnlog.domain.errors import InvalidInputError
+from turnlog.infrastructure.urls import SecretUrl, fault_of_database_url, fault_of_redis_url
 
 _PLAIN_NAMES = {"database_url": "DATABASE_URL", "redis_url": "REDIS_URL"}
 _DAY = 24 * 3600
 """Longest wait, in seconds: a longer one is a mistake, and would overflow a driver's timer."""
-_DRIVER = re.compile(r"postgres(?:ql)?\+\w+://")
 _SCHEMA = re.compile(r"[^\W\d][\w$]*")
 _MAX_SCHEMA_BYTES = 63  # Postgres cuts off the rest of a longer name
 
@@ -26,7 +26,7 @@ class Settings(BaseModel):
 
     A setting that is not given comes from the variable `TURNLOG_<NAME>`; `database_url` and `redis_url` come from
     DATABASE_URL and REDIS_URL. Empty variables count as unset. A server without a URL, or with None, is an embedded
-    one. Raises pydantic's ValidationError.
+    one. A URL is a `str` that shows itself without its password. Raises pydantic's ValidationError.
     """
 
     # A URL holds a password, so errors do not repeat it.
@@ -75,7 +75,18 @@ class Settings(BaseModel):
             return cls.model_validate({}, context=environ)
         except ValidationError as error:
             first = error.errors()[0]
-            raise InvalidInputError(variable(str(first["loc"][0])), first["msg"]) from error
+            # Without its cause, which holds what was given, and so the password.
+            raise InvalidInputError(variable(str(first["loc"][0])), first["msg"]) from None
+
+    def with_urls(self, database_url: str | None, redis_url: str | None, data_dir: Path) -> Settings:
+        """A copy with the URLs of embedded servers, and the directory of their data."""
+        urls = {"database_url": _secret(database_url), "redis_url": _secret(redis_url)}
+        return self.model_copy(update={**urls, "data_dir": data_dir})
+
+    def __repr_args__(self) -> Iterable[tuple[str | None, Any]]:
+        # A copy may have been given a plain `str`.
+        for name, value in super().__repr_args__():
+            yield name, _secret(value) if name in _PLAIN_NAMES else value
 
     @model_validator(mode="before")
     @classmethod
@@ -88,10 +99,13 @@ class Settings(BaseModel):
 
     @field_validator("database_url")
     @classmethod
-    def _without_driver(cls, url: str | None) -> str | None:
-        if url is not None and (match := _DRIVER.match(url)):
-            raise _bad("is a URL of SQLAlchemy: write postgresql:// instead of {found}", found=match[0])
-        return url
+    def _is_for_postgres(cls, url: str | None) -> str | None:
+        return _checked(url, fault_of_database_url)
+
+    @field_validator("redis_url")
+    @classmethod
+    def _is_for_redis(cls, url: str | None) -> str | None:
+        return url if url == "none" else _checked(url, fault_of_redis_url)
 
     @field_validator("database_schema")
     @classmethod
@@ -106,6 +120,16 @@ class Settings(BaseModel):
 def variable(field: str) -> str:
     """The environment variable of a setting."""
     return _PLAIN_NAMES.get(field, f"TURNLOG_{field.upper()}")
+
+
+def _secret(url: str | None) -> SecretUrl | None:
+    return None if url is None else SecretUrl(url)
+
+
+def _checked(url: str | None, fault_of: Callable[[str], str | None]) -> SecretUrl | None:
+    if url is not None and (fault := fault_of(url)) is not None:
+        raise _bad("{fault}", fault=fault)
+    return _secret(url)
 
 
 def _bad(reason: LiteralString, **values: Any) -> PydanticCustomError:

@@ -6,6 +6,7 @@ import itertools
 import shutil
 import tempfile
 from collections.abc import AsyncIterator, Iterator
+from contextlib import nullcontext
 from pathlib import Path
 
 import psycopg
@@ -15,6 +16,7 @@ from redis import Redis
 
 from tests.support.killable_servers import KillableServers, short_lived_folder
 from tests.support.proxy import Proxy
+from tests.support.roles import AS_APPLICATION, as_application
 from turnlog.infrastructure.embedded import EmbeddedServers, Servers
 from turnlog.infrastructure.log import SessionLog
 from turnlog.infrastructure.session import Session
@@ -62,11 +64,14 @@ def servers() -> Iterator[Servers]:
 
 
 @pytest.fixture
-def settings(servers: Servers) -> Iterator[Settings]:
+def settings(servers: Servers, request: pytest.FixtureRequest) -> Iterator[Settings]:
     """Settings for an empty database schema of the test's own: a whole database would take ten times as long."""
     assert servers.database_url is not None
     name = f"test_{next(_NUMBERS)}"
-    yield Settings(database_url=servers.database_url, redis_url=servers.redis_url, database_schema=name)
+    given = Settings(database_url=servers.database_url, redis_url=servers.redis_url, database_schema=name)
+    limited = AS_APPLICATION and request.node.get_closest_marker("owner") is None
+    with as_application(given) if limited else nullcontext():
+        yield given
     with psycopg.connect(servers.database_url, autocommit=True) as admin:
         admin.execute("set client_min_messages = warning")
         admin.execute(f"drop schema if exists {name} cascade")

@@ -13,13 +13,18 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from turnlog.domain.errors import AppendConflictError as AppendConflictError
     from turnlog.domain.errors import AppendRefusedError as AppendRefusedError
+    from turnlog.domain.errors import DatabaseEncodingError as DatabaseEncodingError
+    from turnlog.domain.errors import DatabaseVersionError as DatabaseVersionError
     from turnlog.domain.errors import EmbeddedServersError as EmbeddedServersError
     from turnlog.domain.errors import EmbeddedServersMissingError as EmbeddedServersMissingError
     from turnlog.domain.errors import InvalidInputError as InvalidInputError
     from turnlog.domain.errors import LogClosedError as LogClosedError
+    from turnlog.domain.errors import MissingPrivilegeError as MissingPrivilegeError
+    from turnlog.domain.errors import PoolerError as PoolerError
     from turnlog.domain.errors import ProjectionError as ProjectionError
     from turnlog.domain.errors import PromptError as PromptError
     from turnlog.domain.errors import PromptTooLongError as PromptTooLongError
+    from turnlog.domain.errors import ReadOnlyDatabaseError as ReadOnlyDatabaseError
     from turnlog.domain.errors import SchemaVersionError as SchemaVersionError
     from turnlog.domain.errors import SessionExistsError as SessionExistsError
     from turnlog.domain.errors import SessionNotFoundError as SessionNotFoundError
@@ -33,9 +38,12 @@ if TYPE_CHECKING:
     from turnlog.domain.errors import ToolResultError as ToolResultError
     from turnlog.domain.errors import TurnInProgressError as TurnInProgressError
     from turnlog.domain.errors import TurnlogError as TurnlogError
+    from turnlog.domain.errors import UnfitDatabaseError as UnfitDatabaseError
     from turnlog.domain.errors import UnknownPositionError as UnknownPositionError
     from turnlog.domain.errors import UnknownToolCallError as UnknownToolCallError
     from turnlog.domain.errors import UnreadableEventError as UnreadableEventError
+    from turnlog.domain.errors import WrongLoopError as WrongLoopError
+    from turnlog.domain.errors import WrongProcessError as WrongProcessError
     from turnlog.domain.recorded import RecordedEvent as RecordedEvent
     from turnlog.infrastructure.append.completion import Completion as Completion
     from turnlog.infrastructure.append.recording import Recording as Recording
@@ -74,11 +82,12 @@ __version__ = "0.1.0"
 
 _NAMES = {
     "domain.errors": """
-        AppendConflictError AppendRefusedError EmbeddedServersError EmbeddedServersMissingError
-        InvalidInputError LogClosedError ProjectionError PromptError PromptTooLongError SchemaVersionError
-        SessionExistsError SessionNotFoundError SessionOwnedError StepClosedError StepError StoreError
-        StoreUnavailableError ToolCallConflictError ToolResultConflictError ToolResultError TurnInProgressError
-        TurnlogError UnknownPositionError UnknownToolCallError UnreadableEventError
+        AppendConflictError AppendRefusedError DatabaseEncodingError DatabaseVersionError EmbeddedServersError
+        EmbeddedServersMissingError InvalidInputError LogClosedError MissingPrivilegeError PoolerError ProjectionError
+        PromptError PromptTooLongError ReadOnlyDatabaseError SchemaVersionError SessionExistsError SessionNotFoundError
+        SessionOwnedError StepClosedError StepError StoreError StoreUnavailableError ToolCallConflictError
+        ToolResultConflictError ToolResultError TurnInProgressError TurnlogError UnfitDatabaseError
+        UnknownPositionError UnknownToolCallError UnreadableEventError WrongLoopError WrongProcessError
     """,
     "domain.recorded": "RecordedEvent",
     "infrastructure.append.completion": "Completion",

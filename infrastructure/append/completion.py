@@ -59,6 +59,7 @@ class Completion:
         step = self._step
         command = AppendText(step.clock.now(), step.step_id, checked_text(text, "text", step.max_bytes))
         # The same as `step.append`, but without one more coroutine for each delta.
+        step.home.check()
         if step.group_commit.is_full:
             await step.group_commit.room()
         try:
@@ -118,6 +119,7 @@ class Completion:
             usage=as_object(usage),
             model=checked_optional_text(model, "model"),
         )
+        self._step.home.check()
         if self._ended:
             raise StepClosedError(self.step_id)
         self._ended = True
@@ -129,7 +131,7 @@ class Completion:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        if self._ended:
+        if self._ended or self._step.home.is_left:  # in a forked child the step is the parent's
             return
         self._ended = True
         if isinstance(error, StepClosedError) and error.step_id == self.step_id:

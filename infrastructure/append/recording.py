@@ -6,6 +6,7 @@ import asyncio
 from contextlib import suppress
 from typing import Generic, Self, TypeVar
 
+from turnlog.domain.errors import WrongLoopError, WrongProcessError
 from turnlog.infrastructure.append.stream_recorder import StreamRecorder
 
 Chunk = TypeVar("Chunk")
@@ -40,6 +41,7 @@ class Recording(Generic[Chunk]):
         return self
 
     async def __anext__(self) -> Chunk:
+        self._recorder.step.home.check()
         if self._is_over:
             raise StopAsyncIteration
         try:
@@ -59,6 +61,7 @@ class Recording(Generic[Chunk]):
     async def aclose(self) -> None:
         """Stops early: ends the step if it is still open, closes the provider's stream, and waits until the end is
         stored. A detached recording goes on without its consumer."""
+        self._recorder.step.home.check()
         self._is_over = True
         self._recorder.leave()
         if not self._recorder.is_detached:
@@ -67,6 +70,8 @@ class Recording(Generic[Chunk]):
 
     def __del__(self) -> None:
         # The consumer may have left the loop with `break`: then nobody else ends the step.
-        with suppress(RuntimeError):  # no event loop runs any more: the reaper will end the step as abandoned
+        # Where no event loop runs any more, the reaper will end the step as abandoned.
+        with suppress(RuntimeError, WrongProcessError, WrongLoopError):
             asyncio.get_running_loop()
+            self._recorder.step.home.check()
             self._recorder.leave()

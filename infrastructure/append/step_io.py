@@ -15,6 +15,7 @@ from turnlog.infrastructure.append.takeover import Takeover
 from turnlog.infrastructure.append.writer_lease import WriterLease
 from turnlog.infrastructure.clock import Clock, now
 from turnlog.infrastructure.follow.session_watcher import SessionWatcher
+from turnlog.infrastructure.process import Home
 
 if TYPE_CHECKING:
     from turnlog.infrastructure.store.group_commit import GroupCommit
@@ -29,6 +30,7 @@ class StepIO:
     """One step, and what is needed to write it. `authorise` raises unless the caller may use the session; `max_bytes`
     is the largest size of one text, as UTF-8."""
 
+    home: Home
     aggregate: Aggregate
     authorise: Callable[[], Awaitable[None]]
     store: EventStore
@@ -71,6 +73,7 @@ class StepIO:
 
     async def append(self, command: AnyStepAppend) -> None:
         """Appends to the step, and returns when that is stored. Raises StepClosedError, with the reason of the end."""
+        self.home.check()
         if self.group_commit.is_full:
             await self.group_commit.room()
         try:

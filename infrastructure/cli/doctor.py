@@ -10,15 +10,15 @@ from typing import Any
 
 from turnlog import __version__
 from turnlog.domain.errors import EmbeddedServersError
-from turnlog.infrastructure.cli.failures import masked
+from turnlog.infrastructure.cli.failures import hint_for
 from turnlog.infrastructure.cli.probes import PostgresProbe, RedisProbe, probe_postgres, probe_redis
 from turnlog.infrastructure.composition import running_servers
 from turnlog.infrastructure.settings import Settings
 from turnlog.infrastructure.store.statements import SCHEMA_VERSION
 from turnlog.infrastructure.tables.catching_up import Lag
 from turnlog.infrastructure.tables.projection import REBUILT
+from turnlog.infrastructure.urls import masked
 
-OLDEST_POSTGRES = 14
 LIBRARIES = ("eventsourcing", "psycopg", "pydantic", "redis", "openai")
 
 _START_REDIS = "turnlog works without it, only slower: views come from Postgres. Start it, or correct REDIS_URL."
@@ -146,27 +146,20 @@ def _judge_postgres(found: Diagnosis, probe: PostgresProbe) -> None:
     if probe.error is not None:
         found.blame(f"Postgres does not answer: {probe.error}", _SET_DATABASE_URL)
         return
-    settings = probe.settings
-    if probe.version_number < OLDEST_POSTGRES * 10_000:
-        found.blame(f"Postgres {settings['server_version']} is too old.", f"turnlog needs {OLDEST_POSTGRES} or newer.")
-    if settings["read_only"] == "on":
-        found.blame("Postgres takes no writes: it is a standby, or read-only.", "Point DATABASE_URL at the primary.")
+    if probe.fault is not None:
+        found.blame(str(probe.fault), hint_for(probe.fault) or "A log cannot be opened on this database.")
     for name, advice in (("fsync", _SET_FSYNC), ("synchronous_commit", _SET_COMMIT), ("full_page_writes", _SET_PAGES)):
-        if settings[name] == "off":
+        if probe.settings.get(name) == "off":
             found.blame(f"{name} is off.", advice)
-    _judge_schema(found, probe)
+    if probe.fault is None:
+        _note_schema(found, probe.schema_version)
 
 
-def _judge_schema(found: Diagnosis, probe: PostgresProbe) -> None:
-    if probe.schema_error is not None:
-        found.blame(f"the schema cannot be read: {probe.schema_error}", "Check the rights of the database user.")
-    elif probe.schema_version is None:
+def _note_schema(found: Diagnosis, version: int | None) -> None:
+    if version is None:
         found.notes.append("There is no schema yet: `turnlog init` creates it, and so does the first use.")
-    elif probe.schema_version > SCHEMA_VERSION:
-        what = f"the database has schema {probe.schema_version}, and this turnlog knows {SCHEMA_VERSION}."
-        found.blame(what, "Upgrade turnlog: pip install --upgrade turnlog")
-    elif probe.schema_version < SCHEMA_VERSION:
+    elif version < SCHEMA_VERSION:
         found.notes.append(
-            f"The database has schema {probe.schema_version}, made by an older turnlog: `turnlog init` brings it to "
+            f"The database has schema {version}, made by an older turnlog: `turnlog init` brings it to "
             f"{SCHEMA_VERSION}, and so does the first use."
         )

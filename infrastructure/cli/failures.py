@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 
-from turnlog.domain.errors import SchemaVersionError, SessionNotFoundError, StoreUnavailableError, TurnlogError
+from turnlog.domain.errors import (
+    SchemaVersionError,
+    SessionNotFoundError,
+    StoreUnavailableError,
+    TurnlogError,
+    UnfitDatabaseError,
+)
+from turnlog.infrastructure.urls import masked
 
 NO_POSTGRES = (
     "is Postgres running, and is DATABASE_URL (or --database-url) right? `turnlog doctor` says more. Without a URL "
@@ -15,20 +21,14 @@ NO_POSTGRES = (
 _HINTS: Sequence[tuple[type[TurnlogError], str]] = (
     (SessionNotFoundError, "`turnlog list` shows the sessions that there are"),
     (StoreUnavailableError, NO_POSTGRES),
-    (SchemaVersionError, "`turnlog doctor` compares the versions"),
+    (SchemaVersionError, "pip install --upgrade turnlog"),
 )
-
-_USERINFO = re.compile(r"(/[^:/@?\s]*:)[^\s\"']*@")
-_PARAMETER = re.compile(r"((?:ssl)?password\s*=\s*)('(?:[^'\\]|\\.)*'|[^&\s\"']*)", re.IGNORECASE)
-
-
-def masked(text: str) -> str:
-    """The text without the passwords of connection URLs and connection strings."""
-    return _PARAMETER.sub(r"\1***", _USERINFO.sub(r"\1***@", text))
 
 
 def hint_for(error: Exception) -> str | None:
     """What to do about the error, if that is known."""
+    if isinstance(error, UnfitDatabaseError):
+        return error.hint
     return next((hint for kind, hint in _HINTS if isinstance(error, kind)), None)
 
 

@@ -8,15 +8,17 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import psycopg
-from psycopg.rows import dict_row
 
-from turnlog.domain.errors import StoreError
+from turnlog.domain.errors import StoreError, UnfitDatabaseError
 from turnlog.infrastructure.composition import opened_store
 from turnlog.infrastructure.settings import Settings
+from turnlog.infrastructure.store.connecting import Door
+from turnlog.infrastructure.store.examination import pooler_faults
 from turnlog.infrastructure.tables.catching_up import Lag, read_lags
+from turnlog.infrastructure.urls import without_secrets
 
 _SETTINGS = """
-select current_setting('server_version') as server_version, current_setting('server_version_num')::int as number,
+select current_setting('server_version') as server_version,
     current_setting('fsync') as fsync, current_setting('synchronous_commit') as synchronous_commit,
     current_setting('full_page_writes') as full_page_writes, current_setting('transaction_read_only') as read_only,
     current_database() as database, current_user::text as user
@@ -25,13 +27,12 @@ select current_setting('server_version') as server_version, current_setting('ser
 
 @dataclass(frozen=True, slots=True)
 class PostgresProbe:
-    """What Postgres answered. `error` if it did not answer, `schema_error` if its schema could not be read."""
+    """What Postgres answered. `error` if it did not answer; `fault` is why a log cannot be opened on it."""
 
     error: str | None = None
     settings: dict[str, str] = field(default_factory=dict)
-    version_number: int = 0
     schema_version: int | None = None
-    schema_error: str | None = None
+    fault: StoreError | None = None
     counts: dict[str, int] = field(default_factory=dict)
     lags: list[Lag] = field(default_factory=list)
 
@@ -45,28 +46,30 @@ class RedisProbe:
 
 
 async def probe_postgres(settings: Settings) -> PostgresProbe:
-    """Connects, and reads the settings that durability depends on, the schema version and the counts."""
+    """Connects and examines as an open does, and reads the settings that durability depends on, and the counts."""
+    url = settings.database_url or ""
     try:
-        said = await asyncio.to_thread(_settings, settings.database_url or "", settings.store_timeout_seconds)
+        said = await asyncio.to_thread(_settings, url, settings.store_timeout_seconds)
     except psycopg.Error as error:
-        return PostgresProbe(error=_first_line(error))
-    number = said.pop("number")
+        return PostgresProbe(error=without_secrets(_first_line(error), url))
+    except UnfitDatabaseError as fault:
+        return PostgresProbe(fault=fault)
     try:
         schema_version, counts, lags = await _schema(settings)
-    except StoreError as error:
-        return PostgresProbe(settings=said, version_number=number, schema_error=_first_line(error))
-    return PostgresProbe(settings=said, version_number=number, schema_version=schema_version, counts=counts, lags=lags)
+    except StoreError as fault:
+        return PostgresProbe(settings=said, fault=fault)
+    return PostgresProbe(settings=said, schema_version=schema_version, counts=counts, lags=lags)
 
 
 def _settings(url: str, timeout: float) -> dict[str, Any]:
     # Not through the pool, which says only that it has waited too long.
-    with psycopg.connect(url, connect_timeout=max(2, round(timeout)), row_factory=dict_row) as connection:
+    with pooler_faults(), Door(url, timeout).connect() as connection, connection.transaction():
         return connection.execute(_SETTINGS).fetchone() or {}
 
 
 async def _schema(settings: Settings) -> tuple[int | None, dict[str, int], list[Lag]]:
     async with opened_store(settings) as store:
-        version = await store.schema.version()
+        version = (await store.schema.examine()).version
         if version is None:
             return None, {}, []
         statistics = await store.schema.statistics()
@@ -90,7 +93,7 @@ async def probe_redis(settings: Settings) -> RedisProbe:
             trip = time.perf_counter() - began
             return RedisProbe(facts=_redis_facts(await client.info(), trip))
     except (RedisError, OSError, TimeoutError, ValueError) as error:
-        return RedisProbe(error=_first_line(error))
+        return RedisProbe(error=without_secrets(_first_line(error), settings.redis_url or ""))
 
 
 def _redis_facts(info: dict[str, Any], trip: float) -> dict[str, Any]:

@@ -8,11 +8,11 @@ import os
 
 import click
 
-from turnlog.infrastructure.cli.failures import masked
 from turnlog.infrastructure.cli.output import Screen, emit_json, stderr, stdout
 from turnlog.infrastructure.cli.shared import Globals, Seconds, json_option, pass_globals
 from turnlog.infrastructure.demo.run import Options, run_demo
 from turnlog.infrastructure.demo.summary import Summary
+from turnlog.infrastructure.urls import masked
 
 
 @click.command("demo")

@@ -27,11 +27,13 @@ class Following:
         left: Callable[[Source, FollowerCursor], None],
         after: int,
         until_turn_ends: bool,
+        check: Callable[[], None],
     ) -> None:
         self._find_source = source
         self._left = left
         self._cursor = FollowerCursor(after)
         self._until_turn_ends = until_turn_ends
+        self._check = check
         self._source: Source | None = None
         self._from = 0
         self._ready: deque[RecordedEvent] = deque()
@@ -41,6 +43,7 @@ class Following:
         return self
 
     async def __anext__(self) -> RecordedEvent:
+        self._check()
         if not self._is_over and self._source is None:
             await self._begin()
         if self._is_over or self._source is None:

@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
+import math
 import os
 import socket
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from typing import Any
 
 import psycopg
+from eventsourcing.persistence import OperationalError
 from eventsourcing.postgres import ConnectionPool, PostgresDatastore
-from psycopg import Connection, ProgrammingError
-from psycopg.conninfo import conninfo_to_dict
-from psycopg.rows import DictRow, dict_row
+from psycopg import Connection
+from psycopg.rows import DictRow
 
-from turnlog.domain.errors import InvalidInputError
+from turnlog.domain.errors import UnfitDatabaseError
+from turnlog.infrastructure.store.connecting import Door
+
+POOL_SECONDS = 0.25
+"""Largest number of seconds that a thread waits for the pool before it asks again."""
 
 
 class UrlDatastore(PostgresDatastore):
@@ -25,45 +30,38 @@ class UrlDatastore(PostgresDatastore):
 
     def __init__(self, url: str, *, schema: str, pool_size: int, timeout: float) -> None:
         super().__init__(dbname="", host="", port="", user="", password="", schema=schema)
+        self.door = Door(url, timeout)
         self.pool: ConnectionPool[Connection[DictRow]] = ConnectionPool(
-            url,
-            connection_class=Connection[DictRow],
-            kwargs={"row_factory": dict_row, "connect_timeout": max(2, round(timeout)), **KEEPALIVE},
+            connection_class=_ThroughTheDoor,
+            kwargs={"door": self.door},
             min_size=1,
             max_size=pool_size,
             open=False,
-            configure=self.after_connect_func(),
             # The pool waits shortly and does not connect again by itself, because its pauses grow. Whoever needs a
-            # connection asks again until its time is up, and so finds a server within a second after it came back.
-            timeout=min(timeout, 1.0),
+            # connection asks again until its time is up, and so finds a server soon after it came back.
+            timeout=min(timeout, POOL_SECONDS),
             reconnect_timeout=0,
         )
-        self._url = url
         self._watchdog = Watchdog(timeout)
+
+    def until(self, deadline: float) -> AbstractContextManager[None]:
+        """Ends what the block, on this thread, waits for at this time (of `time.monotonic`)."""
+        return self._watchdog.until(deadline)
 
     def register_type_adapters(self) -> None:
         """Does nothing. The library would connect to look for its composite types, and no recorder here has any."""
 
     @contextmanager
     def get_connection(self) -> Iterator[Connection[DictRow]]:
-        """A connection of the pool, for one transaction or statement. Raises the library's PersistenceErrors."""
-        with super().get_connection() as connection, self._watchdog.watching(connection):
-            yield connection
-
-    def connect(self) -> Connection[DictRow]:
-        """A connection beside the pool. No watchdog ends it, so that a lock can be held on it for long. Raises
-        psycopg's errors."""
-        return Connection[DictRow].connect(
-            self._url, autocommit=True, row_factory=dict_row, connect_timeout=5, **KEEPALIVE
-        )
-
-    def why(self, error: Exception) -> str:
-        """Why there is no connection, in libpq's words. The error of the pool says only that it waited in vain."""
+        """A connection of the pool, for one transaction or statement. Raises the library's PersistenceErrors, and
+        UnfitDatabaseError where a connection was made and could not be used."""
         try:
-            psycopg.connect(self._url, connect_timeout=2).close()
-        except psycopg.Error as reason:
-            return str(reason).strip()
-        return str(error)
+            with super().get_connection() as connection, self._watchdog.watching(connection):
+                yield connection
+        except OperationalError as error:
+            if isinstance(self.door.failure, UnfitDatabaseError):
+                raise self.door.failure from error
+            raise
 
     def close(self) -> None:
         """Ends the connections."""
@@ -73,8 +71,17 @@ class UrlDatastore(PostgresDatastore):
             self._watchdog.close()
 
 
+class _ThroughTheDoor(Connection[DictRow]):
+    """What the pool makes its connections with."""
+
+    @classmethod
+    def connect(cls, _conninfo: str = "", *, door: Door, **_options: Any) -> Connection[DictRow]:  # type: ignore[override]
+        """A connection that was looked at."""
+        return door.connect()
+
+
 class Watchdog:
-    """Shuts the socket of a connection that has been in use for longer than `seconds`.
+    """Shuts the socket of a connection that has been in use for longer than `seconds`, or at the deadline of the call.
 
     libpq has no time-out for an answer, and the kernel of a frozen server still answers keepalives. Without this, a
     read and all reads after it would wait for ever. When its socket is shut, libpq raises OperationalError.
@@ -83,6 +90,7 @@ class Watchdog:
     def __init__(self, seconds: float) -> None:
         self._seconds = seconds
         self._busy: dict[int, tuple[float, Connection[Any]]] = {}
+        self._deadlines = threading.local()
         self._closed = threading.Event()
         self._thread: threading.Thread | None = None
 
@@ -92,11 +100,21 @@ class Watchdog:
         if self._thread is None:
             self._thread = threading.Thread(target=self._watch, name="turnlog-watchdog", daemon=True)
             self._thread.start()
-        self._busy[id(connection)] = (time.monotonic() + self._seconds, connection)
+        deadline = getattr(self._deadlines, "until", math.inf)
+        self._busy[id(connection)] = (min(deadline, time.monotonic() + self._seconds), connection)
         try:
             yield
         finally:
             self._busy.pop(id(connection), None)
+
+    @contextmanager
+    def until(self, deadline: float) -> Iterator[None]:
+        """See UrlDatastore.until."""
+        self._deadlines.until = deadline
+        try:
+            yield
+        finally:
+            del self._deadlines.until
 
     def close(self) -> None:
         """Ends the watching."""
@@ -115,16 +133,3 @@ def _shut(connection: Connection[Any]) -> None:
     # On a copy of the descriptor, because closing the socket object closes its descriptor.
     with suppress(OSError, psycopg.Error), socket.socket(fileno=os.dup(connection.fileno())) as copy:
         copy.shutdown(socket.SHUT_RDWR)
-
-
-def check_url(url: str) -> None:
-    """Raises InvalidInputError if libpq does not take this as a connection URL or string."""
-    try:
-        conninfo_to_dict(url)
-    except ProgrammingError:
-        # Without libpq's message: it repeats the URL, and the password in it.
-        raise InvalidInputError("database_url", "is not a connection URL of libpq") from None
-
-
-KEEPALIVE: dict[str, Any] = {"keepalives_idle": 10, "keepalives_interval": 5, "keepalives_count": 3}
-"""Options of libpq by which a host that is gone is noticed within half a minute. The kernel's default is two hours."""

@@ -8,9 +8,12 @@ from typing import Any
 
 import psycopg
 from psycopg import sql
+from psycopg.conninfo import conninfo_to_dict
 from psycopg.rows import dict_row
 
 from turnlog.domain.errors import InvalidInputError
+from turnlog.infrastructure.store.connecting import NOT_LIBPQS
+from turnlog.infrastructure.urls import fault_of_database_url, without_secrets
 
 FETCHED_ROWS = 1_000
 """Rows that are fetched at once."""
@@ -51,8 +54,14 @@ class ForeignTable:
 def foreign_table(url: str, table: str) -> Iterator[ForeignTable]:
     """The table of this name (`name` or `schema.name`) in the database at this URL. Raises InvalidInputError where it
     cannot be read, then or while rows are read."""
+    if fault := fault_of_database_url(url):
+        raise InvalidInputError("--from", fault)
     try:
-        with psycopg.connect(url) as connection:
+        conninfo_to_dict(url)
+    except psycopg.ProgrammingError:
+        raise InvalidInputError("--from", NOT_LIBPQS) from None
+    try:
+        with psycopg.connect(url, client_encoding="utf8") as connection:
             yield ForeignTable(connection, table)
     except psycopg.Error as error:
-        raise InvalidInputError("--from", str(error).strip()) from error
+        raise InvalidInputError("--from", without_secrets(str(error).strip(), url)) from error

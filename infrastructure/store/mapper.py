@@ -8,6 +8,7 @@ from typing import Any
 from uuid import UUID
 
 from eventsourcing.persistence import JSONTranscoder, Mapper, StoredEvent
+from pydantic import ValidationError
 
 from turnlog.domain.errors import UnreadableEventError
 from turnlog.domain.events import EVENT_TYPES, SessionEvent
@@ -48,13 +49,26 @@ class EventMapper(Mapper[UUID]):
         try:
             return event_type.from_json(state)
         except ValueError as error:
-            raise UnreadableEventError(f"a stored {topic} does not parse: {error}") from error
+            # Without its cause, which quotes what is stored.
+            raise UnreadableEventError(f"a stored {topic} does not parse: {_fault(event_type, error)}") from None
 
     def _upcast(self, topic: str, state: bytes) -> tuple[str, bytes]:
-        fields = json.loads(state.decode("utf-8", "surrogatepass"))
+        try:
+            fields = json.loads(state.decode("utf-8", "surrogatepass"))
+        except ValueError:
+            raise UnreadableEventError(f"a stored {topic} is not JSON") from None
         while topic not in self._types:
             upcaster = self._upcasters.get(topic)
             if upcaster is None:
                 raise UnreadableEventError(f"unknown topic {topic!r}: was it written by a newer turnlog?")
             topic, fields = upcaster(fields)
         return topic, json.dumps(fields, ensure_ascii=False).encode("utf-8", "surrogatepass")
+
+
+def _fault(event_type: type[SessionEvent], error: ValueError) -> str:
+    """What is wrong with a body, in words that quote nothing of it."""
+    if not isinstance(error, ValidationError):
+        return type(error).__name__
+    first = error.errors(include_url=False, include_context=False, include_input=False)[0]
+    field = next((str(part) for part in first["loc"][:1] if part in event_type.model_fields), "")
+    return f"{field}: {first['type']}" if field else first["type"]

@@ -26,6 +26,7 @@ from psycopg import Connection, RawCursor
 from psycopg.errors import error_from_result
 from psycopg.pq import ConnStatus, ExecStatus, Format
 from psycopg.rows import tuple_row
+from psycopg.sql import SQL, Identifier
 
 from turnlog.infrastructure.store import locks
 from turnlog.infrastructure.store.datastore import UrlDatastore
@@ -62,6 +63,10 @@ class BatchRecorder(PostgresApplicationRecorder):
         with self.datastore.transaction(commit=True) as cursor:
             locks.hold_schema(cursor)
             cursor.execute("set local client_min_messages = warning")
+            # Asked first, because `if not exists` wants the right to create also where the schema is there.
+            cursor.execute("select from pg_namespace where nspname = %s", (self.datastore.schema,))
+            if cursor.fetchone() is None:
+                cursor.execute(SQL("create schema {}").format(Identifier(self.datastore.schema)))
             cursor.execute(self.statements.create(), prepare=False)
 
     def insert_events(self, stored_events: Sequence[StoredEvent], **_: Any) -> Sequence[int]:

@@ -4,10 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from eventsourcing.persistence import ProgrammingError
-from psycopg.errors import UndefinedTable
-
-from turnlog.domain.errors import SchemaVersionError
+from turnlog.infrastructure.store.examination import Facts, fault_of, pooler_faults, read_facts
 from turnlog.infrastructure.store.recorder import BatchRecorder
 from turnlog.infrastructure.store.statements import SCHEMA_VERSION
 from turnlog.infrastructure.store.threads import StoreThreads
@@ -21,35 +18,31 @@ class Schema:
         self._recorder = recorder
         self.log_id = ""
 
+    async def examine(self) -> Facts:
+        """What the database says of itself. Raises UnfitDatabaseError, and SchemaVersionError for the schema of a newer
+        turnlog, where a log cannot be opened on it."""
+        facts = await self._threads.run(self._read_facts)
+        if fault := fault_of(facts, self._recorder.statements.schema):
+            raise fault
+        self.log_id = facts.log_id
+        return facts
+
     async def prepare(self) -> int | None:
-        """Creates the schema, or brings an older one up to date; several processes may do so at once. Returns the
-        version that was there before, None if there was none. Raises SchemaVersionError for that of a newer turnlog."""
-        before = version = await self.version()
-        if version is None or version < SCHEMA_VERSION:
+        """Examines the database, and creates the schema or brings an older one up to date; several processes may do so
+        at once. Returns the version that was there before, None if there was none. Raises as `examine`."""
+        facts = before = await self.examine()
+        if facts.version is None or facts.version < SCHEMA_VERSION:
             await self._threads.run(self._recorder.create_table)
-            version = await self.version()
-        if version != SCHEMA_VERSION:
-            raise SchemaVersionError(
-                f"the database has turnlog schema {version}, this version needs {SCHEMA_VERSION}: upgrade turnlog"
-            )
-        return before
+            await self.examine()
+        return before.version
 
     async def version(self) -> int | None:
         """The version of the stored schema; None where there is no schema."""
-        rows = await self._threads.run(self._read_version)
-        if not rows:
-            return None
-        version, log_id = rows[0]
-        self.log_id = str(log_id)
-        return int(version)
+        return (await self._threads.run(self._read_facts)).version
 
-    def _read_version(self) -> list[tuple[Any, ...]]:
-        try:
-            return self._recorder.fetch("schema_version")
-        except ProgrammingError as error:
-            if isinstance(error.__cause__, UndefinedTable):
-                return []
-            raise
+    def _read_facts(self) -> Facts:
+        with pooler_faults(), self._recorder.datastore.transaction() as cursor:
+            return read_facts(cursor, self._recorder.statements)
 
     async def cache_secret(self) -> bytes:
         """With which entries of the cache are signed: Redis does not know it."""

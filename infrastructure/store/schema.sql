@@ -1,8 +1,6 @@
 -- The schema of turnlog. Every statement can run again without harm. Running all of them is the upgrade from any older
 -- version, whose processes can go on meanwhile.
 
-create schema if not exists {schema};
-
 create table if not exists {schema}.{events} (
     originator_id uuid not null,
     originator_version bigint not null,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from functools import cache
 from importlib.resources import files
+from typing import LiteralString
 
 from psycopg.sql import SQL, Composed, Identifier, Literal
 
@@ -45,15 +46,16 @@ class Statements:
 
     def create(self) -> Composed:
         """The statements that create the schema or bring it up to date, in order."""
-        return SQL(_text("schema.sql")).format(**self._names)
+        return SQL(packaged("schema.sql")).format(**self._names)
 
 
 @cache
 def _queries() -> dict[str, str]:
-    parts = _NAME.split(_text("queries.sql"))
+    parts = _NAME.split(packaged("queries.sql"))
     return {name: body.strip() for name, body in zip(parts[1::2], parts[2::2], strict=True)}
 
 
 @cache
-def _text(name: str) -> str:
+def packaged(name: str) -> LiteralString:
+    """The text of a file of SQL beside this one."""
     return files(__package__).joinpath(name).read_text("utf-8")

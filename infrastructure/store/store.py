@@ -15,7 +15,7 @@ import psycopg
 from psycopg import Connection
 from psycopg.rows import DictRow
 
-from turnlog.domain.errors import StoreUnavailableError
+from turnlog.domain.errors import StoreUnavailableError, TurnlogError
 from turnlog.infrastructure.store import standings
 from turnlog.infrastructure.store.accepted import AcceptedResults
 from turnlog.infrastructure.store.datastore import UrlDatastore
@@ -41,7 +41,6 @@ class EventStore:
     """Opens connections when they are first used. `close` ends them."""
 
     def __init__(self, url: str, *, schema: str = "public", timeout: float = 5.0) -> None:
-        self._url = url
         self._timeout = timeout
         self._datastore = UrlDatastore(url, schema=schema, pool_size=READ_THREADS + 2, timeout=timeout)
         self.recorder = recorder = BatchRecorder(self._datastore)
@@ -59,7 +58,8 @@ class EventStore:
 
     def append_wire(self) -> Wire:
         """A connection of its own for appends. It is opened when it is first used."""
-        return Wire(self._url, "turnlog_append", self.recorder.append_statement, PARAMETER_TYPES, self._timeout)
+        statement = self.recorder.append_statement
+        return Wire(self._datastore.door, "turnlog_append", statement, PARAMETER_TYPES, self._timeout)
 
     def whole_append(self, session_id: UUID) -> WholeAppend:
         """A transaction for appends of the session that are stored together or not at all."""
@@ -67,7 +67,7 @@ class EventStore:
 
     def _standings_wire(self) -> Wire:
         statement = self.recorder.statements["standings"].as_string()
-        return Wire(self._url, "turnlog_standings", statement, standings.PARAMETER_TYPES, self._timeout)
+        return Wire(self._datastore.door, "turnlog_standings", statement, standings.PARAMETER_TYPES, self._timeout)
 
     async def standing(self, session_id: UUID, base: int = 0) -> Standing:
         """Where the session stands, with the commit id at the position `base`. Raises StoreError."""
@@ -92,11 +92,16 @@ class EventStore:
         return await self._threads.run(function, *args)
 
     async def connect(self) -> Connection[DictRow]:
-        """A connection beside the pool, for a lock that is held long. Raises StoreUnavailableError."""
+        """A connection beside the pool, for a transaction that is open for long. Raises StoreUnavailableError."""
         try:
-            return await asyncio.to_thread(self._datastore.connect)
+            return await asyncio.to_thread(self._datastore.door.connect, autocommit=False)
         except psycopg.Error as error:
-            raise StoreUnavailableError(f"Postgres: {error}") from error
+            raise StoreUnavailableError(f"Postgres: {self._datastore.door.why(error)}") from error
+
+    def refuse(self, error: Callable[[], TurnlogError]) -> None:
+        """Does nothing from now on, and raises this error instead."""
+        for part in (self._threads, self._lease_thread, self._datastore.door):
+            part.refuse(error)
 
     async def close(self) -> None:
         """Ends threads and connections. Later reads raise LogClosedError."""

@@ -40,7 +40,7 @@ class WholeAppend:
         """Nothing waits for a single append of these."""
 
     async def __aenter__(self) -> Self:
-        self._connection = await self._translated(self._recorder.datastore.connect)
+        self._connection = await self._translated(self._recorder.datastore.door.connect)
         await self._translated(self._connection.execute, "begin")
         return self
 

@@ -17,7 +17,7 @@ from psycopg.generators import execute
 from psycopg.pq import ExecStatus, Format
 from psycopg.pq.abc import PGconn, PGresult
 
-from turnlog.infrastructure.store.datastore import KEEPALIVE
+from turnlog.infrastructure.store.connecting import Door, is_pooled
 
 Answered = Callable[[bytes | None, psycopg.Error | None], None]
 """Called once, on the loop, with the value that the statement gave or with what went wrong."""
@@ -25,10 +25,10 @@ Answered = Callable[[bytes | None, psycopg.Error | None], None]
 
 class Wire:
     """Sends one statement again and again, with other parameters each time. It gives its connection up when there is no
-    answer for `timeout` seconds."""
+    answer for `timeout` seconds. The statement is prepared, but behind a pooler."""
 
-    def __init__(self, url: str, name: str, statement: str, types: Sequence[int], timeout: float) -> None:
-        self._url = url
+    def __init__(self, door: Door, name: str, statement: str, types: Sequence[int], timeout: float) -> None:
+        self._door = door
         self._name = name.encode()
         self._statement = statement.encode()
         self._types = types
@@ -37,6 +37,7 @@ class Wire:
         self._loop = asyncio.get_running_loop()
         self._connection: psycopg.AsyncConnection[Any] | None = None
         self._libpq: PGconn | None = None
+        self._is_prepared = False
         self.number = -1
         """The number of the connection, from 0 on; -1 before the first."""
         self._socket = -1
@@ -50,10 +51,8 @@ class Wire:
         return self._libpq is not None
 
     async def open(self) -> None:
-        """Connects, and prepares the statement. Raises psycopg.Error and TimeoutError."""
-        connection = await psycopg.AsyncConnection.connect(
-            self._url, autocommit=True, connect_timeout=max(2, round(self._timeout)), **KEEPALIVE
-        )
+        """Connects, and prepares the statement. Raises psycopg.Error, TimeoutError and UnfitDatabaseError."""
+        connection = await self._door.connect_async()
         try:
             async with asyncio.timeout(self._timeout):
                 await self._prepare(connection)
@@ -67,6 +66,9 @@ class Wire:
         self._loop.add_reader(self._socket, self._readable)
 
     async def _prepare(self, connection: psycopg.AsyncConnection[Any]) -> None:
+        self._is_prepared = not is_pooled(connection)
+        if not self._is_prepared:
+            return
         connection.pgconn.send_prepare(self._name, self._statement, self._types)
         (result,) = await connection.wait(execute(connection.pgconn))
         if result.status != ExecStatus.COMMAND_OK:
@@ -83,7 +85,10 @@ class Wire:
         self._answered = answered
         self._deadline = self._loop.call_later(self._timeout, self._lost, "no answer in time")
         try:
-            self._libpq.send_query_prepared(self._name, parameters, self._formats, Format.BINARY)
+            if self._is_prepared:
+                self._libpq.send_query_prepared(self._name, parameters, self._formats, Format.BINARY)
+            else:
+                self._libpq.send_query_params(self._statement, parameters, self._types, self._formats, Format.BINARY)
             self._flush()
         except psycopg.Error as error:
             self._lost(str(error))

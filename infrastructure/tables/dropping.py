@@ -11,6 +11,7 @@ from psycopg.sql import SQL, Identifier
 
 from turnlog.domain.errors import ProjectionError
 from turnlog.infrastructure.store import locks
+from turnlog.infrastructure.store.refusals import in_short, is_forbidden
 from turnlog.infrastructure.store.store import EventStore
 from turnlog.infrastructure.tables.projection import REBUILT, TABLE_PREFIX
 from turnlog.infrastructure.tables.projection_tables import TRACKING_TABLE
@@ -38,7 +39,9 @@ def _drop(datastore: PostgresDatastore, name: str) -> list[str]:
             raise ProjectionError(name, "its tables are in use, and cannot be dropped now") from error
         raise
     except PersistenceError as error:  # for example a view on one of the tables
-        raise ProjectionError(name, f"its tables cannot be dropped: {error}") from error
+        if is_forbidden(error):
+            raise
+        raise ProjectionError(name, f"its tables cannot be dropped: {in_short(error)}") from error
 
 
 def _drop_within(cursor: Cursor[DictRow], schema: str, name: str) -> list[str]:
@@ -66,7 +69,7 @@ def _lock(cursor: Cursor[DictRow], schema: str, base: str) -> None:
     """Keeps other processes from creating tables meanwhile. Raises ProjectionError while a rebuild holds its lock."""
     cursor.execute(SQL("set local lock_timeout = {}").format(LOCK_MS))
     locks.hold_projections(cursor)
-    if not locks.try_rebuild_within(cursor, schema, base):
+    if not locks.try_rebuild(cursor, schema, base):
         raise ProjectionError(base, "another process is rebuilding it")
 
 

@@ -18,6 +18,7 @@ from turnlog.domain.recorded import RecordedEvent
 from turnlog.infrastructure.store import locks
 from turnlog.infrastructure.store.feed import LogBatch
 from turnlog.infrastructure.store.mapper import UPCASTERS, EventMapper
+from turnlog.infrastructure.store.refusals import in_short
 from turnlog.infrastructure.store.rows import EventRow
 from turnlog.infrastructure.tables.projection import TABLE_PREFIX, Projection, table_names
 
@@ -64,8 +65,10 @@ class ProjectionTables(PostgresTrackingRecorder):
         """Creates the tables and the position 0 in a transaction that is under way."""
         try:
             cursor.execute(self.sql(self.projection.tables), prepare=False)
+        except psycopg.errors.InsufficientPrivilege:
+            raise
         except psycopg.ProgrammingError as error:
-            raise ProjectionError(self.name, f"its tables cannot be made: {error}") from error
+            raise ProjectionError(self.name, f"its tables cannot be made: {in_short(error)}") from error
         self.set_position(cursor, 0)
 
     def drop_tables(self, cursor: Cursor[DictRow]) -> None:
@@ -155,7 +158,8 @@ class ProjectionTables(PostgresTrackingRecorder):
             raise
         except Exception as error:
             where = f"position {row.position} of session {row.session_id}, {row.topic}"
-            raise ProjectionError(self.name, f"{where}: {type(error).__name__}: {error}", row.log_position) from error
+            what = f"{where}: {type(error).__name__}: {in_short(error)}"
+            raise ProjectionError(self.name, what, row.log_position) from error
 
     def _statements(self, row: EventRow) -> Iterable[tuple[str, Any]]:
         event = self._mapper.event(row.topic, row.state)

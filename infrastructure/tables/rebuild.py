@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from eventsourcing.persistence import OperationalError, ProgrammingError
-from psycopg import Cursor
+from psycopg import Connection, Cursor
 from psycopg.errors import LockNotAvailable
 from psycopg.rows import DictRow
 from psycopg.sql import SQL, Identifier
@@ -18,6 +18,7 @@ from turnlog.domain.errors import ProjectionError
 from turnlog.infrastructure.store import locks
 from turnlog.infrastructure.store.feed import read_batch
 from turnlog.infrastructure.store.recorder import BatchRecorder
+from turnlog.infrastructure.store.refusals import in_short, is_forbidden
 from turnlog.infrastructure.store.store import EventStore
 from turnlog.infrastructure.tables.catching_up import advance, open_tables
 from turnlog.infrastructure.tables.projection import REBUILT, TABLE_PREFIX, Progress, Projection
@@ -48,14 +49,20 @@ async def rebuild(store: EventStore, projection: Projection, progress: Progress 
 
 @asynccontextmanager
 async def _alone(store: EventStore, tables: ProjectionTables) -> AsyncIterator[None]:
-    """Holds a lock of the database that ends with its connection, and so with the process."""
+    """Holds a lock in a transaction of its own, which ends with its connection, and so with the process."""
     connection = await store.connect()
     try:
-        if not await asyncio.to_thread(locks.try_rebuild, connection, tables.datastore.schema, tables.name):
+        if not await asyncio.to_thread(_take, connection, tables):
             raise ProjectionError(tables.name, "another process is rebuilding it")
         yield
     finally:
         await asyncio.to_thread(connection.close)
+
+
+def _take(connection: Connection[DictRow], tables: ProjectionTables) -> bool:
+    cursor = connection.cursor()
+    locks.stay(cursor)
+    return locks.try_rebuild(cursor, tables.datastore.schema, tables.name)
 
 
 def _begin(new: ProjectionTables) -> None:
@@ -106,7 +113,9 @@ def _try_to_switch(recorder: BatchRecorder, old: ProjectionTables, new: Projecti
             raise _HeldByReaderError from error
         raise
     except ProgrammingError as error:  # for example a view on one of the old tables
-        raise ProjectionError(old.name, f"the old tables cannot be replaced: {error}") from error
+        if is_forbidden(error):
+            raise
+        raise ProjectionError(old.name, f"the old tables cannot be replaced: {in_short(error)}") from error
 
 
 def _rename(cursor: Cursor[DictRow], old: ProjectionTables, new: ProjectionTables) -> None:

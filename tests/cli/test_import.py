@@ -213,3 +213,11 @@ def test_import_reads_a_large_table_with_odd_columns(run: Run, settings: Setting
     view = json.loads(run("show", found["sessions"][0], "--json").stdout)
     assert view["turns"][0]["messages"][0]["content"].startswith("text ")
     assert "0 sessions corrected" not in run("repair", "--all").stdout
+
+
+@pytest.mark.parametrize("password", ["s3/cr3t", "s3cr3t@x", "s3 cr3t", "s3cr3t%x"])
+def test_a_password_that_libpq_would_misread_is_not_repeated(run: Run, password: str) -> None:
+    done = run("import", "--from", f"postgresql://u:{password}@127.0.0.1:1/d", "--table", "messages", "--user", "u1")
+    assert done.exit_code == 1
+    assert "--from: " in done.stderr
+    assert "cr3t" not in done.stderr

@@ -17,9 +17,9 @@ from click.testing import CliRunner
 from tests.support.command_line import Run, Started, harbour, where
 from turnlog import SessionLog, Settings
 from turnlog.infrastructure.cli.app import cli
-from turnlog.infrastructure.cli.failures import masked
 from turnlog.infrastructure.cli.output import Screen, printable
 from turnlog.infrastructure.cli.times import ago
+from turnlog.infrastructure.urls import masked
 
 
 def test_there_are_no_colours_but_on_a_terminal(

@@ -17,6 +17,9 @@ from click.testing import Result
 from tests.support.command_line import Run, Started, on_a_log
 from turnlog import SessionLog, Settings
 
+pytestmark = pytest.mark.owner  # they make projections of their own
+
+
 ROOT = Path(__file__).parents[2]
 
 

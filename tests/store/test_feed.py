@@ -19,6 +19,9 @@ from turnlog.infrastructure.store.datastore import UrlDatastore
 from turnlog.infrastructure.store.feed import MAX_BYTES, MAX_FOUND, read_batch
 from turnlog.infrastructure.store.recorder import BatchRecorder
 
+pytestmark = pytest.mark.owner  # they make tables of their own
+
+
 PROCESSES, SESSIONS, STEPS, DELTAS = 8, 10, 2, 40
 EXPECTED = PROCESSES * SESSIONS * (1 + STEPS * (DELTAS + 2))
 

@@ -69,3 +69,20 @@ def test_an_unknown_topic_and_a_broken_body_are_said() -> None:
         EventMapper().event("text-delta.v99", b"{}")
     with pytest.raises(UnreadableEventError, match=r"a stored text-delta\.v1 does not parse"):
         EventMapper().event("text-delta.v1", b'{"at"')
+
+
+@pytest.mark.parametrize(
+    ("body", "said"),
+    [
+        (b'{"at":"2026-11-22T13:50:56Z","step_id":"s1","text":["a secret"]}', "text: "),
+        (b'{"at":"2026-11-22T13:50:56Z","step_id":"s1","a secret":1}', "missing"),
+        (b'"a secret"', "type"),
+        (b'{"a secret', "json"),
+        (b"a secret \xff", ""),
+    ],
+)
+def test_what_is_said_of_a_broken_body_quotes_nothing_of_it(body: bytes, said: str) -> None:
+    with pytest.raises(UnreadableEventError, match="does not parse") as error:
+        EventMapper().event("text-delta.v1", body)
+    assert said in str(error.value)
+    assert "secret" not in f"{error.value} {error.value.__cause__!r}"

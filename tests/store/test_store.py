@@ -25,6 +25,8 @@ from turnlog.infrastructure.store.recorder import BatchRecorder
 from turnlog.infrastructure.store.statements import SCHEMA_VERSION
 from turnlog.infrastructure.store.store import EventStore
 
+pytestmark = pytest.mark.owner  # they make tables of their own
+
 
 @pytest.fixture
 def datastore(settings: Settings) -> Iterator[UrlDatastore]:

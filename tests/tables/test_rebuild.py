@@ -21,6 +21,8 @@ from turnlog.domain.recorded import RecordedEvent
 from turnlog.infrastructure.tables.projection import Projection, Statement
 from turnlog.infrastructure.tables.usage import UsageProjection
 
+pytestmark = pytest.mark.owner  # a rebuild makes tables
+
 
 async def test_a_rebuild_while_others_write_is_read_all_the_time_and_right_afterwards(
     log: SessionLog, settings: Settings

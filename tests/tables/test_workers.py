@@ -16,6 +16,8 @@ from tests.support.programs import converse, keep_up
 from tests.support.tables import check_counted, converse_here, position, until_at, working
 from turnlog import InvalidInputError, ProjectionError, SessionLog, Settings
 
+pytestmark = pytest.mark.owner  # they make projections of their own
+
 
 async def test_a_worker_that_is_killed_again_and_again_applies_each_event_once(
     log: SessionLog, settings: Settings

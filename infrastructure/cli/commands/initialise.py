@@ -4,31 +4,59 @@ from __future__ import annotations
 
 import asyncio
 import json
+from dataclasses import asdict
 from typing import Any
 
 import click
 
-from turnlog.infrastructure.cli.failures import masked
 from turnlog.infrastructure.cli.output import emit_json, stdout
+from turnlog.infrastructure.cli.projections import BUILT_IN
 from turnlog.infrastructure.cli.shared import Globals, json_option, pass_globals
 from turnlog.infrastructure.composition import opened_store, running_servers
 from turnlog.infrastructure.settings import Settings
-from turnlog.infrastructure.store.statements import SCHEMA_VERSION
+from turnlog.infrastructure.store.roles import Roles, make_roles, role_statements
+from turnlog.infrastructure.store.statements import SCHEMA_VERSION, Statements
+from turnlog.infrastructure.tables.catching_up import open_tables
+from turnlog.infrastructure.urls import masked
 
 
 @click.command("init")
+@click.option("--roles", "with_roles", is_flag=True, help="Also make the roles, and give each its rights.")
+@click.option("--sql", "only_sql", is_flag=True, help="Print the statements of --roles, and do nothing.")
+@click.option("--owner-role", metavar="NAME", default=Roles.owner, show_default=True)
+@click.option("--application-role", metavar="NAME", default=Roles.application, show_default=True)
+@click.option("--reader-role", metavar="NAME", default=Roles.reader, show_default=True)
 @json_option
 @pass_globals
-def initialise(options: Globals, as_json: bool) -> None:
-    """Create the database schema, or bring an older one up to date.
+def initialise(
+    options: Globals,
+    with_roles: bool,
+    only_sql: bool,
+    owner_role: str,
+    application_role: str,
+    reader_role: str,
+    as_json: bool,
+) -> None:
+    """Create the database schema and the tables of the built-in projections, or bring older ones up to date.
+
+    With --roles also three roles, and the rights of each. The owner makes and upgrades the tables. The application
+    records and reads: it makes no tables, and changes no events. The reader looks at the tables, and changes nothing.
+    They can log in once they have a password.
 
     Safe to repeat, and to run several times at once.
     """
-    done = asyncio.run(_initialise(options.settings()))
+    settings = options.settings()
+    roles = Roles(owner_role, application_role, reader_role)
+    if only_sql:
+        stdout().say(role_statements(Statements(settings.database_schema), roles).as_string())
+        return
+    done = asyncio.run(_initialise(settings, roles if with_roles else None))
     if as_json:
         emit_json(json.dumps(done))
     else:
         stdout().say(f"{_outcome(done)} {done['schema_version']} in {done['database_url']}")
+        for kind, name in (done["roles"] or {}).items():
+            stdout().say(f"{kind}: the role {name}")
 
 
 def _outcome(done: dict[str, Any]) -> str:
@@ -37,13 +65,17 @@ def _outcome(done: dict[str, Any]) -> str:
     return f"upgraded schema {done['upgraded_from']} to" if done["upgraded_from"] else "there already: schema"
 
 
-async def _initialise(settings: Settings) -> dict[str, Any]:
+async def _initialise(settings: Settings, roles: Roles | None) -> dict[str, Any]:
     async with running_servers(settings) as running, opened_store(running) as store:
         before = await store.schema.prepare()
-    url = masked(running.database_url or "")
+        for projection in BUILT_IN.values():
+            await open_tables(store, projection())
+        if roles is not None:
+            await store.run(make_roles, store.recorder, roles)
     return {
         "created": before is None,
         "upgraded_from": before if before is not None and before < SCHEMA_VERSION else None,
         "schema_version": SCHEMA_VERSION,
-        "database_url": url,
+        "database_url": masked(running.database_url or ""),
+        "roles": asdict(roles) if roles else None,
     }
