@@ -30,7 +30,7 @@ def test_doctor_says_what_it_found(run: Run) -> None:
     assert done["ok"]
     assert done["problems"] == done["notes"] == []
     assert done["postgres"]["reachable"]
-    assert done["postgres"]["schema_version"] == done["postgres"]["schema_needed"] == 2
+    assert done["postgres"]["schema_version"] == done["postgres"]["schema_needed"] == 3
     assert (done["postgres"]["fsync"], done["postgres"]["synchronous_commit"]) == ("on", "on")
     assert done["redis"]["server"].startswith("valkey ")
     assert {"turnlog", "python", "eventsourcing", "psycopg", "pydantic"} <= set(done["versions"])
@@ -89,7 +89,7 @@ def test_doctor_finds_the_schema_of_a_newer_turnlog(run: Run, settings: Settings
         connection.execute(sql.SQL("update {}.turnlog_schema set version = 99").format(schema))
     done = run("doctor")
     assert done.exit_code == 1
-    assert "the database has turnlog schema 99, this version needs 2: upgrade turnlog" in done.stdout
+    assert "the database has turnlog schema 99, this version needs 3: upgrade turnlog" in done.stdout
     refused = run("list")
     assert refused.exit_code == 1
     assert "hint: pip install --upgrade turnlog" in refused.stderr
@@ -153,7 +153,7 @@ def test_doctor_starts_embedded_servers_where_no_url_is_given(tmp_path: Path) ->
 def test_init_creates_the_schema_once(run: Run) -> None:
     first, second, third = run("init", "--json"), run("init", "--json"), run("init")
     assert [json.loads(done.stdout)["created"] for done in (first, second)] == [True, False]
-    assert third.stdout.startswith("there already: schema 2 in ")
+    assert third.stdout.startswith("there already: schema 3 in ")
 
 
 @pytest.mark.owner
@@ -164,8 +164,8 @@ def test_init_and_doctor_say_that_an_older_schema_is_brought_up_to_date(run: Run
         admin.execute(f"update {settings.database_schema}.turnlog_schema set version = 1".encode())
     doctor = json.loads(run("doctor", "--json").stdout)
     assert doctor["ok"]
-    assert any("`turnlog init` brings it to 2" in note for note in doctor["notes"])
-    assert run("init").stdout.startswith("upgraded schema 1 to 2 in ")
+    assert any("`turnlog init` brings it to 3" in note for note in doctor["notes"])
+    assert run("init").stdout.startswith("upgraded schema 1 to 3 in ")
     assert json.loads(run("init", "--json").stdout)["upgraded_from"] is None
 
 

@@ -84,7 +84,7 @@ async def _say(session: Session, number: int) -> str:
 
 def _connections(log: SessionLog) -> set[str]:
     """What tells the log's connections from those that would take their place."""
-    store, redis = log._parts.store, log._parts.views._cache._client
+    store, redis = log._parts.store, log._parts.views._cache._calls._client
     assert redis is not None
     pool = {f"pool {connection.info.backend_pid}" for connection in store._datastore.pool._pool}
     clients = {*redis.connection_pool._available_connections, *redis.connection_pool._in_use_connections}
