@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from datetime import datetime
 from typing import assert_never
 
+from turnlog.domain.calls import CallHead
 from turnlog.domain.commands import (
     AbandonSteps,
     AddToolResult,
@@ -43,7 +44,7 @@ from turnlog.domain.events import (
     ToolResultAdded,
 )
 from turnlog.domain.evolve import answer_key, awaited_call
-from turnlog.domain.state import Active, CallHead, OpenStep
+from turnlog.domain.state import Active, OpenStep
 from turnlog.domain.values import fingerprint
 
 Events = tuple[SessionEvent, ...]
@@ -101,7 +102,7 @@ def _continued_name(head: CallHead, fragment: str) -> str:
 
 def _whole_tool_call(step: OpenStep, command: AppendWholeToolCall) -> Events:
     call = command.call
-    same = next((head for head in step.calls.values() if head.id == call.id), None) if call.id else None
+    same = step.calls.of_id(call.id) if call.id else None
     if same is not None:
         # Of a call that came in fragments only the name is known here. Handlers that stream a call and then deliver it
         # whole mean the same one.
@@ -110,7 +111,7 @@ def _whole_tool_call(step: OpenStep, command: AppendWholeToolCall) -> Events:
         if same.name == call.name and (in_fragments or same.whole == digest):
             return ()
         raise ToolCallConflictError(f"id: step {step.step_id} has another tool call {call.id!r}")
-    index = max(step.calls, default=-1) + 1
+    index = step.calls.next_index()
     fragment = AppendToolCall(
         at=command.at, step_id=step.step_id, index=index, id=call.id, name=call.name, arguments=call.arguments
     )

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import assert_never
 
+from turnlog.domain.calls import AwaitedCall, AwaitedCalls, CallHead
 from turnlog.domain.events import (
     CompletionEnded,
     CompletionFinished,
@@ -34,17 +36,7 @@ from turnlog.domain.events import (
     imported_step_id,
 )
 from turnlog.domain.foreign import ForeignMessage
-from turnlog.domain.state import (
-    Active,
-    AwaitedCall,
-    CallHead,
-    Deleted,
-    LatestStep,
-    Memory,
-    OpenStep,
-    SessionState,
-    Unborn,
-)
+from turnlog.domain.state import Active, Deleted, LatestStep, Memory, OpenStep, SessionState, Unborn
 from turnlog.domain.values import fingerprint
 
 
@@ -113,11 +105,19 @@ def _evolve_active(state: Active, event: SessionEvent) -> SessionState:
 
 def _call_started(state: Active, event: ToolCallStarted) -> Active:
     step = state.open_steps.get(event.step_id)
-    if step is None or event.index in step.calls:
+    if step is None or step.calls.get(event.index) is not None:
         return state
     head = CallHead(index=event.index, id=event.id, name=event.name)
-    awaited = AwaitedCall(step_id=event.step_id, index=event.index, call_id=event.id)
-    return _with_head(state, step, head).model_copy(update={"awaited": (*state.awaited, awaited)})
+    awaited = _made(state.awaited, event.step_id, [(event.index, event.id)])
+    return _with_head(state, step, head).model_copy(update={"awaited": awaited})
+
+
+def _made(awaited: AwaitedCalls, step_id: str, calls: Iterable[tuple[int, str]]) -> AwaitedCalls:
+    """The awaited calls with those that a step makes: index and id. What it made before is not made again."""
+    for index, call_id in calls:
+        if awaited.get(step_id, index) is None:
+            awaited = awaited.plus(AwaitedCall(step_id=step_id, index=index, call_id=call_id))
+    return awaited
 
 
 def _call_named(state: Active, event: ToolCallNamed) -> Active:
@@ -125,12 +125,11 @@ def _call_named(state: Active, event: ToolCallNamed) -> Active:
     head = step.calls.get(event.index) if step else None
     if step is None or head is None:
         return state
-    awaited = tuple(
-        call.model_copy(update={"call_id": event.id}) if _is(call, event.step_id, event.index) else call
-        for call in state.awaited
-    )
-    named = head.model_copy(update={"id": event.id, "name": event.name})
-    return _with_head(state, step, named).model_copy(update={"awaited": awaited})
+    named = _with_head(state, step, head.model_copy(update={"id": event.id, "name": event.name}))
+    call = state.awaited.get(event.step_id, event.index)
+    if call is None or call.call_id == event.id:
+        return named
+    return named.model_copy(update={"awaited": state.awaited.plus(call.model_copy(update={"call_id": event.id}))})
 
 
 def _arguments_came(state: Active, event: ToolCallArgumentsDelta) -> Active:
@@ -144,7 +143,7 @@ def _arguments_came(state: Active, event: ToolCallArgumentsDelta) -> Active:
 
 
 def _with_head(state: Active, step: OpenStep, head: CallHead) -> Active:
-    changed = step.model_copy(update={"calls": {**step.calls, head.index: head}})
+    changed = step.model_copy(update={"calls": step.calls.plus(head)})
     return state.model_copy(update={"open_steps": {**state.open_steps, step.step_id: changed}})
 
 
@@ -157,12 +156,8 @@ def _ended(state: Active, event: StepEnd) -> Active:
 
 
 def _message_added(state: Active, event: MessageAdded) -> Active:
-    calls = tuple(
-        AwaitedCall(step_id=event.message_id, index=index, call_id=call.id)
-        for index, call in enumerate(event.tool_calls)
-    )
-    memory = state.memory.with_message(event.message_id)
-    return state.model_copy(update={"awaited": state.awaited + calls, "memory": memory})
+    awaited = _made(state.awaited, event.message_id, enumerate(call.id for call in event.tool_calls))
+    return state.model_copy(update={"awaited": awaited, "memory": state.memory.with_message(event.message_id)})
 
 
 def _message_imported(state: Active, event: MessageImported) -> Active:
@@ -170,37 +165,28 @@ def _message_imported(state: Active, event: MessageImported) -> Active:
     for number, item in enumerate(event.reading.items):
         if isinstance(item, ForeignMessage):
             step_id = imported_step_id(event.message_id, number)
-            awaited += tuple(
-                AwaitedCall(step_id=step_id, index=index, call_id=call.id) for index, call in enumerate(item.calls)
-            )
-        elif (answered := awaited_call(awaited, item.call_id)) is not None:
-            awaited = tuple(call for call in awaited if call is not answered)
+            awaited = _made(awaited, step_id, enumerate(call.id for call in item.calls))
+        elif (answered := awaited.find(item.call_id)) is not None:
+            awaited = awaited.minus(answered.step_id, answered.index)
     return state.model_copy(update={"awaited": awaited, "memory": state.memory.with_message(event.message_id)})
 
 
-def awaited_call(awaited: tuple[AwaitedCall, ...], call_id: str, step_id: str | None = None) -> AwaitedCall | None:
-    """The call with this id in the given step, or in the latest step that has one: an unanswered one if there is any,
-    else one with a pending result."""
-    calls = [call for call in awaited if call.call_id == call_id and step_id in (None, call.step_id)]
-    if not calls:
-        return None
-    latest = [call for call in calls if call.step_id == calls[-1].step_id]
-    return next((call for call in latest if call.pending is None), latest[0])
+def awaited_call(awaited: AwaitedCalls, call_id: str, step_id: str | None = None) -> AwaitedCall | None:
+    """The call that a result is for: see AwaitedCalls.find."""
+    return awaited.find(call_id, step_id)
 
 
 def _result_added(state: Active, event: ToolResultAdded) -> Active:
     if event.status == "pending":
-        pending = fingerprint(event.content)
-        awaited = tuple(
-            call.model_copy(update={"pending": pending}) if _is(call, event.step_id, event.index) else call
-            for call in state.awaited
-        )
-        return state.model_copy(update={"awaited": awaited})
-    awaited = tuple(call for call in state.awaited if not _is(call, event.step_id, event.index))
+        call = state.awaited.get(event.step_id, event.index)
+        if call is None:
+            return state
+        pending = call.model_copy(update={"pending": fingerprint(event.content)})
+        return state.model_copy(update={"awaited": state.awaited.plus(pending)})
     memory, digest = state.memory, result_fingerprint(event)
     for step_id in (None, event.step_id):
         memory = memory.with_answer(answer_key(event.call_id, step_id), digest)
-    return state.model_copy(update={"awaited": awaited, "memory": memory})
+    return state.model_copy(update={"awaited": state.awaited.minus(event.step_id, event.index), "memory": memory})
 
 
 def answer_key(call_id: str, step_id: str | None) -> str:
@@ -212,10 +198,6 @@ def answer_key(call_id: str, step_id: str | None) -> str:
 def report_key(event: CounterIncremented | UsageReported) -> str:
     """The key under which an increment or a usage report is remembered."""
     return f"{event.topic}:{event.id}"
-
-
-def _is(call: AwaitedCall, step_id: str, index: int) -> bool:
-    return call.step_id == step_id and call.index == index
 
 
 def result_fingerprint(event: ToolResultAdded) -> str:

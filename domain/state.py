@@ -12,20 +12,11 @@ from uuid import UUID
 
 from pydantic import Field
 
+from turnlog.domain.calls import AwaitedCalls, KeptAwaitedCalls, KeptStepCalls, StepCalls
 from turnlog.domain.values import Frozen, Text
 
 MEMORY_LIMIT = 512
 """Ids of each kind that a state remembers, at most."""
-
-
-class CallHead(Frozen):
-    """A call of an open step. `whole` is the fingerprint of its arguments if they came in one piece."""
-
-    index: int
-    id: Text
-    name: Text
-    has_arguments: bool = False
-    whole: str | None = None
 
 
 class OpenStep(Frozen):
@@ -34,7 +25,7 @@ class OpenStep(Frozen):
     step_id: str
     since: datetime
     writer: str = ""
-    calls: dict[int, CallHead] = {}
+    calls: KeptStepCalls = StepCalls()
 
 
 class LatestStep(Frozen):
@@ -44,15 +35,6 @@ class LatestStep(Frozen):
     since: datetime
     writer: str = ""
     finished: bool = False
-
-
-class AwaitedCall(Frozen):
-    """A call without a final result. `pending` is the fingerprint of its pending result, if there is one."""
-
-    step_id: str
-    index: int
-    call_id: Text
-    pending: str | None = None
 
 
 class Memory(Frozen):
@@ -100,7 +82,7 @@ class Active(Frozen):
     started_at: datetime
     open_steps: dict[str, OpenStep] = {}
     latest: LatestStep | None = None
-    awaited: tuple[AwaitedCall, ...] = ()
+    awaited: KeptAwaitedCalls = AwaitedCalls()
     repairs: tuple[str, ...] = ()
     compacted: tuple[int, str] = (0, "")
     memory: Memory = Field(default=Memory(), exclude=True)
