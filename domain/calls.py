@@ -5,7 +5,7 @@ A response may make thousands. Each is found at once, and changing one costs the
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from operator import itemgetter
 from typing import Annotated, Any
@@ -149,6 +149,16 @@ class AwaitedCalls:
             others.by_state.plus(_state_key(number, call), call.index),
             max(self.next_number, number + 1),
         )
+
+    def plus_all(self, calls: Sequence[AwaitedCall]) -> AwaitedCalls:
+        """The calls with these after the others, but for those that are there."""
+        new = [call for call in calls if self.get(call.step_id, call.index) is None]
+        if len(new) > 8 and len(new) > len(self.by_call) // 8:
+            return AwaitedCalls.of((*self.in_order(), *new))  # quicker than one by one
+        awaited = self
+        for call in new:
+            awaited = awaited.plus(call)
+        return awaited
 
     def minus(self, step_id: str, index: int) -> AwaitedCalls:
         """The calls without this one."""

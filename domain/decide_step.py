@@ -44,6 +44,7 @@ from turnlog.domain.events import (
     ToolResultAdded,
 )
 from turnlog.domain.evolve import answer_key, awaited_call
+from turnlog.domain.quoting import quoted
 from turnlog.domain.state import Active, OpenStep
 from turnlog.domain.values import fingerprint
 
@@ -110,7 +111,7 @@ def _whole_tool_call(step: OpenStep, command: AppendWholeToolCall) -> Events:
         digest = fingerprint(call.arguments) if call.arguments else None
         if same.name == call.name and (in_fragments or same.whole == digest):
             return ()
-        raise ToolCallConflictError(f"id: step {step.step_id} has another tool call {call.id!r}")
+        raise ToolCallConflictError(f"id: step {step.step_id} has another tool call {quoted(call.id)}")
     index = step.calls.next_index()
     fragment = AppendToolCall(
         at=command.at, step_id=step.step_id, index=index, id=call.id, name=call.name, arguments=call.arguments

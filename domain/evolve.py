@@ -28,6 +28,7 @@ from turnlog.domain.events import (
     SessionTitled,
     StepEnd,
     TextDelta,
+    ToolCall,
     ToolCallArgumentsDelta,
     ToolCallNamed,
     ToolCallStarted,
@@ -35,7 +36,7 @@ from turnlog.domain.events import (
     UsageReported,
     imported_step_id,
 )
-from turnlog.domain.foreign import ForeignMessage
+from turnlog.domain.foreign import ForeignCall, ForeignMessage
 from turnlog.domain.state import Active, Deleted, LatestStep, Memory, OpenStep, SessionState, Unborn
 from turnlog.domain.values import fingerprint
 
@@ -108,16 +109,14 @@ def _call_started(state: Active, event: ToolCallStarted) -> Active:
     if step is None or step.calls.get(event.index) is not None:
         return state
     head = CallHead(index=event.index, id=event.id, name=event.name)
-    awaited = _made(state.awaited, event.step_id, [(event.index, event.id)])
-    return _with_head(state, step, head).model_copy(update={"awaited": awaited})
+    awaited = AwaitedCall(step_id=event.step_id, index=event.index, call_id=event.id)
+    return _with_head(state, step, head).model_copy(update={"awaited": state.awaited.plus_all([awaited])})
 
 
-def _made(awaited: AwaitedCalls, step_id: str, calls: Iterable[tuple[int, str]]) -> AwaitedCalls:
-    """The awaited calls with those that a step makes: index and id. What it made before is not made again."""
-    for index, call_id in calls:
-        if awaited.get(step_id, index) is None:
-            awaited = awaited.plus(AwaitedCall(step_id=step_id, index=index, call_id=call_id))
-    return awaited
+def _made(awaited: AwaitedCalls, step_id: str, calls: Iterable[ToolCall | ForeignCall]) -> AwaitedCalls:
+    """The awaited calls with those of a whole message."""
+    made = [AwaitedCall(step_id=step_id, index=index, call_id=call.id) for index, call in enumerate(calls)]
+    return awaited.plus_all(made) if made else awaited
 
 
 def _call_named(state: Active, event: ToolCallNamed) -> Active:
@@ -156,7 +155,7 @@ def _ended(state: Active, event: StepEnd) -> Active:
 
 
 def _message_added(state: Active, event: MessageAdded) -> Active:
-    awaited = _made(state.awaited, event.message_id, enumerate(call.id for call in event.tool_calls))
+    awaited = _made(state.awaited, event.message_id, event.tool_calls)
     return state.model_copy(update={"awaited": awaited, "memory": state.memory.with_message(event.message_id)})
 
 
@@ -164,8 +163,7 @@ def _message_imported(state: Active, event: MessageImported) -> Active:
     awaited = state.awaited
     for number, item in enumerate(event.reading.items):
         if isinstance(item, ForeignMessage):
-            step_id = imported_step_id(event.message_id, number)
-            awaited = _made(awaited, step_id, enumerate(call.id for call in item.calls))
+            awaited = _made(awaited, imported_step_id(event.message_id, number), item.calls)
         elif (answered := awaited.find(item.call_id)) is not None:
             awaited = awaited.minus(answered.step_id, answered.index)
     return state.model_copy(update={"awaited": awaited, "memory": state.memory.with_message(event.message_id)})

@@ -13,6 +13,7 @@ from turnlog.domain.commands import AddMessage, StartSession
 from turnlog.domain.errors import InvalidInputError
 from turnlog.domain.events import Content, FunctionCall, ResultStatus, Role, ToolCall
 from turnlog.domain.foreign import ForeignFormat, column_name
+from turnlog.domain.quoting import quoted
 from turnlog.domain.values import JsonObject, is_unicode, json_copy
 
 MAX_ID_LENGTH = 255
@@ -43,7 +44,7 @@ def checked_session_id(value: Any, field: str = "session_id") -> UUID:
     try:
         return UUID(value)
     except (ValueError, TypeError, AttributeError):
-        raise InvalidInputError(field, f"{value!r} is not a UUID") from None
+        raise InvalidInputError(field, f"{quoted(value)} is not a UUID") from None
 
 
 def checked_day(value: Any, field: str) -> date | None:
@@ -53,7 +54,7 @@ def checked_day(value: Any, field: str) -> date | None:
     try:
         return date.fromisoformat(value)
     except (ValueError, TypeError):
-        raise InvalidInputError(field, f"{value!r} is not a day such as 2026-11-24") from None
+        raise InvalidInputError(field, f"{quoted(value)} is not a day such as 2026-11-24") from None
 
 
 def checked_title(value: Any) -> str:
@@ -88,14 +89,14 @@ def checked_role(value: Any) -> Role:
     if value in get_args(Role):
         return cast("Role", value)
     hint = " (use add_tool_result)" if value == "tool" else ""
-    raise InvalidInputError("role", f"{value!r} is not one of {', '.join(get_args(Role))}{hint}")
+    raise InvalidInputError("role", f"{quoted(value)} is not one of {', '.join(get_args(Role))}{hint}")
 
 
 def checked_status(value: Any) -> ResultStatus:
     """The status of a tool result."""
     if value in get_args(ResultStatus):
         return cast("ResultStatus", value)
-    raise InvalidInputError("status", f"{value!r} is not one of {', '.join(get_args(ResultStatus))}")
+    raise InvalidInputError("status", f"{quoted(value)} is not one of {', '.join(get_args(ResultStatus))}")
 
 
 def checked_content(value: Any, limit: int, field: str = "content") -> Content:
@@ -133,7 +134,7 @@ def checked_object(value: Any, field: str) -> JsonObject:
 def checked_count(value: Any, field: str) -> int:
     """A whole number from -MAX_COUNTER to MAX_COUNTER."""
     if not isinstance(value, int) or isinstance(value, bool):
-        raise InvalidInputError(field, f"must be a whole number, not {value!r}")
+        raise InvalidInputError(field, f"must be a whole number, not {quoted(value)}")
     if abs(value) > MAX_COUNTER:
         raise InvalidInputError(field, f"{value} is beyond {MAX_COUNTER}")
     return value
@@ -142,7 +143,7 @@ def checked_count(value: Any, field: str) -> int:
 def checked_range(value: Any, field: str, low: int, high: int) -> int:
     """A whole number from `low` to `high`."""
     if not isinstance(value, int) or isinstance(value, bool) or not low <= value <= high:
-        raise InvalidInputError(field, f"{value!r} is not a whole number from {low} to {high}")
+        raise InvalidInputError(field, f"{quoted(value)} is not a whole number from {low} to {high}")
     return value
 
 
@@ -183,7 +184,7 @@ def checked_format(value: Any) -> ForeignFormat:
     """One of the formats that can be imported."""
     if value in get_args(ForeignFormat):
         return cast("ForeignFormat", value)
-    raise InvalidInputError("format", f"{value!r} is not one of: {', '.join(get_args(ForeignFormat))}")
+    raise InvalidInputError("format", f"{quoted(value)} is not one of: {', '.join(get_args(ForeignFormat))}")
 
 
 def checked_foreign(value: Any, format: ForeignFormat, limit: int) -> list[JsonObject]:  # noqa: A002 the field's name

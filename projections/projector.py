@@ -16,6 +16,7 @@ from uuid import UUID
 
 from turnlog.domain import events as e
 from turnlog.domain.evolve import evolve
+from turnlog.domain.quoting import quoted
 from turnlog.domain.recorded import RecordedEvent
 from turnlog.domain.state import Active, AnyState, SessionState, initial_state
 from turnlog.domain.values import Frozen, JsonObject, Text, merge_patch
@@ -275,7 +276,9 @@ class Projector(Turns):
             at=event.at,
         )
         if not self.file_result(event.step_id, result):
-            self.add_fault("orphan_result", position, f"a result of the call {event.call_id!r}, which no step has made")
+            self.add_fault(
+                "orphan_result", position, f"a result of the call {quoted(event.call_id)}, which no step has made"
+            )
 
     def _usage_reported(self, event: e.UsageReported, position: int) -> None:
         entry = UsageEntry(step_id=None, position=position, model=event.model, usage=event.usage)

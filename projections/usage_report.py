@@ -7,6 +7,7 @@ from datetime import UTC, date, datetime
 from typing import Literal
 
 from turnlog.domain.errors import InvalidInputError
+from turnlog.domain.quoting import quoted
 from turnlog.domain.values import Frozen, JsonObject, as_unicode
 from turnlog.projections.usage import token_counts
 
@@ -45,7 +46,7 @@ class UsageReport(Frozen):
 def checked_dimensions(value: Sequence[str]) -> tuple[Dimension, ...]:
     """The dimensions that a report tells apart, in the order of DIMENSIONS. Raises InvalidInputError."""
     if isinstance(value, str) or not set(value) <= set(DIMENSIONS):
-        raise InvalidInputError("by", f"{value!r} is not a list of: {', '.join(DIMENSIONS)}")
+        raise InvalidInputError("by", f"{quoted(value)} is not a list of: {', '.join(DIMENSIONS)}")
     return tuple(dimension for dimension in DIMENSIONS if dimension in value)
 
 

@@ -27,6 +27,7 @@ from turnlog.domain.commands import (
     AppendToolCall,
 )
 from turnlog.domain.errors import InvalidInputError
+from turnlog.domain.quoting import quoted
 from turnlog.domain.values import JsonObject, json_copy
 
 logger = logging.getLogger("turnlog")
@@ -124,7 +125,7 @@ def _is_chunk(chunk: Any, fields: _Fields) -> bool:
 
 def _no_chunk(chunk: Any, fields: _Fields) -> InvalidInputError:
     kind = fields.get("type") or fields.get("object")
-    what = type(chunk).__name__ + (f" of type {kind!r}" if isinstance(kind, str) else "")
+    what = type(chunk).__name__ + (f" of type {quoted(kind)}" if isinstance(kind, str) else "")
     return InvalidInputError("chunk", f"{_TAKES}, not a {what}; session.completion() records the answers of other APIs")
 
 

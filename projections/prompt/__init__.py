@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Literal, NamedTuple, Protocol
 
 from turnlog.domain.errors import InvalidInputError
+from turnlog.domain.quoting import quoted
 from turnlog.projections.placeholders import NO_RESULT
 from turnlog.projections.prompt.anthropic import anthropic_prompt, render_anthropic
 from turnlog.projections.prompt.assembly import assemble
@@ -46,7 +47,7 @@ APIS: dict[Api, _Api] = {
 def check_api(api: str) -> None:
     """Raises InvalidInputError for an unknown API."""
     if api not in APIS:
-        raise InvalidInputError("api", f"{api!r} is not one of: {', '.join(APIS)}")
+        raise InvalidInputError("api", f"{quoted(api)} is not one of: {', '.join(APIS)}")
 
 
 def build_prompt(
