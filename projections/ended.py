@@ -15,7 +15,7 @@ from turnlog.projections.turn import Step, StepToolCall, ToolResult
 class EndedFold:
     """A step that has ended. Its `results` are by the index of their call: a later one takes an earlier one's place."""
 
-    __slots__ = ("_by_id", "_by_name", "_step", "_unanswered", "results", "step")
+    __slots__ = ("_by_id", "_by_name", "_step", "_unanswered", "_waiting", "results", "step")
 
     def __init__(self, step: Step) -> None:
         self.step = step
@@ -23,13 +23,14 @@ class EndedFold:
         self.results = step.results()
         self._step: Step | None = step
         self._unanswered = {call.index: call for call in step.message.tool_calls if call.index not in self.results}
+        self._waiting = sum(bool(call.name) for call in self._unanswered.values())
         self._by_id: dict[str, _Queue] | None = None
         self._by_name: dict[str, _Queue] | None = None
 
     @property
-    def is_answered(self) -> bool:
-        """Whether each of its calls has a result, if only a pending one."""
-        return not self._unanswered
+    def waits(self) -> bool:
+        """Whether a call that can be sent has no result. Those without a name cannot."""
+        return self._waiting > 0
 
     def freeze(self) -> Step:
         """The step as it is now: the same object as long as no result comes."""
@@ -41,7 +42,8 @@ class EndedFold:
         """Files a result under its call. False if there is no such call."""
         if result.index not in self.results and result.index not in self._unanswered:
             return False
-        self._unanswered.pop(result.index, None)
+        call = self._unanswered.pop(result.index, None)
+        self._waiting -= call is not None and bool(call.name)
         self.results[result.index] = result
         self._step = None
         return True

@@ -5,6 +5,7 @@ Appending each delta to an immutable text would take a time that grows with the 
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from datetime import datetime
 
 from turnlog.domain.events import (
@@ -182,7 +183,18 @@ def note_of(event: StepEnd) -> str | None:
 class TurnFold:
     """A turn that events still change."""
 
-    __slots__ = ("flaws", "index", "messages", "open_steps", "orphans", "position", "repairs", "steps", "usage_reports")
+    __slots__ = (
+        "_corrected",
+        "flaws",
+        "index",
+        "messages",
+        "open_steps",
+        "orphans",
+        "position",
+        "repairs",
+        "steps",
+        "usage_reports",
+    )
 
     def __init__(self, turn: Turn) -> None:
         self.index = turn.index
@@ -195,7 +207,7 @@ class TurnFold:
         self.usage_reports: list[UsageEntry] = list(turn.usage_reports)
         self.orphans = Orphans(turn.orphans)
         self.flaws: list[Fault] = list(turn.flaws)
-        self.repairs: list[Repair] = list(turn.repairs)
+        self.set_repairs(turn.repairs)
 
     def freeze(self) -> Turn:
         """The turn as it is now."""
@@ -207,11 +219,30 @@ class TurnFold:
             usage_reports=tuple(self.usage_reports),
             orphans=self.orphans.in_order(),
             flaws=tuple(self.flaws),
-            repairs=tuple(self.repairs),
+            repairs=self.repairs,
         )
+
+    def set_repairs(self, repairs: Iterable[Repair]) -> None:
+        """Has these repairs, and no others, apply to the turn."""
+        self.repairs = tuple(repairs)
+        self._corrected = max((c.position for repair in self.repairs for c in repair.corrections), default=0)
 
     def is_open(self) -> bool:
         return self.open_steps > 0
+
+    def has_ended(self) -> bool | None:
+        """Whether the turn has ended, as `Turn.has_ended` has it, without a look at its other steps. None where that
+        does not tell: where a repair or a response of several items may have changed the last step."""
+        last = next(reversed(self.steps.values()), None)
+        step = last.base if isinstance(last, StepFold) else None if last is None else last.step
+        if step is None or step.origin == "responses" or step.position <= self._corrected:
+            return None
+        if isinstance(last, StepFold) or last is None:
+            return False
+        if self.is_open():
+            return None if self.repairs else False
+        calls = step.message.tool_calls or step.message.function_call
+        return step.status != "finished" or not calls
 
     def add_step(self, step_id: str, step: StepFold | EndedFold) -> None:
         """Adds a step after the others."""

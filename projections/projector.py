@@ -194,8 +194,8 @@ class Projector(Turns):
         self._metadata = merge_patch(self._metadata, event.patch)
 
     def _counted(self, event: e.CounterIncremented, _position: int) -> None:
-        keys = self._counters.get(event.counter, {})
-        self._counters = {**self._counters, event.counter: {**keys, event.key: keys.get(event.key, 0) + event.by}}
+        keys = self._counters.setdefault(event.counter, {})  # views and heads have copies
+        keys[event.key] = keys.get(event.key, 0) + event.by
 
     def _message_added(self, event: e.MessageAdded, position: int) -> None:
         if event.role == "assistant":

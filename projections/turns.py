@@ -61,7 +61,11 @@ class Turns:
     @property
     def has_turn_ended(self) -> bool:
         """Whether the last turn, as the view has it, has ended (see Turn)."""
-        return bool(self._turns) and corrected(frozen(self._turns[-1])).has_ended
+        if not self._turns:
+            return False
+        turn = self._turns[-1]
+        known = turn.has_ended() if isinstance(turn, TurnFold) else None
+        return corrected(frozen(turn)).has_ended if known is None else known
 
     @property
     def turn_count(self) -> int:
@@ -266,11 +270,12 @@ class Turns:
     def add_repair(self, index: int, repair: Repair, position: int) -> None:
         """Applies a repair to a turn, if there is such a turn."""
         if self.first_turn <= index < self.turn_count:
-            self.thawed(index, position).repairs.append(repair)
+            turn = self.thawed(index, position)
+            turn.set_repairs((*turn.repairs, repair))
 
     def withdraw_repair(self, repair_id: str, position: int) -> None:
         """Withdraws a repair from all turns."""
         for index, turn in enumerate(self._turns, self.first_turn):
             if any(repair.repair_id == repair_id for repair in turn.repairs):
                 thawed = self.thawed(index, position)
-                thawed.repairs = [repair for repair in thawed.repairs if repair.repair_id != repair_id]
+                thawed.set_repairs(repair for repair in thawed.repairs if repair.repair_id != repair_id)
