@@ -38,7 +38,7 @@ from turnlog.domain.events import (
 )
 from turnlog.domain.foreign import ForeignCall, ForeignMessage
 from turnlog.domain.state import Active, Deleted, LatestStep, Memory, OpenStep, SessionState, Unborn
-from turnlog.domain.values import fingerprint
+from turnlog.domain.values import fingerprint, merge_patch
 
 
 def evolve(state: SessionState, event: SessionEvent) -> SessionState:
@@ -54,6 +54,7 @@ def evolve(state: SessionState, event: SessionEvent) -> SessionState:
             title=event.title,
             started_at=event.at,
             memory=Memory(complete=True),
+            metadata=event.metadata,
         )
     return state
 
@@ -97,8 +98,14 @@ def _evolve_active(state: Active, event: SessionEvent) -> SessionState:
             repairs = tuple(repair for repair in state.repairs if repair != event.repair_id)
             return state.model_copy(update={"repairs": repairs})
         case CounterIncremented() | UsageReported():
-            return state.model_copy(update={"memory": state.memory.with_report(report_key(event))})
-        case SessionStarted() | MetadataSet() | SessionForked():
+            memory = state.memory.with_report(report_key(event))
+            if isinstance(event, UsageReported):
+                return state.model_copy(update={"memory": memory})
+            counters = state.counters.plus(event.counter, event.key)
+            return state.model_copy(update={"memory": memory, "counters": counters})
+        case MetadataSet():
+            return state.model_copy(update={"metadata": merge_patch(state.metadata, event.patch)})
+        case SessionStarted() | SessionForked():
             return state
         case _:
             assert_never(event)

@@ -6,14 +6,16 @@ somebody has to ask the store.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import datetime
-from typing import Annotated, Literal
+from typing import Annotated, Literal, NamedTuple
 from uuid import UUID
 
 from pydantic import Field
 
 from turnlog.domain.calls import AwaitedCalls, KeptAwaitedCalls, KeptStepCalls, StepCalls
-from turnlog.domain.values import Frozen, Text
+from turnlog.domain.sorted_map import SortedMap
+from turnlog.domain.values import Frozen, JsonObject, Text
 
 MEMORY_LIMIT = 512
 """Ids of each kind that a state remembers, at most."""
@@ -64,6 +66,18 @@ class Memory(Frozen):
         return self.model_copy(update={"reports": reports, "complete": self.complete and not full})
 
 
+class Counters(NamedTuple):
+    """Which counters there are, by name and key."""
+
+    known: SortedMap[tuple[str, str], bool] = SortedMap()
+
+    def has(self, counter: str, key: str) -> bool:
+        return self.known.get((counter, key)) is not None
+
+    def plus(self, counter: str, key: str) -> Counters:
+        return self if self.has(counter, key) else Counters(self.known.plus((counter, key), True))
+
+
 class Unborn(Frozen):
     """There is no event yet."""
 
@@ -73,7 +87,8 @@ class Unborn(Frozen):
 
 class Active(Frozen):
     """A session that can be appended to. `repairs` are the ids of the repairs that apply; `compacted` is the position
-    up to which the context was compacted, and the fingerprint of the summary."""
+    up to which the context was compacted, and the fingerprint of the summary. `metadata` and `counters` are there for
+    the sake of their limits."""
 
     kind: Literal["active"] = "active"
     session_id: UUID
@@ -86,6 +101,14 @@ class Active(Frozen):
     repairs: tuple[str, ...] = ()
     compacted: tuple[int, str] = (0, "")
     memory: Memory = Field(default=Memory(), exclude=True)
+    metadata: JsonObject = Field(default={}, exclude=True)
+    counters: Counters = Field(default=Counters(), exclude=True)
+
+    def with_facts(self, metadata: JsonObject, counters: Mapping[str, Mapping[str, int]]) -> Active:
+        """The state with the metadata and the counters of the session, which it is kept without."""
+        names = ((name, key) for name, keys in counters.items() for key in keys)
+        known = Counters(SortedMap.of((pair, True) for pair in names))
+        return self.model_copy(update={"metadata": metadata, "counters": known})
 
 
 class Deleted(Frozen):

@@ -8,7 +8,15 @@ from uuid import UUID
 
 from turnlog.domain.commands import CancelSteps, Command, CompactContext, SetMetadata, SetTitle
 from turnlog.domain.errors import InvalidInputError, SessionNotFoundError
-from turnlog.domain.inputs import MAX_COUNTER, checked_count, checked_object, checked_range, checked_text, checked_title
+from turnlog.domain.inputs import (
+    checked_count,
+    checked_object,
+    checked_range,
+    checked_short,
+    checked_text,
+    checked_title,
+)
+from turnlog.domain.limits import MAX_COUNTER, MAX_REASON_LENGTH
 from turnlog.domain.recorded import RecordedEvent
 from turnlog.infrastructure.access import Access
 from turnlog.infrastructure.append.aggregate import Aggregate
@@ -138,7 +146,7 @@ class Session:
         InvalidInputError.
         """
         await self._access.check()
-        ended = await self._aggregate.execute(CancelSteps(now(), checked_text(reason, "reason")))
+        ended = await self._aggregate.execute(CancelSteps(now(), checked_short(reason, "reason", MAX_REASON_LENGTH)))
         if ended:
             self._parts.watcher.steps_ended(self.id)
         return ended > 0

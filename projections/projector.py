@@ -50,6 +50,11 @@ class SessionHead(Frozen):
     compaction: Compaction | None = None
     state: AnyState
 
+    def whole_state(self) -> SessionState:
+        """The state with what the head says apart from it."""
+        state = self.state
+        return state.with_facts(self.metadata, self.counters) if isinstance(state, Active) else state
+
 
 class PagesNeeded(Exception):  # noqa: N818 nobody's error: it says what to read
     """An event changes, or may change, a turn that is not held. The projector cannot be used any more."""
@@ -79,7 +84,7 @@ class Projector(Turns):
         """The projector that `head` was taken from. `pages` are the last closed turns, in order: as many of them as are
         wanted."""
         self = cls(head.session_id)
-        self.version, self.state = head.version, head.state
+        self.version, self.state = head.version, head.whole_state()
         self._user_id, self._title = head.user_id, head.title
         self._metadata = head.metadata
         self._counters = {name: dict(keys) for name, keys in head.counters.items()}

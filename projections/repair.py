@@ -15,9 +15,8 @@ from turnlog.projections.turn import Fault, Step, StepToolCall, ToolResult, Turn
 
 SEPARATOR = "\n\n"
 """Goes between the two parts of a split message if both seem whole."""
-_END = r"[.!?:;\u2026\u3002\uff01\uff1f]"
-_CLOSER = r"[)\]\"'*_`\u201d\u2019\u00bb]"
-_WHOLE = re.compile(f"(?:{_END}{_CLOSER}*|{_CLOSER}+|```)$")
+_ENDS = frozenset(".!?:;\u2026\u3002\uff01\uff1f)]\"'*_`\u201d\u2019\u00bb")
+"""What a whole text ends in: the end of a sentence, or a closing sign."""
 _LINE = re.compile(r"(?:[-*+] |\d+[.)] |#{1,6} |```)")
 """The beginning of a Markdown line, which cannot be in the middle of one."""
 
@@ -159,7 +158,7 @@ def _is_whole(first: str, second: str) -> bool:
         return False
     if _LINE.match(second):
         return True
-    if not (_WHOLE.search(first) or category(last) == "So"):  # So: an emoji, for one
+    if not (last in _ENDS or category(last) == "So"):  # So: an emoji, for one
         return False
     if begin.isdigit():
         return last != ":" and not (last == "." and first[-2:-1].isdigit())  # {"a":1}, 3.50

@@ -44,5 +44,5 @@ class _EndProjector(Projector):
         """The projector without its closed turns, and without the messages of those that prompts go on to need."""
         return cls.resume(projector.head().model_copy(update={"pinned": ()}), ())
 
-    def _reaches_back(self, event: SessionEvent) -> bool:
+    def _reaches_back(self, event: SessionEvent) -> bool:  # noqa: ARG002 none does
         return False

@@ -18,13 +18,22 @@ _HINTS: Sequence[tuple[type[TurnlogError], str]] = (
     (SchemaVersionError, "`turnlog doctor` compares the versions"),
 )
 
-_USERINFO = re.compile(r"(/[^:/@?\s]*:)[^\s\"']*@")
+_WORD = re.compile(r"[^\s\"']+")
+_USER = re.compile(r"/[^:/@?\s]*:")
 _PARAMETER = re.compile(r"((?:ssl)?password\s*=\s*)('(?:[^'\\]|\\.)*'|[^&\s\"']*)", re.IGNORECASE)
 
 
 def masked(text: str) -> str:
     """The text without the passwords of connection URLs and connection strings."""
-    return _PARAMETER.sub(r"\1***", _USERINFO.sub(r"\1***@", text))
+    return _PARAMETER.sub(r"\1***", _WORD.sub(_without_password, text))
+
+
+def _without_password(word: re.Match[str]) -> str:
+    # The password may hold any sign, and ends at the last @. Each word is looked at once, whatever it is made of.
+    text = word[0]
+    end = text.rfind("@")
+    user = _USER.search(text, 0, max(end, 0))
+    return text if user is None else f"{text[: user.end()]}***{text[end:]}"
 
 
 def hint_for(error: Exception) -> str | None:

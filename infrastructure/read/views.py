@@ -107,7 +107,7 @@ class Views:
         if head is not None:
             tail = await self._tail(session_id, head.version)
             if tail is not None:
-                return self._evolved(head.state, head.version, tail)
+                return self._evolved(head.whole_state(), head.version, tail)
             await self.forget(session_id)
         return self._evolved(initial_state(session_id), 0, await self._store.events.read(session_id))
 

@@ -72,7 +72,7 @@ class _Rendering:
 
     def settle(self) -> None:
         """Puts what belongs to the last message into it. That becomes another message: somebody may have kept it."""
-        if self._last is None or not self._positions:
+        if self._last is None or not (self._blocks or self._positions):
             return
         role, last = self.rendered[self._last].message["role"], self.rendered[self._last]
         message = {"role": role, "content": last.message["content"] + self._blocks}

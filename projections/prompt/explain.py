@@ -72,13 +72,9 @@ def explain(session_id: UUID, events: Iterable[RecordedEvent], api: Api) -> Expl
     before: list[Rendered] = []
     for event in events:
         prompt.apply(event)
-        if (
-            isinstance(event.event, STEP_DELTAS)
-            or prompt.clearly_waits()
-            or not prompt.select()
-            or prompt.is_waiting()
-            or prompt.update()
-        ):
+        if isinstance(event.event, STEP_DELTAS) or prompt.clearly_waits():
+            continue  # nobody sends a prompt then
+        if not prompt.select() or prompt.is_waiting() or prompt.update():
             continue
         if (index := _first_difference(before, prompt, api)) is not None:
             reason = _reason(event.event)
