@@ -132,7 +132,7 @@ def _increment(state: Active, command: IncrementCounter) -> Events:
     incremented = CounterIncremented(at=command.at, id=command.id, counter=counter, key=key, by=command.by)
     if command.known or report_key(incremented) in state.memory.reports:
         return ()
-    if len(state.counters.known) >= MAX_COUNTERS and not state.counters.has(counter, key):
+    if len(state.counters) >= MAX_COUNTERS and state.counters.get((counter, key)) is None:
         raise LimitExceededError("key", f"the session has {MAX_COUNTERS:,} counters already", MAX_COUNTERS)
     return (incremented,)
 

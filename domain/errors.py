@@ -45,7 +45,7 @@ class InvalidInputError(TurnlogError, ValueError):
     """Input that cannot be recorded. `field` names it, with the path inside it, such as `metadata.a[1]`."""
 
     def __init__(self, field: str, reason: str) -> None:
-        field = cut(field, 2 * QUOTED)
+        field = cut(field, 10 * QUOTED)
         super().__init__(f"{field}: {reason}")
         self.field = field
         self.reason = reason

@@ -101,7 +101,7 @@ def _evolve_active(state: Active, event: SessionEvent) -> SessionState:
             memory = state.memory.with_report(report_key(event))
             if isinstance(event, UsageReported):
                 return state.model_copy(update={"memory": memory})
-            counters = state.counters.plus(event.counter, event.key)
+            counters = state.counters.plus((event.counter, event.key), True)
             return state.model_copy(update={"memory": memory, "counters": counters})
         case MetadataSet():
             return state.model_copy(update={"metadata": merge_patch(state.metadata, event.patch)})

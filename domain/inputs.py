@@ -26,7 +26,7 @@ from turnlog.domain.limits import (
     MAX_USAGE_BYTES,
 )
 from turnlog.domain.quoting import quoted
-from turnlog.domain.values import JsonObject, is_unicode, json_copy, json_size
+from turnlog.domain.values import JsonObject, JsonPath, is_unicode, json_copy, json_size
 
 ORDER_COLUMNS = ("sequence", "seq", "position", "messageindex", "ordinal")
 """Names of the column with a row's position in its conversation, as `column_name` has them."""
@@ -137,13 +137,16 @@ def _listed(value: Sequence[Any], field: str, limit: int) -> list[Any]:
 def check_texts(value: Any, field: str, limit: int) -> None:
     """Raises LimitExceededError if a text in a JSON value has more than `limit` bytes as UTF-8, or all of them together
     have more than MAX_MESSAGE_LENGTH characters."""
-    left, total = [value], 0
+    left, total = list[tuple[Any, JsonPath | str]]([(value, field)]), 0
     while left:
-        item = left.pop()
+        item, path = left.pop()
         if isinstance(item, str):
-            total += len(checked_text(item, field, limit))
+            total += len(item)
+            if len(item) * 4 > limit:
+                checked_text(item, str(path), limit)
         elif isinstance(item, dict | list):
-            left += item.values() if isinstance(item, dict) else item
+            inside = item.items() if isinstance(item, dict) else enumerate(item)
+            left += ((one, JsonPath(path, step)) for step, one in inside)
     check_length(total, field)
 
 

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import datetime
-from typing import Annotated, Literal, NamedTuple
+from typing import Annotated, Literal
 from uuid import UUID
 
-from pydantic import Field
+from pydantic import Field, InstanceOf
 
 from turnlog.domain.calls import AwaitedCalls, KeptAwaitedCalls, KeptStepCalls, StepCalls
 from turnlog.domain.sorted_map import SortedMap
@@ -66,16 +66,8 @@ class Memory(Frozen):
         return self.model_copy(update={"reports": reports, "complete": self.complete and not full})
 
 
-class Counters(NamedTuple):
-    """Which counters there are, by name and key."""
-
-    known: SortedMap[tuple[str, str], bool] = SortedMap()
-
-    def has(self, counter: str, key: str) -> bool:
-        return self.known.get((counter, key)) is not None
-
-    def plus(self, counter: str, key: str) -> Counters:
-        return self if self.has(counter, key) else Counters(self.known.plus((counter, key), True))
+CounterNames = SortedMap[tuple[str, str], bool]
+"""Which counters there are, by name and key."""
 
 
 class Unborn(Frozen):
@@ -102,12 +94,12 @@ class Active(Frozen):
     compacted: tuple[int, str] = (0, "")
     memory: Memory = Field(default=Memory(), exclude=True)
     metadata: JsonObject = Field(default={}, exclude=True)
-    counters: Counters = Field(default=Counters(), exclude=True)
+    counters: InstanceOf[CounterNames] = Field(default=SortedMap(), exclude=True)
 
     def with_facts(self, metadata: JsonObject, counters: Mapping[str, Mapping[str, int]]) -> Active:
         """The state with the metadata and the counters of the session, which it is kept without."""
         names = ((name, key) for name, keys in counters.items() for key in keys)
-        known = Counters(SortedMap.of((pair, True) for pair in names))
+        known = SortedMap.of((name, True) for name in names)
         return self.model_copy(update={"metadata": metadata, "counters": known})
 
 

@@ -98,10 +98,10 @@ def _has_surrogate_bytes(data: bytes) -> bool:
     return False
 
 
-class _Path(NamedTuple):
+class JsonPath(NamedTuple):
     """Where a value stands. It is written out only for an error: keys may be long, and values many."""
 
-    before: _Path | str
+    before: JsonPath | str
     step: Any
 
     def __str__(self) -> str:
@@ -124,7 +124,7 @@ class _Copier:
         self._field = field
         self._left = MAX_JSON_VALUES
 
-    def copy(self, value: Any, path: _Path | str, depth: int) -> Any:
+    def copy(self, value: Any, path: JsonPath | str, depth: int) -> Any:
         if value is None or isinstance(value, str | bool):
             return value
         if isinstance(value, int | float):
@@ -135,11 +135,11 @@ class _Copier:
             self._count(value)
             copied = {}
             for key, item in value.items():
-                copied[_json_key(key, path)] = self.copy(item, _Path(path, key), depth + 1)
+                copied[_json_key(key, path)] = self.copy(item, JsonPath(path, key), depth + 1)
             return copied
         if isinstance(value, list | tuple):
             self._count(value)
-            return [self.copy(item, _Path(path, index), depth + 1) for index, item in enumerate(value)]
+            return [self.copy(item, JsonPath(path, index), depth + 1) for index, item in enumerate(value)]
         raise InvalidInputError(str(path), f"a {type(value).__name__} is not JSON")
 
     def _count(self, values: Sized) -> None:
@@ -148,7 +148,7 @@ class _Copier:
             raise LimitExceededError(self._field, f"has more than {MAX_JSON_VALUES:,} values", MAX_JSON_VALUES)
 
 
-def _number(value: float, path: _Path | str) -> float:
+def _number(value: float, path: JsonPath | str) -> float:
     if isinstance(value, int):
         if value.bit_length() > MAX_JSON_BITS:
             raise LimitExceededError(str(path), f"has more than {MAX_JSON_BITS} bits", MAX_JSON_BITS)
@@ -157,7 +157,7 @@ def _number(value: float, path: _Path | str) -> float:
     return value
 
 
-def _json_key(key: Any, path: _Path | str) -> str:
+def _json_key(key: Any, path: JsonPath | str) -> str:
     if not isinstance(key, str):
         raise InvalidInputError(str(path), f"key {quoted(key)} is not a string")
     if len(key) > MAX_KEY_LENGTH:

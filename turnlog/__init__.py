@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from turnlog.domain.errors import EmbeddedServersError as EmbeddedServersError
     from turnlog.domain.errors import EmbeddedServersMissingError as EmbeddedServersMissingError
     from turnlog.domain.errors import InvalidInputError as InvalidInputError
+    from turnlog.domain.errors import LimitExceededError as LimitExceededError
     from turnlog.domain.errors import LogClosedError as LogClosedError
     from turnlog.domain.errors import ProjectionError as ProjectionError
     from turnlog.domain.errors import PromptError as PromptError
@@ -74,8 +75,8 @@ __version__ = "0.1.0"
 _NAMES = {
     "domain.errors": """
         AppendConflictError AppendRefusedError EmbeddedServersError EmbeddedServersMissingError
-        InvalidInputError LogClosedError ProjectionError PromptError PromptTooLongError SchemaVersionError
-        SessionExistsError SessionNotFoundError SessionOwnedError StepClosedError StepError StoreError
+        InvalidInputError LimitExceededError LogClosedError ProjectionError PromptError PromptTooLongError
+        SchemaVersionError SessionExistsError SessionNotFoundError SessionOwnedError StepClosedError StepError StoreError
         StoreUnavailableError ToolCallConflictError ToolResultConflictError ToolResultError TurnInProgressError
         TurnlogError UnknownToolCallError UnreadableEventError
     """,
