@@ -14,12 +14,13 @@ from pydantic import GetCoreSchemaHandler
 from pydantic_core import CoreSchema, core_schema
 
 from turnlog.domain.sorted_map import SortedMap
-from turnlog.domain.values import Frozen, Text
+from turnlog.domain.values import Text
 
 _NONE: SortedMap[Any, Any] = SortedMap()
 
 
-class CallHead(Frozen):
+@dataclass(frozen=True, slots=True)
+class CallHead:
     """A call of an open step. `whole` is the fingerprint of its arguments if they came in one piece."""
 
     index: int
@@ -29,7 +30,8 @@ class CallHead(Frozen):
     whole: str | None = None
 
 
-class AwaitedCall(Frozen):
+@dataclass(frozen=True, slots=True)
+class AwaitedCall:
     """A call without a final result. `pending` is the fingerprint of its pending result, if there is one."""
 
     step_id: str

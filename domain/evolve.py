@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
 from typing import assert_never
 
 from turnlog.domain.calls import AwaitedCall, AwaitedCalls, CallHead
@@ -131,11 +132,11 @@ def _call_named(state: Active, event: ToolCallNamed) -> Active:
     head = step.calls.get(event.index) if step else None
     if step is None or head is None:
         return state
-    named = _with_head(state, step, head.model_copy(update={"id": event.id, "name": event.name}))
+    named = _with_head(state, step, replace(head, id=event.id, name=event.name))
     call = state.awaited.get(event.step_id, event.index)
     if call is None or call.call_id == event.id:
         return named
-    return named.model_copy(update={"awaited": state.awaited.plus(call.model_copy(update={"call_id": event.id}))})
+    return named.model_copy(update={"awaited": state.awaited.plus(replace(call, call_id=event.id))})
 
 
 def _arguments_came(state: Active, event: ToolCallArgumentsDelta) -> Active:
@@ -145,7 +146,7 @@ def _arguments_came(state: Active, event: ToolCallArgumentsDelta) -> Active:
         return state
     # A call that came in one piece has exactly one arguments event. Its fingerprint identifies a second delivery.
     whole = None if head.has_arguments else fingerprint(event.arguments)
-    return _with_head(state, step, head.model_copy(update={"has_arguments": True, "whole": whole}))
+    return _with_head(state, step, replace(head, has_arguments=True, whole=whole))
 
 
 def _with_head(state: Active, step: OpenStep, head: CallHead) -> Active:
@@ -186,7 +187,7 @@ def _result_added(state: Active, event: ToolResultAdded) -> Active:
         call = state.awaited.get(event.step_id, event.index)
         if call is None:
             return state
-        pending = call.model_copy(update={"pending": fingerprint(event.content)})
+        pending = replace(call, pending=fingerprint(event.content))
         return state.model_copy(update={"awaited": state.awaited.plus(pending)})
     memory, digest = state.memory, result_fingerprint(event)
     for step_id in (None, event.step_id):

@@ -76,9 +76,9 @@ _NAMES = {
     "domain.errors": """
         AppendConflictError AppendRefusedError EmbeddedServersError EmbeddedServersMissingError
         InvalidInputError LimitExceededError LogClosedError ProjectionError PromptError PromptTooLongError
-        SchemaVersionError SessionExistsError SessionNotFoundError SessionOwnedError StepClosedError StepError StoreError
-        StoreUnavailableError ToolCallConflictError ToolResultConflictError ToolResultError TurnInProgressError
-        TurnlogError UnknownToolCallError UnreadableEventError
+        SchemaVersionError SessionExistsError SessionNotFoundError SessionOwnedError StepClosedError StepError
+        StoreError StoreUnavailableError ToolCallConflictError ToolResultConflictError ToolResultError
+        TurnInProgressError TurnlogError UnknownToolCallError UnreadableEventError
     """,
     "domain.recorded": "RecordedEvent",
     "infrastructure.append.completion": "Completion",

@@ -34,7 +34,7 @@ from turnlog.domain.values import JsonObject, json_copy, json_size
 
 logger = logging.getLogger("turnlog")
 
-PIECE_COMMANDS = 64
+PIECE_COMMANDS = 32
 """Commands that are decided in one go: a chunk may hold thousands, and others wait meanwhile."""
 
 _Sized: TypeAlias = tuple[AnyStepAppend, int]

@@ -131,7 +131,7 @@ async def test_a_bad_count_is_refused(log: SessionLog, session: Session, field: 
         ("usage", {}, {}),
         ("usage", "10 tokens", {}),
         ("usage", [1], {}),
-        ("usage", {"prompt_tokens": math.nan}, {}),
+        ("usage.prompt_tokens", {"prompt_tokens": math.nan}, {}),
         ("prompt_tokens", None, {"prompt_tokens": "10"}),
         ("prompt_tokens", None, {"prompt_tokens": 1.5}),
     ],
