@@ -54,6 +54,12 @@ def checked_optional_name(value: Any, field: str) -> str | None:
     return None if value is None else checked_short(value, field)
 
 
+def check_kind(value: Any, kind: Any, field: str) -> None:
+    """Raises InvalidInputError for anything but a value of this kind, as `isinstance` takes it."""
+    if not isinstance(value, kind):
+        raise InvalidInputError(field, f"cannot be a {type(value).__name__}")
+
+
 def checked_session_id(value: Any, field: str = "session_id") -> UUID:
     """A UUID, or its text."""
     if isinstance(value, UUID):
@@ -101,7 +107,7 @@ def checked_optional_text(value: Any, field: str, limit: int | None = None) -> s
 
 def checked_role(value: Any) -> Role:
     """One of the roles with which a message can be added."""
-    if value in get_args(Role):
+    if isinstance(value, str) and value in get_args(Role):
         return cast("Role", value)
     hint = " (use add_tool_result)" if value == "tool" else ""
     raise InvalidInputError("role", f"{quoted(value)} is not one of {', '.join(get_args(Role))}{hint}")
@@ -109,7 +115,7 @@ def checked_role(value: Any) -> Role:
 
 def checked_status(value: Any) -> ResultStatus:
     """The status of a tool result."""
-    if value in get_args(ResultStatus):
+    if isinstance(value, str) and value in get_args(ResultStatus):
         return cast("ResultStatus", value)
     raise InvalidInputError("status", f"{quoted(value)} is not one of {', '.join(get_args(ResultStatus))}")
 
@@ -226,7 +232,7 @@ def checked_function(value: Any, field: str, limit: int) -> FunctionCall:
 
 def checked_format(value: Any) -> ForeignFormat:
     """One of the formats that can be imported."""
-    if value in get_args(ForeignFormat):
+    if isinstance(value, str) and value in get_args(ForeignFormat):
         return cast("ForeignFormat", value)
     raise InvalidInputError("format", f"{quoted(value)} is not one of: {', '.join(get_args(ForeignFormat))}")
 

@@ -2,27 +2,22 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Generator, Mapping, Sequence
 from typing import Any, Literal, TypeVar, overload
 from uuid import UUID
 
-from turnlog.domain.commands import CancelSteps, Command, CompactContext, SetMetadata, SetTitle
+from turnlog.domain.commands import Command, CompactContext, SetMetadata
 from turnlog.domain.errors import InvalidInputError, SessionNotFoundError
-from turnlog.domain.inputs import (
-    checked_count,
-    checked_object,
-    checked_range,
-    checked_short,
-    checked_text,
-    checked_title,
-)
-from turnlog.domain.limits import MAX_COUNTER, MAX_REASON_LENGTH
+from turnlog.domain.inputs import check_kind, checked_count, checked_object, checked_range, checked_text
 from turnlog.domain.recorded import RecordedEvent
 from turnlog.infrastructure.access import Access
 from turnlog.infrastructure.append.aggregate import Aggregate
 from turnlog.infrastructure.append.checked_commands import (
+    checked_cancel,
     checked_increment,
     checked_message,
+    checked_set_title,
     checked_tool_result,
     checked_usage,
 )
@@ -39,13 +34,16 @@ from turnlog.infrastructure.repair.forking import make_fork
 from turnlog.projections.compacting import check_compaction
 from turnlog.projections.deltas import Offsets
 from turnlog.projections.projector import Projector
-from turnlog.projections.prompt import Api, CountTokens, PromptPolicy, check_api
+from turnlog.projections.prompt import Api, CountTokens, PromptPolicy, check_api, check_prompt
 from turnlog.projections.prompt.explain import Explanation, explain
 from turnlog.projections.prompt.policy import DEFAULT_POLICY
 from turnlog.projections.prompt.window import estimated_tokens
 from turnlog.projections.view import SessionView
 
 Chunk = TypeVar("Chunk")
+
+EVENTS_ON_LOOP = 1_000
+"""A view of more events is made on a thread: others would have to wait for it."""
 
 
 class Session:
@@ -146,7 +144,7 @@ class Session:
         InvalidInputError.
         """
         await self._access.check()
-        ended = await self._aggregate.execute(CancelSteps(now(), checked_short(reason, "reason", MAX_REASON_LENGTH)))
+        ended = await self._aggregate.execute(checked_cancel(reason))
         if ended:
             self._parts.watcher.steps_ended(self.id)
         return ended > 0
@@ -176,7 +174,7 @@ class Session:
 
     async def set_title(self, title: str, only_if_empty: bool = False) -> None:
         """Sets the title; with `only_if_empty` only if there is none. Raises InvalidInputError for a blank title."""
-        await self._execute(SetTitle(now(), checked_title(title), only_if_empty))
+        await self._execute(checked_set_title(title, only_if_empty))
 
     async def set_metadata(self, patch: Mapping[str, Any]) -> None:
         """Merges a JSON Merge Patch (RFC 7386) into the metadata: None removes a key. Raises InvalidInputError."""
@@ -226,7 +224,9 @@ class Session:
         await self._aggregate.flush()
         projector = await self._parts.views.load(self.id)
         self._access.check_state(projector.state)
-        return projector.view()
+        if projector.version < EVENTS_ON_LOOP:
+            return projector.view()
+        return await asyncio.to_thread(projector.view)
 
     @overload
     async def prompt(
@@ -260,9 +260,7 @@ class Session:
         `count_tokens` takes a list of messages in the shape of the API. Raises InvalidInputError, and
         PromptTooLongError when not even the last turn fits with its tool results shortened.
         """
-        check_api(api)
-        if max_tokens is not None:
-            checked_range(max_tokens, "max_tokens", 1, MAX_COUNTER)
+        check_prompt(api, max_tokens, count_tokens, policy)
         self._parts.check_open()
         await self._aggregate.flush()
         prompt = await self._parts.prompts.read(self.id, api, policy or DEFAULT_POLICY, max_tokens, count_tokens)
@@ -275,7 +273,7 @@ class Session:
         it. Reads all events, so it is for looking into a session. Raises InvalidInputError."""
         check_api(api)
         events = [event async for event in self.events()]
-        return explain(self.id, events, api)
+        return await asyncio.to_thread(explain, self.id, events, api)
 
     async def at(self, version: int) -> SessionView:
         """The view as it was after the event at this position. No later event is read. Raises InvalidInputError for a
@@ -284,7 +282,7 @@ class Session:
         upto = await self._access.version(version)
         async for page in self._parts.store.events.pages(self.id, upto=upto):
             projector.apply_all(page)
-        return projector.view()
+        return await asyncio.to_thread(projector.view)
 
     async def fork(self, version: int | None = None) -> Session:
         """A new session with copies of the events up to this position (None: all), and with the same owner.
@@ -312,6 +310,7 @@ class Session:
         and nothing comes after `after`. See Following for what it raises.
         """
         checked_count(after, "after")
+        check_kind(until_turn_ends, bool, "until_turn_ends")
         return Following(self._source, self._parts.watcher.left, after, until_turn_ends)
 
     def deltas(self, after: int = 0, until_turn_ends: bool = False) -> Deltas:

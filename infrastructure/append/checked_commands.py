@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from turnlog.domain.commands import AddMessage, AddToolResult, IncrementCounter, ReportUsage
+from turnlog.domain.commands import AddMessage, AddToolResult, CancelSteps, IncrementCounter, ReportUsage, SetTitle
 from turnlog.domain.errors import InvalidInputError
 from turnlog.domain.inputs import (
+    check_kind,
     check_message,
     checked_content,
     checked_count,
@@ -20,10 +21,11 @@ from turnlog.domain.inputs import (
     checked_role,
     checked_short,
     checked_status,
+    checked_title,
     checked_tool_calls,
     checked_usage_object,
 )
-from turnlog.domain.limits import MAX_CALL_ID_LENGTH
+from turnlog.domain.limits import MAX_CALL_ID_LENGTH, MAX_REASON_LENGTH
 from turnlog.infrastructure.append.chunk_reader import json_object
 from turnlog.infrastructure.clock import now
 from turnlog.infrastructure.ids import new_id
@@ -65,6 +67,17 @@ def checked_tool_result(call_id: Any, content: Any, status: Any, step_id: str | 
         content=checked_content(content, limit),
         step_id=None if step_id is None else checked_id(step_id, "step_id"),
     )
+
+
+def checked_cancel(reason: Any) -> CancelSteps:
+    """A cancellation as `Session.cancel` takes it."""
+    return CancelSteps(now(), checked_short(reason, "reason", MAX_REASON_LENGTH))
+
+
+def checked_set_title(title: Any, only_if_empty: Any) -> SetTitle:
+    """A title as `Session.set_title` takes it."""
+    check_kind(only_if_empty, bool, "only_if_empty")
+    return SetTitle(now(), checked_title(title), only_if_empty)
 
 
 def checked_increment(counter: Any, key: Any, by: Any, id: str | None) -> IncrementCounter:  # noqa: A002 the field's name

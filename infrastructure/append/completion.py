@@ -16,7 +16,14 @@ from turnlog.domain.commands import (
 )
 from turnlog.domain.errors import StepClosedError, TurnlogError
 from turnlog.domain.events import CompletionFinished, ToolCall
-from turnlog.domain.inputs import check_length, checked_optional_name, checked_range, checked_short, checked_text
+from turnlog.domain.inputs import (
+    check_kind,
+    check_length,
+    checked_optional_name,
+    checked_range,
+    checked_short,
+    checked_text,
+)
 from turnlog.domain.limits import MAX_CALL_ID_LENGTH, MAX_CALLS, MAX_NAME_LENGTH
 from turnlog.infrastructure.append.chunk_reader import as_object
 from turnlog.infrastructure.append.step_io import StepIO, end_for
@@ -41,6 +48,7 @@ class Completion:
 
     def __init__(self, step: StepIO, model: str | None, takeover: bool = False) -> None:
         self._step = step
+        check_kind(takeover, bool, "takeover")
         self._model = checked_optional_name(model, "model")
         self._length = self._function_name = 0
         self._takeover = takeover

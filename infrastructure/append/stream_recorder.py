@@ -15,7 +15,7 @@ from uuid import UUID
 
 from turnlog.domain.errors import InvalidInputError, LogClosedError, SessionNotFoundError, StepClosedError
 from turnlog.domain.events import CompletionFailed, CompletionFinished, CompletionInterrupted, StepEnd
-from turnlog.domain.inputs import checked_optional_name
+from turnlog.domain.inputs import check_kind, checked_optional_name
 from turnlog.domain.state import Active
 from turnlog.infrastructure.append.chunk_reader import ChunkReader, said
 from turnlog.infrastructure.append.read_ahead import ReadAhead
@@ -75,6 +75,8 @@ class StreamRecorder(Generic[Chunk]):
         self.step = step
         self.session_id: UUID = step.aggregate.session_id
         self.is_detached = detached
+        check_kind(takeover, bool, "takeover")
+        check_kind(detached, bool, "detached")
         self._model = checked_optional_name(model, "model")
         self._takeover = takeover
         self._stream = stream

@@ -9,7 +9,7 @@ from itertools import groupby
 from operator import itemgetter
 from typing import Any, NamedTuple
 
-from turnlog.domain.errors import PromptTooLongError
+from turnlog.domain.errors import InvalidInputError, PromptTooLongError
 from turnlog.domain.events import Content
 from turnlog.projections.prompt.entries import PromptEntry, PromptMessage, PromptStep, Rendered
 from turnlog.projections.prompt.parts import left_out
@@ -79,7 +79,10 @@ def only_pinned(index: int, messages: Iterable[Message]) -> Turn:
 
 
 def _tokens(entries: list[PromptEntry], render: Render, count: CountTokens) -> int:
-    return count([rendered.message for rendered in render(entries)])
+    tokens = count([rendered.message for rendered in render(entries)])
+    if not isinstance(tokens, int | float):
+        raise InvalidInputError("count_tokens", f"has returned a {type(tokens).__name__} and not a number")
+    return tokens
 
 
 def _shortened(entries: list[PromptEntry], render: Render, max_tokens: int, count: CountTokens) -> list[PromptEntry]:
