@@ -17,7 +17,7 @@ MAX_REASON_LENGTH = 10_000
 """Characters of the reason of a cancellation. The text of an error is cut to as many."""
 MAX_CALLS = 16_384
 """Tool calls of one response or message."""
-MAX_MESSAGE_LENGTH = 64 * 1024 * 1024
+MAX_MESSAGE_LENGTH = 32 * 1024 * 1024
 """Characters of one message or response: its text, reasoning, refusal and arguments together."""
 PIECE_LENGTH = 256 * 1024
 """Characters of one fragment. What a provider sends in a longer one is stored as several."""

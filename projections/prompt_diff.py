@@ -58,7 +58,13 @@ class _Aligned(SequenceMatcher[str]):
 
     def get_matching_blocks(self) -> list[Match]:
         a, b = self._lines
-        return [*sorted(_matches(a, b)), Match(len(a), len(b), 0)]
+        blocks = list[Match]()
+        for i, j, size in sorted(_matches(a, b)):
+            if blocks and blocks[-1].a + blocks[-1].size == i and blocks[-1].b + blocks[-1].size == j:
+                blocks[-1] = Match(blocks[-1].a, blocks[-1].b, blocks[-1].size + size)
+            else:
+                blocks.append(Match(i, j, size))
+        return [*blocks, Match(len(a), len(b), 0)]
 
 
 class _Part(NamedTuple):
