@@ -6,11 +6,12 @@ What goes beyond a limit raises LimitExceededError, which names it. What was sto
 from __future__ import annotations
 
 MAX_ID_LENGTH = 255
-"""Characters of a user id, message id, step id, or the id of an increment or a report."""
+"""Characters of the id of a user, a message, a step, an increment or a report, of the name of a message, and of the
+name and the key of a counter."""
 MAX_NAME_LENGTH = 1_024
-"""Characters of the name of a tool, a function or a model, of a finish reason, and of a response's id."""
+"""Characters of the name of a tool, a function or a model, and of a finish reason."""
 MAX_CALL_ID_LENGTH = 65_536
-"""Characters of the id of a tool call. Some gateways put a model's signed thoughts into it."""
+"""Characters of the id of a tool call or a response. Some gateways put a model's signed thoughts into it."""
 MAX_TITLE_LENGTH = 1_000
 """Characters of a title."""
 MAX_REASON_LENGTH = 10_000
