@@ -75,6 +75,14 @@ def test_a_response_with_many_calls_is_folded_and_shown(call_id: str) -> None:
     assert grows_in_proportion(work)
 
 
+def test_each_result_is_filed_without_copying_the_others() -> None:
+    def work(count: int) -> Callable[[], Any]:
+        events = recorded(response_of_calls(count))
+        return lambda: Projector(SESSION_ID).apply_all(events)
+
+    assert milliseconds(work(8_000)) < 7 * milliseconds(work(2_000))
+
+
 @pytest.mark.parametrize("api", APIS)
 @pytest.mark.parametrize("events", [response_of_calls, attempts, talk])
 def test_a_prompt(api: Api, events: Callable[[int], list[e.SessionEvent]]) -> None:
@@ -83,6 +91,14 @@ def test_a_prompt(api: Api, events: Callable[[int], list[e.SessionEvent]]) -> No
         return lambda: build_prompt(turns, api)
 
     assert grows_in_proportion(work)
+
+
+def test_the_results_of_a_response_are_one_message_of_a_user() -> None:
+    def work(count: int) -> Callable[[], Any]:
+        turns = Projector(SESSION_ID).apply_all(recorded(response_of_calls(count))).turns()
+        return lambda: build_prompt(turns, "anthropic")
+
+    assert milliseconds(work(6_000)) < 8 * milliseconds(work(1_500))  # what is copied at once calls no function
 
 
 def test_a_prompt_whose_results_are_shortened() -> None:
@@ -114,7 +130,7 @@ def test_an_explanation(api: Api, events: Callable[[int], list[e.SessionEvent]])
     def work(count: int) -> Callable[[], Any]:
         return lambda: explain(SESSION_ID, recorded(events(count)), api)
 
-    assert grows_in_proportion(work)
+    assert grows_in_proportion(lambda count: work(6 * count if events is response_of_calls else count))
 
 
 @pytest.mark.parametrize("early", [False, True])
