@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import datetime
 from typing import Any, TypeAlias
 
@@ -56,13 +56,40 @@ class ChunkReader:
         self.usage: JsonObject | None = None
         self.error: str | None = None
 
-    def read(self, chunk: Any) -> Iterator[list[AnyStepAppend]]:
+    def read(self, chunk: Any) -> Iterable[list[AnyStepAppend]]:
         """The commands for what the chunk says in choice 0, in pieces that are quickly decided: a chunk may hold
         thousands of calls, or a text of many megabytes. There is none if nothing of the chunk is recorded.
 
         Raises InvalidInputError for anything but a Chat Completions chunk, which would be shown and not recorded, and
-        LimitExceededError for what is too large to be recorded.
+        LimitExceededError for what is too large to be recorded: perhaps only when the pieces before were taken.
         """
+        text = self._text_alone(chunk)
+        return self._pieces(chunk) if text is None else ([text],)
+
+    def _text_alone(self, chunk: Any) -> AnyStepAppend | None:
+        """The command for a chunk that says a short text and nothing else, as nearly all do. None for any other."""
+        if not self._has_choices:
+            return None
+        try:
+            fields = _fields(chunk)
+            choices: Any = fields.get("choices")
+            (choice,) = map(_fields, choices)
+            delta = _fields(choice.get("delta"))
+            text = delta.get("content")
+            is_named = (self.model or not fields.get("model")) and (self.response_id or not fields.get("id"))
+            if not (is_named and isinstance(text, str) and 0 < len(text) <= PIECE_LENGTH):
+                return None
+            if choice.get("index") or choice.get("finish_reason") or fields.get("usage") or fields.get("error"):
+                return None
+            if any(map(delta.get, _BESIDE_TEXT)):
+                return None
+        except Exception:  # noqa: BLE001 it is read again, and then what is wrong is said
+            return None
+        self._length += len(text)
+        check_length(self._length, "response")
+        return AppendText(self._now(), self._step_id, text)
+
+    def _pieces(self, chunk: Any) -> Iterator[list[AnyStepAppend]]:
         piece, size = list[AnyStepAppend](), 0
         try:
             for command, length in self._commands(chunk):
@@ -147,6 +174,7 @@ class ChunkReader:
             logger.warning("step %s has several choices; only choice 0 is recorded", self._step_id)
 
 
+_BESIDE_TEXT = ("reasoning_details", "reasoning_content", "reasoning", "refusal", "tool_calls", "function_call")
 _TAKES = "record() takes chunks of the Chat Completions API"
 
 
