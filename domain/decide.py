@@ -30,6 +30,7 @@ from turnlog.domain.commands import (
 from turnlog.domain.decide_step import Events, abandoned, decide_append, decide_step
 from turnlog.domain.errors import (
     InvalidInputError,
+    LimitExceededError,
     SessionExistsError,
     SessionNotFoundError,
     SessionOwnedError,
@@ -51,8 +52,10 @@ from turnlog.domain.events import (
     UsageReported,
 )
 from turnlog.domain.evolve import report_key
+from turnlog.domain.inputs import checked_metadata
+from turnlog.domain.limits import MAX_COUNTERS
 from turnlog.domain.state import Active, SessionState, Unborn
-from turnlog.domain.values import fingerprint
+from turnlog.domain.values import fingerprint, merge_patch
 
 FORKED = "the session was forked in the middle of it"
 
@@ -98,10 +101,10 @@ def _decide_session(state: Active, command: SessionCommand) -> Events:
             unchanged = title == state.title or (only_if_empty and bool(state.title))
             return () if unchanged else (SessionTitled(at=at, title=title),)
         case SetMetadata(at, patch):
+            checked_metadata(merge_patch(state.metadata, patch), state.metadata)
             return (MetadataSet(at=at, patch=patch),) if patch else ()
-        case IncrementCounter(at, id_, counter, key, by, known):
-            incremented = CounterIncremented(at=at, id=id_, counter=counter, key=key, by=by)
-            return () if known or report_key(incremented) in state.memory.reports else (incremented,)
+        case IncrementCounter():
+            return _increment(state, command)
         case ReportUsage(at, id_, usage, model, known):
             reported = UsageReported(at=at, id=id_, usage=usage, model=model)
             return () if known or report_key(reported) in state.memory.reports else (reported,)
@@ -128,6 +131,16 @@ def _decide_session(state: Active, command: SessionCommand) -> Events:
             return (SessionDeleted(at=at),)
         case _:
             assert_never(command)
+
+
+def _increment(state: Active, command: IncrementCounter) -> Events:
+    counter, key = command.counter, command.key
+    incremented = CounterIncremented(at=command.at, id=command.id, counter=counter, key=key, by=command.by)
+    if command.known or report_key(incremented) in state.memory.reports:
+        return ()
+    if len(state.counters) >= MAX_COUNTERS and state.counters.get((counter, key)) is None:
+        raise LimitExceededError("key", f"the session has {MAX_COUNTERS:,} counters already", MAX_COUNTERS)
+    return (incremented,)
 
 
 def _compact(state: Active, command: CompactContext) -> Events:

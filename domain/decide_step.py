@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from datetime import datetime
 from typing import assert_never
 
+from turnlog.domain.calls import CallHead
 from turnlog.domain.commands import (
     AbandonSteps,
     AddToolResult,
@@ -22,6 +23,7 @@ from turnlog.domain.commands import (
     StepCommand,
 )
 from turnlog.domain.errors import (
+    LimitExceededError,
     StepClosedError,
     ToolCallConflictError,
     ToolResultConflictError,
@@ -43,7 +45,10 @@ from turnlog.domain.events import (
     ToolResultAdded,
 )
 from turnlog.domain.evolve import answer_key, awaited_call
-from turnlog.domain.state import Active, CallHead, OpenStep
+from turnlog.domain.inputs import checked_short
+from turnlog.domain.limits import MAX_CALL_ID_LENGTH, MAX_CALLS
+from turnlog.domain.quoting import quoted
+from turnlog.domain.state import Active, OpenStep
 from turnlog.domain.values import fingerprint
 
 Events = tuple[SessionEvent, ...]
@@ -51,8 +56,8 @@ ABANDONED = "another completion was started"
 
 
 def decide_append(state: Active, command: AnyStepAppend) -> Events:
-    """The events of an append to an open step; none if there is nothing in it. Raises StepClosedError and
-    ToolCallConflictError."""
+    """The events of an append to an open step; none if there is nothing in it. Raises StepClosedError,
+    ToolCallConflictError and LimitExceededError."""
     step = state.open_steps.get(command.step_id)
     if step is None:
         raise StepClosedError(command.step_id)
@@ -80,15 +85,25 @@ def _tool_call_fragment(step: OpenStep, command: AppendToolCall) -> Events:
     events: list[SessionEvent] = []
     head = step.calls.get(index)
     if head is None:
+        _check_call(command.id, command.name)
+        if len(step.calls.by_index) >= MAX_CALLS:
+            raise LimitExceededError("tool_calls", f"a response has at most {MAX_CALLS:,} calls", MAX_CALLS)
         events.append(ToolCallStarted(at=at, step_id=step_id, index=index, id=command.id, name=command.name))
     else:
         named_id, name = head.id or command.id, _continued_name(head, command.name)
         if (named_id, name) != (head.id, head.name):
+            _check_call(named_id, name)
             events.append(ToolCallNamed(at=at, step_id=step_id, index=index, id=named_id, name=name))
     if command.arguments:
         delta = ToolCallArgumentsDelta(at=at, step_id=step_id, index=index, arguments=command.arguments)
         events.append(delta)
     return tuple(events)
+
+
+def _check_call(call_id: str, name: str) -> None:
+    # A name comes whole in each event that continues it, so it must not go on for ever.
+    checked_short(name, "name")
+    checked_short(call_id, "id", MAX_CALL_ID_LENGTH)
 
 
 def _continued_name(head: CallHead, fragment: str) -> str:
@@ -101,7 +116,7 @@ def _continued_name(head: CallHead, fragment: str) -> str:
 
 def _whole_tool_call(step: OpenStep, command: AppendWholeToolCall) -> Events:
     call = command.call
-    same = next((head for head in step.calls.values() if head.id == call.id), None) if call.id else None
+    same = step.calls.of_id(call.id) if call.id else None
     if same is not None:
         # Of a call that came in fragments only the name is known here. Handlers that stream a call and then deliver it
         # whole mean the same one.
@@ -109,8 +124,8 @@ def _whole_tool_call(step: OpenStep, command: AppendWholeToolCall) -> Events:
         digest = fingerprint(call.arguments) if call.arguments else None
         if same.name == call.name and (in_fragments or same.whole == digest):
             return ()
-        raise ToolCallConflictError(f"id: step {step.step_id} has another tool call {call.id!r}")
-    index = max(step.calls, default=-1) + 1
+        raise ToolCallConflictError(f"id: step {step.step_id} has another tool call {quoted(call.id)}")
+    index = step.calls.next_index()
     fragment = AppendToolCall(
         at=command.at, step_id=step.step_id, index=index, id=call.id, name=call.name, arguments=call.arguments
     )

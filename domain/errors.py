@@ -4,6 +4,7 @@
 
     TurnlogError
     +-- InvalidInputError            what the caller gave cannot be recorded; names the field
+    |   +-- LimitExceededError       it is larger than a limit; names the limit
     |   +-- UnknownPositionError     a cursor that the session does not have: begin anew from its view
     +-- SessionNotFoundError         unknown, deleted, or somebody else's: the same error for all three
     +-- SessionExistsError           start_session with an id that is taken
@@ -40,6 +41,9 @@
 from __future__ import annotations
 
 from datetime import datetime
+from uuid import UUID
+
+from turnlog.domain.quoting import QUOTED, cut, quoted
 
 
 class TurnlogError(Exception):
@@ -50,6 +54,7 @@ class InvalidInputError(TurnlogError, ValueError):
     """Input that cannot be recorded. `field` names it, with the path inside it, such as `metadata.a[1]`."""
 
     def __init__(self, field: str, reason: str) -> None:
+        field = cut(field, 10 * QUOTED)
         super().__init__(f"{field}: {reason}")
         self.field = field
         self.reason = reason
@@ -67,11 +72,20 @@ class UnknownPositionError(InvalidInputError):
         self.last = last
 
 
+class LimitExceededError(InvalidInputError):
+    """Input, or what a provider sent, that is larger than turnlog takes. `limit` is the most that is allowed."""
+
+    def __init__(self, field: str, reason: str, limit: int) -> None:
+        super().__init__(field, reason)
+        self.limit = limit
+
+
 class SessionNotFoundError(TurnlogError, LookupError):
     """For this principal there is no such session: it is unknown, deleted, or owned by somebody else."""
 
     def __init__(self, session_id: object) -> None:
-        super().__init__(f"no session {session_id}")
+        asked = cut(str(session_id)) if isinstance(session_id, str | UUID) else quoted(session_id)
+        super().__init__(f"no session {asked}")
         self.session_id = session_id
 
 
@@ -138,7 +152,7 @@ class UnknownToolCallError(ToolResultError):
     """No call with this id waits for a result, and none was ever answered."""
 
     def __init__(self, call_id: str) -> None:
-        super().__init__(f"call_id: no tool call {call_id!r} in this session")
+        super().__init__(f"call_id: no tool call {quoted(call_id)} in this session")
         self.call_id = call_id
 
 
@@ -146,7 +160,7 @@ class ToolResultConflictError(ToolResultError):
     """The call already has a final result, and this one is different."""
 
     def __init__(self, call_id: str) -> None:
-        super().__init__(f"content: tool call {call_id!r} already has another final result")
+        super().__init__(f"content: tool call {quoted(call_id)} already has another final result")
         self.call_id = call_id
 
 

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from dataclasses import replace
 from typing import assert_never
 
+from turnlog.domain.calls import AwaitedCall, AwaitedCalls, CallHead
 from turnlog.domain.events import (
     CompletionEnded,
     CompletionFinished,
@@ -26,6 +29,7 @@ from turnlog.domain.events import (
     SessionTitled,
     StepEnd,
     TextDelta,
+    ToolCall,
     ToolCallArgumentsDelta,
     ToolCallNamed,
     ToolCallStarted,
@@ -33,19 +37,9 @@ from turnlog.domain.events import (
     UsageReported,
     imported_step_id,
 )
-from turnlog.domain.foreign import ForeignMessage
-from turnlog.domain.state import (
-    Active,
-    AwaitedCall,
-    CallHead,
-    Deleted,
-    LatestStep,
-    Memory,
-    OpenStep,
-    SessionState,
-    Unborn,
-)
-from turnlog.domain.values import fingerprint
+from turnlog.domain.foreign import ForeignCall, ForeignMessage
+from turnlog.domain.state import Active, Deleted, LatestStep, Memory, OpenStep, SessionState, Unborn
+from turnlog.domain.values import fingerprint, merge_patch
 
 
 def evolve(state: SessionState, event: SessionEvent) -> SessionState:
@@ -61,6 +55,7 @@ def evolve(state: SessionState, event: SessionEvent) -> SessionState:
             title=event.title,
             started_at=event.at,
             memory=Memory(complete=True),
+            metadata=event.metadata,
         )
     return state
 
@@ -104,8 +99,14 @@ def _evolve_active(state: Active, event: SessionEvent) -> SessionState:
             repairs = tuple(repair for repair in state.repairs if repair != event.repair_id)
             return state.model_copy(update={"repairs": repairs})
         case CounterIncremented() | UsageReported():
-            return state.model_copy(update={"memory": state.memory.with_report(report_key(event))})
-        case SessionStarted() | MetadataSet() | SessionForked():
+            memory = state.memory.with_report(report_key(event))
+            if isinstance(event, UsageReported):
+                return state.model_copy(update={"memory": memory})
+            counters = state.counters.plus((event.counter, event.key), True)
+            return state.model_copy(update={"memory": memory, "counters": counters})
+        case MetadataSet():
+            return state.model_copy(update={"metadata": merge_patch(state.metadata, event.patch)})
+        case SessionStarted() | SessionForked():
             return state
         case _:
             assert_never(event)
@@ -113,11 +114,17 @@ def _evolve_active(state: Active, event: SessionEvent) -> SessionState:
 
 def _call_started(state: Active, event: ToolCallStarted) -> Active:
     step = state.open_steps.get(event.step_id)
-    if step is None or event.index in step.calls:
+    if step is None or step.calls.get(event.index) is not None:
         return state
     head = CallHead(index=event.index, id=event.id, name=event.name)
     awaited = AwaitedCall(step_id=event.step_id, index=event.index, call_id=event.id)
-    return _with_head(state, step, head).model_copy(update={"awaited": (*state.awaited, awaited)})
+    return _with_head(state, step, head).model_copy(update={"awaited": state.awaited.plus_all([awaited])})
+
+
+def _made(awaited: AwaitedCalls, step_id: str, calls: Iterable[ToolCall | ForeignCall]) -> AwaitedCalls:
+    """The awaited calls with those of a whole message."""
+    made = [AwaitedCall(step_id=step_id, index=index, call_id=call.id) for index, call in enumerate(calls)]
+    return awaited.plus_all(made) if made else awaited
 
 
 def _call_named(state: Active, event: ToolCallNamed) -> Active:
@@ -125,12 +132,11 @@ def _call_named(state: Active, event: ToolCallNamed) -> Active:
     head = step.calls.get(event.index) if step else None
     if step is None or head is None:
         return state
-    awaited = tuple(
-        call.model_copy(update={"call_id": event.id}) if _is(call, event.step_id, event.index) else call
-        for call in state.awaited
-    )
-    named = head.model_copy(update={"id": event.id, "name": event.name})
-    return _with_head(state, step, named).model_copy(update={"awaited": awaited})
+    named = _with_head(state, step, replace(head, id=event.id, name=event.name))
+    call = state.awaited.get(event.step_id, event.index)
+    if call is None or call.call_id == event.id:
+        return named
+    return named.model_copy(update={"awaited": state.awaited.plus(replace(call, call_id=event.id))})
 
 
 def _arguments_came(state: Active, event: ToolCallArgumentsDelta) -> Active:
@@ -140,11 +146,11 @@ def _arguments_came(state: Active, event: ToolCallArgumentsDelta) -> Active:
         return state
     # A call that came in one piece has exactly one arguments event. Its fingerprint identifies a second delivery.
     whole = None if head.has_arguments else fingerprint(event.arguments)
-    return _with_head(state, step, head.model_copy(update={"has_arguments": True, "whole": whole}))
+    return _with_head(state, step, replace(head, has_arguments=True, whole=whole))
 
 
 def _with_head(state: Active, step: OpenStep, head: CallHead) -> Active:
-    changed = step.model_copy(update={"calls": {**step.calls, head.index: head}})
+    changed = step.model_copy(update={"calls": step.calls.plus(head)})
     return state.model_copy(update={"open_steps": {**state.open_steps, step.step_id: changed}})
 
 
@@ -157,50 +163,36 @@ def _ended(state: Active, event: StepEnd) -> Active:
 
 
 def _message_added(state: Active, event: MessageAdded) -> Active:
-    calls = tuple(
-        AwaitedCall(step_id=event.message_id, index=index, call_id=call.id)
-        for index, call in enumerate(event.tool_calls)
-    )
-    memory = state.memory.with_message(event.message_id)
-    return state.model_copy(update={"awaited": state.awaited + calls, "memory": memory})
+    awaited = _made(state.awaited, event.message_id, event.tool_calls)
+    return state.model_copy(update={"awaited": awaited, "memory": state.memory.with_message(event.message_id)})
 
 
 def _message_imported(state: Active, event: MessageImported) -> Active:
     awaited = state.awaited
     for number, item in enumerate(event.reading.items):
         if isinstance(item, ForeignMessage):
-            step_id = imported_step_id(event.message_id, number)
-            awaited += tuple(
-                AwaitedCall(step_id=step_id, index=index, call_id=call.id) for index, call in enumerate(item.calls)
-            )
-        elif (answered := awaited_call(awaited, item.call_id)) is not None:
-            awaited = tuple(call for call in awaited if call is not answered)
+            awaited = _made(awaited, imported_step_id(event.message_id, number), item.calls)
+        elif (answered := awaited.find(item.call_id)) is not None:
+            awaited = awaited.minus(answered.step_id, answered.index)
     return state.model_copy(update={"awaited": awaited, "memory": state.memory.with_message(event.message_id)})
 
 
-def awaited_call(awaited: tuple[AwaitedCall, ...], call_id: str, step_id: str | None = None) -> AwaitedCall | None:
-    """The call with this id in the given step, or in the latest step that has one: an unanswered one if there is any,
-    else one with a pending result."""
-    calls = [call for call in awaited if call.call_id == call_id and step_id in (None, call.step_id)]
-    if not calls:
-        return None
-    latest = [call for call in calls if call.step_id == calls[-1].step_id]
-    return next((call for call in latest if call.pending is None), latest[0])
+def awaited_call(awaited: AwaitedCalls, call_id: str, step_id: str | None = None) -> AwaitedCall | None:
+    """The call that a result is for: see AwaitedCalls.find."""
+    return awaited.find(call_id, step_id)
 
 
 def _result_added(state: Active, event: ToolResultAdded) -> Active:
     if event.status == "pending":
-        pending = fingerprint(event.content)
-        awaited = tuple(
-            call.model_copy(update={"pending": pending}) if _is(call, event.step_id, event.index) else call
-            for call in state.awaited
-        )
-        return state.model_copy(update={"awaited": awaited})
-    awaited = tuple(call for call in state.awaited if not _is(call, event.step_id, event.index))
+        call = state.awaited.get(event.step_id, event.index)
+        if call is None:
+            return state
+        pending = replace(call, pending=fingerprint(event.content))
+        return state.model_copy(update={"awaited": state.awaited.plus(pending)})
     memory, digest = state.memory, result_fingerprint(event)
     for step_id in (None, event.step_id):
         memory = memory.with_answer(answer_key(event.call_id, step_id), digest)
-    return state.model_copy(update={"awaited": awaited, "memory": memory})
+    return state.model_copy(update={"awaited": state.awaited.minus(event.step_id, event.index), "memory": memory})
 
 
 def answer_key(call_id: str, step_id: str | None) -> str:
@@ -212,10 +204,6 @@ def answer_key(call_id: str, step_id: str | None) -> str:
 def report_key(event: CounterIncremented | UsageReported) -> str:
     """The key under which an increment or a usage report is remembered."""
     return f"{event.topic}:{event.id}"
-
-
-def _is(call: AwaitedCall, step_id: str, index: int) -> bool:
-    return call.step_id == step_id and call.index == index
 
 
 def result_fingerprint(event: ToolResultAdded) -> str:

@@ -10,30 +10,54 @@ from typing import Any, cast, get_args
 from uuid import UUID
 
 from turnlog.domain.commands import AddMessage, StartSession
-from turnlog.domain.errors import InvalidInputError
+from turnlog.domain.errors import InvalidInputError, LimitExceededError
 from turnlog.domain.events import Content, FunctionCall, ResultStatus, Role, ToolCall
 from turnlog.domain.foreign import ForeignFormat, column_name
-from turnlog.domain.values import JsonObject, is_unicode, json_copy
+from turnlog.domain.limits import (
+    MAX_CALL_ID_LENGTH,
+    MAX_CALLS,
+    MAX_COUNTER,
+    MAX_ID_LENGTH,
+    MAX_JSON_VALUES,
+    MAX_MESSAGE_LENGTH,
+    MAX_METADATA_BYTES,
+    MAX_NAME_LENGTH,
+    MAX_TITLE_LENGTH,
+    MAX_USAGE_BYTES,
+)
+from turnlog.domain.quoting import quoted
+from turnlog.domain.values import JsonObject, JsonPath, is_unicode, json_copy, json_size
 
-MAX_ID_LENGTH = 255
-MAX_TITLE_LENGTH = 1_000
-MAX_COUNTER = 2**53
-"""JSON readers everywhere keep whole numbers up to this one exactly."""
 ORDER_COLUMNS = ("sequence", "seq", "position", "messageindex", "ordinal")
 """Names of the column with a row's position in its conversation, as `column_name` has them."""
 
 
 def checked_id(value: Any, field: str) -> str:
     """A user id or message id: 1 to 255 characters of Unicode text without NUL."""
-    if not isinstance(value, str):
-        raise InvalidInputError(field, f"must be a string, not {type(value).__name__}")
-    if not value.strip():
+    if not checked_short(value, field, MAX_ID_LENGTH).strip():
         raise InvalidInputError(field, "must not be empty")
-    if len(value) > MAX_ID_LENGTH:
-        raise InvalidInputError(field, f"has {len(value)} characters, at most {MAX_ID_LENGTH} are allowed")
     if "\0" in value or not is_unicode(value):
         raise InvalidInputError(field, "must not hold NUL or lone surrogates")
+    return str(value)
+
+
+def checked_short(value: Any, field: str, limit: int = MAX_NAME_LENGTH) -> str:
+    """Any str of at most `limit` characters."""
+    if not isinstance(value, str):
+        raise InvalidInputError(field, f"must be a string, not {type(value).__name__}")
+    check_length(len(value), field, limit)
     return value
+
+
+def checked_optional_name(value: Any, field: str) -> str | None:
+    """A name of at most MAX_NAME_LENGTH characters, or None."""
+    return None if value is None else checked_short(value, field)
+
+
+def check_kind(value: Any, kind: Any, field: str) -> None:
+    """Raises InvalidInputError for anything but a value of this kind, as `isinstance` takes it."""
+    if not isinstance(value, kind):
+        raise InvalidInputError(field, f"cannot be a {type(value).__name__}")
 
 
 def checked_session_id(value: Any, field: str = "session_id") -> UUID:
@@ -43,7 +67,7 @@ def checked_session_id(value: Any, field: str = "session_id") -> UUID:
     try:
         return UUID(value)
     except (ValueError, TypeError, AttributeError):
-        raise InvalidInputError(field, f"{value!r} is not a UUID") from None
+        raise InvalidInputError(field, f"{quoted(value)} is not a UUID") from None
 
 
 def checked_day(value: Any, field: str) -> date | None:
@@ -53,16 +77,14 @@ def checked_day(value: Any, field: str) -> date | None:
     try:
         return date.fromisoformat(value)
     except (ValueError, TypeError):
-        raise InvalidInputError(field, f"{value!r} is not a day such as 2026-11-24") from None
+        raise InvalidInputError(field, f"{quoted(value)} is not a day such as 2026-11-24") from None
 
 
 def checked_title(value: Any) -> str:
     """A title that is not blank."""
-    title = checked_text(value, "title")
+    title = checked_short(value, "title", MAX_TITLE_LENGTH)
     if not title.strip():
         raise InvalidInputError("title", "must not be blank")
-    if len(title) > MAX_TITLE_LENGTH:
-        raise InvalidInputError("title", f"has {len(title)} characters, at most {MAX_TITLE_LENGTH} are allowed")
     return title
 
 
@@ -74,7 +96,7 @@ def checked_text(value: Any, field: str, limit: int | None = None) -> str:
     if limit is not None and len(value) * 4 > limit:
         size = len(value.encode("utf-8", "surrogatepass"))
         if size > limit:
-            raise InvalidInputError(field, f"has {size} bytes, at most {limit} are allowed")
+            raise LimitExceededError(field, f"has {size:,} bytes, at most {limit:,} are allowed", limit)
     return value
 
 
@@ -85,17 +107,17 @@ def checked_optional_text(value: Any, field: str, limit: int | None = None) -> s
 
 def checked_role(value: Any) -> Role:
     """One of the roles with which a message can be added."""
-    if value in get_args(Role):
+    if isinstance(value, str) and value in get_args(Role):
         return cast("Role", value)
     hint = " (use add_tool_result)" if value == "tool" else ""
-    raise InvalidInputError("role", f"{value!r} is not one of {', '.join(get_args(Role))}{hint}")
+    raise InvalidInputError("role", f"{quoted(value)} is not one of {', '.join(get_args(Role))}{hint}")
 
 
 def checked_status(value: Any) -> ResultStatus:
     """The status of a tool result."""
-    if value in get_args(ResultStatus):
+    if isinstance(value, str) and value in get_args(ResultStatus):
         return cast("ResultStatus", value)
-    raise InvalidInputError("status", f"{value!r} is not one of {', '.join(get_args(ResultStatus))}")
+    raise InvalidInputError("status", f"{quoted(value)} is not one of {', '.join(get_args(ResultStatus))}")
 
 
 def checked_content(value: Any, limit: int, field: str = "content") -> Content:
@@ -104,23 +126,40 @@ def checked_content(value: Any, limit: int, field: str = "content") -> Content:
         return checked_text(value, field, limit)
     if not isinstance(value, Sequence) or isinstance(value, bytes | bytearray) or not value:
         raise InvalidInputError(field, "must be a string or a non-empty list of content parts")
-    parts = json_copy(list(value), field)
+    parts = json_copy(_listed(value, field, MAX_JSON_VALUES), field)
     for i, part in enumerate(parts):
         if not isinstance(part, dict) or not isinstance(part.get("type"), str):
             raise InvalidInputError(f"{field}[{i}]", "must be an object with a `type`")
-        _check_size(part, f"{field}[{i}]", limit)
+    check_texts(parts, field, limit)
     return tuple(parts)
 
 
-def _check_size(value: Any, field: str, limit: int) -> None:
-    if isinstance(value, str):
-        checked_text(value, field, limit)
-    elif isinstance(value, dict):
-        for key, item in value.items():
-            _check_size(item, f"{field}.{key}", limit)
-    elif isinstance(value, list):
-        for i, item in enumerate(value):
-            _check_size(item, f"{field}[{i}]", limit)
+def _listed(value: Sequence[Any], field: str, limit: int) -> list[Any]:
+    if len(value) > limit:
+        raise LimitExceededError(field, f"has {len(value):,} items, at most {limit:,} are allowed", limit)
+    return list(value)
+
+
+def check_texts(value: Any, field: str, limit: int) -> None:
+    """Raises LimitExceededError if a text in a JSON value has more than `limit` bytes as UTF-8, or all of them together
+    have more than MAX_MESSAGE_LENGTH characters."""
+    left, total = list[tuple[Any, JsonPath | str]]([(value, field)]), 0
+    while left:
+        item, path = left.pop()
+        if isinstance(item, str):
+            total += len(item)
+            if len(item) * 4 > limit:
+                checked_text(item, str(path), limit)
+        elif isinstance(item, dict | list):
+            inside = item.items() if isinstance(item, dict) else enumerate(item)
+            left += ((one, JsonPath(path, step)) for step, one in inside)
+    check_length(total, field)
+
+
+def check_length(length: int, field: str, limit: int = MAX_MESSAGE_LENGTH) -> None:
+    """Raises LimitExceededError if what comes in many parts has become longer than `limit` characters."""
+    if length > limit:
+        raise LimitExceededError(field, f"has {length:,} characters, at most {limit:,} are allowed", limit)
 
 
 def checked_object(value: Any, field: str) -> JsonObject:
@@ -130,19 +169,27 @@ def checked_object(value: Any, field: str) -> JsonObject:
     return cast("JsonObject", json_copy(dict(value), field))
 
 
+def checked_usage_object(value: JsonObject, field: str = "usage") -> JsonObject:
+    """A usage object that is not too large."""
+    if (size := json_size(value)) > MAX_USAGE_BYTES:
+        reason = f"has {size:,} bytes, at most {MAX_USAGE_BYTES:,} are allowed"
+        raise LimitExceededError(field, reason, MAX_USAGE_BYTES)
+    return value
+
+
 def checked_count(value: Any, field: str) -> int:
     """A whole number from -MAX_COUNTER to MAX_COUNTER."""
     if not isinstance(value, int) or isinstance(value, bool):
-        raise InvalidInputError(field, f"must be a whole number, not {value!r}")
+        raise InvalidInputError(field, f"must be a whole number, not {quoted(value)}")
     if abs(value) > MAX_COUNTER:
-        raise InvalidInputError(field, f"{value} is beyond {MAX_COUNTER}")
+        raise LimitExceededError(field, f"{quoted(value)} is beyond {MAX_COUNTER}", MAX_COUNTER)
     return value
 
 
 def checked_range(value: Any, field: str, low: int, high: int) -> int:
     """A whole number from `low` to `high`."""
     if not isinstance(value, int) or isinstance(value, bool) or not low <= value <= high:
-        raise InvalidInputError(field, f"{value!r} is not a whole number from {low} to {high}")
+        raise InvalidInputError(field, f"{quoted(value)} is not a whole number from {low} to {high}")
     return value
 
 
@@ -160,13 +207,17 @@ def checked_tool_calls(value: Any, limit: int) -> tuple[ToolCall, ...]:
         return ()
     if not isinstance(value, Sequence) or isinstance(value, str):
         raise InvalidInputError("tool_calls", "must be a list")
-    return tuple(_tool_call(call, f"tool_calls[{i}]", limit) for i, call in enumerate(value))
+    calls = _listed(value, "tool_calls", MAX_CALLS)
+    checked = tuple(_tool_call(call, f"tool_calls[{i}]", limit) for i, call in enumerate(calls))
+    check_length(sum(len(call.arguments) for call in checked), "tool_calls")
+    return checked
 
 
 def _tool_call(value: Any, field: str, limit: int) -> ToolCall:
     call = checked_object(value, field)
     function = checked_function(call.get("function"), f"{field}.function", limit)
-    return ToolCall(id=checked_text(call.get("id"), f"{field}.id"), name=function.name, arguments=function.arguments)
+    call_id = checked_short(call.get("id"), f"{field}.id", MAX_CALL_ID_LENGTH)
+    return ToolCall(id=call_id, name=function.name, arguments=function.arguments)
 
 
 def checked_function(value: Any, field: str, limit: int) -> FunctionCall:
@@ -174,16 +225,16 @@ def checked_function(value: Any, field: str, limit: int) -> FunctionCall:
     function = checked_object(value, field)
     arguments = function.get("arguments")
     return FunctionCall(
-        name=checked_text(function.get("name"), f"{field}.name"),
+        name=checked_short(function.get("name"), f"{field}.name"),
         arguments="" if arguments is None else checked_text(arguments, f"{field}.arguments", limit),
     )
 
 
 def checked_format(value: Any) -> ForeignFormat:
     """One of the formats that can be imported."""
-    if value in get_args(ForeignFormat):
+    if isinstance(value, str) and value in get_args(ForeignFormat):
         return cast("ForeignFormat", value)
-    raise InvalidInputError("format", f"{value!r} is not one of: {', '.join(get_args(ForeignFormat))}")
+    raise InvalidInputError("format", f"{quoted(value)} is not one of: {', '.join(get_args(ForeignFormat))}")
 
 
 def checked_foreign(value: Any, format: ForeignFormat, limit: int) -> list[JsonObject]:  # noqa: A002 the field's name
@@ -192,7 +243,7 @@ def checked_foreign(value: Any, format: ForeignFormat, limit: int) -> list[JsonO
         raise InvalidInputError("messages", f"must be a list, not {type(value).__name__}")
     messages = [checked_object(message, f"messages[{i}]") for i, message in enumerate(value)]
     for i, message in enumerate(messages):
-        _check_size(message, f"messages[{i}]", limit)
+        check_texts(message, f"messages[{i}]", limit)
     return _in_order(messages) if format == "rows" else messages
 
 
@@ -230,6 +281,15 @@ def check_message(command: AddMessage) -> None:
         raise InvalidInputError("name", "a function message must have one")
 
 
+def checked_metadata(value: JsonObject, before: JsonObject | None = None) -> JsonObject:
+    """Metadata that is not too large. Metadata that was too large `before` may become smaller."""
+    size = json_size(value)
+    if size > MAX_METADATA_BYTES and (before is None or size > json_size(before)):
+        reason = f"has {size:,} bytes, at most {MAX_METADATA_BYTES:,} are allowed"
+        raise LimitExceededError("metadata", reason, MAX_METADATA_BYTES)
+    return value
+
+
 def checked_start(
     at: datetime, user_id: str | None, title: str | None, metadata: Mapping[str, Any] | None = None
 ) -> StartSession:
@@ -238,5 +298,5 @@ def checked_start(
         at=at,
         user_id=None if user_id is None else checked_id(user_id, "user_id"),
         title=None if title is None else checked_title(title),
-        metadata={} if metadata is None else checked_object(metadata, "metadata"),
+        metadata={} if metadata is None else checked_metadata(checked_object(metadata, "metadata")),
     )

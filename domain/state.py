@@ -6,26 +6,19 @@ somebody has to ask the store.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import datetime
 from typing import Annotated, Literal
 from uuid import UUID
 
-from pydantic import Field
+from pydantic import Field, InstanceOf
 
-from turnlog.domain.values import Frozen, Text
+from turnlog.domain.calls import AwaitedCalls, KeptAwaitedCalls, KeptStepCalls, StepCalls
+from turnlog.domain.sorted_map import SortedMap
+from turnlog.domain.values import Frozen, JsonObject, Text
 
 MEMORY_LIMIT = 512
 """Ids of each kind that a state remembers, at most."""
-
-
-class CallHead(Frozen):
-    """A call of an open step. `whole` is the fingerprint of its arguments if they came in one piece."""
-
-    index: int
-    id: Text
-    name: Text
-    has_arguments: bool = False
-    whole: str | None = None
 
 
 class OpenStep(Frozen):
@@ -34,7 +27,7 @@ class OpenStep(Frozen):
     step_id: str
     since: datetime
     writer: str = ""
-    calls: dict[int, CallHead] = {}
+    calls: KeptStepCalls = StepCalls()
 
 
 class LatestStep(Frozen):
@@ -44,15 +37,6 @@ class LatestStep(Frozen):
     since: datetime
     writer: str = ""
     finished: bool = False
-
-
-class AwaitedCall(Frozen):
-    """A call without a final result. `pending` is the fingerprint of its pending result, if there is one."""
-
-    step_id: str
-    index: int
-    call_id: Text
-    pending: str | None = None
 
 
 class Memory(Frozen):
@@ -82,6 +66,10 @@ class Memory(Frozen):
         return self.model_copy(update={"reports": reports, "complete": self.complete and not full})
 
 
+CounterNames = SortedMap[tuple[str, str], bool]
+"""Which counters there are, by name and key."""
+
+
 class Unborn(Frozen):
     """There is no event yet."""
 
@@ -91,7 +79,8 @@ class Unborn(Frozen):
 
 class Active(Frozen):
     """A session that can be appended to. `repairs` are the ids of the repairs that apply; `compacted` is the position
-    up to which the context was compacted, and the fingerprint of the summary."""
+    up to which the context was compacted, and the fingerprint of the summary. `metadata` and `counters` are there for
+    the sake of their limits."""
 
     kind: Literal["active"] = "active"
     session_id: UUID
@@ -100,10 +89,18 @@ class Active(Frozen):
     started_at: datetime
     open_steps: dict[str, OpenStep] = {}
     latest: LatestStep | None = None
-    awaited: tuple[AwaitedCall, ...] = ()
+    awaited: KeptAwaitedCalls = AwaitedCalls()
     repairs: tuple[str, ...] = ()
     compacted: tuple[int, str] = (0, "")
     memory: Memory = Field(default=Memory(), exclude=True)
+    metadata: JsonObject = Field(default={}, exclude=True)
+    counters: InstanceOf[CounterNames] = Field(default=SortedMap(), exclude=True)
+
+    def with_facts(self, metadata: JsonObject, counters: Mapping[str, Mapping[str, int]]) -> Active:
+        """The state with the metadata and the counters of the session, which it is kept without."""
+        names = ((name, key) for name, keys in counters.items() for key in keys)
+        known = SortedMap.of((name, True) for name in names)
+        return self.model_copy(update={"metadata": metadata, "counters": known})
 
 
 class Deleted(Frozen):

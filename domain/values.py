@@ -11,16 +11,15 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from typing import Annotated, Any, Self
+from collections.abc import Sized
+from typing import Annotated, Any, NamedTuple, Self
 
 from pydantic import BaseModel, ConfigDict, GetCoreSchemaHandler
 from pydantic_core import CoreSchema, PydanticSerializationError, core_schema, to_jsonable_python
 
-from turnlog.domain.errors import InvalidInputError
-
-MAX_JSON_DEPTH = 100
-MAX_JSON_BITS = 1024
-"""Of a whole number. Every JSON library writes longer ones, and few read them."""
+from turnlog.domain.errors import InvalidInputError, LimitExceededError
+from turnlog.domain.limits import MAX_JSON_BITS, MAX_JSON_DEPTH, MAX_JSON_VALUES, MAX_KEY_LENGTH
+from turnlog.domain.quoting import cut, quoted
 
 
 class _AnyText:
@@ -99,36 +98,79 @@ def _has_surrogate_bytes(data: bytes) -> bool:
     return False
 
 
-def json_copy(value: Any, field: str, depth: int = 0) -> Any:
+class JsonPath(NamedTuple):
+    """Where a value stands. It is written out only for an error: keys may be long, and values many."""
+
+    before: JsonPath | str
+    step: Any
+
+    def __str__(self) -> str:
+        return f"{self.before}[{self.step}]" if isinstance(self.step, int) else f"{self.before}.{cut(self.step)}"
+
+
+def json_copy(value: Any, field: str) -> Any:
     """A deep copy of a JSON value: dicts with str keys, lists, str, bool, int, finite floats, None.
 
-    Raises InvalidInputError for anything else, with the path inside `field`.
+    Raises InvalidInputError for anything else, with the path inside `field`, and LimitExceededError for what is nested
+    too deep or has too many values.
     """
-    if depth > MAX_JSON_DEPTH:
-        raise InvalidInputError(field, f"is nested deeper than {MAX_JSON_DEPTH} levels")
-    if value is None or isinstance(value, str | bool):
-        return value
+    return _Copier(field).copy(value, field, 0)
+
+
+class _Copier:
+    """Makes one copy, and counts its values."""
+
+    def __init__(self, field: str) -> None:
+        self._field = field
+        self._left = MAX_JSON_VALUES
+
+    def copy(self, value: Any, path: JsonPath | str, depth: int) -> Any:
+        if value is None or isinstance(value, str | bool):
+            return value
+        if isinstance(value, int | float):
+            return _number(value, path)
+        if depth > MAX_JSON_DEPTH:
+            raise LimitExceededError(str(path), f"is nested deeper than {MAX_JSON_DEPTH} levels", MAX_JSON_DEPTH)
+        if isinstance(value, dict):
+            self._count(value)
+            copied = {}
+            for key, item in value.items():
+                copied[_json_key(key, path)] = self.copy(item, JsonPath(path, key), depth + 1)
+            return copied
+        if isinstance(value, list | tuple):
+            self._count(value)
+            return [self.copy(item, JsonPath(path, index), depth + 1) for index, item in enumerate(value)]
+        raise InvalidInputError(str(path), f"a {type(value).__name__} is not JSON")
+
+    def _count(self, values: Sized) -> None:
+        self._left -= len(values)
+        if self._left < 0:
+            raise LimitExceededError(self._field, f"has more than {MAX_JSON_VALUES:,} values", MAX_JSON_VALUES)
+
+
+def _number(value: float, path: JsonPath | str) -> float:
     if isinstance(value, int):
         if value.bit_length() > MAX_JSON_BITS:
-            raise InvalidInputError(field, f"has more than {MAX_JSON_BITS} bits")
-        return value
-    if isinstance(value, float):
-        if not math.isfinite(value):
-            raise InvalidInputError(field, f"{value!r} is not a finite number")
-        return value
-    if isinstance(value, dict):
-        return {_json_key(key, field): json_copy(item, f"{field}.{key}", depth + 1) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [json_copy(item, f"{field}[{i}]", depth + 1) for i, item in enumerate(value)]
-    raise InvalidInputError(field, f"a {type(value).__name__} is not JSON")
+            raise LimitExceededError(str(path), f"has more than {MAX_JSON_BITS} bits", MAX_JSON_BITS)
+    elif not math.isfinite(value):
+        raise InvalidInputError(str(path), f"{value!r} is not a finite number")
+    return value
 
 
-def _json_key(key: Any, field: str) -> str:
+def _json_key(key: Any, path: JsonPath | str) -> str:
     if not isinstance(key, str):
-        raise InvalidInputError(field, f"key {key!r} is not a string")
+        raise InvalidInputError(str(path), f"key {quoted(key)} is not a string")
+    if len(key) > MAX_KEY_LENGTH:
+        reason = f"key {quoted(key)} has {len(key):,} characters, at most {MAX_KEY_LENGTH:,} are allowed"
+        raise LimitExceededError(str(path), reason, MAX_KEY_LENGTH)
     if not is_unicode(key):
-        raise InvalidInputError(field, f"key {key!r} holds a lone surrogate")
+        raise InvalidInputError(str(path), f"key {quoted(key)} holds a lone surrogate")
     return key
+
+
+def json_size(value: Any) -> int:
+    """The size of a JSON value in bytes, as it is stored."""
+    return len(json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "surrogatepass"))
 
 
 def is_unicode(text: str) -> bool:

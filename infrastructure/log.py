@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import date
 from typing import TYPE_CHECKING, Any
@@ -17,11 +17,13 @@ from turnlog.domain.commands import (
 from turnlog.domain.errors import SessionNotFoundError
 from turnlog.domain.foreign import ForeignFormat
 from turnlog.domain.inputs import (
+    check_kind,
     checked_count,
     checked_day,
     checked_id,
     checked_range,
     checked_session_id,
+    checked_short,
     checked_start,
 )
 from turnlog.domain.state import Active
@@ -39,7 +41,7 @@ from turnlog.infrastructure.tables.projection import Progress
 from turnlog.infrastructure.tables.projections import Projections
 from turnlog.infrastructure.tasks import cancel_and_wait
 from turnlog.projections.report import ReapedStep, RepairReport
-from turnlog.projections.usage_report import DIMENSIONS, Dimension, UsageReport, checked_dimensions
+from turnlog.projections.usage_report import DIMENSIONS, Dimension, UsageReport, checked_dimensions, plain
 from turnlog.projections.view import SessionPage
 
 if TYPE_CHECKING:
@@ -70,6 +72,7 @@ class SessionLog:
         process and to the running event loop. Raises StoreUnavailableError, UnfitDatabaseError with a hint,
         SchemaVersionError, EmbeddedServersError, and InvalidInputError for a bad setting.
         """
+        check_kind(settings, Settings | None, "settings")
         async with opened(settings or Settings.from_env()) as parts, AsyncExitStack() as stack:
             log = cls(parts)
             if parts.settings.reap_seconds:
@@ -185,6 +188,8 @@ class SessionLog:
     async def import_conversation(self, conversation: Conversation, dry_run: bool = False) -> ImportReport:
         """Like `import_session`, and says whether the conversation was new, extended, or already there. A dry run
         stores nothing, and raises what the import would raise."""
+        check_kind(conversation, Conversation, "conversation")
+        check_kind(dry_run, bool, "dry_run")
         return await import_conversation(self._parts, conversation, dry_run)
 
     async def repair(self, session_id: UUID | str, principal: Principal, dry_run: bool = False) -> RepairReport:
@@ -193,6 +198,7 @@ class SessionLog:
         Replays the log, whatever is cached. The events stay as they are; the view and the prompt are corrected. A dry
         run appends nothing. Raises SessionNotFoundError.
         """
+        check_kind(dry_run, bool, "dry_run")
         session = await self.session(session_id, principal)
         return await repair(self._parts, self._parts.aggregate(session.id), dry_run)
 
@@ -228,8 +234,11 @@ class SessionLog:
         from turnlog.infrastructure.tables.usage import UsageFilter, UsageProjection, report_usage  # noqa: PLC0415 a driver
 
         principal = checked_principal(principal)
+        check_kind(progress, Callable | None, "progress")
+        check_kind(catch_up, bool, "catch_up")
         user_id = None if principal is SYSTEM else principal
         self._parts.check_open()
+        model = None if model is None else plain(checked_short(model, "model")) or ""
         wanted = UsageFilter(user_id, model, checked_day(since, "since"), checked_day(until, "until"))
         dimensions = checked_dimensions(by)
         if catch_up:
@@ -239,6 +248,7 @@ class SessionLog:
     async def rebuild_views(self, progress: Progress | None = None) -> int:
         """Drops the cached and kept views of all sessions, and folds each view anew from its events. Returns the number
         of sessions. Readers fold what they need themselves meanwhile. Raises StoreError."""
+        check_kind(progress, Callable | None, "progress")
         self._parts.check_open()
         total, done = (await self.list_sessions(SYSTEM, 1)).total, 0
         async for session_id in self.session_ids(SYSTEM):
@@ -255,6 +265,7 @@ class SessionLog:
         An open log does this by itself: when it is opened, and then every `reap_seconds`. A dry run ends nothing.
         Raises StoreError.
         """
+        check_kind(dry_run, bool, "dry_run")
         self._parts.check_open()
         return await self._reaper.reap(dry_run)
 

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Generator, Mapping, Sequence
 from typing import Any, Literal, TypeVar, overload
 from uuid import UUID
 
-from turnlog.domain.commands import CancelSteps, Command, CompactContext, SetMetadata, SetTitle
+from turnlog.domain.commands import Command, CompactContext, SetMetadata
 from turnlog.domain.errors import InvalidInputError, SessionNotFoundError
-from turnlog.domain.inputs import MAX_COUNTER, checked_count, checked_object, checked_range, checked_text, checked_title
+from turnlog.domain.inputs import check_kind, checked_count, checked_object, checked_range, checked_text
 from turnlog.domain.recorded import RecordedEvent
 from turnlog.infrastructure.access import Access
 from turnlog.infrastructure.append.aggregate import Aggregate
 from turnlog.infrastructure.append.checked_commands import (
+    checked_cancel,
     checked_increment,
     checked_message,
+    checked_set_title,
     checked_tool_result,
     checked_usage,
 )
@@ -31,13 +34,16 @@ from turnlog.infrastructure.repair.forking import make_fork
 from turnlog.projections.compacting import check_compaction
 from turnlog.projections.deltas import Offsets
 from turnlog.projections.projector import Projector
-from turnlog.projections.prompt import Api, CountTokens, PromptPolicy, check_api
+from turnlog.projections.prompt import Api, CountTokens, PromptPolicy, check_api, check_prompt
 from turnlog.projections.prompt.explain import Explanation, explain
 from turnlog.projections.prompt.policy import DEFAULT_POLICY
 from turnlog.projections.prompt.window import estimated_tokens
 from turnlog.projections.view import SessionView
 
 Chunk = TypeVar("Chunk")
+
+EVENTS_ON_LOOP = 1_000
+"""A view of more events is made on a thread: others would have to wait for it."""
 
 
 class Session:
@@ -138,7 +144,7 @@ class Session:
         InvalidInputError.
         """
         await self._access.check()
-        ended = await self._aggregate.execute(CancelSteps(now(), checked_text(reason, "reason")))
+        ended = await self._aggregate.execute(checked_cancel(reason))
         if ended:
             self._parts.watcher.steps_ended(self.id)
         return ended > 0
@@ -168,7 +174,7 @@ class Session:
 
     async def set_title(self, title: str, only_if_empty: bool = False) -> None:
         """Sets the title; with `only_if_empty` only if there is none. Raises InvalidInputError for a blank title."""
-        await self._execute(SetTitle(now(), checked_title(title), only_if_empty))
+        await self._execute(checked_set_title(title, only_if_empty))
 
     async def set_metadata(self, patch: Mapping[str, Any]) -> None:
         """Merges a JSON Merge Patch (RFC 7386) into the metadata: None removes a key. Raises InvalidInputError."""
@@ -217,7 +223,9 @@ class Session:
         projector = await self._parts.views.load(self.id, await self._access.ask())
         if not projector.exists:
             raise SessionNotFoundError(self.id)
-        return projector.view()
+        if projector.version < EVENTS_ON_LOOP:
+            return projector.view()
+        return await asyncio.to_thread(projector.view)
 
     @overload
     async def prompt(
@@ -251,9 +259,7 @@ class Session:
         `count_tokens` takes a list of messages in the shape of the API. Raises InvalidInputError, and
         PromptTooLongError when not even the last turn fits with its tool results shortened.
         """
-        check_api(api)
-        if max_tokens is not None:
-            checked_range(max_tokens, "max_tokens", 1, MAX_COUNTER)
+        check_prompt(api, max_tokens, count_tokens, policy)
         prompts, policy = self._parts.prompts, policy or DEFAULT_POLICY
         asked = await self._access.ask(prompts.base(self.id))
         if max_tokens is not None:
@@ -267,14 +273,14 @@ class Session:
         it. Reads all events, so it is for looking into a session. Raises InvalidInputError."""
         check_api(api)
         events = [event async for event in self.events()]
-        return explain(self.id, events, api)
+        return await asyncio.to_thread(explain, self.id, events, api)
 
     async def at(self, version: int) -> SessionView:
         """The view as it was after the event at this position. No later event is read. Raises InvalidInputError for a
         position that the session does not have."""
         standing, projector = await self._access.standing(), Projector(self.id)
         await self._parts.store.events.fold(projector, _checked_version(version, standing.position))
-        return projector.view()
+        return await asyncio.to_thread(projector.view)
 
     async def fork(self, version: int | None = None) -> Session:
         """A new session with copies of the events up to this position (None: all), and with the same owner.
@@ -304,6 +310,7 @@ class Session:
         and nothing comes after `after`. See Following for what it raises.
         """
         checked_count(after, "after")
+        check_kind(until_turn_ends, bool, "until_turn_ends")
         parts = self._parts
         return Following(lambda: self._source(after), parts.watcher.left, after, until_turn_ends, parts.home.check)
 

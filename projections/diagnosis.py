@@ -10,6 +10,7 @@ from bisect import bisect_left, bisect_right
 from collections.abc import Iterator
 from itertools import pairwise
 
+from turnlog.domain.quoting import quoted
 from turnlog.projections.arguments import is_object
 from turnlog.projections.neighbours import beginnings, is_nothing_between, neighbours, repeated_attempts
 from turnlog.projections.placeholders import is_placeholder
@@ -77,11 +78,11 @@ def _faulty_call(step: Step, call: StepToolCall) -> Iterator[Fault]:
     if not call.name:
         yield _of_call("call_without_name", step, call, "a tool call has no name and cannot be sent")
     elif not call.id:
-        yield _of_call("call_without_id", step, call, f"the call of {call.name!r} has no id")
+        yield _of_call("call_without_id", step, call, f"the call of {quoted(call.name)} has no id")
     if call.arguments and not is_object(call.arguments):
-        yield _of_call("invalid_arguments", step, call, f"the arguments of {call.name!r} are not a JSON object")
+        yield _of_call("invalid_arguments", step, call, f"the arguments of {quoted(call.name)} are not a JSON object")
     elif not call.arguments:
-        yield _of_call("invalid_arguments", step, call, f"the arguments of {call.name!r} are empty")
+        yield _of_call("invalid_arguments", step, call, f"the arguments of {quoted(call.name)} are empty")
 
 
 def _of_call(kind: str, step: Step, call: StepToolCall, message: str) -> Fault:
@@ -90,7 +91,7 @@ def _of_call(kind: str, step: Step, call: StepToolCall, message: str) -> Fault:
 
 def _imported(turn: Turn) -> Iterator[Fault]:
     for orphan in turn.orphans:
-        text = f"a result of the call {orphan.call_id!r}, which no earlier message has made"
+        text = f"a result of the call {quoted(orphan.call_id)}, which no earlier message has made"
         yield Fault(kind="orphan_result", position=orphan.position, message=text)
     yield from _empty(turn)
     attempts = {step.step_id for step in repeated_attempts(turn)}
@@ -164,14 +165,16 @@ def _is_same_reply(first: Step, second: Step) -> bool:
 def _unanswered(step: Step) -> Iterator[Fault]:
     for call in step.unanswered_calls():
         if call.name:
-            yield _of_call("unanswered_call", step, call, f"the call {call.id!r} of {call.name!r} has no result")
+            yield _of_call(
+                "unanswered_call", step, call, f"the call {quoted(call.id)} of {quoted(call.name)} has no result"
+            )
 
 
 def _twins(step: Step) -> Iterator[Fault]:
     before, results = dict[str, StepToolCall](), step.results()
     for call in step.message.tool_calls:
         if call.id and (twin := before.get(call.id)) is not None:
-            text = f"two calls of one message have the id {call.id!r}"
+            text = f"two calls of one message have the id {quoted(call.id)}"
             yield _of_call("duplicate_call_id", step, _aborted_twin(results, twin, call) or call, text)
         before[call.id] = call
 
@@ -212,10 +215,10 @@ def _misplaced(step: Step, intruders: list[int], late: set[int]) -> Iterator[Fau
     results = [result for result in step.tool_results if result.origin and result.status != "synthetic"]
     for result in results:
         if result.position < step.position:
-            text = f"the result of {result.call_id!r} comes before its call"
+            text = f"the result of {quoted(result.call_id)} comes before its call"
             yield Fault(kind="result_before_call", position=result.position, index=result.index, message=text)
         elif result.position not in late and _is_any_between(intruders, step.position, result.position):
-            text = f"the result of {result.call_id!r} does not come directly after its call"
+            text = f"the result of {quoted(result.call_id)} does not come directly after its call"
             yield Fault(kind="result_not_adjacent", position=result.position, index=result.index, message=text)
     spread = sorted({result.position for result in results if result.position > step.position})
     if step.origin == "anthropic" and len(spread) > 1:

@@ -5,6 +5,7 @@ Appending each delta to an immutable text would take a time that grows with the 
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from datetime import datetime
 
 from turnlog.domain.events import (
@@ -21,6 +22,7 @@ from turnlog.domain.events import (
     ToolCallStarted,
 )
 from turnlog.domain.values import JsonObject
+from turnlog.projections.ended import EndedFold, Orphans
 from turnlog.projections.turn import (
     Fault,
     Message,
@@ -56,7 +58,17 @@ class CallFold:
 class StepFold:
     """An open step."""
 
-    __slots__ = ("base", "calls", "content", "details", "function_arguments", "function_name", "reasoning", "refusal")
+    __slots__ = (
+        "base",
+        "calls",
+        "content",
+        "details",
+        "function_arguments",
+        "function_name",
+        "reasoning",
+        "refusal",
+        "results",
+    )
 
     def __init__(self, base: Step) -> None:
         message = base.message
@@ -69,6 +81,7 @@ class StepFold:
         function = message.function_call
         self.function_name = [function.name] if function else []
         self.function_arguments = [function.arguments] if function else []
+        self.results = base.results()
 
     def add_reasoning(self, event: ReasoningDelta) -> None:
         if event.text:
@@ -106,12 +119,12 @@ class StepFold:
         """Files a result under its call. False if there is no such call."""
         if result.index not in self.calls:
             return False
-        self.base = with_result(self.base, result)
+        self.results[result.index] = result
         return True
 
     def freeze(self) -> Step:
         """The step as it is now."""
-        return self.base.model_copy(update={"message": self._message()})
+        return self.base.model_copy(update={"message": self._message(), "tool_results": tuple(self.results.values())})
 
     def ended(self, event: StepEnd) -> Step:
         """The step as the event ends it."""
@@ -167,29 +180,34 @@ def note_of(event: StepEnd) -> str | None:
             return None
 
 
-def with_result(step: Step, result: ToolResult) -> Step:
-    """The step with this as the latest result of its call. It takes the position of an earlier result in the order."""
-    known = {old.index: old for old in step.tool_results}
-    known[result.index] = result
-    return step.model_copy(update={"tool_results": tuple(known.values())})
-
-
 class TurnFold:
     """A turn that events still change."""
 
-    __slots__ = ("flaws", "index", "messages", "orphans", "position", "repairs", "steps", "usage_reports")
+    __slots__ = (
+        "_corrected",
+        "flaws",
+        "index",
+        "messages",
+        "open_steps",
+        "orphans",
+        "position",
+        "repairs",
+        "steps",
+        "usage_reports",
+    )
 
     def __init__(self, turn: Turn) -> None:
         self.index = turn.index
         self.position = turn.position
         self.messages: list[Message] = list(turn.messages)
-        self.steps: dict[str, Step | StepFold] = {
-            step.step_id: StepFold(step) if step.status == "open" else step for step in turn.steps
+        self.steps: dict[str, StepFold | EndedFold] = {
+            step.step_id: StepFold(step) if step.status == "open" else EndedFold(step) for step in turn.steps
         }
+        self.open_steps = sum(isinstance(step, StepFold) for step in self.steps.values())
         self.usage_reports: list[UsageEntry] = list(turn.usage_reports)
-        self.orphans: list[ToolResult] = list(turn.orphans)
+        self.orphans = Orphans(turn.orphans)
         self.flaws: list[Fault] = list(turn.flaws)
-        self.repairs: list[Repair] = list(turn.repairs)
+        self.set_repairs(turn.repairs)
 
     def freeze(self) -> Turn:
         """The turn as it is now."""
@@ -197,15 +215,47 @@ class TurnFold:
             index=self.index,
             position=self.position,
             messages=tuple(self.messages),
-            steps=tuple(step.freeze() if isinstance(step, StepFold) else step for step in self.steps.values()),
+            steps=tuple(step.freeze() for step in self.steps.values()),
             usage_reports=tuple(self.usage_reports),
-            orphans=tuple(self.orphans),
+            orphans=self.orphans.in_order(),
             flaws=tuple(self.flaws),
-            repairs=tuple(self.repairs),
+            repairs=self.repairs,
         )
 
+    def set_repairs(self, repairs: Iterable[Repair]) -> None:
+        """Has these repairs, and no others, apply to the turn."""
+        self.repairs = tuple(repairs)
+        self._corrected = max((c.position for repair in self.repairs for c in repair.corrections), default=0)
+
     def is_open(self) -> bool:
-        return any(isinstance(step, StepFold) for step in self.steps.values())
+        return self.open_steps > 0
+
+    def has_ended(self) -> bool | None:
+        """Whether the turn has ended, as `Turn.has_ended` has it, without a look at its other steps. None where that
+        does not tell: where a repair or a response of several items may have changed the last step."""
+        last = next(reversed(self.steps.values()), None)
+        step = last.base if isinstance(last, StepFold) else None if last is None else last.step
+        if step is None or step.origin == "responses" or step.position <= self._corrected:
+            return None
+        if isinstance(last, StepFold) or last is None:
+            return False
+        if self.is_open():
+            return None if self.repairs else False
+        calls = step.message.tool_calls or step.message.function_call
+        return step.status != "finished" or not calls
+
+    def add_step(self, step_id: str, step: StepFold | EndedFold) -> None:
+        """Adds a step after the others."""
+        self.steps[step_id] = step
+        self.open_steps += isinstance(step, StepFold)
+
+    def end_step(self, end: StepEnd) -> EndedFold:
+        """Ends an open step."""
+        step = self.steps[end.step_id]
+        assert isinstance(step, StepFold)  # noqa: S101 whoever calls has found it open
+        self.steps[end.step_id] = ended = EndedFold(step.ended(end))
+        self.open_steps -= 1
+        return ended
 
 
 def frozen(turn: Turn | TurnFold) -> Turn:

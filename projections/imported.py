@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
+from itertools import islice
 
 from turnlog.domain.events import FunctionCall, MessageAdded, MessageImported, ToolCall, imported_step_id
 from turnlog.domain.foreign import ForeignCall, ForeignMessage, ForeignResult
-from turnlog.projections.fold import StepFold, with_result
+from turnlog.domain.quoting import quoted
+from turnlog.projections.ended import EndedFold
+from turnlog.projections.fold import TurnFold
 from turnlog.projections.placeholders import is_placeholder
 from turnlog.projections.turn import Fault, Message, Step, StepMessage, StepToolCall, ToolResult
 from turnlog.projections.turns import Turns
 
 
-def whole_step(event: MessageAdded, position: int) -> Step:
+def whole_step(event: MessageAdded, position: int) -> EndedFold:
     """The step of an assistant message that did not come as a stream."""
     message = StepMessage(
         content=event.content,
@@ -21,7 +24,7 @@ def whole_step(event: MessageAdded, position: int) -> Step:
         function_call=event.function_call,
         name=event.name,
     )
-    return _finished_step(event.message_id, position, message, event)
+    return EndedFold(_finished_step(event.message_id, position, message, event))
 
 
 def fold_imported(turns: Turns, event: MessageImported, position: int) -> None:
@@ -81,27 +84,27 @@ def _finished_step(step_id: str, position: int, message: StepMessage, event: Mes
 
 
 def _add_step(turns: Turns, step: Step) -> None:
-    position = step.position
+    position, ended = step.position, EndedFold(step)
     reused = [call for call in step.message.tool_calls if call.id in turns.imported_ids]
     turn = turns.latest(position)
     for call in step.message.tool_calls:
         # A fast tool's result may have been stored before its call.
-        early = next((orphan for orphan in turn.orphans if orphan.call_id == call.id != ""), None)
+        early = turn.orphans.take(call.id) if call.id else None
         if early is not None:
-            turn.orphans.remove(early)
-            step = with_result(step, early.model_copy(update={"index": call.index}))
-    turns.add_step(step.step_id, step, position)
-    if not _repeats_attempt(list(turn.steps.values()), step):
+            ended.add_result(early.model_copy(update={"index": call.index}))
+    turns.add_step(step.step_id, ended, position)
+    if not _repeats_attempt(turn, step):
         for call in reused:
-            turns.add_fault("reused_call_id", position, f"the call id {call.id!r} was used before", call.index)
+            text = f"the call id {quoted(call.id)} was used before"
+            turns.add_fault("reused_call_id", position, text, call.index)
 
 
-def _repeats_attempt(steps: Sequence[Step | StepFold], step: Step) -> bool:
-    """Whether the last of these steps, `step`, makes the calls of the one before it again, which has no results."""
-    before = steps[-2] if len(steps) > 1 else None
-    if not isinstance(before, Step) or before.tool_results:
+def _repeats_attempt(turn: TurnFold, step: Step) -> bool:
+    """Whether the last step of the turn, `step`, makes the calls of the one before it again, which has no results."""
+    before = next(islice(reversed(turn.steps.values()), 1, None), None)
+    if not isinstance(before, EndedFold) or before.results:
         return False
-    return {call.id for call in before.message.tool_calls} <= {call.id for call in step.message.tool_calls}
+    return {call.id for call in before.step.message.tool_calls} <= {call.id for call in step.message.tool_calls}
 
 
 def _add_result(turns: Turns, item: ForeignResult, event: MessageImported, position: int) -> None:
@@ -116,56 +119,56 @@ def _add_result(turns: Turns, item: ForeignResult, event: MessageImported, posit
     )
     found = _call_for(turns, item)
     if found is None:
-        turns.latest(position).orphans.append(result)
+        turns.latest(position).orphans.add(result)
     else:
         step, call = found
         _file_result(turns, step, result.model_copy(update={"index": call.index}))
 
 
-def _file_result(turns: Turns, step: Step, result: ToolResult) -> None:
-    turn = turns.turn_of(step, result.position)
-    known = step.result_of(result.index)
+def _file_result(turns: Turns, step: EndedFold, result: ToolResult) -> None:
+    turn = turns.turn_of(step.step, result.position)
+    known = step.results.get(result.index)
     if known is None:
         if turn.index < turns.turn_count - 1:
-            text = f"the user spoke between the call {result.call_id!r} and its result"
+            text = f"the user spoke between the call {quoted(result.call_id)} and its result"
             fault = Fault(kind="user_message_between", position=result.position, index=result.index, message=text)
             turn.flaws.append(fault)
-        turn.steps[step.step_id] = with_result(step, result)
-    elif known.position < step.position:
+        step.add_result(result)
+    elif known.position < step.step.position:
         # The early result that the call was given before is not its own: its own is this one, after the call.
-        turn.steps[step.step_id] = with_result(step, result)
-        turn.orphans.append(known)
+        step.add_result(result)
+        turn.orphans.add(known)
     else:
         stays = is_placeholder(result.content) and not is_placeholder(known.content)
         if not stays:
-            turn.steps[step.step_id] = with_result(step, result)
+            step.add_result(result)
         which = "the first" if stays else "the last"
-        text = f"call {result.call_id!r} has a second result; {which} one is kept"
+        text = f"call {quoted(result.call_id)} has a second result; {which} one is kept"
         turns.add_fault("duplicate_result", result.position, text, result.index)
 
 
-def _call_for(turns: Turns, item: ForeignResult) -> tuple[Step, StepToolCall] | None:
+def _call_for(turns: Turns, item: ForeignResult) -> tuple[EndedFold, StepToolCall] | None:
     """The call that the result answers: the latest unanswered one of its id, else the latest one of its id."""
-    answered: tuple[Step, StepToolCall] | None = None
+    answered: tuple[EndedFold, StepToolCall] | None = None
     for step in _steps_meant(turns, item):
-        results = step.results()
-        for call in _calls_meant(step, item):
-            if call.index not in results:
-                return step, call
+        call = _call_meant(step, item)
+        if call is not None and call.index not in step.results:
+            return step, call
+        if call is not None:
             answered = answered or (step, call)
         if not item.call_id:
             return answered
     return answered
 
 
-def _steps_meant(turns: Turns, item: ForeignResult) -> Iterable[Step]:
+def _steps_meant(turns: Turns, item: ForeignResult) -> Iterable[EndedFold]:
     """The ended steps that may have made the call, the latest first."""
     return turns.steps_that_called(item.call_id) if item.call_id else turns.steps_before()
 
 
-def _calls_meant(step: Step, item: ForeignResult) -> list[StepToolCall]:
-    """The step's calls that a result may answer. Without an id: those without one, or the first of its name."""
-    calls = [call for call in step.message.tool_calls if call.id == item.call_id]
-    if calls or item.call_id or item.name is None:
-        return calls
-    return [call for call in step.unanswered_calls() if call.name == item.name][:1]
+def _call_meant(step: EndedFold, item: ForeignResult) -> StepToolCall | None:
+    """The step's call that a result may answer. Without an id: one without an id, or the first of its name."""
+    call = step.call_of(item.call_id)
+    if call is not None or item.call_id or item.name is None:
+        return call
+    return step.unanswered_of(item.name)

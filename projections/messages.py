@@ -5,11 +5,11 @@ Two assistant messages never stand side by side: steps with nothing between them
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from turnlog.domain.events import Content, FunctionCall
-from turnlog.projections.joining import joined_content, joined_text
+from turnlog.projections.joining import joined_contents, joined_texts
 from turnlog.projections.turn import Message, Step, ToolResult, Turn
 
 ChatMessage = dict[str, Any]
@@ -21,13 +21,18 @@ def transcript(turns: Iterable[Turn]) -> list[ChatMessage]:
     Attempts that were replaced, and steps that ended without saying anything, are left out.
     """
     messages: list[ChatMessage] = []
+    beside = list[Step]()  # steps with nothing between them yet
     for turn in turns:
         for entry in turn.entries():
             if isinstance(entry, Message):
+                _append_joined(messages, beside)
                 messages.append(_of_message(entry))
             elif not turn.has_replaced(entry) and (entry.status == "finished" or entry.says_something):
-                _append_joined(messages, _of_step(entry))
-                messages.extend(map(_of_result, entry.tool_results))
+                beside.append(entry)
+                if entry.tool_results:
+                    _append_joined(messages, beside)
+                    messages.extend(map(_of_result, entry.tool_results))
+    _append_joined(messages, beside)
     return messages
 
 
@@ -36,7 +41,7 @@ def as_recorded(turns: Iterable[Turn]) -> list[ChatMessage]:
     recorded: list[tuple[int, ChatMessage]] = []
     for turn in turns:
         recorded += [(message.position, _of_message(message)) for message in turn.messages]
-        recorded += [(step.position, _of_step(step)) for step in turn.steps]
+        recorded += [(step.position, _of_steps([step])) for step in turn.steps]
         results = [*turn.orphans, *(result for step in turn.steps for result in step.tool_results)]
         recorded += [(result.position, _of_result(result)) for result in results]
     return [message for _, message in sorted(recorded, key=lambda one: one[0])]
@@ -47,14 +52,15 @@ def _of_message(message: Message) -> ChatMessage:
     return plain if message.name is None else {**plain, "name": message.name}
 
 
-def _of_step(step: Step) -> ChatMessage:
-    message = step.message
+def _of_steps(steps: Sequence[Step]) -> ChatMessage:
+    said = [step.message for step in steps]
+    functions = [message.function_call for message in said if message.function_call is not None]
     return assistant_message(
-        _as_json(message.content),
-        [tool_call(call.id, call.name, call.arguments) for call in message.tool_calls],
-        name=message.name,
-        refusal=message.refusal,
-        function_call=message.function_call,
+        _as_json(joined_contents(message.content for message in said)),
+        [tool_call(call.id, call.name, call.arguments) for message in said for call in message.tool_calls],
+        name=said[0].name,
+        refusal=joined_texts(message.refusal for message in said),
+        function_call=functions[-1] if functions else None,
     )
 
 
@@ -97,16 +103,8 @@ def _as_json(content: Content | None) -> Any:
     return list(content) if isinstance(content, tuple) else content
 
 
-def _append_joined(messages: list[ChatMessage], assistant: ChatMessage) -> None:
-    """Appends an assistant message, or joins it to the one that it would stand beside."""
-    if not messages or messages[-1]["role"] != "assistant":
-        messages.append(assistant)
-        return
-    last = messages[-1]
-    last["content"] = _as_json(joined_content(last["content"], assistant["content"]))
-    if "refusal" in assistant:
-        last["refusal"] = joined_text(last.get("refusal"), assistant["refusal"])
-    if "function_call" in assistant:
-        last["function_call"] = assistant["function_call"]
-    if "tool_calls" in assistant:
-        last["tool_calls"] = [*last.get("tool_calls", ()), *assistant["tool_calls"]]
+def _append_joined(messages: list[ChatMessage], steps: list[Step]) -> None:
+    """Appends the steps as one message, and leaves none of them."""
+    if steps:
+        messages.append(_of_steps(steps))
+        steps.clear()

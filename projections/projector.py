@@ -16,6 +16,7 @@ from uuid import UUID
 
 from turnlog.domain import events as e
 from turnlog.domain.evolve import evolve
+from turnlog.domain.quoting import quoted
 from turnlog.domain.recorded import RecordedEvent
 from turnlog.domain.state import Active, AnyState, SessionState, initial_state
 from turnlog.domain.values import Frozen, JsonObject, Text, merge_patch
@@ -50,6 +51,11 @@ class SessionHead(Frozen):
     compaction: Compaction | None = None
     state: AnyState
 
+    def whole_state(self) -> SessionState:
+        """The state with what the head says apart from it."""
+        state = self.state
+        return state.with_facts(self.metadata, self.counters) if isinstance(state, Active) else state
+
 
 class PagesNeeded(Exception):  # noqa: N818 nobody's error: it says what to read
     """An event changes, or may change, a turn that is not held. The projector cannot be used any more."""
@@ -81,7 +87,7 @@ class Projector(Turns):
         """The projector that `head` was taken from. `pages` are the last closed turns, in order: as many of them as are
         wanted."""
         self = cls(head.session_id)
-        self.version, self.commit_id, self.state = head.version, head.commit_id, head.state
+        self.version, self.commit_id, self.state = head.version, head.commit_id, head.whole_state()
         self._user_id, self._title = head.user_id, head.title
         self._metadata = head.metadata
         self._counters = {name: dict(keys) for name, keys in head.counters.items()}
@@ -197,8 +203,8 @@ class Projector(Turns):
         self._metadata = merge_patch(self._metadata, event.patch)
 
     def _counted(self, event: e.CounterIncremented, _position: int) -> None:
-        keys = self._counters.get(event.counter, {})
-        self._counters = {**self._counters, event.counter: {**keys, event.key: keys.get(event.key, 0) + event.by}}
+        keys = self._counters.setdefault(event.counter, {})  # views and heads have copies
+        keys[event.key] = keys.get(event.key, 0) + event.by
 
     def _message_added(self, event: e.MessageAdded, position: int) -> None:
         if event.role == "assistant":
@@ -279,7 +285,9 @@ class Projector(Turns):
             at=event.at,
         )
         if not self.file_result(event.step_id, result):
-            self.add_fault("orphan_result", position, f"a result of the call {event.call_id!r}, which no step has made")
+            self.add_fault(
+                "orphan_result", position, f"a result of the call {quoted(event.call_id)}, which no step has made"
+            )
 
     def _usage_reported(self, event: e.UsageReported, position: int) -> None:
         entry = UsageEntry(step_id=None, position=position, model=event.model, usage=event.usage)

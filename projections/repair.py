@@ -3,21 +3,20 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from unicodedata import category
 
 from turnlog.domain.events import Content, Correction, CorrectionAction
 from turnlog.projections.diagnosis import aborted_twins, diagnose
-from turnlog.projections.joining import joined_content, joined_text
+from turnlog.projections.joining import joined_contents, joined_texts
 from turnlog.projections.neighbours import beginnings, is_nothing_between, neighbours, positions_between
 from turnlog.projections.placeholders import NO_RESULT
 from turnlog.projections.turn import Fault, Step, StepToolCall, ToolResult, Turn
 
 SEPARATOR = "\n\n"
 """Goes between the two parts of a split message if both seem whole."""
-_END = r"[.!?:;\u2026\u3002\uff01\uff1f]"
-_CLOSER = r"[)\]\"'*_`\u201d\u2019\u00bb]"
-_WHOLE = re.compile(f"(?:{_END}{_CLOSER}*|{_CLOSER}+|```)$")
+_ENDS = frozenset(".!?:;\u2026\u3002\uff01\uff1f)]\"'*_`\u201d\u2019\u00bb")
+"""What a whole text ends in: the end of a sentence, or a closing sign."""
 _LINE = re.compile(r"(?:[-*+] |\d+[.)] |#{1,6} |```)")
 """The beginning of a Markdown line, which cannot be in the middle of one."""
 
@@ -72,16 +71,16 @@ def _with_whole_responses(turn: Turn) -> Turn:
     if all(step.origin != "responses" for step in turn.steps):
         return turn
     positions = positions_between(turn)
-    steps, end = list[Step](), 0
+    runs, end = list[list[Step]](), 0
     for step in turn.steps:
         is_next = is_nothing_between(positions, end, step.position)
-        if steps and step.origin == steps[-1].origin == "responses" and is_next:
-            # Nothing is put between: the openai package's `output_text` joins the texts of a response so.
-            steps[-1] = _joined(steps[-1], step, "")
+        if runs and step.origin == runs[-1][-1].origin == "responses" and is_next:
+            runs[-1].append(step)
         else:
-            steps.append(step)
+            runs.append([step])
         end = step.position
-    return turn.model_copy(update={"steps": tuple(steps)})
+    # Nothing is put between: the openai package's `output_text` joins the texts of a response so.
+    return turn.model_copy(update={"steps": tuple(_joined([(step, "") for step in run]) for run in runs)})
 
 
 _Parts = dict[int, tuple[Step, Step]]
@@ -159,7 +158,7 @@ def _is_whole(first: str, second: str) -> bool:
         return False
     if _LINE.match(second):
         return True
-    if not (_WHOLE.search(first) or category(last) == "So"):  # So: an emoji, for one
+    if not (last in _ENDS or category(last) == "So"):  # So: an emoji, for one
         return False
     if begin.isdigit():
         return last != ":" and not (last == "." and first[-2:-1].isdigit())  # {"a":1}, 3.50
@@ -195,14 +194,15 @@ def _edited_step(step: Step, corrections: list[Correction]) -> Step:
 
 
 def _with_joins(steps: list[Step], corrections: list[Correction]) -> list[Step]:
-    at, joined = _at(corrections, "join"), list[Step]()
+    at = {position: iter(joins) for position, joins in _at(corrections, "join").items()}
+    runs = list[list[tuple[Step, str]]]()
     for step in steps:
-        joins = at.get(step.position)
-        if joins and joined:
-            joined[-1] = _joined(joined[-1], step, joins.pop(0).separator)
+        join = next(at.get(step.position, iter(())), None) if runs else None
+        if join is None:
+            runs.append([(step, "")])
         else:
-            joined.append(step)
-    return joined
+            runs[-1].append((step, join.separator))
+    return [_joined(run) for run in runs]
 
 
 def _with_calls(step: Step, calls: Iterable[StepToolCall]) -> Step:
@@ -255,25 +255,42 @@ _EDITS: dict[CorrectionAction, Callable[[Step, Iterable[int]], Step]] = {
 """What is done to a step by itself, in this order."""
 
 
-def _joined(first: Step, second: Step, separator: str) -> Step:
-    a, b = first.message, second.message
-    offset = max((call.index for call in a.tool_calls), default=-1) + 1
-    calls = tuple(call.model_copy(update={"index": call.index + offset}) for call in b.tool_calls)
-    results = tuple(result.model_copy(update={"index": result.index + offset}) for result in second.tool_results)
-    message = a.model_copy(
+def _joined(run: Sequence[tuple[Step, str]]) -> Step:
+    """The steps as one. With each goes what is put before its text."""
+    first, said = run[0][0], [step.message for step, _ in run]
+    if len(run) == 1:
+        return first
+    calls, results = list[StepToolCall](), list[ToolResult]()
+    for step, _ in run:
+        offset = calls[-1].index + 1 if calls else 0
+        calls += (_moved(call, offset) for call in step.message.tool_calls)
+        results += (result.model_copy(update={"index": result.index + offset}) for result in step.tool_results)
+    functions = [message.function_call for message in said if message.function_call is not None]
+    message = said[0].model_copy(
         update={
-            "content": _joined_content(a.content, b.content, separator),
-            "refusal": joined_text(a.refusal, b.refusal),
-            "reasoning": joined_text(a.reasoning, b.reasoning),
-            "reasoning_details": a.reasoning_details + b.reasoning_details,
-            "tool_calls": a.tool_calls + calls,
-            "function_call": b.function_call or a.function_call,
+            "content": _joined_contents([(step.message.content, separator) for step, separator in run]),
+            "refusal": joined_texts(message.refusal for message in said),
+            "reasoning": joined_texts(message.reasoning for message in said),
+            "reasoning_details": tuple(detail for message in said for detail in message.reasoning_details),
+            "tool_calls": tuple(calls),
+            "function_call": functions[-1] if functions else None,
         }
     )
-    tool_results = tuple(sorted(first.tool_results + results, key=lambda result: result.position))
-    return first.model_copy(update={"message": message, "tool_results": tool_results})
+    in_order = tuple(sorted(results, key=lambda result: result.position))
+    return first.model_copy(update={"message": message, "tool_results": in_order})
 
 
-def _joined_content(first: Content | None, second: Content | None, separator: str) -> Content | None:
+def _joined_contents(contents: Sequence[tuple[Content | None, str]]) -> Content | None:
     # Beside an empty text there is nothing to separate.
-    return joined_content(first, second, separator) if first and second else first or second
+    there = [(content, separator) for content, separator in contents if content]
+    if not there:
+        return contents[-1][0]
+    texts_end = next((n for n, (content, _) in enumerate(there) if not isinstance(content, str)), len(there))
+    separated = list[Content]()
+    for number, (content, separator) in enumerate(there):
+        separated += [separator, content] if 0 < number < texts_end else [content]
+    return joined_contents(separated)
+
+
+def _moved(call: StepToolCall, offset: int) -> StepToolCall:
+    return call.model_copy(update={"index": call.index + offset})

@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterable
 from datetime import datetime
-from difflib import unified_diff
-from typing import Any
 from uuid import UUID
 
 from turnlog.domain.events import Correction
@@ -43,14 +39,3 @@ class RepairReport(Frozen):
     before: tuple[JsonObject, ...]
     after: tuple[JsonObject, ...]
     diff: Text
-
-
-def prompt_diff(before: Iterable[dict[str, Any]], after: Iterable[dict[str, Any]]) -> str:
-    """A unified diff, with one line per message."""
-    lines = unified_diff(_lines(before), _lines(after), "as stored", "as repaired", lineterm="", n=2)
-    return "\n".join(lines)
-
-
-def _lines(messages: Iterable[dict[str, Any]]) -> list[str]:
-    said = ({key: value for key, value in message.items() if value is not None} for message in messages)
-    return [json.dumps(message, ensure_ascii=False) for message in said]

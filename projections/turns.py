@@ -10,7 +10,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 from turnlog.domain.events import StepEnd
-from turnlog.projections.fold import StepFold, TurnFold, frozen, with_result
+from turnlog.projections.ended import EndedFold
+from turnlog.projections.fold import StepFold, TurnFold, frozen
 from turnlog.projections.repair import corrected
 from turnlog.projections.turn import Fault, Message, Repair, Step, ToolResult, Turn
 
@@ -60,7 +61,11 @@ class Turns:
     @property
     def has_turn_ended(self) -> bool:
         """Whether the last turn, as the view has it, has ended (see Turn)."""
-        return bool(self._turns) and corrected(frozen(self._turns[-1])).has_ended
+        if not self._turns:
+            return False
+        turn = self._turns[-1]
+        known = turn.has_ended() if isinstance(turn, TurnFold) else None
+        return corrected(frozen(turn)).has_ended if known is None else known
 
     @property
     def turn_count(self) -> int:
@@ -128,16 +133,19 @@ class Turns:
         return step_id in self._locations
 
     def _index(self, turn: Turn | TurnFold) -> None:
-        steps = turn.steps if isinstance(turn, Turn) else turn.steps.values()
-        for number, step in enumerate(steps):
-            self._index_step(turn, number, step)
+        if isinstance(turn, Turn):
+            for number, step in enumerate(turn.steps):
+                location = self._locations[step.step_id] = StepLocation(turn.index, number, step.step_id)
+                self._index_calls(location, step)
+        else:
+            for number, (step_id, fold) in enumerate(turn.steps.items()):
+                self._index_step(turn, number, step_id, fold)
 
-    def _index_step(self, turn: Turn | TurnFold, number: int, step: Step | StepFold) -> None:
-        step_id = step.step_id if isinstance(step, Step) else step.base.step_id
+    def _index_step(self, turn: TurnFold, number: int, step_id: str, step: StepFold | EndedFold) -> None:
         location = self._locations[step_id] = StepLocation(turn.index, number, step_id)
-        if isinstance(step, Step):
-            self._index_calls(location, step)
-        elif isinstance(turn, TurnFold):
+        if isinstance(step, EndedFold):
+            self._index_calls(location, step.step)
+        else:
             self._open[step_id] = (step, turn)
 
     def _index_calls(self, location: StepLocation, step: Step) -> None:
@@ -156,9 +164,7 @@ class Turns:
     def thawed(self, index: int, position: int) -> TurnFold:
         """The turn of this index, which the event at `position` changes."""
         number = index - self.first_turn
-        turn = self._turns[number]
-        if isinstance(turn, Turn):
-            turn = self._turns[number] = TurnFold(turn)
+        turn = self._held(number)
         if number < len(self._turns) - 1 and not turn.is_open():
             self.reached_back = position
         self._touch(turn, position)
@@ -184,21 +190,20 @@ class Turns:
         self._touch(found[1], position)
         return found[0]
 
-    def add_step(self, step_id: str, step: Step | StepFold, position: int) -> None:
+    def add_step(self, step_id: str, step: StepFold | EndedFold, position: int) -> None:
         """Adds a step to the latest turn, unless there is one with its id."""
         if step_id in self._locations:
             self.add_fault("repeated_step", position, f"step {step_id} was opened twice")
             return
         turn = self.latest(position)
-        turn.steps[step_id] = step
-        self._index_step(turn, len(turn.steps) - 1, step)
+        turn.add_step(step_id, step)
+        self._index_step(turn, len(turn.steps) - 1, step_id, step)
 
     def end_step(self, end: StepEnd, position: int) -> None:
         """Ends an open step."""
-        if step := self.open_step(end.step_id, position):
+        if self.open_step(end.step_id, position):
             _, turn = self._open.pop(end.step_id)
-            turn.steps[end.step_id] = ended = step.ended(end)
-            self._index_calls(self._locations[end.step_id], ended)
+            self._index_calls(self._locations[end.step_id], turn.end_step(end).step)
 
     def add_texts(self, step_id: str, texts: Sequence[str], first: int) -> None:
         """Adds texts to a step. Their events have the positions from `first` on."""
@@ -218,13 +223,13 @@ class Turns:
             self._turns.append(turn)
         turn.messages.append(message)
 
-    def steps_before(self) -> Iterator[Step]:
+    def steps_before(self) -> Iterator[EndedFold]:
         """The steps that have ended, the latest first."""
-        for turn in reversed(self._turns):
-            steps = reversed(turn.steps if isinstance(turn, Turn) else turn.steps.values())
-            yield from (step for step in steps if isinstance(step, Step))
+        for number in range(len(self._turns) - 1, -1, -1):
+            steps = reversed(self._held(number).steps.values())
+            yield from (step for step in steps if isinstance(step, EndedFold))
 
-    def steps_that_called(self, call_id: str) -> Iterator[Step]:
+    def steps_that_called(self, call_id: str) -> Iterator[EndedFold]:
         """Of the ended steps with a call of this id: the latest one, then the latest of the others whose call has no
         result."""
         callers = self._callers.get(call_id, [])
@@ -233,16 +238,23 @@ class Turns:
         # A step never loses results: one whose calls are all answered is not looked at again.
         while len(callers) > 1:
             step = self._ended_step(callers[-2])
-            if any(call.id == call_id for call in step.unanswered_calls()):
+            call = step.call_of(call_id)
+            if call is not None and call.index not in step.results:
                 yield step
                 return
             del callers[-2]
 
-    def _ended_step(self, location: StepLocation) -> Step:
-        turn = self._turns[location.turn - self.first_turn]
-        step = turn.steps[location.number] if isinstance(turn, Turn) else turn.steps[location.step_id]
-        assert isinstance(step, Step)  # noqa: S101 its calls are indexed when it ends
+    def _ended_step(self, location: StepLocation) -> EndedFold:
+        step = self._held(location.turn - self.first_turn).steps[location.step_id]
+        assert isinstance(step, EndedFold)  # noqa: S101 its calls are indexed when it ends
         return step
+
+    def _held(self, number: int) -> TurnFold:
+        """The turn of this number among those that are held, thawed."""
+        turn = self._turns[number]
+        if isinstance(turn, Turn):
+            turn = self._turns[number] = TurnFold(turn)
+        return turn
 
     def turn_of(self, step: Step, position: int) -> TurnFold:
         """The turn of a step, which the event at `position` changes."""
@@ -253,23 +265,17 @@ class Turns:
         location = self._locations.get(step_id)
         if location is None:
             return False
-        turn = self.thawed(location.turn, result.position)
-        step = turn.steps[step_id]
-        if isinstance(step, StepFold):
-            return step.add_result(result)
-        if all(call.index != result.index for call in step.message.tool_calls):
-            return False
-        turn.steps[step_id] = with_result(step, result)
-        return True
+        return self.thawed(location.turn, result.position).steps[step_id].add_result(result)
 
     def add_repair(self, index: int, repair: Repair, position: int) -> None:
         """Applies a repair to a turn, if there is such a turn."""
-        if index < len(self._turns):
-            self.thawed(index, position).repairs.append(repair)
+        if self.first_turn <= index < self.turn_count:
+            turn = self.thawed(index, position)
+            turn.set_repairs((*turn.repairs, repair))
 
     def withdraw_repair(self, repair_id: str, position: int) -> None:
         """Withdraws a repair from all turns."""
-        for index, turn in enumerate(self._turns):
+        for index, turn in enumerate(self._turns, self.first_turn):
             if any(repair.repair_id == repair_id for repair in turn.repairs):
                 thawed = self.thawed(index, position)
-                thawed.repairs = [repair for repair in thawed.repairs if repair.repair_id != repair_id]
+                thawed.set_repairs(repair for repair in thawed.repairs if repair.repair_id != repair_id)

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection
 from datetime import UTC, date, datetime
-from typing import Literal
+from typing import Any, Literal
 
 from turnlog.domain.errors import InvalidInputError
+from turnlog.domain.quoting import quoted
 from turnlog.domain.values import Frozen, JsonObject, as_unicode
 from turnlog.projections.usage import token_counts
 
@@ -42,10 +43,10 @@ class UsageReport(Frozen):
     events_behind: int
 
 
-def checked_dimensions(value: Sequence[str]) -> tuple[Dimension, ...]:
+def checked_dimensions(value: Any) -> tuple[Dimension, ...]:
     """The dimensions that a report tells apart, in the order of DIMENSIONS. Raises InvalidInputError."""
-    if isinstance(value, str) or not set(value) <= set(DIMENSIONS):
-        raise InvalidInputError("by", f"{value!r} is not a list of: {', '.join(DIMENSIONS)}")
+    if not isinstance(value, Collection) or isinstance(value, str) or not all(one in DIMENSIONS for one in value):
+        raise InvalidInputError("by", f"{quoted(value)} is not a list of: {', '.join(DIMENSIONS)}")
     return tuple(dimension for dimension in DIMENSIONS if dimension in value)
 
 

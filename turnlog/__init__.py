@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from turnlog.domain.errors import EmbeddedServersError as EmbeddedServersError
     from turnlog.domain.errors import EmbeddedServersMissingError as EmbeddedServersMissingError
     from turnlog.domain.errors import InvalidInputError as InvalidInputError
+    from turnlog.domain.errors import LimitExceededError as LimitExceededError
     from turnlog.domain.errors import LogClosedError as LogClosedError
     from turnlog.domain.errors import MissingPrivilegeError as MissingPrivilegeError
     from turnlog.domain.errors import PoolerError as PoolerError
@@ -83,11 +84,12 @@ __version__ = "0.1.0"
 _NAMES = {
     "domain.errors": """
         AppendConflictError AppendRefusedError DatabaseEncodingError DatabaseVersionError EmbeddedServersError
-        EmbeddedServersMissingError InvalidInputError LogClosedError MissingPrivilegeError PoolerError ProjectionError
-        PromptError PromptTooLongError ReadOnlyDatabaseError SchemaVersionError SessionExistsError SessionNotFoundError
-        SessionOwnedError StepClosedError StepError StoreError StoreUnavailableError ToolCallConflictError
-        ToolResultConflictError ToolResultError TurnInProgressError TurnlogError UnfitDatabaseError
-        UnknownPositionError UnknownToolCallError UnreadableEventError WrongLoopError WrongProcessError
+        EmbeddedServersMissingError InvalidInputError LimitExceededError LogClosedError MissingPrivilegeError
+        PoolerError ProjectionError PromptError PromptTooLongError ReadOnlyDatabaseError SchemaVersionError
+        SessionExistsError SessionNotFoundError SessionOwnedError StepClosedError StepError StoreError
+        StoreUnavailableError ToolCallConflictError ToolResultConflictError ToolResultError TurnInProgressError
+        TurnlogError UnfitDatabaseError UnknownPositionError UnknownToolCallError UnreadableEventError WrongLoopError
+        WrongProcessError
     """,
     "domain.recorded": "RecordedEvent",
     "infrastructure.append.completion": "Completion",

@@ -8,7 +8,7 @@ from typing import Any
 
 from mkdocs.structure.files import File, Files
 
-from docs.generate import command_line, deltas, errors, events, settings
+from docs.generate import command_line, deltas, errors, events, limits, settings
 from docs.generate.fields import fields_of
 
 ROOT = Path(__file__).parents[2]
@@ -18,6 +18,7 @@ PARTS = {
     "deltas": deltas.reference,
     "errors": errors.reference,
     "events": events.reference,
+    "limits": limits.reference,
     "settings": settings.reference,
 }
 """What takes the place of `<!-- generated: NAME -->` in a page."""

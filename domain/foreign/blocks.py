@@ -9,6 +9,7 @@ from turnlog.domain.foreign.calls import Calls, arguments_text
 from turnlog.domain.foreign.findings import Findings
 from turnlog.domain.foreign.media import MEDIA, media_part
 from turnlog.domain.foreign.values import ForeignCall, ForeignContent, ForeignResult
+from turnlog.domain.quoting import quoted
 
 _REQUIRED = {
     "text": "text",
@@ -95,7 +96,7 @@ class Blocks:
         elif kind == "refusal" and isinstance(block.get("refusal"), str):
             self._parts.append(block)
         else:
-            self._found.flaw("bad_content_block", f"a content block of the type {kind!r} is not read")
+            self._found.flaw("bad_content_block", f"a content block of the type {quoted(kind)} is not read")
             if kind in MEDIA and self._role != "assistant":
                 self._parts.append(block)  # a prompt puts a note here
 

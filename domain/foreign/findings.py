@@ -6,6 +6,7 @@ from typing import Any
 
 from turnlog.domain.foreign.calls import Calls
 from turnlog.domain.foreign.values import Flaw, ForeignCall, ForeignFormat, ForeignMessage, ForeignResult, Reading
+from turnlog.domain.quoting import quoted
 
 
 class Findings:
@@ -35,7 +36,7 @@ class Findings:
     def add_call(self, calls: Calls, call: ForeignCall) -> None:
         """Adds the call to those of its message, unless it repeats one of them: that is a flaw."""
         if call.id and call in calls:
-            self.flaw("duplicate_call_id", f"one message has the call {call.id!r} twice")
+            self.flaw("duplicate_call_id", f"one message has the call {quoted(call.id)} twice")
         else:
             calls.add(call)
 

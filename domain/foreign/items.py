@@ -8,6 +8,7 @@ from turnlog.domain.foreign.calls import arguments_text
 from turnlog.domain.foreign.findings import Findings, objects
 from turnlog.domain.foreign.messages import read_blocks, read_message
 from turnlog.domain.foreign.values import ForeignCall, ForeignMessage, ForeignResult
+from turnlog.domain.quoting import quoted
 
 
 def read_item(found: Findings, item: dict[str, Any]) -> None:
@@ -29,4 +30,4 @@ def read_item(found: Findings, item: dict[str, Any]) -> None:
         summary = "".join(text for text in texts if isinstance(text, str))
         found.items.append(ForeignMessage("assistant", reasoning=summary or None, details=(item,)))
     else:
-        found.flaw("unknown_item", f"an item of the type {kind!r} is not read")
+        found.flaw("unknown_item", f"an item of the type {quoted(kind)} is not read")

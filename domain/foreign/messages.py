@@ -8,6 +8,7 @@ from turnlog.domain.foreign.blocks import Blocks
 from turnlog.domain.foreign.calls import Calls, arguments_text
 from turnlog.domain.foreign.findings import Findings, objects
 from turnlog.domain.foreign.values import ForeignCall, ForeignMessage, ForeignResult, ForeignRole
+from turnlog.domain.quoting import quoted
 
 _OTHER_ROLES = {"human": "user", "ai": "assistant", "model": "assistant", "bot": "assistant"}
 """What roles of other libraries mean."""
@@ -32,7 +33,7 @@ def read_blocks(found: Findings, role: str, content: Any, calls: Calls | None = 
 def _role(found: Findings, role: Any) -> Any:
     if role in ("system", "developer", "user", "assistant", "tool", "function"):
         return role
-    found.flaw("unknown_role", f"no API has the role {role!r}")
+    found.flaw("unknown_role", f"no API has the role {quoted(role)}")
     return _OTHER_ROLES.get(role) if isinstance(role, str) else None
 
 

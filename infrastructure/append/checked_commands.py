@@ -5,22 +5,28 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from turnlog.domain.commands import AddMessage, AddToolResult, IncrementCounter, ReportUsage
+from turnlog.domain.commands import AddMessage, AddToolResult, CancelSteps, IncrementCounter, ReportUsage, SetTitle
 from turnlog.domain.errors import InvalidInputError
 from turnlog.domain.inputs import (
+    check_kind,
     check_message,
     checked_content,
     checked_count,
     checked_function,
     checked_id,
     checked_name,
+    checked_object,
+    checked_optional_name,
     checked_optional_text,
     checked_role,
+    checked_short,
     checked_status,
-    checked_text,
+    checked_title,
     checked_tool_calls,
+    checked_usage_object,
 )
-from turnlog.infrastructure.append.chunk_reader import as_object
+from turnlog.domain.limits import MAX_CALL_ID_LENGTH, MAX_REASON_LENGTH
+from turnlog.infrastructure.append.chunk_reader import json_object
 from turnlog.infrastructure.clock import now
 from turnlog.infrastructure.ids import new_id
 
@@ -56,11 +62,22 @@ def checked_tool_result(call_id: Any, content: Any, status: Any, step_id: str | 
     """A tool result as `Session.add_tool_result` takes it. `limit` as in `checked_message`."""
     return AddToolResult(
         at=now(),
-        call_id=checked_text(call_id, "call_id"),
+        call_id=checked_short(call_id, "call_id", MAX_CALL_ID_LENGTH),
         status=checked_status(status),
         content=checked_content(content, limit),
         step_id=None if step_id is None else checked_id(step_id, "step_id"),
     )
+
+
+def checked_cancel(reason: Any) -> CancelSteps:
+    """A cancellation as `Session.cancel` takes it."""
+    return CancelSteps(now(), checked_short(reason, "reason", MAX_REASON_LENGTH))
+
+
+def checked_set_title(title: Any, only_if_empty: Any) -> SetTitle:
+    """A title as `Session.set_title` takes it."""
+    check_kind(only_if_empty, bool, "only_if_empty")
+    return SetTitle(now(), checked_title(title), only_if_empty)
 
 
 def checked_increment(counter: Any, key: Any, by: Any, id: str | None) -> IncrementCounter:  # noqa: A002 the field's name
@@ -72,13 +89,12 @@ def checked_increment(counter: Any, key: Any, by: Any, id: str | None) -> Increm
 
 def checked_usage(usage: Any, model: Any, id: str | None, tokens: Mapping[str, Any]) -> ReportUsage:  # noqa: A002 the field's name
     """A report as `Session.add_usage` takes it: a provider's usage object, token counts by name, or both."""
-    reported = as_object(usage) if usage is not None else {}
-    if reported is None:
-        raise InvalidInputError("usage", "must be a JSON object")
-    reported |= {name: checked_count(count, name) for name, count in tokens.items()}
+    reported = json_object(usage, "usage") if usage is not None else {}
+    reported |= checked_object({name: checked_count(count, name) for name, count in tokens.items()}, "usage")
     if not reported:
         raise InvalidInputError("usage", "must not be empty")
-    return ReportUsage(now(), _id_or_new(id, "id"), reported, checked_optional_text(model, "model"))
+    checked_usage_object(reported)
+    return ReportUsage(now(), _id_or_new(id, "id"), reported, checked_optional_name(model, "model"))
 
 
 def _id_or_new(given: str | None, field: str) -> str:

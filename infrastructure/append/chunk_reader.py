@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import datetime
 from typing import Any, TypeAlias
 
@@ -26,10 +26,19 @@ from turnlog.domain.commands import (
     AppendText,
     AppendToolCall,
 )
-from turnlog.domain.errors import InvalidInputError
-from turnlog.domain.values import JsonObject, json_copy
+from turnlog.domain.errors import InvalidInputError, TurnlogError
+from turnlog.domain.inputs import check_length, checked_short, checked_usage_object
+from turnlog.domain.limits import MAX_CALL_ID_LENGTH, MAX_NAME_LENGTH, MAX_REASON_LENGTH, PIECE_LENGTH
+from turnlog.domain.quoting import cut, quoted
+from turnlog.domain.values import JsonObject, json_copy, json_size
 
 logger = logging.getLogger("turnlog")
+
+PIECE_COMMANDS = 32
+"""Commands that are decided in one go: a chunk may hold thousands, and others wait meanwhile."""
+
+_Sized: TypeAlias = tuple[AnyStepAppend, int]
+"""A command, and the number of characters in it."""
 
 
 class ChunkReader:
@@ -40,67 +49,124 @@ class ChunkReader:
         self._now = now
         self._calls = _CallIndexes()
         self._warned = self._has_choices = False
+        self._length = self._function_name = 0
         self.model: str | None = None
         self.response_id: str | None = None
         self.finish_reason: str | None = None
         self.usage: JsonObject | None = None
         self.error: str | None = None
 
-    def read(self, chunk: Any) -> list[AnyStepAppend]:
-        """The commands for what the chunk says in choice 0. Empty if nothing of it is recorded.
+    def read(self, chunk: Any) -> Iterable[list[AnyStepAppend]]:
+        """The commands for what the chunk says in choice 0, in pieces that are quickly decided: a chunk may hold
+        thousands of calls, or a text of many megabytes. There is none if nothing of the chunk is recorded.
 
-        Raises InvalidInputError for anything but a Chat Completions chunk: it would be shown and not recorded.
+        Raises InvalidInputError for anything but a Chat Completions chunk, which would be shown and not recorded, and
+        LimitExceededError for what is too large to be recorded: perhaps only when the pieces before were taken.
         """
+        text = self._text_alone(chunk)
+        return self._pieces(chunk) if text is None else ([text],)
+
+    def _text_alone(self, chunk: Any) -> AnyStepAppend | None:
+        """The command for a chunk that says a short text and nothing else, as nearly all do. None for any other."""
+        if not self._has_choices:
+            return None
+        try:
+            fields = _fields(chunk)
+            choices: Any = fields.get("choices")
+            (choice,) = map(_fields, choices)
+            delta = _fields(choice.get("delta"))
+            text = delta.get("content")
+            is_named = (self.model or not fields.get("model")) and (self.response_id or not fields.get("id"))
+            if not (is_named and isinstance(text, str) and 0 < len(text) <= PIECE_LENGTH):
+                return None
+            if choice.get("index") or choice.get("finish_reason") or fields.get("usage") or fields.get("error"):
+                return None
+            if any(map(delta.get, _BESIDE_TEXT)):
+                return None
+        except Exception:  # noqa: BLE001 it is read again, and then what is wrong is said
+            return None
+        self._length += len(text)
+        check_length(self._length, "response")
+        return AppendText(self._now(), self._step_id, text)
+
+    def _pieces(self, chunk: Any) -> Iterator[list[AnyStepAppend]]:
+        piece, size = list[AnyStepAppend](), 0
+        try:
+            for command, length in self._commands(chunk):
+                piece.append(command)
+                size += length
+                self._length += length
+                check_length(self._length, "response")
+                if size >= PIECE_LENGTH or len(piece) >= PIECE_COMMANDS:
+                    yield piece
+                    piece, size = [], 0
+        except TurnlogError:
+            raise
+        except Exception as error:
+            # It may hold objects of any kind, and these may raise anything when they are read.
+            raise InvalidInputError("chunk", f"cannot be read: {cut(said(error))}") from error
+        if piece:
+            yield piece
+
+    def _commands(self, chunk: Any) -> Iterator[_Sized]:
         fields = _fields(chunk)
-        self.model = self.model or _text(fields.get("model")) or None
-        self.response_id = self.response_id or _text(fields.get("id")) or None
+        self.model = self.model or _short(fields.get("model"), "model") or None
+        self.response_id = self.response_id or _short(fields.get("id"), "id", MAX_CALL_ID_LENGTH) or None
         if usage := fields.get("usage"):
             self.usage = as_object(usage) or self.usage
         if error := fields.get("error"):
             self.error = error_text(error)
         choices = fields.get("choices")
-        if not isinstance(choices, list):
-            # After chunks with choices a provider may send a summary of its own without them (Hugging Face).
-            if not self._has_choices and not _is_chunk(chunk, fields):
-                raise _no_chunk(chunk, fields)
-            return []
-        self._has_choices = True
-        return [command for choice in choices for command in self._choice(_fields(choice))]
+        if isinstance(choices, list):
+            self._has_choices = True
+            for choice in choices:
+                yield from self._choice(_fields(choice))
+        # After chunks with choices a provider may send a summary of its own without them (Hugging Face).
+        elif not self._has_choices and not _is_chunk(chunk, fields):
+            raise _no_chunk(chunk, fields)
 
-    def _choice(self, choice: _Fields) -> list[AnyStepAppend]:
+    def _choice(self, choice: _Fields) -> Iterator[_Sized]:
         if choice.get("index"):
             self._warn_of_choices()
-            return []
-        self.finish_reason = _text(choice.get("finish_reason")) or self.finish_reason
+            return
+        self.finish_reason = _short(choice.get("finish_reason"), "finish_reason") or self.finish_reason
         if choice.get("delta") is None:
             if choice.get("message") or choice.get("text"):
                 raise InvalidInputError("chunk", f"{_TAKES}, with a `delta` in each choice, not a whole answer")
-            return []
+            return
         delta = _fields(choice.get("delta"))
         at, step_id = self._now(), self._step_id
-        commands: list[AnyStepAppend] = []
         text, thinking = _content(delta.get("content"))
         details = _details(delta.get("reasoning_details"))
         reasoning = _text(delta.get("reasoning_content")) or _text(delta.get("reasoning")) or thinking
-        if reasoning or details:
-            commands.append(AppendReasoning(at, step_id, reasoning, details))
-        if text:
-            commands.append(AppendText(at, step_id, text))
-        if refusal := _text(delta.get("refusal")):
-            commands.append(AppendRefusal(at, step_id, refusal))
+        if details:
+            size = sum(map(json_size, details))
+            yield AppendReasoning(at, step_id, reasoning[:PIECE_LENGTH], details), size + len(reasoning)
+            reasoning = reasoning[PIECE_LENGTH:]
+        yield from ((AppendReasoning(at, step_id, part), len(part)) for part in _parts(reasoning))
+        yield from ((AppendText(at, step_id, part), len(part)) for part in _parts(text))
+        yield from ((AppendRefusal(at, step_id, part), len(part)) for part in _parts(_text(delta.get("refusal"))))
         if fragments := delta.get("tool_calls"):
-            commands += [self._tool_call(at, _fields(fragment)) for fragment in _list(fragments)]
+            for fragment in _list(fragments):
+                yield from self._tool_call(at, _fields(fragment))
         if function_call := delta.get("function_call"):
-            function = _fields(function_call)
-            name, arguments = _text(function.get("name")), _arguments(function.get("arguments"))
-            commands.append(AppendFunctionCall(at, step_id, name, arguments))
-        return commands
+            yield from self._function_call(at, _fields(function_call))
 
-    def _tool_call(self, at: datetime, fragment: _Fields) -> AppendToolCall:
+    def _tool_call(self, at: datetime, fragment: _Fields) -> Iterator[_Sized]:
         function = _fields(fragment.get("function"))
         call_id, name = _text(fragment.get("id")), _text(function.get("name"))
-        index = self._calls.index_of(fragment.get("index"), call_id, name)
-        return AppendToolCall(at, self._step_id, index, call_id, name, _arguments(function.get("arguments")))
+        index = self._calls.index_of(_call_index(fragment.get("index")), call_id, name)
+        first, *rest = _parts(_arguments(function.get("arguments"))) or ("",)
+        yield AppendToolCall(at, self._step_id, index, call_id, name, first), len(call_id) + len(name) + len(first)
+        yield from ((AppendToolCall(at, self._step_id, index, arguments=part), len(part)) for part in rest)
+
+    def _function_call(self, at: datetime, function: _Fields) -> Iterator[_Sized]:
+        name = _text(function.get("name"))
+        self._function_name += len(name)
+        check_length(self._function_name, "function_call.name", MAX_NAME_LENGTH)
+        first, *rest = _parts(_arguments(function.get("arguments"))) or ("",)
+        yield AppendFunctionCall(at, self._step_id, name, first), len(name) + len(first)
+        yield from ((AppendFunctionCall(at, self._step_id, arguments=part), len(part)) for part in rest)
 
     def _warn_of_choices(self) -> None:
         if not self._warned:
@@ -108,6 +174,7 @@ class ChunkReader:
             logger.warning("step %s has several choices; only choice 0 is recorded", self._step_id)
 
 
+_BESIDE_TEXT = ("reasoning_details", "reasoning_content", "reasoning", "refusal", "tool_calls", "function_call")
 _TAKES = "record() takes chunks of the Chat Completions API"
 
 
@@ -124,8 +191,20 @@ def _is_chunk(chunk: Any, fields: _Fields) -> bool:
 
 def _no_chunk(chunk: Any, fields: _Fields) -> InvalidInputError:
     kind = fields.get("type") or fields.get("object")
-    what = type(chunk).__name__ + (f" of type {kind!r}" if isinstance(kind, str) else "")
+    what = type(chunk).__name__ + (f" of type {quoted(kind)}" if isinstance(kind, str) else "")
     return InvalidInputError("chunk", f"{_TAKES}, not a {what}; session.completion() records the answers of other APIs")
+
+
+def _call_index(value: Any) -> int | str | None:
+    """The index of a call as a provider gave it. What cannot be one counts as missing."""
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)
+    if isinstance(value, int):
+        return value if abs(value) < _NO_INDEX else None
+    return value if isinstance(value, str) and value else None
+
+
+_NO_INDEX = 2**31
 
 
 class _CallIndexes:
@@ -133,48 +212,70 @@ class _CallIndexes:
 
     def __init__(self) -> None:
         self._ids: list[str] = []
-        self._by_index: dict[Any, int] = {}
+        self._by_id: dict[str, int] = {}
+        self._by_index: dict[int | str, int] = {}
 
-    def index_of(self, index: Any, call_id: str, name: str) -> int:
+    def index_of(self, index: int | str | None, call_id: str, name: str) -> int:
         known = self._known(index, call_id)
         if known is None or self._is_another(known, index, call_id, name):
-            self._ids.append(call_id)
+            self._ids.append("")
             known = len(self._ids) - 1
-        self._ids[known] = self._ids[known] or call_id
+        if call_id and not self._ids[known]:
+            self._ids[known] = call_id
+            self._by_id.setdefault(call_id, known)
         if index is not None:
             self._by_index[index] = known
         return known
 
-    def _known(self, index: Any, call_id: str) -> int | None:
+    def _known(self, index: int | str | None, call_id: str) -> int | None:
         if index is not None:
             return self._by_index.get(index)
         if call_id:
-            return self._ids.index(call_id) if call_id in self._ids else None
+            return self._by_id.get(call_id)
         return len(self._ids) - 1 if self._ids else None
 
-    def _is_another(self, known: int, index: Any, call_id: str, name: str) -> bool:
+    def _is_another(self, known: int, index: int | str | None, call_id: str, name: str) -> bool:
         there = self._ids[known]
         return index is not None and bool(name and call_id and there) and call_id != there
 
 
-def as_object(value: Any) -> JsonObject | None:
-    """A JSON object from a dict or a pydantic model. None for anything else, and for values that JSON does not have."""
+def json_object(value: Any, field: str) -> JsonObject:
+    """A JSON object from a dict or a pydantic model. Raises InvalidInputError."""
     if hasattr(value, "model_dump"):
-        value = value.model_dump(mode="json", exclude_unset=True)
+        try:
+            value = value.model_dump(mode="json", exclude_unset=True)
+        except Exception as error:  # it may have serializers of its own
+            raise InvalidInputError(field, f"cannot be written as JSON: {cut(said(error))}") from error
     if not isinstance(value, dict):
+        raise InvalidInputError(field, "must be a JSON object")
+    copied: JsonObject = json_copy(value, field)
+    return copied
+
+
+def as_object(value: Any, field: str = "usage") -> JsonObject | None:
+    """The same; None for anything that is no object, and for values that JSON does not have."""
+    if not isinstance(value, dict) and not hasattr(value, "model_dump"):
         return None
     try:
-        copied: JsonObject = json_copy(value, "usage")
+        return checked_usage_object(json_object(value, field)) if field == "usage" else json_object(value, field)
     except InvalidInputError as error:
-        logger.warning("usage is not recorded: %s", error)
+        logger.warning("what a provider sent is not recorded: %s", error)
         return None
-    return copied
+
+
+def said(error: BaseException) -> str:
+    """An exception as the text that is recorded. Its own text may be long, and may not even be had."""
+    try:
+        text = str(error)
+    except Exception:  # noqa: BLE001 whatever its __str__ does
+        text = "(it cannot be shown)"
+    return cut(f"{type(error).__name__}: {text}", MAX_REASON_LENGTH)
 
 
 def error_text(error: Any) -> str:
     """The message of a provider's error object, or the object as text."""
     message = _fields(error).get("message")
-    return message if isinstance(message, str) and message else str(error)
+    return cut(message if isinstance(message, str) and message else str(error), MAX_REASON_LENGTH)
 
 
 def _fields(value: Any) -> _Fields:
@@ -207,6 +308,17 @@ def _text(value: Any) -> str:
     return "" if isinstance(value, list | dict) else str(value)
 
 
+def _short(value: Any, field: str, limit: int = MAX_NAME_LENGTH) -> str:
+    return checked_short(_text(value), f"chunk.{field}", limit)
+
+
+def _parts(text: str) -> Sequence[str]:
+    """The text in parts that are quickly stored; none for the empty text."""
+    if len(text) <= PIECE_LENGTH:
+        return (text,) if text else ()
+    return [text[first : first + PIECE_LENGTH] for first in range(0, len(text), PIECE_LENGTH)]
+
+
 def _list(value: Any) -> list[Any]:
     return value if isinstance(value, list) else []
 
@@ -232,4 +344,4 @@ def _details(details: Any) -> tuple[JsonObject, ...]:
     if not details:
         return ()
     kept = [detail for detail in _list(details) if _fields(detail).get("signature") or _fields(detail).get("data")]
-    return tuple(copied for copied in map(as_object, kept) if copied)
+    return tuple(copied for detail in kept if (copied := as_object(detail, "reasoning_details")))

@@ -16,7 +16,15 @@ from turnlog.domain.commands import (
 )
 from turnlog.domain.errors import StepClosedError, TurnlogError
 from turnlog.domain.events import CompletionFinished, ToolCall
-from turnlog.domain.inputs import checked_optional_text, checked_range, checked_text
+from turnlog.domain.inputs import (
+    check_kind,
+    check_length,
+    checked_optional_name,
+    checked_range,
+    checked_short,
+    checked_text,
+)
+from turnlog.domain.limits import MAX_CALL_ID_LENGTH, MAX_CALLS, MAX_NAME_LENGTH
 from turnlog.infrastructure.append.chunk_reader import as_object
 from turnlog.infrastructure.append.step_io import StepIO, end_for
 from turnlog.infrastructure.clock import now
@@ -34,11 +42,15 @@ class Completion:
     Each call returns when its delta is durable. Leaving the block without `finish` ends the step: as failed after an
     exception, else as interrupted. What was written stays. Entering raises TurnInProgressError while another step is
     being written. Any call after the end of the step raises StepClosedError, also when somebody else has ended it.
+    InvalidInputError is raised for what cannot be recorded, and LimitExceededError for what is too large: that call
+    alone is refused.
     """
 
     def __init__(self, step: StepIO, model: str | None, takeover: bool = False) -> None:
         self._step = step
-        self._model = checked_optional_text(model, "model")
+        check_kind(takeover, bool, "takeover")
+        self._model = checked_optional_name(model, "model")
+        self._length = self._function_name = 0
         self._takeover = takeover
         self._begun = self._ended = False
 
@@ -57,7 +69,7 @@ class Completion:
     async def text(self, text: str) -> None:
         """Appends text to the answer."""
         step = self._step
-        command = AppendText(step.clock.now(), step.step_id, checked_text(text, "text", step.max_bytes))
+        command = AppendText(step.clock.now(), step.step_id, self._text(text, "text"))
         # The same as `step.append`, but without one more coroutine for each delta.
         step.home.check()
         if step.group_commit.is_full:
@@ -69,19 +81,19 @@ class Completion:
 
     async def reasoning(self, text: str) -> None:
         """Appends text to the reasoning."""
-        await self._step.append(AppendReasoning(now(), self.step_id, checked_text(text, "text", self._step.max_bytes)))
+        await self._step.append(AppendReasoning(now(), self.step_id, self._text(text, "text")))
 
     async def refusal(self, text: str) -> None:
         """Appends text to the refusal."""
-        await self._step.append(AppendRefusal(now(), self.step_id, checked_text(text, "text", self._step.max_bytes)))
+        await self._step.append(AppendRefusal(now(), self.step_id, self._text(text, "text")))
 
     async def tool_call(self, id: str, name: str, arguments: str = "") -> None:  # noqa: A002 the field's name
         """Appends a whole call. The same call again changes nothing. A different call with the same id raises
         ToolCallConflictError."""
         call = ToolCall(
-            id=checked_text(id, "id"),
-            name=checked_text(name, "name"),
-            arguments=checked_text(arguments, "arguments", self._step.max_bytes),
+            id=checked_short(id, "id", MAX_CALL_ID_LENGTH),
+            name=checked_short(name, "name"),
+            arguments=self._text(arguments, "arguments"),
         )
         await self._step.append(AppendWholeToolCall(now(), self.step_id, call))
 
@@ -97,27 +109,29 @@ class Completion:
         fragment = AppendToolCall(
             now(),
             self.step_id,
-            checked_range(index, "index", 0, 10_000),
-            checked_optional_text(id, "id") or "",
-            checked_optional_text(name, "name") or "",
-            checked_text(arguments or "", "arguments", self._step.max_bytes),
+            checked_range(index, "index", 0, MAX_CALLS - 1),
+            "" if id is None else checked_short(id, "id", MAX_CALL_ID_LENGTH),
+            checked_optional_name(name, "name") or "",
+            "" if arguments is None else self._text(arguments, "arguments"),
         )
         await self._step.append(fragment)
 
     async def function_call_delta(self, *, name: str | None = None, arguments: str | None = None) -> None:
         """Appends a fragment of the legacy `function_call`."""
-        name = checked_optional_text(name, "name")
-        arguments = checked_optional_text(arguments, "arguments", self._step.max_bytes)
-        await self._step.append(AppendFunctionCall(now(), self.step_id, name or "", arguments or ""))
+        name = checked_optional_name(name, "name") or ""
+        text = "" if arguments is None else self._text(arguments, "arguments")
+        check_length(self._function_name + len(name), "name", MAX_NAME_LENGTH)
+        self._function_name += len(name)
+        await self._step.append(AppendFunctionCall(now(), self.step_id, name, text))
 
     async def finish(self, finish_reason: str | None = "stop", *, usage: Any = None, model: str | None = None) -> None:
         """Ends the step as finished. `usage` is the provider's usage object, which is kept verbatim."""
         finished = CompletionFinished(
             at=now(),
             step_id=self.step_id,
-            finish_reason=checked_optional_text(finish_reason, "finish_reason"),
+            finish_reason=checked_optional_name(finish_reason, "finish_reason"),
             usage=as_object(usage),
-            model=checked_optional_text(model, "model"),
+            model=checked_optional_name(model, "model"),
         )
         self._step.home.check()
         if self._ended:
@@ -127,6 +141,13 @@ class Completion:
             await self._step.end(finished)
         except StepClosedError as error:
             raise await self._step.closed_error() from error
+
+    def _text(self, value: Any, field: str) -> str:
+        """A text that goes into the response, which must not grow for ever."""
+        text = checked_text(value, field, self._step.max_bytes)
+        check_length(self._length + len(text), "response")
+        self._length += len(text)
+        return text
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None

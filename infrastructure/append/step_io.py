@@ -11,6 +11,7 @@ from turnlog.domain.commands import AnyStepAppend, BeginCompletion
 from turnlog.domain.errors import StepClosedError, TurnInProgressError, TurnlogError
 from turnlog.domain.events import CompletionAbandoned, CompletionFailed, CompletionInterrupted, StepEnd
 from turnlog.infrastructure.append.aggregate import Aggregate
+from turnlog.infrastructure.append.chunk_reader import said
 from turnlog.infrastructure.append.takeover import Takeover
 from turnlog.infrastructure.append.writer_lease import WriterLease
 from turnlog.infrastructure.clock import Clock, now
@@ -105,11 +106,6 @@ def end_for(step_id: str, error: BaseException | None) -> StepEnd:
         return CompletionFailed(at=now(), step_id=step_id, error=said(error))
     reason = LEFT_EARLY if error is None or isinstance(error, GeneratorExit) else CANCELLED
     return CompletionInterrupted(at=now(), step_id=step_id, reason=reason)
-
-
-def said(error: BaseException) -> str:
-    """An exception as the text that is recorded."""
-    return f"{type(error).__name__}: {error}"
 
 
 def reason_of(end: StepEnd | None) -> str | None:

@@ -13,13 +13,13 @@ from enum import Enum, auto
 from typing import Any, Generic, TypeVar
 from uuid import UUID
 
-from turnlog.domain.errors import LogClosedError, SessionNotFoundError, StepClosedError
+from turnlog.domain.errors import InvalidInputError, LogClosedError, SessionNotFoundError, StepClosedError
 from turnlog.domain.events import CompletionFailed, CompletionFinished, CompletionInterrupted, StepEnd
-from turnlog.domain.inputs import checked_optional_text
+from turnlog.domain.inputs import check_kind, checked_optional_name
 from turnlog.domain.state import Active
-from turnlog.infrastructure.append.chunk_reader import ChunkReader
+from turnlog.infrastructure.append.chunk_reader import ChunkReader, said
 from turnlog.infrastructure.append.read_ahead import ReadAhead
-from turnlog.infrastructure.append.step_io import CANCELLED, LEFT_EARLY, StepIO, said
+from turnlog.infrastructure.append.step_io import CANCELLED, LEFT_EARLY, StepIO
 from turnlog.infrastructure.append.writer_lease import LOG_CLOSED
 from turnlog.infrastructure.clock import now
 
@@ -75,9 +75,13 @@ class StreamRecorder(Generic[Chunk]):
         self.step = step
         self.session_id: UUID = step.aggregate.session_id
         self.is_detached = detached
-        self._model = checked_optional_text(model, "model")
+        check_kind(takeover, bool, "takeover")
+        check_kind(detached, bool, "detached")
+        self._model = checked_optional_name(model, "model")
         self._takeover = takeover
         self._stream = stream
+        if not hasattr(stream, "__aiter__"):
+            raise InvalidInputError("stream", f"must be an async iterator, not a {type(stream).__name__}")
         self._chunks = aiter(stream)
         self._recorders = recorders
         self._reader = ChunkReader(step.step_id, step.clock.now)
@@ -208,22 +212,32 @@ class StreamRecorder(Generic[Chunk]):
                     await self.step.group_commit.room()
                 if self._read_ahead.is_full:
                     await self._read_ahead.room()
-                self._take(await anext(self._chunks))
+                await self._take(await anext(self._chunks))
         except StopAsyncIteration:
             if not self._is_over():
                 await self._finish()
 
-    def _take(self, chunk: Chunk) -> None:
+    async def _take(self, chunk: Chunk) -> None:
         if self._is_over():  # a stream may yield a chunk although its reader was cancelled
             return
-        commands = self._reader.read(chunk)
+        stored: asyncio.Future[int] | None = None
+        for commands in self._reader.read(chunk):
+            if stored is not None:
+                await self._pause()
+                if self._is_over():
+                    return
+            stored = self.step.aggregate.submit(*commands)
+            stored.add_done_callback(self._stored)
         if self._reader.finish_reason:
             # A consumer that leaves now has had its answer, so the step ends as finished.
             self._read_ahead.stay_level()
-        stored = self.step.aggregate.submit(*commands) if commands else None
-        if stored is not None:
-            stored.add_done_callback(self._stored)
-        self._read_ahead.put(chunk, stored)
+        self._read_ahead.put(chunk, stored)  # what was stored last, was stored after all before it
+
+    async def _pause(self) -> None:
+        """Lets others run between the pieces of one chunk."""
+        await asyncio.sleep(0)
+        if self.step.group_commit.is_full:
+            await self.step.group_commit.room()
 
     def _stored(self, stored: asyncio.Future[int]) -> None:
         error = None if stored.cancelled() else stored.exception()

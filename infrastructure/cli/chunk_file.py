@@ -40,7 +40,7 @@ def _chunk(payload: bytes, where: str) -> dict[str, Any]:
         chunk = json.loads(payload)
     except json.JSONDecodeError as error:
         raise InvalidInputError(where, f"is not JSON: {error.msg} at column {error.colno}") from error
-    except (UnicodeDecodeError, RecursionError) as error:
+    except (ValueError, RecursionError) as error:  # a number may have too many digits
         raise InvalidInputError(where, f"is not JSON: {error}") from error
     if not isinstance(chunk, dict):
         raise InvalidInputError(where, f"is not a JSON object but a {type(chunk).__name__}")

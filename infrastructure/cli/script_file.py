@@ -17,7 +17,7 @@ def read_script(file: IO[bytes]) -> list[Reply]:
     """The entries in order. Raises InvalidInputError that names the entry that is wrong."""
     try:
         entries = json.load(file)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise InvalidInputError("script", f"is not JSON: {error}") from error
     if not isinstance(entries, list):
         raise InvalidInputError("script", f"is not a JSON list but a {type(entries).__name__}")

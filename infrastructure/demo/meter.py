@@ -75,7 +75,7 @@ class Meter:
         reader = ChunkReader("shown", now)
         async for chunk in session.record(arriving, takeover=True):
             waited = time.perf_counter() - arriving.arrived.popleft()
-            said = reader.read(chunk)
+            said = [command for piece in reader.read(chunk) for command in piece]
             if said:
                 self.measured.waits.append(waited)
                 self.measured.deltas += len(said)

@@ -135,7 +135,7 @@ class Views:
         """The state to decide on. Reads no turns."""
         head = await self._head(session_id)
         if head is not None:
-            stored = await self._brought_up_state(StoredState(head.state, head.version, head.commit_id))
+            stored = await self._brought_up_state(StoredState(head.whole_state(), head.version, head.commit_id))
             if stored is not None:
                 return stored
             await self.forget(session_id)

@@ -12,8 +12,9 @@ from turnlog.infrastructure.read.views import StoredState
 from turnlog.projections.messages import as_recorded
 from turnlog.projections.projector import Projector
 from turnlog.projections.prompt import build_prompt
+from turnlog.projections.prompt_diff import prompt_diff
 from turnlog.projections.repair import corrected, corrections_for
-from turnlog.projections.report import RepairReport, prompt_diff
+from turnlog.projections.report import RepairReport
 from turnlog.projections.view import Repair, Turn
 
 if TYPE_CHECKING:

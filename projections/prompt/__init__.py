@@ -6,6 +6,9 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Literal, NamedTuple, Protocol
 
 from turnlog.domain.errors import InvalidInputError
+from turnlog.domain.inputs import check_kind, checked_range
+from turnlog.domain.limits import MAX_COUNTER
+from turnlog.domain.quoting import quoted
 from turnlog.projections.placeholders import NO_RESULT
 from turnlog.projections.prompt.anthropic import anthropic_prompt, render_anthropic
 from turnlog.projections.prompt.assembly import assemble
@@ -17,7 +20,17 @@ from turnlog.projections.prompt.responses import render_responses
 from turnlog.projections.prompt.window import CountTokens, estimated_tokens, fit
 from turnlog.projections.turn import Compaction, Turn
 
-__all__ = ["APIS", "NO_RESULT", "Api", "CountTokens", "PromptPolicy", "build_prompt", "chat_prompt", "check_api"]
+__all__ = [
+    "APIS",
+    "NO_RESULT",
+    "Api",
+    "CountTokens",
+    "PromptPolicy",
+    "build_prompt",
+    "chat_prompt",
+    "check_api",
+    "check_prompt",
+]
 
 Api = Literal["chat", "anthropic", "responses"]
 
@@ -43,10 +56,19 @@ APIS: dict[Api, _Api] = {
 }
 
 
-def check_api(api: str) -> None:
+def check_api(api: Any) -> None:
     """Raises InvalidInputError for an unknown API."""
-    if api not in APIS:
-        raise InvalidInputError("api", f"{api!r} is not one of: {', '.join(APIS)}")
+    if not isinstance(api, str) or api not in APIS:
+        raise InvalidInputError("api", f"{quoted(api)} is not one of: {', '.join(APIS)}")
+
+
+def check_prompt(api: Any, max_tokens: Any, count_tokens: Any, policy: Any) -> None:
+    """Raises InvalidInputError for what no prompt can be made with."""
+    check_api(api)
+    if max_tokens is not None:
+        checked_range(max_tokens, "max_tokens", 1, MAX_COUNTER)
+    check_kind(count_tokens, Callable, "count_tokens")
+    check_kind(policy, PromptPolicy | None, "policy")
 
 
 def build_prompt(

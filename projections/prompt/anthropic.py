@@ -29,27 +29,66 @@ Block = dict[str, Any]
 
 def render_anthropic(entries: Iterable[PromptEntry], rendered: list[Rendered] | None = None) -> list[Rendered]:
     """The entries as messages, after those that are given. System text is in messages of the role system."""
-    rendered = [] if rendered is None else rendered
+    rendering = _Rendering([] if rendered is None else rendered)
     for entry in entries:
         if isinstance(entry, PromptStep):
-            _add(rendered, "assistant", _step_blocks(entry), entry.turn, entry.positions)
-            _add_results(rendered, entry)
+            rendering.add("assistant", _step_blocks(entry), entry.turn, entry.positions)
+            _add_results(rendering, entry)
         elif entry.role in ("system", "developer"):
             blocks = [block for block in _blocks(entry.content) if block["type"] == "text"]
-            rendered.append(Rendered({"role": "system", "content": blocks}, entry.turn, entry.positions))
+            rendering.add_system(Rendered({"role": "system", "content": blocks}, entry.turn, entry.positions))
         else:
-            _add(rendered, "user", _blocks(entry.content), entry.turn, entry.positions)
-    return rendered
+            rendering.add("user", _blocks(entry.content), entry.turn, entry.positions)
+    rendering.settle()
+    return rendering.rendered
 
 
-def _add_results(rendered: list[Rendered], step: PromptStep) -> None:
+class _Rendering:
+    """Makes messages. Blocks of one role that follow each other are one message: it is made when the next one begins,
+    in one go, because the results of a step may be thousands."""
+
+    def __init__(self, rendered: list[Rendered]) -> None:
+        self.rendered = rendered
+        self._last = last_spoken(rendered)
+        self._blocks: list[Block] = []  # what comes after the last message, and belongs to it
+        self._positions: list[int] = []
+
+    def add(self, role: str, blocks: list[Block], turn: int, positions: Positions) -> None:
+        if not blocks:
+            return
+        if self._last is not None and self.rendered[self._last].message["role"] == role:
+            self._blocks += [block for block in blocks if "thinking" not in block["type"]]
+            self._positions += positions
+            return
+        self.settle()
+        if self._last is None and role == "assistant":
+            opening = {"role": "user", "content": [{"type": "text", "text": OPENING}]}
+            self.rendered.append(Rendered(opening, turn, ()))
+        self._last = len(self.rendered)
+        self.rendered.append(Rendered({"role": role, "content": blocks}, turn, positions))
+
+    def add_system(self, message: Rendered) -> None:
+        self.rendered.append(message)
+
+    def settle(self) -> None:
+        """Puts what belongs to the last message into it. That becomes another message: somebody may have kept it."""
+        if self._last is None or not (self._blocks or self._positions):
+            return
+        role, last = self.rendered[self._last].message["role"], self.rendered[self._last]
+        message = {"role": role, "content": last.message["content"] + self._blocks}
+        positions = tuple(dict.fromkeys((*last.positions, *self._positions)))
+        self.rendered[self._last] = Rendered(message, last.turn, positions)
+        self._blocks, self._positions = [], []
+
+
+def _add_results(rendering: _Rendering, step: PromptStep) -> None:
     after = list[tuple[Block, Positions]]()
     for call in step.answered_calls():
         block, pictures = _result(call)
-        _add(rendered, "user", [block], step.turn, call.positions)
+        rendering.add("user", [block], step.turn, call.positions)
         after += [(picture, call.positions) for picture in pictures]
     for picture, positions in after:
-        _add(rendered, "user", [picture], step.turn, positions)
+        rendering.add("user", [picture], step.turn, positions)
 
 
 def anthropic_prompt(rendered: Sequence[Rendered]) -> dict[str, Any]:
@@ -60,21 +99,6 @@ def anthropic_prompt(rendered: Sequence[Rendered]) -> dict[str, Any]:
     messages = [{**message, "content": content} for message, content in zip(messages, contents, strict=True)]
     plain = all(set(block) == {"type", "text"} for block in system)
     return {"system": "\n\n".join(block["text"] for block in system) if plain else system, "messages": messages}
-
-
-def _add(rendered: list[Rendered], role: str, blocks: list[Block], turn: int, positions: Positions) -> None:
-    if not blocks:
-        return
-    index = last_spoken(rendered)
-    if index is None and role == "assistant":
-        rendered.append(Rendered({"role": "user", "content": [{"type": "text", "text": OPENING}]}, turn, ()))
-    last = None if index is None else rendered[index]
-    if index is None or last is None or last.message["role"] != role:
-        rendered.append(Rendered({"role": role, "content": blocks}, turn, positions))
-        return
-    content = last.message["content"] + [block for block in blocks if "thinking" not in block["type"]]
-    positions = tuple(dict.fromkeys((*last.positions, *positions)))
-    rendered[index] = Rendered({"role": role, "content": content}, last.turn, positions)
 
 
 def _step_blocks(step: PromptStep) -> list[Block]:

@@ -17,7 +17,7 @@ from dataclasses import replace
 from turnlog.domain.events import Content, FunctionCall
 from turnlog.domain.values import as_unicode, fingerprint
 from turnlog.projections.arguments import is_object, with_whole_escapes
-from turnlog.projections.joining import joined_content, joined_text
+from turnlog.projections.joining import joined_contents, joined_texts
 from turnlog.projections.placeholders import NO_RESULT
 from turnlog.projections.prompt.dialect import Dialect, message_name
 from turnlog.projections.prompt.entries import PromptCall, PromptEntry, PromptMessage, PromptStep
@@ -52,7 +52,7 @@ def assemble(
     assembly = Assembly(dialect, policy, taken)
     for one in selected:
         assembly.add(one)
-    return assembly.entries
+    return assembly.settled()
 
 
 class Assembly:
@@ -64,7 +64,18 @@ class Assembly:
         self._policy = policy
         self._sends_reasoning = dialect.has_thinking or policy.reasoning == "send"
         self._taken = dict.fromkeys(taken)  # a set that keeps its order
-        self._called: PromptStep | None = None  # its function_call waits for a function message
+        self._called: FunctionCall | None = None  # it waits for a function message
+        self._function_said: FunctionCall | None = None  # the last one in the last entry
+        self._beside: list[PromptStep] = []  # steps that are one message with the last entry
+
+    def settled(self) -> list[PromptEntry]:
+        """The entries, with the steps joined that are one message: all of them in one go."""
+        if self._beside:
+            last = self.entries[-1]
+            assert isinstance(last, PromptStep)  # noqa: S101 nothing else has steps beside it
+            self.entries[-1] = _joined([last, *self._beside])
+            self._beside = []
+        return self.entries
 
     def add(self, selected: Selected) -> None:
         """Adds what comes next."""
@@ -74,21 +85,22 @@ class Assembly:
         elif isinstance(entry, Step):
             self._add_step(turn, entry)
         else:
-            self.entries.append(PromptMessage(turn, (entry.position,), "user", as_unicode(entry.summary), pinned=True))
+            message = PromptMessage(turn, (entry.position,), "user", as_unicode(entry.summary), pinned=True)
+            self.settled().append(message)
 
     def _add_message(self, turn: int, message: Message) -> None:
         if message.role == "function":
             self._add_function(turn, message)
         elif content := sendable(message.content, message.role):
             name, pinned = message_name(message.name), message.is_pinned
-            self.entries.append(PromptMessage(turn, (message.position,), message.role, content, name, pinned))
+            self.settled().append(PromptMessage(turn, (message.position,), message.role, content, name, pinned))
 
     def _add_function(self, turn: int, message: Message) -> None:
         called, self._called = self._called, None
         name = self._dialect.tool_name(message.name or "")
-        if called is None or called.function_call is None or called.function_call.name != name:
+        if called is None or called.name != name:
             return  # the result of no call
-        content, last = _plain_text(message.content), self.entries[-1]
+        content, last = _plain_text(message.content), self.settled()[-1]
         if self._dialect.has_functions:
             self.entries.append(PromptMessage(turn, (message.position,), "function", content, name))
         elif isinstance(last, PromptStep):
@@ -99,12 +111,14 @@ class Assembly:
         said = self._said(turn, step)
         if not (said.content or said.refusal or said.calls or said.function_call):
             return
-        last = self.entries[-1] if self.entries else None
+        last = self._beside[-1] if self._beside else self.entries[-1] if self.entries else None
         if isinstance(last, PromptStep) and not last.calls:
-            self.entries[-1] = said = _joined(last, said)
+            self._beside.append(said)
+            self._function_said = said.function_call or self._function_said
         else:
-            self.entries.append(said)
-        self._called = said if said.function_call else None
+            self.settled().append(said)
+            self._function_said = said.function_call
+        self._called = self._function_said
 
     def _said(self, turn: int, step: Step) -> PromptStep:
         message, function = step.message, self._function(step)
@@ -178,16 +192,17 @@ def _plain_text(content: Content | None) -> str:
     return as_unicode("".join(part["text"] for part in content if isinstance(part.get("text"), str)))
 
 
-def _joined(first: PromptStep, second: PromptStep) -> PromptStep:
+def _joined(steps: Sequence[PromptStep]) -> PromptStep:
+    functions = [step.function_call for step in steps if step.function_call is not None]
     return replace(
-        second,
-        turn=first.turn,
-        positions=(*first.positions, *second.positions),
+        steps[-1],
+        turn=steps[0].turn,
+        positions=tuple(position for step in steps for position in step.positions),
         # Two halves of a character may meet.
-        content=unicode_json(joined_content(first.content, second.content)),
-        refusal=unicode_json(joined_text(first.refusal, second.refusal)),
-        reasoning=joined_text(first.reasoning, second.reasoning) or None,
-        details=first.details + second.details,
-        function_call=second.function_call or first.function_call,
-        name=first.name or second.name,
+        content=unicode_json(joined_contents(step.content for step in steps)),
+        refusal=unicode_json(joined_texts(step.refusal for step in steps)),
+        reasoning=joined_texts(step.reasoning for step in steps) or None,
+        details=tuple(detail for step in steps for detail in step.details),
+        function_call=functions[-1] if functions else None,
+        name=next((step.name for step in steps if step.name), None),
     )

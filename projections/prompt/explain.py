@@ -12,7 +12,7 @@ from collections.abc import Iterable
 from uuid import UUID
 
 from turnlog.domain.events import (
-    FRAGMENTS,
+    STEP_DELTAS,
     ContextCompacted,
     MessageAdded,
     MessageImported,
@@ -72,12 +72,15 @@ def explain(session_id: UUID, events: Iterable[RecordedEvent], api: Api) -> Expl
     before: list[Rendered] = []
     for event in events:
         prompt.apply(event)
-        if isinstance(event.event, FRAGMENTS) or not prompt.select() or prompt.is_waiting() or prompt.update():
+        if isinstance(event.event, STEP_DELTAS) or prompt.clearly_waits():
+            continue  # nobody sends a prompt then
+        if not prompt.select() or prompt.is_waiting() or prompt.update():
             continue
         if (index := _first_difference(before, prompt, api)) is not None:
             reason = _reason(event.event)
             breaks.append(PrefixBreak(position=event.position, topic=event.topic, reason=reason, message=index))
-        before, prompt.unchanged = prompt.messages.copy(), len(prompt.messages)
+        before[prompt.unchanged :] = prompt.messages[prompt.unchanged :]
+        prompt.unchanged = len(prompt.messages)
     prompt.select()
     prompt.update()
     messages = tuple(ExplainedMessage(message=m.message, positions=m.positions) for m in _sent(prompt.messages, api))

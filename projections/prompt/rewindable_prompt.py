@@ -11,7 +11,9 @@ from collections.abc import Sequence
 from typing import NamedTuple
 from uuid import UUID
 
+from turnlog.domain.events import FunctionCall
 from turnlog.domain.recorded import RecordedEvent
+from turnlog.projections.ended import EndedFold
 from turnlog.projections.fold import TurnFold, frozen
 from turnlog.projections.projector import Projector
 from turnlog.projections.prompt import APIS, Api
@@ -47,6 +49,11 @@ class RewindablePrompt:
     def apply(self, recorded: RecordedEvent) -> None:
         """Folds the next event in. The messages stay as they are until `update`."""
         self._projector.apply(recorded)
+
+    def clearly_waits(self) -> bool:
+        """Whether the prompt would end with a call without a result, as far as that shows without selecting again: the
+        results of a response may be thousands, and each would be a reason to."""
+        return self._projector.clearly_waits(self._projector.compaction)
 
     def select(self) -> bool:
         """Selects again what is sent of the turns that have changed. Returns whether any has."""
@@ -111,6 +118,7 @@ class RewindablePrompt:
             mark = self._assembly.mark()
             self._assembly_marks.append(mark)
             self._assembly.add(selected)
+            self._assembly.settled()
             self._note_joined_entry(mark)
 
     def _render_entries(self) -> None:
@@ -118,12 +126,18 @@ class RewindablePrompt:
             self._rewind_messages(self._message_marks[self._rendered])
             del self._message_marks[self._rendered :]
         for entry in self._assembly.entries[self._rendered :]:
-            spoken = last_spoken(self.messages)
+            spoken = self._last_spoken()
             mark = _MessageMark(len(self.messages), spoken, None if spoken is None else self.messages[spoken])
             self._message_marks.append(mark)
             self._render([entry], self.messages)
             self._note_joined_message(mark)
         self._rendered = len(self._assembly.entries)
+
+    def _last_spoken(self) -> int | None:
+        """The index of the last message that is not a system message, of which there may be many."""
+        before = self._message_marks[-1] if self._message_marks else _MessageMark(0, None, None)
+        found = last_spoken(self.messages[before.length :])
+        return before.spoken if found is None else before.length + found
 
     def _rewind_messages(self, mark: _MessageMark) -> None:
         self.unchanged = min(self.unchanged, mark.length)
@@ -156,6 +170,17 @@ class _ChangeTracker(Projector):
         changed, self._changed_from = self._changed_from, None
         return changed
 
+    def clearly_waits(self, compaction: Compaction | None) -> bool:
+        """Whether the last thing in the session is a finished step with a call that has a name and no result."""
+        turn = self._turns[-1] if self._turns else None
+        if not isinstance(turn, TurnFold) or turn.repairs:
+            return False
+        last = next(reversed(turn.steps.values()), None)
+        if not isinstance(last, EndedFold) or last.step.status != "finished" or last.step.origin is not None:
+            return False
+        after = max(turn.messages[-1].position if turn.messages else 0, compaction.upto if compaction else 0)
+        return last.step.position > after and last.waits
+
     def mended_turns(self, index: int) -> tuple[Turn, ...]:
         """The turns from this index on, with repairs applied. Faults are not looked for: no prompt needs them."""
         return tuple(mended(frozen(turn)) for turn in self._turns[index:])
@@ -172,7 +197,7 @@ class _AssemblyMark(NamedTuple):
     entries: int
     last: PromptEntry | None
     taken: int
-    called: PromptStep | None
+    called: FunctionCall | None
 
 
 class _RewindableAssembly(Assembly):
@@ -180,14 +205,15 @@ class _RewindableAssembly(Assembly):
 
     def mark(self) -> _AssemblyMark:
         """The state as it is now."""
-        last = self.entries[-1] if self.entries else None
+        last = self.settled()[-1] if self.entries else None
         return _AssemblyMark(len(self.entries), last, len(self._taken), self._called)
 
     def go_back(self, mark: _AssemblyMark) -> None:
         """Forgets everything that was added since the mark."""
-        del self.entries[mark.entries :]
+        del self.settled()[mark.entries :]
         if mark.last is not None:
             self.entries[-1] = mark.last
+        self._function_said = mark.last.function_call if isinstance(mark.last, PromptStep) else None
         while len(self._taken) > mark.taken:
             self._taken.popitem()
         self._called = mark.called

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import replace
+from itertools import groupby
+from operator import itemgetter
 from typing import Any, NamedTuple
 
-from turnlog.domain.errors import PromptTooLongError
+from turnlog.domain.errors import InvalidInputError, PromptTooLongError
 from turnlog.domain.events import Content
 from turnlog.projections.prompt.entries import PromptEntry, PromptMessage, PromptStep, Rendered
 from turnlog.projections.prompt.parts import left_out
@@ -77,7 +79,10 @@ def only_pinned(index: int, messages: Iterable[Message]) -> Turn:
 
 
 def _tokens(entries: list[PromptEntry], render: Render, count: CountTokens) -> int:
-    return count([rendered.message for rendered in render(entries)])
+    tokens = count([rendered.message for rendered in render(entries)])
+    if not isinstance(tokens, int | float):
+        raise InvalidInputError("count_tokens", f"has returned a {type(tokens).__name__} and not a number")
+    return tokens
 
 
 def _shortened(entries: list[PromptEntry], render: Render, max_tokens: int, count: CountTokens) -> list[PromptEntry]:
@@ -114,17 +119,17 @@ def _size(content: Content) -> int:
 
 def _with_short_results(entries: list[PromptEntry], answers: Iterable[tuple[int, int]]) -> list[PromptEntry]:
     entries = entries.copy()
-    for index, answer in answers:
-        entries[index] = _with_short_result(entries[index], answer)
+    for index, of_entry in groupby(answers, key=itemgetter(0)):
+        entries[index] = _with_short_result(entries[index], {answer for _, answer in of_entry})
     return entries
 
 
-def _with_short_result(entry: PromptEntry, answer: int) -> PromptEntry:
+def _with_short_result(entry: PromptEntry, answers: Collection[int]) -> PromptEntry:
     if isinstance(entry, PromptMessage):
         return replace(entry, content=_short(entry.content))
-    call = entry.calls[answer]
-    short = replace(call, result=_short(call.result))
-    return replace(entry, calls=(*entry.calls[:answer], short, *entry.calls[answer + 1 :]))
+    calls = enumerate(entry.calls)
+    short = tuple(replace(c, result=_short(c.result)) if answer in answers else c for answer, c in calls)
+    return replace(entry, calls=short)
 
 
 def _short(content: Content) -> str:

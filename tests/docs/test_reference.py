@@ -6,9 +6,10 @@ import re
 from typing import get_args
 
 import turnlog
-from docs.generate import command_line, deltas, errors, events, settings
+from docs.generate import command_line, deltas, errors, events, limits, settings
 from tests.support.pages import ROOT
 from turnlog import Settings, testing
+from turnlog.domain import limits as domain_limits
 from turnlog.domain.events import EVENT_TYPES
 from turnlog.infrastructure.cli.app import COMMANDS, cli
 from turnlog.infrastructure.settings import variable
@@ -51,6 +52,13 @@ def test_every_delta_has_its_kind_and_its_fields() -> None:
         assert section.startswith(f"{delta.__name__}\n")
         listed = re.findall(r"^\| `(\w+)` \|", section, re.MULTILINE)
         assert sorted([*listed, "position"]) == sorted(delta.model_fields)
+
+
+def test_every_limit_has_its_value_and_its_meaning() -> None:
+    rows = re.findall(r"^\| `(\w+)` \| ([\d,]+) \| \S.+\. \|$", limits.reference(), re.MULTILINE)
+    constants = {name: value for name, value in vars(domain_limits).items() if name.isupper()}
+
+    assert {name: int(value.replace(",", "")) for name, value in rows} == constants
 
 
 def test_every_setting_has_its_variable_default_and_meaning() -> None:

@@ -14,7 +14,7 @@ import pytest
 from tests.support.inputs import is_taken, nested, nothing_stored, refused
 from tests.support.sessions import FEW_SECONDS, call_tools
 from turnlog import InvalidInputError, Session, SessionLog
-from turnlog.domain.values import MAX_JSON_DEPTH
+from turnlog.domain.limits import MAX_JSON_DEPTH
 
 
 @pytest.mark.parametrize("title", ["", "  ", "\n\t", "x" * 1_001, 5, b"title", ["title"]])
@@ -131,7 +131,7 @@ async def test_a_bad_count_is_refused(log: SessionLog, session: Session, field: 
         ("usage", {}, {}),
         ("usage", "10 tokens", {}),
         ("usage", [1], {}),
-        ("usage", {"prompt_tokens": math.nan}, {}),
+        ("usage.prompt_tokens", {"prompt_tokens": math.nan}, {}),
         ("prompt_tokens", None, {"prompt_tokens": "10"}),
         ("prompt_tokens", None, {"prompt_tokens": 1.5}),
     ],

@@ -1,0 +1,110 @@
+"""A step that has ended, while results still come for it, and results that no call was found for yet.
+
+A response may make thousands of calls: each result finds its call at once, and is put in its place without the others
+being looked at.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterable, Mapping
+
+from turnlog.projections.turn import Step, StepToolCall, ToolResult
+
+
+class EndedFold:
+    """A step that has ended. Its `results` are by the index of their call: a later one takes an earlier one's place."""
+
+    __slots__ = ("_by_id", "_by_name", "_step", "_unanswered", "_waiting", "results", "step")
+
+    def __init__(self, step: Step) -> None:
+        self.step = step
+        """The step as it ended. Use `freeze` for its results."""
+        self.results = step.results()
+        self._step: Step | None = step
+        self._unanswered = {call.index: call for call in step.message.tool_calls if call.index not in self.results}
+        self._waiting = sum(bool(call.name) for call in self._unanswered.values())
+        self._by_id: dict[str, _Queue] | None = None
+        self._by_name: dict[str, _Queue] | None = None
+
+    @property
+    def waits(self) -> bool:
+        """Whether a call that can be sent has no result. Those without a name cannot."""
+        return self._waiting > 0
+
+    def freeze(self) -> Step:
+        """The step as it is now: the same object as long as no result comes."""
+        if self._step is None:
+            self._step = self.step.model_copy(update={"tool_results": tuple(self.results.values())})
+        return self._step
+
+    def add_result(self, result: ToolResult) -> bool:
+        """Files a result under its call. False if there is no such call."""
+        if result.index not in self.results and result.index not in self._unanswered:
+            return False
+        call = self._unanswered.pop(result.index, None)
+        self._waiting -= call is not None and bool(call.name)
+        self.results[result.index] = result
+        self._step = None
+        return True
+
+    def call_of(self, call_id: str) -> StepToolCall | None:
+        """The call with this id: the first one without a result, else the first one."""
+        if self._by_id is None:
+            self._by_id = _queues(self.step.message.tool_calls, "id")
+        queue = self._by_id.get(call_id)
+        return None if queue is None else queue.unanswered(self._unanswered) or queue.first
+
+    def unanswered_of(self, name: str) -> StepToolCall | None:
+        """The first call of this name without a result."""
+        if self._by_name is None:
+            self._by_name = _queues(self.step.message.tool_calls, "name")
+        queue = self._by_name.get(name)
+        return None if queue is None else queue.unanswered(self._unanswered)
+
+
+class _Queue:
+    """Calls that share an id or a name."""
+
+    __slots__ = ("calls", "first")
+
+    def __init__(self, first: StepToolCall) -> None:
+        self.first = first
+        self.calls = deque[StepToolCall]()
+
+    def unanswered(self, unanswered: Mapping[int, StepToolCall]) -> StepToolCall | None:
+        """The first one without a result. A call never loses its result, so one that has it is not looked at again."""
+        while self.calls and self.calls[0].index not in unanswered:
+            self.calls.popleft()
+        return self.calls[0] if self.calls else None
+
+
+def _queues(calls: Iterable[StepToolCall], field: str) -> dict[str, _Queue]:
+    queues: dict[str, _Queue] = {}
+    for call in calls:
+        queues.setdefault(getattr(call, field), _Queue(call)).calls.append(call)
+    return queues
+
+
+class Orphans:
+    """Results without a call, in the order in which they came."""
+
+    def __init__(self, results: Iterable[ToolResult]) -> None:
+        self._results: dict[int, ToolResult] = {}
+        self._by_id: dict[str, deque[int]] = {}
+        self._next = 0
+        for result in results:
+            self.add(result)
+
+    def in_order(self) -> tuple[ToolResult, ...]:
+        return tuple(self._results.values())
+
+    def add(self, result: ToolResult) -> None:
+        self._results[self._next] = result
+        self._by_id.setdefault(result.call_id, deque()).append(self._next)
+        self._next += 1
+
+    def take(self, call_id: str) -> ToolResult | None:
+        """Takes the first one of this call id out."""
+        numbers = self._by_id.get(call_id)
+        return self._results.pop(numbers.popleft()) if numbers else None
