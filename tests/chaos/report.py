@@ -45,8 +45,8 @@ def summary(outcome: Outcome) -> str:
     held = sum(one.held for one in outcome.injections)
     kinds = len({one.kind for one in outcome.injections})
     return (
-        f"seed {outcome.seed}: {len(outcome.injections):,} injections of {kinds} kinds in {outcome.seconds:,.0f} s, {held:,} held; {outcome.acknowledged:,} of {outcome.tried:,} calls were"
-        f" acknowledged; {len(outcome.at_the_end):,} faults at the end"
+        f"seed {outcome.seed}: {len(outcome.injections):,} injections of {kinds} kinds in {outcome.seconds:,.0f} s,"
+        f" {held:,} held; {outcome.acknowledged:,} of {outcome.tried:,} calls were acknowledged; {len(outcome.at_the_end):,} faults at the end"
     )
 
 

@@ -15,7 +15,8 @@ _LOADED = {name: cli.get_command(click.Context(cli), name) for name in COMMANDS 
 _WORDS = (
     "--json", "--after", "--limit", "--offset", "--user", "--since", "--until", "--by", "--model", "--dry-run", "--all",
     "--pace", "--session", "--title", "--format", "--api", "--max-tokens", "-", "--", "-1", "1e9", "nan", "inf",
-    "2026-11-24", "00000000-0000-4000-8000-000000000000", "postgresql://u:p@h/d", "postgresql://u:p q@h:x/d?password=a b",
+    "2026-11-24", "00000000-0000-4000-8000-000000000000", "postgresql://u:p@h/d",
+    "postgresql://u:p q@h:x/d?password=a b",
 )  # fmt: skip
 
 

@@ -11,7 +11,8 @@ T = TypeVar("T")
 TEXTS = (
     "", "a", "c1", "c2", "find", "{", "}", '{"a":1}', '{"a":', "1}", "[]", "null", "NaN", " ", "\n", "\0", "\ud83d",
     "\ude00", "é", "😀", "\u2028", "user", "assistant", "tool", "text", "image_url", "https://x/y.png", "{}",
-    "data:image/png;base64,AA", "0", "-1", "1e999", "2026-01-01T00:00:00Z", "stop", "tool_calls", '"', "\\", "a" * 65, "x" * 300,
+    "data:image/png;base64,AA", "0", "-1", "1e999", "2026-01-01T00:00:00Z", "stop", "tool_calls", '"', "\\", "a" * 65,
+    "x" * 300,
 )  # fmt: skip
 NUMBERS = (0, 1, 2, -1, 3, 7, 2**31, 2**53, 2**53 + 1, 2**63, 2**64, 10**400, -(2**70))
 FLOATS = (0.0, 0.5, -1.5, 1e300, float("nan"), float("inf"), -0.0, 1e-300)
