@@ -163,8 +163,9 @@ async def ask(worker: Worker, session: Session, call: Call) -> str:
 
 async def write(worker: Worker, session: Session, call: Call) -> str:
     """Writes a step by hand."""
-    async with session.completion(model="m", takeover=True) as completion:
-        worker.tell("step", call.id, completion.step_id)
+    completion = session.completion(model="m", takeover=True)
+    worker.tell("step", call.id, completion.step_id)  # before it is opened: that may be cancelled
+    async with completion:
         for word in call.words:
             await completion.text(word)
             worker.tell("shown", call.id)

@@ -37,8 +37,12 @@ class Checker:
 
     def __init__(self, servers: Servers, settings: Settings, model: Model) -> None:
         self._servers, self._model = servers, model
-        direct = {"database_url": servers.direct_database_url, "redis_url": servers.direct_redis_url}
-        self._settings = settings.model_copy(update={**direct, "reap_seconds": 0, "store_timeout_seconds": 10})
+        self._theirs = settings
+
+    @property
+    def _settings(self) -> Settings:
+        where = {"database_url": self._servers.direct_database_url, "redis_url": self._servers.direct_redis_url}
+        return self._theirs.model_copy(update={**where, "reap_seconds": 0, "store_timeout_seconds": 10})
 
     def histories(self, session_ids: Iterable[UUID]) -> dict[UUID, list[RecordedEvent]]:
         """The stored events of sessions, read without turnlog's store."""

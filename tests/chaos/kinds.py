@@ -18,25 +18,26 @@ _MODULES = ("network", "server", "process", "limits", "redis", "clocks", "failov
 @dataclass(frozen=True, slots=True)
 class Kind:
     """A kind of fault: `says` is what happens, in a line. The work goes on meanwhile. What is left in the way, `heal`
-    takes away."""
+    takes away. `is_slow`: it takes some seconds."""
 
     name: str
     group: Group
     says: str
     inject: Inject
     needs_disk: bool = False
+    is_slow: bool = False
 
 
 _KINDS: dict[str, Kind] = {}
 
 
-def kind(group: Group, says: str, *, needs_disk: bool = False) -> Callable[[Inject], Inject]:
+def kind(group: Group, says: str, *, needs_disk: bool = False, is_slow: bool = False) -> Callable[[Inject], Inject]:
     """Adds a function as a kind, under its name."""
 
     def add(inject: Inject) -> Inject:
         name = inject.__name__.strip("_").replace("_", "-")
         assert name not in _KINDS, name
-        _KINDS[name] = Kind(name, group, says, inject, needs_disk)
+        _KINDS[name] = Kind(name, group, says, inject, needs_disk, is_slow)
         return inject
 
     return add

@@ -46,7 +46,8 @@ def summary(outcome: Outcome) -> str:
     kinds = len({one.kind for one in outcome.injections})
     return (
         f"seed {outcome.seed}: {len(outcome.injections):,} injections of {kinds} kinds in {outcome.seconds:,.0f} s,"
-        f" {held:,} held; {outcome.acknowledged:,} of {outcome.tried:,} calls were acknowledged; {len(outcome.at_the_end):,} faults at the end"
+        f" {held:,} held; {outcome.acknowledged:,} of {outcome.tried:,} calls were acknowledged;"
+        f" {len(outcome.at_the_end):,} faults at the end"
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import shutil
 import signal
@@ -19,6 +20,7 @@ from psycopg.conninfo import make_conninfo
 from redis import Redis
 
 from tests.chaos.proxy import Proxy
+from turnlog.infrastructure.embedded.lock import Lock
 from turnlog.infrastructure.embedded.postgres import Postgres
 from turnlog.infrastructure.embedded.valkey import Valkey
 
@@ -48,6 +50,7 @@ class Servers:
         self.to_postgres = Proxy(self.postgres._socket())
         self.to_redis = Proxy(self.valkey._socket())
         self._held: list[psycopg.Connection[Any]] = []
+        self._standbys = 0
 
     def _set_up(self) -> None:
         with self.admin("postgres") as admin:
@@ -136,6 +139,33 @@ class Servers:
         """Starts what does not run. Blocks for the time of a crash recovery."""
         self.postgres.ensure()
         self.valkey.ensure()
+
+    def back_up(self) -> Postgres:
+        """A standby of what Postgres has now. It does not run yet."""
+        self._standbys += 1
+        standby = Postgres(self.folder / f"standby-{self._standbys}")
+        standby.folder.mkdir(mode=0o700)
+        program = standby.program().with_name("pg_basebackup")
+        source = make_conninfo(self.postgres.url(), dbname="")
+        alive = Lock(standby.folder / "alive.lock", fcntl.LOCK_EX)
+        standby._admit(standby.program())
+        standby._renew_log()
+        try:
+            standby._run(program, "-D", "data", "-d", source, "-R", "-X", "stream", "-c", "fast", alive=alive)
+        finally:
+            alive.release()
+        return standby
+
+    def promote(self, standby: Postgres) -> None:
+        """Postgres is gone with all that it had, and the standby takes its place."""
+        processes = self.postgres_processes()
+        send(processes, signal.SIGKILL)
+        until(lambda: not any(map(_lives, processes)))
+        shutil.rmtree(self.postgres.folder)
+        self.postgres = standby
+        standby.ensure()
+        self.execute("select pg_promote()", "postgres")
+        self.to_postgres.target = standby._socket()
 
     # The disk
 

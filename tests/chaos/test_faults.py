@@ -15,8 +15,8 @@ TOGETHER = 7
 
 
 def of(*groups: str) -> list[Kind]:
-    """The kinds of these groups."""
-    return [kind for kind in kinds().values() if kind.group in groups]
+    """The kinds of these groups that take no time."""
+    return [kind for kind in kinds().values() if kind.group in groups and not kind.is_slow]
 
 
 async def wrong_after(servers: Servers, chosen: list[Kind], together: int = TOGETHER) -> list[str]:

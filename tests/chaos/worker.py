@@ -75,8 +75,9 @@ class Worker:
     async def client(self) -> AsyncOpenAI:
         """A client of a provider that refuses what real ones refuse."""
         if self._client is None:
-            provider = self._stack.enter_context(FakeProvider())
-            self._client = await self._stack.enter_async_context(client_of(provider))
+            provider = FakeProvider()
+            provider.start()
+            self._client = client_of(provider)
         return self._client
 
     async def run(self) -> None:
@@ -104,7 +105,7 @@ class Worker:
         self.tell("wrong", "the log could not be opened")
 
     async def _close(self) -> None:
-        self._log, self._client = None, None
+        self._log = None
         stack, self._stack = self._stack, AsyncExitStack()
         await stack.aclose()
 

@@ -24,6 +24,8 @@ from tests.fuzz.targets import TARGETS
 
 SHARE, GUIDED_SHARE = 500, 20_000
 """Inputs of one fuzzer before it is another one's turn."""
+SHOWN = 400
+"""Bytes of an input that are printed."""
 
 
 @dataclass(slots=True)
@@ -108,7 +110,9 @@ def _outcomes(work: Iterator[Work], processes: int, seconds: float, run: Run) ->
 
 def _tell(console: Console, found: Found, keep: bool) -> None:
     console.print(f"[red]{found.target}[/red] in {found.where}: {escape(found.error)}", highlight=False)
-    console.print(f"    {found.data!r}", markup=False, highlight=False)
+    console.print(
+        f"    {found.data[:SHOWN]!r}{'...' if len(found.data) > SHOWN else ''}", markup=False, highlight=False
+    )
     if keep:
         folder = CORPUS / found.target
         folder.mkdir(parents=True, exist_ok=True)

@@ -41,7 +41,12 @@ def cache_entries(data: bytes) -> None:
     """Reads a view, its end and a chat prompt out of an entry: either there is nothing, or it can be used."""
     source = Source(data)
     entry = source.rest() if source.chance(4) else _changed(source, source.pick(_written()))
-    asyncio.run(_read(entry))
+    _loop().run_until_complete(_read(entry))
+
+
+@cache
+def _loop() -> asyncio.AbstractEventLoop:
+    return asyncio.new_event_loop()
 
 
 async def _read(value: bytes) -> None:

@@ -8,9 +8,12 @@ from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
 from io import BytesIO
+from types import SimpleNamespace
 from typing import Any
 
 import click
+from openai._models import construct_type
+from openai.types.chat import ChatCompletionChunk
 
 from tests.fuzz.cached import cache_entries
 from tests.fuzz.command_line import parse
@@ -51,9 +54,28 @@ FORMATS: tuple[ForeignFormat, ...] = ("chat", "anthropic", "responses", "rows")
 
 
 def chunks(data: bytes) -> None:
-    """A stream of a provider, in chunks of any shape."""
+    """A stream of a provider, in chunks of any shape: JSON, objects with attributes, or models of openai's package."""
     source = Source(data)
-    _record([_chunk(source) for _ in range(1 + source.byte() % 6)], finish=not source.chance(4))
+    shape = source.pick((_as_it_is, _as_it_is, as_objects, _as_model))
+    _record([shape(_chunk(source)) for _ in range(1 + source.byte() % 6)], finish=not source.chance(4))
+
+
+def _as_it_is(value: Any) -> Any:
+    return value
+
+
+def as_objects(value: Any, depth: int = 6) -> Any:
+    """The value with objects in place of dicts, down to some depth."""
+    if isinstance(value, dict) and depth:
+        return SimpleNamespace(**{name: as_objects(item, depth - 1) for name, item in value.items()})
+    return [as_objects(item, depth - 1) for item in value] if isinstance(value, list) and depth else value
+
+
+def _as_model(value: Any) -> Any:
+    """What the openai package makes of a chunk, which it does not check."""
+    with suppress(Exception):
+        return construct_type(type_=ChatCompletionChunk, value=value)
+    return value
 
 
 def _chunk(source: Source) -> Any:

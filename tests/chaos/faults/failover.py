@@ -109,3 +109,29 @@ async def other_server(arena: Arena) -> None:
     await _admin(arena, "drop database newer with (force)")
     arena.model.rewind(mark)
     await _go_on(arena)
+
+
+@kind("failover", "a standby that lacks the last commits is promoted, and the address leads there", is_slow=True)
+async def standby_promoted(arena: Arena) -> None:
+    await arena.finish()
+    standby = await arena.run(arena.servers.back_up)
+    mark = arena.model.mark()
+    await _worked(arena)
+    await arena.run(arena.servers.promote, standby)
+    arena.model.rewind(mark)
+    await _go_on(arena)
+
+
+@kind("failover", "a standby without the last commits is promoted under callers at work", is_slow=True)
+async def standby_promoted_under_work(arena: Arena) -> None:
+    await arena.finish()
+    standby = await arena.run(arena.servers.back_up)
+    mark = arena.model.mark()
+    arena.go_on()
+    await arena.hold(0.1, 0.25)
+    arena.servers.to_postgres.rules.refuses = True
+    arena.servers.to_postgres.reset_all()
+    await arena.run(arena.servers.promote, standby)
+    arena.model.rewind(mark)
+    arena.servers.to_postgres.heal()
+    await arena.finish(arena.model.lost())
