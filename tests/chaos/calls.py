@@ -125,8 +125,8 @@ async def cancel(_: Worker, session: Session, call: Call) -> None:
     await session.cancel(call.text)
 
 
-async def delete(worker: Worker, session: Session, call: Call) -> None:
-    await worker.log.delete_session(session.id, call.user)
+async def delete(worker: Worker, session: Session, call: Call) -> bool:
+    return await worker.log.delete_session(session.id, call.user)
 
 
 async def answer(worker: Worker, session: Session, call: Call) -> str:

@@ -24,7 +24,10 @@ class Known:
     process: int
     tried_at: int
     tries: int = 0
+    last_tried_at: int = 0
     acked_at: int | None = None
+    acked_by: int = 0
+    """The process that was told first."""
     answer: Any = None
     shown: int = 0
     steps: list[str] = field(default_factory=list)
@@ -63,6 +66,7 @@ class Model:
             known = self._calls[key] = Known(call, process, self._time)
             self.by_session[call.session_id].append(known)
         known.tries += 1
+        known.last_tried_at = self._time
         self.tried += 1
         self.touched.add(call.session_id)
         self._under_way[process, call.id] = known
@@ -70,7 +74,7 @@ class Model:
     def _hear_ack(self, process: int, call_id: str, answer: Any) -> None:
         known = self._under_way[process, call_id]
         if known.acked_at is None:
-            known.acked_at, known.answer = self._time, answer
+            known.acked_at, known.acked_by, known.answer = self._time, process, answer
         self.acknowledged += 1
 
     def _hear_step(self, process: int, call_id: str, step_id: str) -> None:
@@ -85,11 +89,19 @@ class Model:
     def _hear_no(self, process: int, call_id: str, error: str) -> None:
         known = self._under_way[process, call_id]
         started = self._calls.get((known.call.session_id, f"start-{known.call.session_id}"))
-        if error == "SessionNotFoundError" and started and started.acked_at and not self.was_rewound:
+        # What two processes tell has no order.
+        knew = started and started.acked_by == process and (started.acked_at or 0) < known.last_tried_at
+        if error == "SessionNotFoundError" and knew and not self.was_rewound:
             self.wrong.append(f"not found, though it was started: {known.call}")
-        again = known.tries > 1 and error == "SessionOwnedError"  # it was given to the same user before
-        if error in ("SessionExistsError", "SessionOwnedError", "InvalidInputError") and not again:
+        refused = error in ("SessionExistsError", "SessionOwnedError", "InvalidInputError")
+        if refused and not self._may_be_refused(known, error):
             self.wrong.append(f"{error} for {known.call}")
+
+    def _may_be_refused(self, known: Known, error: str) -> bool:
+        """Whether a call that is made again may be refused, because of what came after it."""
+        kinds = {one.call.kind for one in self.by_session[known.call.session_id]}
+        was_assigned = error == "SessionOwnedError" or known.call.kind == "start_unowned"
+        return known.tries > 1 and error != "InvalidInputError" and (was_assigned or "delete" in kinds)
 
     def _hear_not_stored(self, process: int, call_id: str) -> None:
         self._under_way[process, call_id].refusals += 1
@@ -168,7 +180,7 @@ def _faults(known: Known, events: History) -> list[str]:
     count, most = len(_places(call, events)), known.tries
     if call.kind in REPEATABLE:
         most = 0 if known.refusals == known.tries else 1
-    least = int(acked and call.kind in (*REPEATABLE, "title", "metadata"))
+    least = int(acked and known.answer is not False and call.kind in (*REPEATABLE, "title", "metadata"))
     if call.kind in ("start", "start_unowned") and events:
         least = 1
         owner = call.user if call.kind == "start" else None
@@ -274,5 +286,5 @@ def _order(known: Sequence[Known], events: History) -> list[str]:
         f"{later.call.id} at {there} came before {one.call.id} at {here}"
         for one, here in placed
         for later, there in placed
-        if one.process == later.process and (one.acked_at or 0) < later.tried_at and there < here
+        if one.acked_by == later.process and (one.acked_at or 0) < later.tried_at and there < here
     ]
