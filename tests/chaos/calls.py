@@ -13,7 +13,7 @@ from uuid import UUID
 
 from tests.support.rules import CHECKS
 from turnlog.domain.errors import InvalidInputError, PromptTooLongError, SessionNotFoundError
-from turnlog.domain.events import SessionForked
+from turnlog.domain.events import CompletionEnded, SessionForked
 from turnlog.infrastructure.session import Session
 from turnlog.projections.view import SessionView
 
@@ -180,6 +180,24 @@ async def result(_: Worker, session: Session, call: Call) -> None:
     await session.add_tool_result(f"call-{call.id.removeprefix('result-')}", call.text, step_id=call.step_id)
 
 
+async def background(worker: Worker, session: Session, call: Call) -> str:
+    """Records without a consumer, and follows to the end of the step."""
+    step_id = await session.record_in_background(_words(call), takeover=True)
+    worker.tell("step", call.id, step_id)
+    async for recorded in session.follow():
+        if isinstance(recorded.event, CompletionEnded) and recorded.event.step_id == step_id:
+            break
+    return step_id
+
+
+async def undo_repair(worker: Worker, session: Session, call: Call) -> None:
+    await worker.log.undo_repair(session.id, call.user)
+
+
+async def reap(worker: Worker, _: Session, call: Call) -> None:
+    await worker.log.reap(dry_run=True)
+
+
 # Reading
 
 
@@ -307,7 +325,7 @@ WRITES: dict[str, Made] = {
     "start": start, "start_unowned": start_unowned, "assign": assign, "say": say, "advise": advise, "quote": quote,
     "increment": increment, "report": report, "title": title, "metadata": metadata, "import": import_, "fork": fork,
     "compact": compact, "repair": repair, "cancel": cancel, "delete": delete, "answer": answer, "ask": ask,
-    "write": write, "result": result,
+    "write": write, "result": result, "background": background, "undo_repair": undo_repair, "reap": reap,
 }  # fmt: skip
 READS: dict[str, Made] = {
     "view": view, "prompts": prompts, "window": window, "at": at, "events": events, "follow": follow, "deltas": deltas,
@@ -317,4 +335,4 @@ REPEATABLE = frozenset(
     ("start", "start_unowned", "assign", "say", "advise", "quote", "increment", "report", "import", "delete", "result")
 )
 """What may be asked again when its outcome is not known: it counts once."""
-STEPS = frozenset(("answer", "ask", "write"))
+STEPS = frozenset(("answer", "ask", "write", "background"))

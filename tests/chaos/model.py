@@ -232,6 +232,8 @@ def _faults_of_step(known: Known, step_id: str, events: History) -> list[str]:
     found = []
     if begun > 1 or len(ends) > 1 or (own and not begun):
         found.append(f"step {step_id} began {begun} times and ended {len(ends)} times")
+    if acked and ends and known.call.kind == "background":
+        acked = isinstance(ends[0], e.CompletionFinished)  # it was told that the step has ended, and not how
     if acked and not (ends and isinstance(ends[0], e.CompletionFinished)):
         found.append(f"step {step_id} has not finished: {ends}")
     if known.call.kind == "ask":
@@ -256,7 +258,7 @@ def _faults_of_import(known: Known, events: History) -> list[str]:
 def _strangers(known: Sequence[Known], events: History) -> list[str]:
     """What is stored that nobody has asked for, and positions that are not 1, 2, 3."""
     ids = {one.call.id for one in known}
-    steps = {step_id for one in known for step_id in one.steps}
+    steps = {step_id for one in known for step_id in one.steps} | _unseen_steps(known, events)
     found = []
     if [recorded.position for recorded in events] != list(range(1, len(events) + 1)):
         found.append(f"positions {[recorded.position for recorded in events]}")
@@ -273,6 +275,16 @@ def _strangers(known: Sequence[Known], events: History) -> list[str]:
             case _:
                 pass
     return found
+
+
+def _unseen_steps(known: Sequence[Known], events: History) -> set[str]:
+    """Steps that were begun in the background by a call that was not told so."""
+    texts = [one.call.text for one in known if one.call.kind == "background"]
+    said: dict[str, str] = {}
+    for event in (recorded.event for recorded in events):
+        if isinstance(event, e.CompletionStarted | e.TextDelta):
+            said[event.step_id] = said.get(event.step_id, "") + getattr(event, "text", "")
+    return {step_id for step_id, text in said.items() if any(text.startswith(one) or not text for one in texts)}
 
 
 def _order(known: Sequence[Known], events: History) -> list[str]:

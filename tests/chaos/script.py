@@ -9,10 +9,10 @@ from uuid import UUID
 from tests.chaos.calls import Call
 
 WEIGHTS = {
-    "say": 8, "advise": 1, "quote": 1, "answer": 4, "write": 3, "ask": 1, "result": 4, "increment": 4, "report": 2,
-    "title": 1, "metadata": 1, "import": 2, "fork": 1, "compact": 1, "repair": 1, "cancel": 1, "unowned": 1, "gone": 1,
-    "view": 4, "prompts": 3, "window": 2, "at": 1, "events": 1, "follow": 1, "deltas": 1, "live": 1, "list": 2,
-    "usage": 1, "explain": 1, "intrude": 2,
+    "say": 8, "advise": 1, "quote": 1, "answer": 4, "write": 3, "ask": 1, "background": 1, "result": 4, "increment": 4,
+    "report": 2, "title": 1, "metadata": 1, "import": 2, "fork": 1, "compact": 1, "repair": 1, "undo_repair": 1,
+    "cancel": 1, "unowned": 1, "gone": 1, "reap": 1, "view": 4, "prompts": 3, "window": 2, "at": 1, "events": 1,
+    "follow": 1, "deltas": 1, "live": 1, "list": 2, "usage": 1, "explain": 1, "intrude": 2,
 }  # fmt: skip
 OF_ONES_OWN = ("import", "unowned", "gone")
 """What makes a session of its own."""

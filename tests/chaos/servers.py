@@ -98,6 +98,12 @@ class Servers:
         for statement in statements:
             connection.execute(statement.encode())
 
+    def release(self) -> None:
+        """Lets go of what is held."""
+        for connection in self._held:
+            connection.close()
+        self._held.clear()
+
     def take_connections(self) -> int:
         """Takes all connections that Postgres has left, until `heal`. Returns their number."""
         before = len(self._held)
@@ -185,9 +191,7 @@ class Servers:
         """Everything runs again, and nothing is in the way."""
         if self.has_disk:
             self.free_disk()
-        for connection in self._held:
-            connection.close()
-        self._held.clear()
+        self.release()
         self.to_postgres.heal()
         self.to_redis.heal()
         self.start_again()

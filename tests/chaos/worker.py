@@ -10,6 +10,7 @@ import logging
 import os
 import random
 import resource
+import signal
 import time
 import traceback
 from collections import defaultdict
@@ -163,12 +164,19 @@ class Worker:
         await self._close()
         await self._open()
 
-    async def fork_process(self) -> None:
-        """A copy of the process comes and goes, with the log open in it."""
-        child = os.fork()
-        if child == 0:
+    async def fork_process(self, uses_the_log: bool) -> None:
+        """A copy of the process comes and goes, with the log open in it. If it uses the log, it says something more in
+        each session."""
+        calls = [Call(f"copy-{at}", "say", *asked) for at, asked in enumerate(self._asked_by)] if uses_the_log else []
+        for call in calls:
+            self.tell("try", call)
+            self.tell("unknown", call.id, "it is the copy that is told")
+        if (child := os.fork()) == 0:
+            if calls:
+                signal.alarm(1)
+                _say_in_a_copy(self, calls)
             os._exit(0)
-        os.waitpid(child, 0)  # noqa: ASYNC222 it ends at once
+        await asyncio.to_thread(os.waitpid, child, 0)
 
     # Callers
 
@@ -241,6 +249,18 @@ class Worker:
             self.tell("seen", session_id, type(error).__name__, "", "")
         else:
             self.tell("seen", session_id, view.version, digest(view.model_dump(mode="json")), digest(prompt))
+
+
+def _say_in_a_copy(worker: Worker, calls: list[Call]) -> None:
+    """What a forked process does that does not know that it is one: the same log, on a loop of its own."""
+
+    async def say() -> None:
+        for call in calls:
+            await worker.log.session(call.session_id, call.user).say(call.text, message_id=call.id)
+
+    asyncio.events._set_running_loop(None)
+    with suppress(Exception):
+        asyncio.run(say())
 
 
 _UNKNOWN = object()

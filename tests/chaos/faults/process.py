@@ -52,7 +52,13 @@ async def loop_blocked(arena: Arena) -> None:
 
 @kind("process", "a process with an open log is forked, and the copy ends")
 async def process_forked(arena: Arena) -> None:
-    arena.order_all("fork_process")
+    arena.order_all("fork_process", False)
+    await arena.hold(0.05, 0.1)
+
+
+@kind("process", "a process with an open log is forked, and the copy uses the log, too")
+async def log_used_after_fork(arena: Arena) -> None:
+    arena.order_all("fork_process", True)
     await arena.hold(0.05, 0.1)
 
 

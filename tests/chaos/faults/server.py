@@ -11,6 +11,7 @@ from turnlog.infrastructure.store.datastore import UrlDatastore
 from turnlog.infrastructure.store.recorder import BatchRecorder
 
 _TERMINATE = f"select pg_terminate_backend(pid) from pg_stat_activity where usename = '{ROLE}'"
+_ALTER_SEQUENCE = "alter sequence turnlog_events_positions increment by 1"
 
 
 @kind("server", "every session of Postgres is terminated")
@@ -74,7 +75,7 @@ async def postgres_frozen(arena: Arena) -> None:
 
 @kind("server", "lock_timeout of the role is short, and a table is locked")
 async def lock_timeout(arena: Arena) -> None:
-    await _with_role_setting(arena, "lock_timeout", "20ms", lock="turnlog_sessions")
+    await _with_role_setting(arena, "lock_timeout", "20ms", hold="lock table turnlog_sessions in exclusive mode")
 
 
 @kind("server", "statement_timeout of the role is short")
@@ -97,13 +98,13 @@ async def read_only(arena: Arena) -> None:
     await _with_role_setting(arena, "default_transaction_read_only", "on")
 
 
-async def _with_role_setting(arena: Arena, name: str, value: str, lock: str | None = None) -> None:
+async def _with_role_setting(arena: Arena, name: str, value: str, hold: str | None = None) -> None:
     servers = arena.servers
     await arena.run(servers.execute, f"alter role {ROLE} set {name} = '{value}'")
     try:
         await arena.run(servers.execute, _TERMINATE)
-        if lock:
-            await arena.run(servers.hold, f"lock table {lock} in exclusive mode")
+        if hold:
+            await arena.run(servers.hold, hold)
         await arena.hold(0.1, 0.3, 1.5)
     finally:
         await arena.run(servers.execute, f"alter role {ROLE} reset {name}")
@@ -124,8 +125,25 @@ async def lines_locked(arena: Arena) -> None:
 
 @kind("server", "the sequence of log positions is locked, as by a transaction that alters it")
 async def sequence_locked(arena: Arena) -> None:
-    await arena.run(arena.servers.hold, "alter sequence turnlog_events_positions increment by 1")
+    await arena.run(arena.servers.hold, _ALTER_SEQUENCE)
     await arena.hold(0.1, 0.4, 2.5)
+
+
+@kind("server", "statements time out while they wait for the sequence of log positions")
+async def sequence_timeout(arena: Arena) -> None:
+    servers = arena.servers
+    await arena.run(servers.execute, f"alter role {ROLE} set statement_timeout = '60ms'")
+    try:
+        await arena.run(servers.execute, _TERMINATE)
+        await arena.hold(0.05, 0.1)
+        await arena.run(servers.hold, _ALTER_SEQUENCE)
+        await arena.hold(0.1, 0.3)
+        servers.release()
+        await arena.finish()
+        await arena.look()  # before the sessions end, with which their locks go
+    finally:
+        await arena.run(servers.execute, f"alter role {ROLE} reset statement_timeout")
+        await arena.run(servers.execute, _TERMINATE)
 
 
 @kind("server", "the sequence of log positions is behind, as after a restore of the table alone")
