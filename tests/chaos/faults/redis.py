@@ -97,8 +97,8 @@ async def entries_garbage(arena: Arena) -> None:
 async def entries_of_another_type(arena: Arena) -> None:
     def change(client: Redis, keys: list[bytes]) -> None:
         for key in keys:
-            client.delete(key)
-            client.rpush(key, b"x") if arena.rng.random() < 0.5 else client.hset(key, "a", "b")
+            together = client.pipeline().delete(key)  # or an entry is written in between
+            (together.rpush(key, b"x") if arena.rng.random() < 0.5 else together.hset(key, "a", "b")).execute()
 
     await _each_time(arena, change)
 
