@@ -22,7 +22,7 @@ from tests.fuzz.pages import text_lane
 from tests.fuzz.source import Source
 from turnlog.domain import commands as c
 from turnlog.domain import events as e
-from turnlog.domain.errors import InvalidInputError, TurnlogError, UnreadableEventError
+from turnlog.domain.errors import TurnlogError, UnreadableEventError
 from turnlog.domain.foreign import ForeignFormat
 from turnlog.domain.inputs import checked_content, checked_foreign, checked_object
 from turnlog.domain.recorded import RecordedEvent
@@ -96,7 +96,7 @@ def chunk_files(data: bytes) -> None:
     """A file that is given to `turnlog record`."""
     try:
         found = [chunk for _, chunk in chunks_of_file(BytesIO(data))]
-    except InvalidInputError:
+    except TurnlogError:
         return
     _record(found[:50], finish=True)
 
@@ -106,10 +106,10 @@ def _record(stream: list[Any], *, finish: bool) -> None:
     talk.do(c.BeginCompletion(AT, "s1"))
     for chunk in stream:
         try:
-            commands = reader.read(chunk)
-        except InvalidInputError:
+            for piece in reader.read(chunk):
+                talk.do(*(piece if isinstance(piece, list) else [piece]))
+        except TurnlogError:
             break
-        talk.do(*commands)
     if finish:
         finished = e.CompletionFinished(
             at=AT, step_id="s1", finish_reason=reader.finish_reason, usage=reader.usage, model=reader.model
@@ -150,7 +150,7 @@ def import_lines(data: bytes) -> None:
 def _import(messages: list[Any], format_: ForeignFormat) -> None:
     try:
         given = checked_foreign(messages, format_, LIMIT)
-    except InvalidInputError:
+    except TurnlogError:
         return
     imports = [c.ImportMessage(AT, f"imported-{at}", format_, message) for at, message in enumerate(given, 1)]
     talk = Conversation()
@@ -162,7 +162,7 @@ def calls(data: bytes) -> None:
     """What callers give to a session, of any type."""
     source, talk = Source(data), Conversation()
     while source and len(talk.events) < 60:
-        with suppress(InvalidInputError):
+        with suppress(TurnlogError):
             talk.do(_call(source, talk.open_step))
     talk.check()
 
@@ -219,7 +219,7 @@ def broken_bodies(data: bytes) -> None:
 
 def scripts(data: bytes) -> None:
     """A file that is given to `turnlog provider`."""
-    with suppress(InvalidInputError):
+    with suppress(TurnlogError):
         read_script(BytesIO(data))
 
 

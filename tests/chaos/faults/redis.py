@@ -97,8 +97,10 @@ async def entries_garbage(arena: Arena) -> None:
 async def entries_of_another_type(arena: Arena) -> None:
     def change(client: Redis, keys: list[bytes]) -> None:
         for key in keys:
-            together = client.pipeline().delete(key)  # or an entry is written in between
-            (together.rpush(key, b"x") if arena.rng.random() < 0.5 else together.hset(key, "a", "b")).execute()
+            together = client.pipeline()  # or an entry is written in between
+            together.delete(key)
+            together.rpush(key, b"x") if arena.rng.random() < 0.5 else together.hset(key, "a", "b")
+            together.execute()
 
     await _each_time(arena, change)
 
