@@ -4,7 +4,7 @@ result that is not valid."""
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from functools import partial
 from io import BytesIO
@@ -106,7 +106,8 @@ def _record(stream: list[Any], *, finish: bool) -> None:
     talk.do(c.BeginCompletion(AT, "s1"))
     for chunk in stream:
         try:
-            for piece in reader.read(chunk):
+            pieces: Iterable[Any] = reader.read(chunk)
+            for piece in pieces:
                 talk.do(*(piece if isinstance(piece, list) else [piece]))
         except TurnlogError:
             break
