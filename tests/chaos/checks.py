@@ -8,8 +8,8 @@ from contextlib import suppress
 from typing import Any
 from uuid import UUID
 
-from tests.chaos.calls import TAG
 from tests.chaos.model import Model
+from tests.chaos.reads import TAG
 from tests.chaos.servers import ROLE, Servers
 from tests.chaos.worker import digest
 from tests.support.rules import CHECKS

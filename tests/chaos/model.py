@@ -94,7 +94,7 @@ class Model:
         if error == "SessionNotFoundError" and knew and not self.was_rewound:
             self.wrong.append(f"not found, though it was started: {known.call}")
         refused = error in ("SessionExistsError", "SessionOwnedError", "InvalidInputError")
-        if refused and not self._may_be_refused(known, error):
+        if refused and known.call.kind != "extend" and not self._may_be_refused(known, error):
             self.wrong.append(f"{error} for {known.call}")
 
     def _may_be_refused(self, known: Known, error: str) -> bool:
@@ -180,7 +180,7 @@ def _faults(known: Known, events: History) -> list[str]:
     count, most = len(_places(call, events)), known.tries
     if call.kind in REPEATABLE:
         most = 0 if known.refusals == known.tries else 1
-    least = int(acked and known.answer is not False and call.kind in (*REPEATABLE, "title", "metadata"))
+    least = int(acked and known.answer is not False and call.kind in (*REPEATABLE, "title", "metadata", "extend"))
     if call.kind in ("start", "start_unowned") and events:
         least = 1
         owner = call.user if call.kind == "start" else None
@@ -210,6 +210,8 @@ def _is_of(call: Call, event: Any) -> bool:
             return call.kind == "title" and event.title == call.text
         case e.MetadataSet():
             return call.kind == "metadata" and event.patch.get("last") == call.text
+        case e.MessageImported():
+            return call.kind == "extend" and call.text in str(event.message)
         case e.OwnerAssigned():
             return call.kind == "assign" and event.user_id == call.user
         case e.ContextCompacted():

@@ -16,8 +16,8 @@ WEIGHTS = {
 }  # fmt: skip
 OF_ONES_OWN = ("import", "unowned", "gone")
 """What makes a session of its own."""
-SHARED = ("say", "increment", "report")
-"""What two processes do in one session at the same time, under the same ids."""
+SHARED = ("say", "increment", "report", "extend")
+"""What two processes do in one session at the same time: under the same ids, but for the last one."""
 
 
 def new_id(rng: Random) -> UUID:
@@ -59,6 +59,9 @@ class Caller:
 
     def _together(self) -> Iterator[Call]:
         kind = self._shared_rng.choice(SHARED)
+        if kind == "extend":
+            yield self._call("extend", new_id(self._shared_rng))
+            return
         call_id = f"both-{self._shared_rng.getrandbits(32):x}"
         yield Call(call_id, kind, self._shared, self.user, is_twin=True)
         yield self._call("view", self._shared)

