@@ -92,9 +92,17 @@ class Proxy:
     def stop(self) -> None:
         """Ends the proxy and its connections."""
         self.reset_all()
-        self._loop.call_soon_threadsafe(self._server.close)
+        self._wait(self._ended())
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join(5)
+        self._loop.close()
+
+    async def _ended(self) -> None:
+        self._server.close()
+        ours = asyncio.all_tasks() - {asyncio.current_task()}
+        for task in ours:
+            task.cancel()
+        await asyncio.gather(*ours, return_exceptions=True)
 
     def cut_one(self, cut: Cut, *, appends: bool, seconds: float) -> bool:
         """Cuts the next exchange (with `appends`: of a connection that appends), if there is one in time."""

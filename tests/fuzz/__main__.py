@@ -54,7 +54,8 @@ def main(
     console.print(f"seed {seed}, {inputs:,} inputs, {processes} processes, {'guided' if guided else 'random'}")
     tallies = {name: Tally() for name in chosen}
     kinds: set[tuple[str, str, str]] = set()
-    work = _work(chosen, inputs, seed, GUIDED_SHARE if guided else SHARE)
+    share = max(SHARE, min(GUIDED_SHARE, inputs // len(chosen))) if guided else SHARE
+    work = _work(chosen, inputs, seed, share)
     with tempfile.TemporaryDirectory(prefix="tl-fuzz-") as folder:
         run: Run = partial(run_guided, folder) if guided else run_random
         _count(_outcomes(work, processes, seconds, run), tallies, kinds, console, keep)
