@@ -67,6 +67,7 @@ class Run:
         self.arena = arena
         self.checker = Checker(arena.servers, arena.settings, arena.model)
         self._sealed: dict[UUID, tuple[int, str]] = {}
+        self._was_held = True
         arena.look = self._look_now
 
     @classmethod
@@ -87,13 +88,15 @@ class Run:
         names = "+".join(kind.name for kind in kinds)
         arena.rng = Random(f"{arena.seed} {names} {number}")
         arena.model.begin()
-        arena.begin(Random(arena.rng.random()), same=arena.rng.random() < 0.5)
+        # Sessions in which something was wrong are left alone: it would be told again each time.
+        arena.begin(Random(arena.rng.random()), same=arena.rng.random() < 0.5 and self._was_held)
         await arena.hold(*BEFORE)
         wrong = [what for kind in kinds for what in await self._inject(kind)]
         await arena.hold(*BEFORE)
         await arena.finish()
         wrong += await self.looked()
         self._seal()
+        self._was_held = not wrong
         return Injection(names, number, time.perf_counter() - began, wrong)
 
     async def _inject(self, kind: Kind) -> list[str]:

@@ -88,7 +88,7 @@ class Worker:
         """Hears and does."""
         asyncio.get_running_loop().set_exception_handler(self._loop_failed)
         logging.getLogger().addHandler(self.logged)
-        state.MEMORY_LIMIT = 12  # so that a round is long enough to have more ids than are remembered
+        state.MEMORY_LIMIT = 3  # so that a round has more ids than are remembered
         await self._open()
         self.tell("ready", os.getpid())
         while (order := await self._line.hear()) != "stop":
