@@ -94,7 +94,7 @@ class Run:
         wrong = [what for kind in kinds for what in await self._inject(kind)]
         await arena.hold(*BEFORE)
         await arena.finish()
-        wrong += await self.looked()
+        wrong = list(dict.fromkeys(wrong + await self.looked()))
         self._seal()
         self._was_held = not wrong
         return Injection(names, number, time.perf_counter() - began, wrong)
