@@ -182,6 +182,10 @@ class Arena:
             most = long
         await asyncio.sleep(self.rng.uniform(least, most))
 
+    def times(self, least: int, most: int) -> range:
+        """How often a fault comes in a row."""
+        return range(least if self._pace == "brief" else self.rng.randint(least, most))
+
     async def run(self, work: Any, *args: Any) -> Any:
         """Does blocking work beside the loop."""
         return await asyncio.to_thread(work, *args)

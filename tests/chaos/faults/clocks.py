@@ -32,7 +32,7 @@ async def clocks_apart(arena: Arena) -> None:
 
 @kind("clock", "a clock goes back and forth all the time")
 async def clock_trembles(arena: Arena) -> None:
-    for _ in range(arena.rng.randint(5, 12)):
+    for _ in arena.times(5, 12):
         arena.order_all("set_clock", arena.rng.uniform(-90, 90))
         await arena.hold(0.005, 0.02)
     arena.order_all("set_clock", 0.0)

@@ -13,7 +13,7 @@ _EXCHANGE_SECONDS = 0.3
 
 @kind("network", "every connection to Postgres is reset")
 async def postgres_reset(arena: Arena) -> None:
-    for _ in range(arena.rng.randint(1, 3)):
+    for _ in arena.times(1, 3):
         arena.servers.to_postgres.reset_all()
         await arena.hold(0.01, 0.05)
 
@@ -73,7 +73,7 @@ async def postgres_deaf(arena: Arena) -> None:
 
 async def _cut(arena: Arena, proxy: Proxy, cut: Cut, *, appends: bool) -> None:
     """Cuts a few exchanges."""
-    for _ in range(arena.rng.randint(1, 4)):
+    for _ in arena.times(1, 4):
         await arena.run(partial(proxy.cut_one, cut, appends=appends, seconds=_EXCHANGE_SECONDS))
 
 
@@ -104,7 +104,7 @@ async def postgres_half_answer(arena: Arena) -> None:
 
 @kind("network", "every connection to Redis is reset")
 async def redis_reset(arena: Arena) -> None:
-    for _ in range(arena.rng.randint(1, 3)):
+    for _ in arena.times(1, 3):
         arena.servers.to_redis.reset_all()
         await arena.hold(0.01, 0.05)
 

@@ -32,7 +32,7 @@ async def process_frozen(arena: Arena) -> None:
 
 @kind("process", "calls are cancelled wherever they are")
 async def calls_cancelled(arena: Arena) -> None:
-    for _ in range(arena.rng.randint(3, 10)):
+    for _ in arena.times(3, 10):
         arena.order_all("cancel_some", arena.rng.getrandbits(30))
         await arena.hold(0.005, 0.03)
 

@@ -9,9 +9,6 @@ from redis import Redis
 from tests.chaos.arena import Arena
 from tests.chaos.kinds import kind
 
-_TIMES = 4
-"""How often entries are changed during a round."""
-
 
 def _keys(arena: Arena, client: Redis) -> list[bytes]:
     """The keys of what is worked on, in an order that the seed decides."""
@@ -25,7 +22,7 @@ def _keys(arena: Arena, client: Redis) -> list[bytes]:
 async def _each_time(arena: Arena, change: Any) -> None:
     """Lets entries come, and changes them, several times."""
     with arena.servers.redis() as client:
-        for _ in range(_TIMES):
+        for _ in arena.times(1, 4):
             await arena.hold(0.03, 0.08)
             change(client, _keys(arena, client)[:40])
         await arena.finish()

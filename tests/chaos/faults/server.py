@@ -21,14 +21,14 @@ async def backends_terminated(arena: Arena) -> None:
 
 @kind("server", "the sessions that append are terminated, again and again")
 async def appends_terminated(arena: Arena) -> None:
-    for _ in range(arena.rng.randint(2, 6)):
+    for _ in arena.times(2, 6):
         await arena.run(arena.servers.execute, f"{_TERMINATE} and query like '%append%'")
         await arena.hold(0.0, 0.03)
 
 
 @kind("server", "the sessions that read are terminated")
 async def reads_terminated(arena: Arena) -> None:
-    for _ in range(arena.rng.randint(2, 6)):
+    for _ in arena.times(2, 6):
         await arena.run(arena.servers.execute, f"{_TERMINATE} and query not like '%append%'")
         await arena.hold(0.0, 0.03)
 
@@ -36,7 +36,7 @@ async def reads_terminated(arena: Arena) -> None:
 @kind("server", "statements are cancelled, as by an impatient administrator")
 async def statements_cancelled(arena: Arena) -> None:
     cancel = f"select pg_cancel_backend(pid) from pg_stat_activity where usename = '{ROLE}' and state = 'active'"
-    for _ in range(arena.rng.randint(5, 15)):
+    for _ in arena.times(5, 15):
         await arena.run(arena.servers.execute, cancel)
 
 
