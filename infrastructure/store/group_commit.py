@@ -40,6 +40,8 @@ the next ones."""
 MAX_BATCH_EVENTS = 1_000
 """Of deltas this is about what a socket takes at once. The rest of a larger batch would wait until the loop comes
 round, and Postgres with it."""
+LONGEST_TURN = 0.01
+"""Seconds of one turn of the loop in which appends are decided without a pause."""
 MAX_BATCH_BYTES = 8 * 1024 * 1024
 
 
@@ -79,6 +81,12 @@ class GroupCommit:
         self._recovery = CommitRecovery(
             recorder, wire, retry_seconds, self.statistics, self._past, self._stored, self._failed
         )
+
+    async def let_others_go_on(self) -> None:
+        """Waits until the loop has come round, if appends have taken a good part of this turn of it already: thousands
+        of callers that were woken together would else hold up everything else."""
+        if self._is_due and self._loop.time() - self._turn_began > LONGEST_TURN:
+            await asyncio.sleep(0)
 
     async def room(self) -> None:
         """Waits until the queue takes more: this is how a slow database slows the producers."""
