@@ -31,7 +31,7 @@ from turnlog.infrastructure.follow.source import Source
 from turnlog.infrastructure.log_parts import LogParts
 from turnlog.infrastructure.principal import Principal
 from turnlog.infrastructure.repair.forking import make_fork
-from turnlog.infrastructure.tasks import SIZE_ON_LOOP, off_loop
+from turnlog.infrastructure.tasks import off_loop
 from turnlog.projections.compacting import check_compaction
 from turnlog.projections.deltas import Offsets
 from turnlog.projections.projector import Projector
@@ -221,7 +221,7 @@ class Session:
         projector = await self._parts.views.load(self.id, await self._access.ask())
         if not projector.exists:
             raise SessionNotFoundError(self.id)
-        return await off_loop(projector.size > SIZE_ON_LOOP, projector.view)
+        return await off_loop(projector.is_large, projector.view)
 
     @overload
     async def prompt(
@@ -276,7 +276,7 @@ class Session:
         position that the session does not have."""
         standing, projector = await self._access.standing(), Projector(self.id)
         await self._parts.store.events.fold(projector, _checked_version(version, standing.position))
-        return await off_loop(projector.size > SIZE_ON_LOOP, projector.view)
+        return await off_loop(projector.is_large, projector.view)
 
     async def fork(self, version: int | None = None) -> Session:
         """A new session with copies of the events up to this position (None: all), and with the same owner.

@@ -13,12 +13,6 @@ Key = TypeVar("Key")
 T = TypeVar("T")
 
 
-SIZE_ON_LOOP = 300
-BYTES_ON_LOOP = 256 * 1024
-"""What has more turns, steps and calls, or more bytes, is worked on beside the event loop: it would take some ten
-milliseconds of it. To hand work to a thread takes a tenth of a millisecond."""
-
-
 async def off_loop(is_large: bool, work: Callable[..., T], *args: Any) -> T:
     """What the function returns: called here, or on a thread if what it works on is large."""
     return await asyncio.to_thread(work, *args) if is_large else work(*args)

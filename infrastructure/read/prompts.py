@@ -22,8 +22,8 @@ from turnlog.infrastructure.cache_entry import Entry
 from turnlog.infrastructure.read.asked import Asked
 from turnlog.infrastructure.read.prompt_memory import PromptMemory
 from turnlog.infrastructure.read.views import TAIL_TO_KEEP, Views
-from turnlog.infrastructure.tasks import BYTES_ON_LOOP, SIZE_ON_LOOP, Background, off_loop
-from turnlog.projections.projector import Projector
+from turnlog.infrastructure.tasks import Background, off_loop
+from turnlog.projections.projector import LARGE_BYTES, LARGE_SIZE, Projector
 from turnlog.projections.prompt import Api, CountTokens, PromptPolicy, WindowedPrompt, build_prompt, windowed_prompt
 from turnlog.projections.prompt.settled_prefix import (
     ChatMessages,
@@ -96,7 +96,7 @@ class Prompts:
             await asked.standing()
         entry = self._memory.get(session_id) or await self._cache.get(self.key(session_id))
         # Parsed while Postgres answers.
-        cached = await off_loop(len(entry.value) > BYTES_ON_LOOP, _parsed, entry) if entry is not None else None
+        cached = await off_loop(len(entry.value) > LARGE_BYTES, _parsed, entry) if entry is not None else None
         standing = await asked.standing()
         if cached is not None and cached.entry.position == standing.position:
             if cached.last.commit_id == standing.commit_id:
@@ -116,7 +116,7 @@ class Prompts:
         projector = _found(await self._views.load_end(asked.session_id, turns, asked))
         while True:
             of = partial(_window_of, projector, api, policy, max_tokens, count_tokens)
-            window = await off_loop(projector.size > SIZE_ON_LOOP, of)
+            window = await off_loop(projector.is_large, of)
             # If the window begins with the first turn that was read, the one before it may fit as well.
             if projector.first_turn == 0 or window.first > 1:
                 return window.prompt
@@ -127,7 +127,7 @@ class Prompts:
         """The prompt of all turns."""
         projector = _found(await self._views.load(asked.session_id, asked))
         of = partial(_whole_of, projector, api, policy)
-        return await off_loop(projector.size > SIZE_ON_LOOP, of)
+        return await off_loop(projector.is_large, of)
 
     async def _continued(self, asked: Asked, cached: _Cached) -> ChatMessages | None:
         """The cached prompt with what came since. None if it cannot be continued, or rests on a past that is gone."""
@@ -144,7 +144,7 @@ class Prompts:
             return None
         if projector.reached_back > position or projector.first_turn > cached.last.turns:
             return None
-        more = await off_loop(projector.size > SIZE_ON_LOOP, _continuation, cached, projector)
+        more = await off_loop(projector.is_large, _continuation, cached, projector)
         if more is None:
             return None
         await self._keep(projector, more, cached.entry)
@@ -152,7 +152,7 @@ class Prompts:
 
     async def _begun(self, asked: Asked) -> ChatMessages:
         projector = _found(await self._views.load(asked.session_id, asked))
-        parts = await off_loop(projector.size > SIZE_ON_LOOP, _beginning, projector)
+        parts = await off_loop(projector.is_large, _beginning, projector)
         await self._keep(projector, parts, None)
         return parts.settled + parts.rest
 
@@ -161,7 +161,7 @@ class Prompts:
         is_due = not projector.is_streaming or projector.version - base >= TAIL_TO_KEEP
         if not is_due or not isinstance(projector.state, Active):
             return
-        is_large = len(parts.settled) + len(parts.rest) > SIZE_ON_LOOP
+        is_large = len(parts.settled) + len(parts.rest) > LARGE_SIZE
         entry = await off_loop(is_large, self._made, projector, projector.state, parts, before)
         self._memory.put(projector.session_id, entry)
         if self._cache.is_writable:

@@ -18,8 +18,8 @@ from turnlog.domain.state import SessionState, initial_state
 from turnlog.infrastructure.cache import Cache
 from turnlog.infrastructure.cache_entry import Entry
 from turnlog.infrastructure.read.asked import Asked
-from turnlog.infrastructure.tasks import BYTES_ON_LOOP, SIZE_ON_LOOP, Background, off_loop
-from turnlog.projections.projector import PagesNeeded, Projector, SessionHead
+from turnlog.infrastructure.tasks import Background, off_loop
+from turnlog.projections.projector import LARGE_BYTES, PagesNeeded, Projector, SessionHead
 from turnlog.projections.view import Turn
 
 if TYPE_CHECKING:
@@ -198,10 +198,11 @@ class Views:
 
     async def _resumed(self, entry: Entry, session_id: UUID, turns: int | None) -> Cached | None:
         try:
-            projector = await off_loop(len(entry.value) > BYTES_ON_LOOP, _from_entry, entry, session_id, turns)
+            projector = await off_loop(len(entry.value) > LARGE_BYTES, _from_entry, entry, session_id, turns)
         except ValueError:  # an entry of turnlog's own, but of a version with a fault
             await self._cache.drop(entry.key)
             return None
+        projector.read_bytes = len(entry.value)
         return Cached(projector, entry.end())
 
     async def _head(self, session_id: UUID) -> SessionHead | None:
@@ -214,12 +215,16 @@ class Views:
         if kept is None:
             return None
         try:
-            is_large = len(kept[0]) + sum(map(len, kept[1])) > BYTES_ON_LOOP
-            return await off_loop(is_large, lambda: _resumed(_parsed_head(kept[0], session_id), kept[1], turns))
+            size = len(kept[0]) + sum(map(len, kept[1]))
+            projector = await off_loop(
+                size > LARGE_BYTES, lambda: _resumed(_parsed_head(kept[0], session_id), kept[1], turns)
+            )
         except ValueError:
             logger.warning("the kept view of session %s does not parse and is folded anew", session_id)
             await self._store.kept.forget(session_id)
             return None
+        projector.read_bytes = size
+        return projector
 
     def _keep(self, projector: Projector, origin: Origin) -> None:
         fresh = projector.version - origin.position
@@ -236,7 +241,7 @@ class Views:
             await self._store.kept.save(await self.load(projector.session_id))
 
     async def _cache_view(self, projector: Projector, origin: Origin) -> None:
-        is_large, base = projector.size > SIZE_ON_LOOP, origin.entry
+        is_large, base = projector.is_large, origin.entry
         entry = await off_loop(is_large, self._made, projector, origin)
         if entry is not None and await self._cache.put(entry, base):
             return

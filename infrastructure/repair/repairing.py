@@ -12,7 +12,7 @@ from turnlog.domain.events import Correction
 from turnlog.domain.values import fingerprint
 from turnlog.infrastructure.clock import now
 from turnlog.infrastructure.read.views import StoredState
-from turnlog.infrastructure.tasks import SIZE_ON_LOOP, off_loop
+from turnlog.infrastructure.tasks import off_loop
 from turnlog.projections.messages import as_recorded
 from turnlog.projections.projector import Projector
 from turnlog.projections.prompt import build_prompt
@@ -36,7 +36,7 @@ async def repair(parts: LogParts, aggregate: Aggregate, dry_run: bool) -> Repair
     await parts.store.events.fold(projector)
     if not projector.exists:
         raise SessionNotFoundError(aggregate.session_id)
-    is_large = projector.size > SIZE_ON_LOOP
+    is_large = projector.is_large
     found = await off_loop(is_large, _found, projector)
     if not dry_run:
         await parts.forget(aggregate.session_id)
