@@ -105,7 +105,7 @@ class Projector(Turns):
 
     @property
     def is_large(self) -> bool:
-        """Whether it takes some ten milliseconds to make a view or a prompt of it: that is done beside an event loop."""
+        """Whether it takes some ten milliseconds to make a view or a prompt of it: on a thread, beside the loop."""
         return self.size > LARGE_SIZE or self.read_bytes > LARGE_BYTES
 
     @property

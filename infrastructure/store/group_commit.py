@@ -85,8 +85,8 @@ class GroupCommit:
         )
 
     async def let_others_go_on(self) -> None:
-        """Waits for a later turn of the loop, if CALLERS_A_TURN have gone on in this one. Thousands of callers that were
-        woken together go on in the order in which they came."""
+        """Waits for a later turn of the loop, if CALLERS_A_TURN have gone on in this one. Of thousands of callers that
+        were woken together all go on in the order in which they came."""
         self._callers += 1
         if self._held or self._callers > CALLERS_A_TURN:
             waiter = self._loop.create_future()
