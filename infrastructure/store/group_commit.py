@@ -21,6 +21,7 @@ import psycopg
 from turnlog.domain.errors import LogClosedError
 from turnlog.infrastructure.store.appends import Append, Past, WriterStatistics
 from turnlog.infrastructure.store.commit_recovery import (
+    SHORTEST_ATTEMPT,
     CommitRecovery,
     Outcome,
     Stored,
@@ -59,6 +60,7 @@ class GroupCommit:
         retry_seconds: float = 5.0,
     ) -> None:
         self._wire = wire
+        self._retry_seconds = retry_seconds
         self._max_events = max_queued_events
         self._max_bytes = max_queued_bytes
         self._loop = asyncio.get_running_loop()
@@ -184,7 +186,8 @@ class GroupCommit:
         except Exception as error:  # noqa: BLE001 one of them cannot be sent: the others are
             self._recover(outcome_of(error))
         else:
-            self._wire.send(parameters, self._answered)
+            late = self._loop.time() - batch[0].since
+            self._wire.send(parameters, self._answered, max(self._retry_seconds - late, SHORTEST_ATTEMPT))
 
     def _answered(self, answer: bytes | None, error: psycopg.Error | None) -> None:
         outcome = outcome_of_answer(answer) if error is None else outcome_of(error)
