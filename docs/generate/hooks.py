@@ -23,7 +23,12 @@ PARTS = {
 }
 """What takes the place of `<!-- generated: NAME -->` in a page."""
 
-ROOT_PAGES = {"README.md": "index.md", "CONTRIBUTING.md": "contributing.md", "CHANGELOG.md": "changelog.md"}
+ROOT_PAGES = {
+    "README.md": "index.md",
+    "CONTRIBUTING.md": "contributing.md",
+    "CHANGELOG.md": "changelog.md",
+    "SECURITY.md": "security.md",
+}
 """By file: the page that the site has of it."""
 
 _PICTURE = re.compile(r"^!\[[^\]]*\]\((?:\.\./)?(pictures/\w+\.svg)\)$", re.MULTILINE)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import signal
 from collections.abc import AsyncIterator, Iterable, Sequence
 from typing import Any
 from uuid import UUID
@@ -168,3 +169,11 @@ async def rebuild(line: Line, settings: Settings, projection: Projection) -> Non
     async with SessionLog.open(settings) as log:
         await log.projections.rebuild(projection, lambda done, total: line.say((done, total)))
         line.say("done")
+
+
+async def record_until_told(line: Line, settings: Settings, session_id: UUID) -> None:
+    """Records for ever, and leaves as at Ctrl-C when it is sent SIGTERM."""
+    task = asyncio.current_task()
+    assert task is not None
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
+    await record(line, settings, session_id, 0.01)
