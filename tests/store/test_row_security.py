@@ -210,7 +210,7 @@ def test_the_rows_of_a_user_are_found_by_an_index(settings: Settings, sessions: 
 
 
 def sees_all(settings: Settings, sessions: dict[str, UUID]) -> bool:
-    """Whether the reader sees everybody's rows, and may read tables of projections and the end of the log: all of it, or
+    """Whether the reader sees all rows, and may read tables of projections and the end of the log: all of it, or
     nothing."""
     with reader(settings, "u1") as connection:
         sees = seen(connection, "turnlog_events", "originator_id") == {*sessions.values()}
