@@ -10,7 +10,7 @@ WORKERS ?= 2
 .PHONY: help setup demo test test-fast test-long test-roles lint check docs bench clean
 
 help: ## Say what there is
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 setup: $(VENV)/.ready ## Make the virtual environment and install turnlog with its servers and tools
 
@@ -56,6 +56,25 @@ bench: setup $(VENV)/.peers ## Measure everything beside its limits and its peer
 $(VENV)/.peers: pyproject.toml | setup
 	$(PIP) --group bench && touch $@ || \
 		echo "Some peers could not be installed: the report says which are left out."
+
+.PHONY: chaos chaos-long fuzz fuzz-long
+CHAOS ?=
+FUZZ ?=
+
+chaos: setup ## Attack a log at work with every kind of fault, for minutes; CHAOS="--seed 7 --kind redis" chooses
+	$(BIN)/python -m tests.chaos $(CHAOS)
+
+chaos-long: setup ## The same with 10,000 faults, for hours, into docs/reliability.md
+	$(BIN)/python -m tests.chaos --long --injections 10000 --report $(CHAOS)
+
+fuzz: setup $(VENV)/.fuzz ## Give random inputs to all that reads input, for minutes; FUZZ="--target chunks" chooses
+	$(BIN)/python -m tests.fuzz --processes $(WORKERS) $(FUZZ)
+
+fuzz-long: setup $(VENV)/.fuzz ## The same with 10,000,000 inputs, for hours
+	$(BIN)/python -m tests.fuzz --processes $(WORKERS) --inputs 10000000 $(FUZZ)
+
+$(VENV)/.fuzz: pyproject.toml | setup
+	$(PIP) --group fuzz && touch $@ || echo "atheris could not be installed: the inputs are random, and not guided."
 
 clean: ## Remove the virtual environment and what tools left behind
 	rm -rf $(VENV) dist site .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

@@ -120,7 +120,9 @@ def outcome_of(error: BaseException) -> Outcome:
         if constraint.endswith("_notification_id_idx"):
             return LogPositionTaken()
         return IdTaken() if constraint == "turnlog_keys_pkey" else PositionTaken()
-    why = f"Postgres: {error}"
+    # Not what Postgres adds to it: a detail or a context quotes what was sent.
+    said = error.diag.message_primary if isinstance(error, psycopg.Error) else None
+    why = f"Postgres: {said or error}"
     return Unreached(why) if isinstance(error, UNREACHED) else Refused(why)
 
 

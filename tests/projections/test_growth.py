@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import time
 from collections.abc import Callable
 from functools import reduce
@@ -160,9 +161,18 @@ def test_joined_texts_are_what_the_parts_were() -> None:
 
 
 def milliseconds(work: Callable[[], Any]) -> float:
-    began = time.process_time()
-    work()
-    return max(time.process_time() - began, 0.005)
+    """CPU time of the quicker of two runs, without the garbage collector, which looks at what other tests have left."""
+    took = list[float]()
+    gc.collect()
+    gc.disable()
+    try:
+        for _ in range(2):
+            began = time.process_time()
+            work()
+            took.append(time.process_time() - began)
+    finally:
+        gc.enable()
+    return max(min(took), 0.005)
 
 
 @pytest.mark.parametrize("text", ["/:", "password='\\'", "password ", "/a:b@", "a@"])
