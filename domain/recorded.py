@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 from uuid import UUID
 
+from turnlog.domain.errors import InvalidInputError
 from turnlog.domain.events import SessionEvent
+from turnlog.domain.inputs import checked_count
+from turnlog.domain.quoting import quoted
+
+MAX_CURSOR_LENGTH = 40
 
 
 class Position(NamedTuple):
@@ -13,6 +18,27 @@ class Position(NamedTuple):
 
     position: int
     commit_id: int
+
+
+class Cursor(NamedTuple):
+    """Where a reader goes on: after an event. As a text it is what a client keeps, such as `17-3fa9c2`. Without the
+    commit id any event at the position counts as the one that was seen."""
+
+    position: int
+    commit_id: int | None = None
+
+    @classmethod
+    def of(cls, value: Any) -> Cursor:
+        """The cursor of a position, or of a text. Raises InvalidInputError for anything else."""
+        if not isinstance(value, str):
+            return cls(checked_count(value, "after"))
+        position, dash, commit_id = value.partition("-")
+        try:
+            if not value.isascii() or len(value) > MAX_CURSOR_LENGTH:
+                raise ValueError
+            return cls(checked_count(int(position), "after"), int(commit_id, 16) if dash else None)
+        except ValueError:
+            raise InvalidInputError("after", f"{quoted(value)} is no position and no cursor") from None
 
 
 class RecordedEvent(NamedTuple):
@@ -29,6 +55,11 @@ class RecordedEvent(NamedTuple):
     log_position: int
     event: SessionEvent
     commit_id: int = 0
+
+    @property
+    def cursor(self) -> str:
+        """What a client keeps to go on after this event. It names the event, also where the log went back."""
+        return f"{self.position}-{self.commit_id:x}"
 
     @property
     def topic(self) -> str:

@@ -10,6 +10,7 @@ import time
 from typing import TYPE_CHECKING
 
 from turnlog.domain.errors import UnknownPositionError
+from turnlog.domain.recorded import Cursor
 from turnlog.infrastructure.append.aggregate import Aggregate
 from turnlog.infrastructure.log_parts import LogParts
 from turnlog.infrastructure.principal import Principal, may_use
@@ -48,11 +49,12 @@ class Access:
             await self._aggregate.flush()
         return AskedAccess(self._parts.store, self._aggregate.session_id, self.principal, base, since)
 
-    async def check_position(self, position: int) -> None:
-        """Raises UnknownPositionError if the session has no event at a position, but for 0."""
-        last = (await self.standing()).position
-        if position > last:
-            raise UnknownPositionError(position, last)
+    async def check_cursor(self, cursor: Cursor) -> None:
+        """Raises UnknownPositionError if the session does not have the event of the cursor; 0 is before the first."""
+        standing = await self.standing(cursor.position)
+        is_other = cursor.position > 0 and cursor.commit_id not in (None, standing.base_commit_id)
+        if cursor.position > standing.position or is_other:
+            raise UnknownPositionError(cursor.position, standing.position)
 
     @property
     def _is_known(self) -> bool:

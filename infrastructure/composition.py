@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from functools import partial
 from typing import TYPE_CHECKING
 
-from turnlog.domain.errors import InvalidInputError
+from turnlog.domain.errors import InvalidInputError, TurnlogError
 from turnlog.infrastructure.append.stream_recorder import stop_all
 from turnlog.infrastructure.append.writer_lease import WriterLease
 from turnlog.infrastructure.cache import Cache
@@ -22,7 +22,7 @@ from turnlog.infrastructure.read.prompts import Prompts
 from turnlog.infrastructure.read.views import Views
 from turnlog.infrastructure.redis_calls import RedisCalls
 from turnlog.infrastructure.settings import Settings
-from turnlog.infrastructure.tasks import Background
+from turnlog.infrastructure.tasks import Background, cancel_and_wait
 from turnlog.infrastructure.urls import without_secrets
 from turnlog.projections.projector import VIEW_SCHEMA
 
@@ -32,6 +32,9 @@ if TYPE_CHECKING:
 
     from turnlog.infrastructure.store.group_commit import GroupCommit
     from turnlog.infrastructure.store.store import EventStore
+
+TIME_SECONDS = 600.0
+"""Seconds between two questions for the time of the database."""
 
 # The drivers take longer to import than most commands take to run: they are loaded when a log is opened.
 
@@ -45,6 +48,8 @@ async def opened(settings: Settings) -> AsyncIterator[LogParts]:
         store = await stack.enter_async_context(opened_store(settings))
         home.closes(store.refuse)
         await store.schema.prepare()
+        await store.schema.set_clock()
+        stack.push_async_callback(cancel_and_wait, asyncio.create_task(_keep_time(store)))
         calls = RedisCalls(_redis(settings))
         stack.push_async_callback(calls.close)
         signer = Signer(await store.schema.cache_secret())
@@ -73,6 +78,13 @@ async def opened(settings: Settings) -> AsyncIterator[LogParts]:
         stack.push_async_callback(stop_all, parts.stream_recorders)
         stack.callback(home.let_go, stack)
         yield parts
+
+
+async def _keep_time(store: EventStore) -> None:
+    while True:
+        await asyncio.sleep(TIME_SECONDS)
+        with suppress(TurnlogError):
+            await store.schema.set_clock()
 
 
 @asynccontextmanager

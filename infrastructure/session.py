@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Generator, Mapping, Sequence
+from functools import partial
 from typing import Any, Literal, TypeVar, overload
 from uuid import UUID
 
 from turnlog.domain.commands import Command, CompactContext, SetMetadata
 from turnlog.domain.errors import InvalidInputError, SessionNotFoundError
-from turnlog.domain.inputs import check_kind, checked_count, checked_object, checked_range, checked_text
-from turnlog.domain.recorded import RecordedEvent
+from turnlog.domain.inputs import check_kind, checked_object, checked_range, checked_text
+from turnlog.domain.recorded import Cursor, RecordedEvent
 from turnlog.infrastructure.access import Access
 from turnlog.infrastructure.append.aggregate import Aggregate
 from turnlog.infrastructure.append.checked_commands import (
@@ -290,30 +291,32 @@ class Session:
         made = await make_fork(self._parts, self.id, standing.user_id, upto)
         return Session(self._parts, made, self._access.principal)
 
-    async def events(self, after: int = 0) -> AsyncIterator[RecordedEvent]:
-        """The stored events after a position, in order, up to the last one. Raises UnknownPositionError for a position
-        that the session does not have."""
-        await self._access.check_position(checked_count(after, "after"))
-        async for page in self._parts.store.events.pages(self.id, after):
+    async def events(self, after: int | str = 0) -> AsyncIterator[RecordedEvent]:
+        """The stored events after a position or a cursor, in order, up to the last one. Raises UnknownPositionError for
+        one that the session does not have, and InvalidInputError."""
+        cursor = Cursor.of(after)
+        await self._access.check_cursor(cursor)
+        async for page in self._parts.store.events.pages(self.id, cursor.position):
             for event in page:
                 yield event
 
-    def follow(self, after: int = 0, until_turn_ends: bool = False) -> Following:
-        """The events after a position: first those that are stored, then each as it comes, from any process.
+    def follow(self, after: int | str = 0, until_turn_ends: bool = False) -> Following:
+        """The events after a position or a cursor: those that are stored, then each as it comes, from any process.
 
         An async iterator that gives the events in order, each exactly once, until the caller leaves it. With
         `until_turn_ends` it ends when the last turn has ended (`Turn.has_ended`): at once, if that has happened already
         and nothing comes after `after`. See Following for what it raises.
         """
-        checked_count(after, "after")
+        cursor = Cursor.of(after)
         check_kind(until_turn_ends, bool, "until_turn_ends")
-        parts = self._parts
-        return Following(lambda: self._source(after), parts.watcher.left, after, until_turn_ends, parts.home.check)
+        parts, source = self._parts, partial(self._source, cursor)
+        return Following(source, parts.watcher.left, cursor.position, until_turn_ends, parts.home.check)
 
-    def deltas(self, after: int = 0, until_turn_ends: bool = False) -> Deltas:
+    def deltas(self, after: int | str = 0, until_turn_ends: bool = False) -> Deltas:
         """Like `follow`, with each event as the Delta that a client needs: small, and with its position as a cursor.
 
-        `after` is the position of the last delta that the client has, or the version of its view.
+        `after` is the position of the last delta that the client has, the version of its view, or a cursor
+        (`Deltas.cursor`). A cursor is refused where the log went back before it; of positions only one beyond the end.
         """
         return self._deltas(after, until_turn_ends)
 
@@ -328,11 +331,11 @@ class Session:
         """
         return Live(self.view, self._deltas, until_turn_ends)
 
-    def _deltas(self, after: int, until_turn_ends: bool, offsets: Offsets | None = None) -> Deltas:
+    def _deltas(self, after: int | str, until_turn_ends: bool, offsets: Offsets | None = None) -> Deltas:
         return Deltas(self.follow(after, until_turn_ends), self._parts.store, self.id, offsets)
 
-    async def _source(self, after: int) -> Source:
-        await self._access.check_position(after)
+    async def _source(self, cursor: Cursor) -> Source:
+        await self._access.check_cursor(cursor)
         return await self._parts.watcher.source(self.id)
 
     # Inside

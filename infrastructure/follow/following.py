@@ -38,6 +38,8 @@ class Following:
         self._from = 0
         self._ready: deque[RecordedEvent] = deque()
         self._is_over = False
+        self.cursor = ""
+        """What names the last event that was taken, for a client to come back with; empty before the first."""
 
     def __aiter__(self) -> Self:
         return self
@@ -56,6 +58,7 @@ class Following:
                 raise
         event = self._ready.popleft()
         self._cursor.position = event.position
+        self.cursor = event.cursor
         if isinstance(event.event, SessionDeleted) or self._has_turn_ended():
             self._leave()
         return event

@@ -33,6 +33,11 @@ class Deltas:
         self._offsets = offsets or Offsets()
         self._taken: RecordedEvent | None = None
 
+    @property
+    def cursor(self) -> str:
+        """What names the event of the last delta, for a client to come back with; empty before the first."""
+        return self._following.cursor
+
     def __aiter__(self) -> Self:
         return self
 

@@ -15,6 +15,7 @@ from turnlog.infrastructure.store.rows import KeyRow, SessionRow
 
 LIST_TOUCH = timedelta(seconds=1)
 """While only fragments come, the session's line in the lists is written this often."""
+_NEVER = datetime.min.replace(tzinfo=UTC)
 
 
 class Decided(NamedTuple):
@@ -26,11 +27,12 @@ class Decided(NamedTuple):
 
 
 class AppendEncoder:
-    """Encodes the appends of one session. It does no I/O; `line_due` is when a fragment writes the session's line."""
+    """Encodes the appends of one session. It does no I/O. `line_at` is when the session's line was written last, and
+    `line_due` when a fragment writes it again."""
 
     def __init__(self, session_id: UUID) -> None:
         self._session_id = session_id
-        self.line_due = datetime.min.replace(tzinfo=UTC)
+        self.line_at = self.line_due = _NEVER
 
     def encode(self, append: Append, position: int, before: SessionState, decided: Sequence[Decided]) -> None:
         """Puts the events into the append, the first of them at `position`. `before` is the state they began on."""
@@ -51,12 +53,12 @@ class AppendEncoder:
         append.rows, append.keys = tuple(rows), tuple({(row.key, row.once): row for row in keys}.values())
         append.position, append.count = position, len(decided)
         event, state, _ = decided[-1]
-        if not only_fragments or event.at >= self.line_due:
+        if not only_fragments or not self.line_at <= event.at < self.line_due:  # the clock may have been set back
             self.add_line(append, before, state, event.at)
 
     def add_line(self, append: Append, before: SessionState, state: SessionState, at: datetime) -> None:
         """Puts the session's line into the append, as it is after the append's events; `at` is the time of the last."""
-        self.line_due = at + LIST_TOUCH
+        self.line_at, self.line_due = at, at + LIST_TOUCH
         known = state if isinstance(state, Active) else before
         if not isinstance(known, Active):
             return

@@ -9,10 +9,13 @@ from eventsourcing.persistence import OperationalError
 from psycopg.errors import ProgramLimitExceeded
 
 from turnlog.domain.errors import UnreadableEventError
-from turnlog.domain.events import StepEnd
+from turnlog.domain.events import OwnerAssigned, SessionDeleted, SessionStarted, StepEnd
+from turnlog.domain.evolve import evolve
 from turnlog.domain.recorded import Position, RecordedEvent
+from turnlog.domain.state import Active, initial_state
 from turnlog.infrastructure.store.mapper import EventMapper
 from turnlog.infrastructure.store.recorder import BatchRecorder
+from turnlog.infrastructure.store.standings import Standing
 from turnlog.infrastructure.store.text_lane import fold_page
 from turnlog.infrastructure.store.threads import StoreThreads
 from turnlog.projections.projector import Projector
@@ -27,6 +30,7 @@ RECENT_ENDS = 50
 
 _ENDS: tuple[type[StepEnd], ...] = StepEnd.__args__
 _END_TOPICS = [end.topic for end in _ENDS]
+_OF_OWNERS = [SessionStarted.topic, OwnerAssigned.topic, SessionDeleted.topic]
 
 
 class StoredEvents:
@@ -78,6 +82,15 @@ class StoredEvents:
         rows = await self._threads.fetch("last_of_topics", session_id, _END_TOPICS, RECENT_ENDS)
         ends = (self._mapper.event(topic, state) for _, topic, state in rows)
         return next((end for end in ends if isinstance(end, _ENDS) and end.step_id == step_id), None)
+
+    async def judged(self, session_id: UUID, standing: Standing) -> Standing:
+        """The standing of a session without a line in the lists, by its events."""
+        rows = await self._threads.fetch("last_of_topics", session_id, _OF_OWNERS, RECENT_ENDS)
+        state = initial_state(session_id)
+        for _, topic, body in reversed(rows):
+            state = evolve(state, self._mapper.event(topic, body))
+        is_active = isinstance(state, Active)
+        return standing._replace(exists=is_active, user_id=state.user_id if isinstance(state, Active) else None)
 
     async def fold(self, projector: Projector, upto: int = MAX_POSITION) -> bool:
         """Folds the events after the projector's version in, up to a position. False if the last event that it has seen

@@ -1,6 +1,9 @@
 -- name: schema_version
 select version, log_id from {schema}.turnlog_schema
 
+-- name: server_time
+select clock_timestamp()
+
 -- name: cache_secret
 select cache_secret from {schema}.turnlog_schema
 
@@ -66,7 +69,8 @@ select array(
     select int8send(coalesce(last.position, 0)) || int8send(coalesce(last.commit_id, 0))
         || int8send(coalesce(base.commit_id, -1))
         || case
-            when line.deleted is distinct from false then '\x00'::bytea
+            when line.deleted or last.position is null then '\x00'::bytea
+            when line.deleted is null then '\x03'::bytea
             when line.user_id is null then '\x01'::bytea
             else '\x02'::bytea || convert_to(line.user_id, 'UTF8')
         end

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
+from turnlog.infrastructure.clock import set_clock
 from turnlog.infrastructure.store.examination import Facts, fault_of, pooler_faults, read_facts
 from turnlog.infrastructure.store.recorder import BatchRecorder
 from turnlog.infrastructure.store.statements import SCHEMA_VERSION
@@ -43,6 +45,15 @@ class Schema:
     def _read_facts(self) -> Facts:
         with pooler_faults(), self._recorder.datastore.transaction() as cursor:
             return read_facts(cursor, self._recorder.statements)
+
+    async def set_clock(self) -> None:
+        """Sets the clock of this process by the database."""
+        await self._threads.run(self._set_clock)
+
+    def _set_clock(self) -> None:
+        asked = time.monotonic()
+        ((at,),) = self._recorder.fetch("server_time")
+        set_clock(at, asked, time.monotonic())
 
     async def cache_secret(self) -> bytes:
         """With which entries of the cache are signed: Redis does not know it."""

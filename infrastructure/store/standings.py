@@ -27,7 +27,7 @@ _ARRAY_HEADER = 20
 _LENGTH = Struct(">i")
 _ELEMENT = Struct(">qqqB")
 """An element of the answer: three numbers, and whether a user id follows (see `standings` in queries.sql)."""
-_GONE, _NOBODYS = 0, 1
+_GONE, _NOBODYS, _SOMEBODYS, _UNLISTED = range(4)
 
 REMEMBERED_OWNERS = 10_000
 
@@ -42,6 +42,9 @@ class Standing(NamedTuple):
     position: int
     commit_id: int
     base_commit_id: int
+    is_unlisted: bool = False
+    """Whether there are events, and no line in the lists: they were copied without it. Then the events say whose it
+    is."""
 
 
 class _Question(NamedTuple):
@@ -149,5 +152,7 @@ def _standings(value: bytes) -> Iterator[Standing]:
 def parse_standing(element: bytes) -> Standing:
     """An element of the answer."""
     position, commit_id, base_commit_id, kind = _ELEMENT.unpack_from(element)
-    user_id = element[_ELEMENT.size :].decode() if kind > _NOBODYS else None
-    return Standing(kind != _GONE, user_id, position, commit_id, base_commit_id)
+    user_id = element[_ELEMENT.size :].decode() if kind == _SOMEBODYS else None
+    is_unlisted = kind == _UNLISTED
+    exists = kind in (_NOBODYS, _SOMEBODYS)
+    return Standing(exists, user_id, position, commit_id, base_commit_id, is_unlisted)

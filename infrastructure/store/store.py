@@ -83,9 +83,9 @@ class EventStore:
         with suppress(TimeoutError):
             async with asyncio.timeout(since + self._timeout - time.monotonic()):
                 standing = await asked
-                if standing is not None:
-                    return standing
-                return parse_standing(await self.run(self.recorder.standing, session_id, base))
+                if standing is None:
+                    standing = parse_standing(await self.run(self.recorder.standing, session_id, base))
+                return await self.events.judged(session_id, standing) if standing.is_unlisted else standing
         raise StoreUnavailableError(f"Postgres: no answer within {self._timeout:g} seconds")
 
     async def run(self, function: Callable[..., T], *args: Any) -> T:

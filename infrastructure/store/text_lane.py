@@ -54,7 +54,7 @@ def encode_text(
     append.size = len(body)
     append.count = 1
     append.position = position
-    if command.at >= encoder.line_due:
+    if not encoder.line_at <= command.at < encoder.line_due:
         encoder.add_line(append, state, state, command.at)
     return True
 

@@ -16,7 +16,7 @@ import traceback
 from collections import defaultdict
 from contextlib import AsyncExitStack, suppress
 from dataclasses import replace
-from datetime import datetime, timedelta, tzinfo
+from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
 
@@ -157,7 +157,8 @@ class Worker:
 
     async def set_clock(self, seconds: float) -> None:
         """The clock of this process is wrong by so much."""
-        clock.datetime = _Shifted.by(seconds) if seconds else datetime  # type: ignore[attr-defined]
+        reading = time.monotonic()
+        clock.set_clock(datetime.now(UTC) + timedelta(seconds=seconds), reading, reading)
 
     async def expect_losses(self) -> None:
         """The log goes back in this round: what was acknowledged before may be gone."""
@@ -315,17 +316,3 @@ class Logged(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         """One more."""
         self.lines += 1
-
-
-class _Shifted(datetime):
-    """A clock that is wrong."""
-
-    error = timedelta()
-
-    @classmethod
-    def by(cls, seconds: float) -> type[datetime]:
-        return type("Shifted", (cls,), {"error": timedelta(seconds=seconds)})
-
-    @classmethod
-    def now(cls, tz: tzinfo | None = None) -> Any:
-        return datetime.now(tz) + cls.error

@@ -10,7 +10,7 @@ import pytest
 
 from tests.support.restores import Backup
 from tests.support.sessions import answer, contents, talked
-from turnlog import Session, SessionLog, Settings, StepClosedError, UnknownPositionError
+from turnlog import InvalidInputError, Session, SessionLog, Settings, StepClosedError, UnknownPositionError
 from turnlog.projections.projector import Projector
 from turnlog.projections.prompt import build_prompt
 
@@ -154,3 +154,36 @@ async def test_a_cursor_that_the_session_does_not_have_is_refused(session: Sessi
             async for _ in ask(3):
                 pass
     assert [event.position async for event in session.events(2)] == []
+
+
+async def test_a_cursor_names_the_event_and_is_refused_after_the_log_went_back(
+    log: SessionLog, settings: Settings
+) -> None:
+    session = await talked(await log.start_session("u1"))
+    backup = Backup(settings)
+    deltas = session.deltas()
+    await session.say("lost")
+    for _ in range(8):
+        await anext(deltas)
+    cursor = deltas.cursor
+    assert cursor.startswith("8-")
+    await session.say("more")
+    assert [event.position async for event in session.events(cursor)] == [9]
+    assert (await anext(session.deltas(cursor))).position == 9
+
+    backup.restore()
+    for number in range(5):
+        await log.session(session.id, "u1").say(f"kept {number}")
+    assert [event.position async for event in session.events(8)] == [9, 10, 11, 12]
+    for ask in (session.events, session.follow, session.deltas):
+        with pytest.raises(UnknownPositionError, match="no position 8 that a reader has seen"):
+            await anext(aiter(ask(cursor)))
+
+
+@pytest.mark.parametrize(
+    "after", ["", "-", "8-", "-1", "x", "8-xyz", "1" * 5_000, "8 ", "\u0668", "8-0x1", b"8", None, 1.0]
+)
+async def test_what_is_no_cursor_is_refused(session: Session, after: Any) -> None:
+    for ask in (session.events, session.follow, session.deltas):
+        with pytest.raises(InvalidInputError, match=r"^after: "):
+            await anext(aiter(ask(after)))
