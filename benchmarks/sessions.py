@@ -66,9 +66,9 @@ class LoadedSession:
         return text == self.workload.text(self.number, 0, self.sent)
 
 
-async def start_sessions(log: SessionLog, count: int, workload: Workload) -> list[LoadedSession]:
+async def start_sessions(log: SessionLog, count: int, workload: Workload, user_id: str = MODEL) -> list[LoadedSession]:
     """New sessions of one user."""
-    started = await asyncio.gather(*(log.start_session(user_id=MODEL) for _ in range(count)))
+    started = await asyncio.gather(*(log.start_session(user_id=user_id) for _ in range(count)))
     return [LoadedSession(number, session, workload) for number, session in enumerate(started)]
 
 

@@ -13,12 +13,13 @@ from benchmarks.memory import MEMORY
 from benchmarks.read import READ
 from benchmarks.repair import REPAIR
 from benchmarks.replay import REPLAY
+from benchmarks.row_security import ROW_SECURITY
 from benchmarks.storage import STORAGE
 from benchmarks.turn import TURN
 from benchmarks.writers import WRITERS
 from turnlog.domain.errors import InvalidInputError
 
-SUITE = [APPEND, LATENCY, FOLLOW, WRITERS, REPLAY, READ, TURN, GROWTH, STORAGE, MEMORY, REPAIR]
+SUITE = [APPEND, LATENCY, FOLLOW, WRITERS, REPLAY, READ, TURN, GROWTH, STORAGE, MEMORY, REPAIR, ROW_SECURITY]
 
 
 def benchmarks_named(names: Iterable[str]) -> list[Benchmark]:

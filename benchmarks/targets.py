@@ -71,6 +71,9 @@ TARGETS = {
         "at least",
         10,
     ),
+    "row-security": Target(
+        "the application's appends with row-level security: events/s against without", "at least", 0.95
+    ),
     "turn-single": Target(
         "the same, one stream that arrives at full speed (read ahead, shown only when durable)", "at least", 3
     ),

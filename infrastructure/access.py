@@ -6,6 +6,7 @@ nor the time that it takes tells a stranger which sessions there are.
 
 from __future__ import annotations
 
+import time
 from typing import TYPE_CHECKING
 
 from turnlog.domain.errors import UnknownPositionError
@@ -42,9 +43,10 @@ class Access:
     async def ask(self, base: int = 0) -> AskedAccess:
         """Asks for `standing`. The answer is not awaited."""
         self._parts.check_open()
+        since = time.monotonic()
         if self._is_known:
             await self._aggregate.flush()
-        return AskedAccess(self._parts.store, self._aggregate.session_id, self.principal, base)
+        return AskedAccess(self._parts.store, self._aggregate.session_id, self.principal, base, since)
 
     async def check_position(self, position: int) -> None:
         """Raises UnknownPositionError if the session has no event at a position, but for 0."""

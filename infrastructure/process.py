@@ -29,7 +29,7 @@ class Home:
     """The process and the running event loop in which it is made."""
 
     def __init__(self) -> None:
-        self._loop = asyncio.get_running_loop()
+        self.loop = asyncio.get_running_loop()
         self._pid = os.getpid()
         self.is_left = False
         """Whether this is a forked child."""
@@ -44,7 +44,7 @@ class Home:
             running = asyncio.get_running_loop()
         except RuntimeError:  # a thread without a loop may ask for what needs none
             return
-        if running is not self._loop:
+        if running is not self.loop:
             raise WrongLoopError(_OTHER_LOOP)
 
     def error(self) -> WrongProcessError:
@@ -65,7 +65,7 @@ class Home:
         self.is_left = True
         for refuse in self._doors:
             refuse(self.error)
-        _part_loops(self._loop)
+        _part_loops(self.loop)
 
 
 def close_in_children(connection: T, fileno: Callable[[T], int]) -> None:

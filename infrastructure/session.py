@@ -31,6 +31,7 @@ from turnlog.infrastructure.follow.source import Source
 from turnlog.infrastructure.log_parts import LogParts
 from turnlog.infrastructure.principal import Principal
 from turnlog.infrastructure.repair.forking import make_fork
+from turnlog.infrastructure.tasks import off_loop
 from turnlog.projections.compacting import check_compaction
 from turnlog.projections.deltas import Offsets
 from turnlog.projections.projector import Projector
@@ -41,9 +42,6 @@ from turnlog.projections.prompt.window import estimated_tokens
 from turnlog.projections.view import SessionView
 
 Chunk = TypeVar("Chunk")
-
-EVENTS_ON_LOOP = 1_000
-"""A view of more events is made on a thread: others would have to wait for it."""
 
 
 class Session:
@@ -223,9 +221,7 @@ class Session:
         projector = await self._parts.views.load(self.id, await self._access.ask())
         if not projector.exists:
             raise SessionNotFoundError(self.id)
-        if projector.version < EVENTS_ON_LOOP:
-            return projector.view()
-        return await asyncio.to_thread(projector.view)
+        return await off_loop(projector.is_large, projector.view)
 
     @overload
     async def prompt(
@@ -256,8 +252,8 @@ class Session:
 
         `chat` gives messages, `anthropic` a dict with `system` and `messages`, `responses` input items. With
         `max_tokens` the prompt has the system and developer messages, and as many whole turns from the end as fit.
-        `count_tokens` takes a list of messages in the shape of the API. Raises InvalidInputError, and
-        PromptTooLongError when not even the last turn fits with its tool results shortened.
+        `count_tokens` takes a list of messages in the shape of the API, and may be called on a thread. Raises
+        InvalidInputError, and PromptTooLongError when not even the last turn fits with its tool results shortened.
         """
         check_prompt(api, max_tokens, count_tokens, policy)
         prompts, policy = self._parts.prompts, policy or DEFAULT_POLICY
@@ -280,7 +276,7 @@ class Session:
         position that the session does not have."""
         standing, projector = await self._access.standing(), Projector(self.id)
         await self._parts.store.events.fold(projector, _checked_version(version, standing.position))
-        return await asyncio.to_thread(projector.view)
+        return await off_loop(projector.is_large, projector.view)
 
     async def fork(self, version: int | None = None) -> Session:
         """A new session with copies of the events up to this position (None: all), and with the same owner.

@@ -13,6 +13,11 @@ Key = TypeVar("Key")
 T = TypeVar("T")
 
 
+async def off_loop(is_large: bool, work: Callable[..., T], *args: Any) -> T:
+    """What the function returns: called here, or on a thread if what it works on is large."""
+    return await asyncio.to_thread(work, *args) if is_large else work(*args)
+
+
 class Background:
     """Tasks that no caller waits for. What they raise is logged: the next reader does their work again."""
 

@@ -32,6 +32,10 @@ VIEW_SCHEMA = 7
 """The version of the kept shapes. Heads and pages of another version are not read: the session is folded anew."""
 
 
+LARGE_SIZE, LARGE_BYTES = 300, 256 * 1024
+"""Turns, steps and calls, or bytes, of a large projection. To hand work to a thread takes a tenth of a millisecond."""
+
+
 class SessionHead(Frozen):
     """Everything in a projection except the closed turns. `state` is what the next decision starts from."""
 
@@ -73,6 +77,8 @@ class Projector(Turns):
         self.session_id = session_id
         self.version = 0
         self.commit_id = 0
+        self.read_bytes = 0
+        """Bytes of what it was made of, as far as those who read them say."""
         self.state: SessionState = initial_state(session_id)
         self._user_id: str | None = None
         self._title: str | None = None
@@ -96,6 +102,11 @@ class Projector(Turns):
         self.reached_back = head.reached_back
         self.restore(pages, head.turns, head.closed_turns, head.pinned)
         return self
+
+    @property
+    def is_large(self) -> bool:
+        """Whether it takes some ten milliseconds to make a view or a prompt of it: on a thread, beside the loop."""
+        return self.size > LARGE_SIZE or self.read_bytes > LARGE_BYTES
 
     @property
     def exists(self) -> bool:

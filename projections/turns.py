@@ -54,6 +54,12 @@ class Turns:
             self._index(turn)
 
     @property
+    def size(self) -> int:
+        """About the number of turns, steps and calls that are held: what most that is made of them costs."""
+        calling = sum(len(step.calls) for step, _ in self._open.values())
+        return len(self._turns) + len(self._locations) + len(self._callers) + calling
+
+    @property
     def is_streaming(self) -> bool:
         """Whether a step is open."""
         return bool(self._open)

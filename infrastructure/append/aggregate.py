@@ -111,6 +111,7 @@ class Aggregate:
 
     async def _execute(self, commands: Sequence[Command], taken: set[bytes]) -> int:
         recalled = await self._recalled(commands)
+        await self._group_commit.let_others_go_on()
         if self._group_commit.is_full:
             await self._group_commit.room()
         return await self.submit(*recalled, taken=taken)

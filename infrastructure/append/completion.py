@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from asyncio import get_running_loop
 from types import TracebackType
 from typing import Any, Self
 
@@ -24,7 +25,7 @@ from turnlog.domain.inputs import (
     checked_short,
     checked_text,
 )
-from turnlog.domain.limits import MAX_CALL_ID_LENGTH, MAX_CALLS, MAX_NAME_LENGTH
+from turnlog.domain.limits import MAX_CALL_ID_LENGTH, MAX_CALLS, MAX_MESSAGE_LENGTH, MAX_NAME_LENGTH
 from turnlog.infrastructure.append.chunk_reader import as_object
 from turnlog.infrastructure.append.step_io import StepIO, end_for
 from turnlog.infrastructure.clock import now
@@ -69,9 +70,14 @@ class Completion:
     async def text(self, text: str) -> None:
         """Appends text to the answer."""
         step = self._step
-        command = AppendText(step.clock.now(), step.step_id, self._text(text, "text"))
-        # The same as `step.append`, but without one more coroutine for each delta.
-        step.home.check()
+        # As in `_text` and in `step.append`, but with as few calls as can be for each delta.
+        self._length += len(checked_text(text, "text", step.max_bytes))
+        if self._length > MAX_MESSAGE_LENGTH:
+            self._length -= len(text)
+            check_length(self._length + len(text), "response")
+        if get_running_loop() is not step.home.loop or step.home.is_left:
+            step.home.check()
+        command = AppendText(step.clock.now(), step.step_id, text)
         if step.group_commit.is_full:
             await step.group_commit.room()
         try:

@@ -43,5 +43,6 @@ def _unknown(kind: type[Reply | ToolCall], entry: Any) -> Iterator[str]:
     if isinstance(entry, Mapping):
         yield from sorted(entry.keys() - {each.name for each in fields(kind)})
         yield from _unknown(Failure, entry.get("fails_with"))
-        for call in entry.get("tool_calls") or ():
+        calls = entry.get("tool_calls")
+        for call in calls if isinstance(calls, list) else ():
             yield from _unknown(ToolCall, call)

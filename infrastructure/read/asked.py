@@ -19,15 +19,16 @@ if TYPE_CHECKING:
 
 
 class Asked:
-    """Where a session stands, for turnlog itself. `base` is a position whose commit id is asked for as well."""
+    """Where a session stands, for turnlog itself. `base` is a position whose commit id is asked for as well. `since` is
+    when the call began (of `time.monotonic`; None: now): its time counts from then on."""
 
     is_expected = True
 
-    def __init__(self, store: EventStore, session_id: UUID, base: int = 0) -> None:
+    def __init__(self, store: EventStore, session_id: UUID, base: int = 0, since: float | None = None) -> None:
         self.session_id = session_id
         self.base = base
         self._store = store
-        self._since = time.monotonic()
+        self._since = time.monotonic() if since is None else since
         self._answer = store.standings.ask(session_id, base)
 
     async def standing(self) -> Standing:
@@ -38,8 +39,10 @@ class Asked:
 class AskedAccess(Asked):
     """Where a session stands, for a principal. `is_expected`: when the session was asked for last, it was theirs."""
 
-    def __init__(self, store: EventStore, session_id: UUID, principal: Principal, base: int = 0) -> None:
-        super().__init__(store, session_id, base)
+    def __init__(
+        self, store: EventStore, session_id: UUID, principal: Principal, base: int = 0, since: float | None = None
+    ) -> None:
+        super().__init__(store, session_id, base, since)
         owner = store.standings.last_owner(session_id)
         self.principal = principal
         self.is_expected = principal is SYSTEM or (owner is not None and owns(principal, owner[0]))

@@ -8,6 +8,7 @@ only the new events and the turns that they change are read. A window reads as m
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
@@ -21,9 +22,9 @@ from turnlog.infrastructure.cache_entry import Entry
 from turnlog.infrastructure.read.asked import Asked
 from turnlog.infrastructure.read.prompt_memory import PromptMemory
 from turnlog.infrastructure.read.views import TAIL_TO_KEEP, Views
-from turnlog.infrastructure.tasks import Background
-from turnlog.projections.projector import Projector
-from turnlog.projections.prompt import Api, CountTokens, PromptPolicy, build_prompt, windowed_prompt
+from turnlog.infrastructure.tasks import Background, off_loop
+from turnlog.projections.projector import LARGE_BYTES, LARGE_SIZE, Projector
+from turnlog.projections.prompt import Api, CountTokens, PromptPolicy, WindowedPrompt, build_prompt, windowed_prompt
 from turnlog.projections.prompt.settled_prefix import (
     ChatMessages,
     SettledPrefix,
@@ -94,7 +95,8 @@ class Prompts:
         if not asked.is_expected:
             await asked.standing()
         entry = self._memory.get(session_id) or await self._cache.get(self.key(session_id))
-        cached = _parsed(entry) if entry is not None else None  # parsed while Postgres answers
+        # Parsed while Postgres answers.
+        cached = await off_loop(len(entry.value) > LARGE_BYTES, _parsed, entry) if entry is not None else None
         standing = await asked.standing()
         if cached is not None and cached.entry.position == standing.position:
             if cached.last.commit_id == standing.commit_id:
@@ -113,8 +115,8 @@ class Prompts:
         turns = TURNS_AT_FIRST
         projector = _found(await self._views.load_end(asked.session_id, turns, asked))
         while True:
-            loaded = [only_pinned(0, projector.pinned), *projector.turns()]
-            window = windowed_prompt(loaded, api, projector.compaction, policy, max_tokens, count_tokens)
+            of = partial(_window_of, projector, api, policy, max_tokens, count_tokens)
+            window = await off_loop(projector.is_large, of)
             # If the window begins with the first turn that was read, the one before it may fit as well.
             if projector.first_turn == 0 or window.first > 1:
                 return window.prompt
@@ -124,7 +126,8 @@ class Prompts:
     async def whole(self, asked: Asked, api: Api, policy: PromptPolicy) -> Any:
         """The prompt of all turns."""
         projector = _found(await self._views.load(asked.session_id, asked))
-        return build_prompt(projector.turns(), api, projector.compaction, policy)
+        of = partial(_whole_of, projector, api, policy)
+        return await off_loop(projector.is_large, of)
 
     async def _continued(self, asked: Asked, cached: _Cached) -> ChatMessages | None:
         """The cached prompt with what came since. None if it cannot be continued, or rests on a past that is gone."""
@@ -141,36 +144,39 @@ class Prompts:
             return None
         if projector.reached_back > position or projector.first_turn > cached.last.turns:
             return None
-        turns = projector.turns()[cached.last.turns - projector.first_turn :]
-        more = continue_prompt(turns, projector.closed_turns, projector.compaction, call_ids(cached.settled))
+        more = await off_loop(projector.is_large, _continuation, cached, projector)
         if more is None:
             return None
-        self._keep(projector, more, cached.entry)
+        await self._keep(projector, more, cached.entry)
         return cached.settled + more.settled + more.rest
 
     async def _begun(self, asked: Asked) -> ChatMessages:
         projector = _found(await self._views.load(asked.session_id, asked))
-        parts = begin_prompt(projector.turns(), projector.closed_turns, projector.compaction)
-        self._keep(projector, parts, None)
+        parts = await off_loop(projector.is_large, _beginning, projector)
+        await self._keep(projector, parts, None)
         return parts.settled + parts.rest
 
-    def _keep(self, projector: Projector, parts: SettledPrefix, before: Entry | None) -> None:
+    async def _keep(self, projector: Projector, parts: SettledPrefix, before: Entry | None) -> None:
         base = before.position if before else 0
         is_due = not projector.is_streaming or projector.version - base >= TAIL_TO_KEEP
         if not is_due or not isinstance(projector.state, Active):
             return
+        is_large = len(parts.settled) + len(parts.rest) > LARGE_SIZE
+        entry = await off_loop(is_large, self._made, projector, projector.state, parts, before)
+        self._memory.put(projector.session_id, entry)
+        if self._cache.is_writable:
+            self._background.spawn(self._put(entry, before))
+
+    def _made(self, projector: Projector, state: Active, parts: SettledPrefix, before: Entry | None) -> Entry:
         last = _LastLine(
-            user_id=projector.state.user_id,
+            user_id=state.user_id,
             commit_id=projector.commit_id,
             turns=parts.turns,
             compacted=projector.compaction.position if projector.compaction else 0,
             rest=parts.rest,
         )
-        key, lines = self.key(projector.session_id), [to_json(parts.settled)[1:-1]] if parts.settled else []
-        entry = self._cache.made(key, projector.version, lines, last.to_json(), before)
-        self._memory.put(projector.session_id, entry)
-        if self._cache.is_writable:
-            self._background.spawn(self._put(entry, before))
+        lines = [to_json(parts.settled)[1:-1]] if parts.settled else []
+        return self._cache.made(self.key(projector.session_id), projector.version, lines, last.to_json(), before)
 
     async def _put(self, entry: Entry, before: Entry | None) -> None:
         if not await self._cache.put(entry, before):
@@ -182,6 +188,29 @@ def _found(projector: Projector) -> Projector:
     if not projector.exists:
         raise SessionNotFoundError(projector.session_id)
     return projector
+
+
+# What may take long, and is then called on a thread
+
+
+def _window_of(
+    projector: Projector, api: Api, policy: PromptPolicy, max_tokens: int, count_tokens: CountTokens
+) -> WindowedPrompt:
+    turns = [only_pinned(0, projector.pinned), *projector.turns()]
+    return windowed_prompt(turns, api, projector.compaction, policy, max_tokens, count_tokens)
+
+
+def _whole_of(projector: Projector, api: Api, policy: PromptPolicy) -> Any:
+    return build_prompt(projector.turns(), api, projector.compaction, policy)
+
+
+def _continuation(cached: _Cached, projector: Projector) -> SettledPrefix | None:
+    turns = projector.turns()[cached.last.turns - projector.first_turn :]
+    return continue_prompt(turns, projector.closed_turns, projector.compaction, call_ids(cached.settled))
+
+
+def _beginning(projector: Projector) -> SettledPrefix:
+    return begin_prompt(projector.turns(), projector.closed_turns, projector.compaction)
 
 
 def _parsed(entry: Entry) -> _Cached | None:

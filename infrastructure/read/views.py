@@ -18,8 +18,8 @@ from turnlog.domain.state import SessionState, initial_state
 from turnlog.infrastructure.cache import Cache
 from turnlog.infrastructure.cache_entry import Entry
 from turnlog.infrastructure.read.asked import Asked
-from turnlog.infrastructure.tasks import Background
-from turnlog.projections.projector import PagesNeeded, Projector, SessionHead
+from turnlog.infrastructure.tasks import Background, off_loop
+from turnlog.projections.projector import LARGE_BYTES, PagesNeeded, Projector, SessionHead
 from turnlog.projections.view import Turn
 
 if TYPE_CHECKING:
@@ -34,6 +34,8 @@ TURN_BYTES = 2 * 1024
 """Bytes of a cached view that are read for its head, and for each turn that is wanted. Four times as many are read if
 that is not enough."""
 
+LINES_AT_ONCE = 100
+
 _TURNS = TypeAdapter(list[Turn])
 
 
@@ -44,6 +46,10 @@ class Origin(NamedTuple):
     position: int = 0
     closed: int = 0
     entry: Entry | None = None
+
+
+class LinesNeeded(Exception):  # noqa: N818 nobody's error: it says what to read
+    """More of an entry has to be read."""
 
 
 class Cached(NamedTuple):
@@ -179,27 +185,25 @@ class Views:
 
     async def _cached(self, session_id: UUID) -> Cached | None:
         entry = await self._cache.get(self.key(session_id))
-        return await self._resumed(entry, _parsed_head(entry.last, session_id), entry.lines, None) if entry else None
+        return await self._resumed(entry, session_id, None) if entry else None
 
     async def _cached_end(self, session_id: UUID, turns: int) -> Cached | None:
         size = HEAD_BYTES + turns * TURN_BYTES
         while (entry := await self._cache.get_end(self.key(session_id), size)) is not None:
-            head = _parsed_head(entry.last, session_id)
-            wanted = min(turns, head.closed_turns) if head else 0
-            lines = entry.lines
-            if len(lines) >= wanted or entry.is_whole:
-                return await self._resumed(entry, head, lines[len(lines) - wanted :], turns)
-            size *= 4
+            try:
+                return await self._resumed(entry, session_id, turns)
+            except LinesNeeded:
+                size *= 4
         return None
 
-    async def _resumed(
-        self, entry: Entry, head: SessionHead | None, lines: list[bytes], turns: int | None
-    ) -> Cached | None:
+    async def _resumed(self, entry: Entry, session_id: UUID, turns: int | None) -> Cached | None:
         try:
-            return Cached(_resumed(head, lines, turns), entry.end())
+            projector = await off_loop(len(entry.value) > LARGE_BYTES, _from_entry, entry, session_id, turns)
         except ValueError:  # an entry of turnlog's own, but of a version with a fault
             await self._cache.drop(entry.key)
             return None
+        projector.read_bytes = len(entry.value)
+        return Cached(projector, entry.end())
 
     async def _head(self, session_id: UUID) -> SessionHead | None:
         entry = await self._cache.get_end(self.key(session_id), HEAD_BYTES)
@@ -211,11 +215,16 @@ class Views:
         if kept is None:
             return None
         try:
-            return _resumed(_parsed_head(kept[0], session_id), kept[1], turns)
+            size = len(kept[0]) + sum(map(len, kept[1]))
+            projector = await off_loop(
+                size > LARGE_BYTES, lambda: _resumed(_parsed_head(kept[0], session_id), kept[1], turns)
+            )
         except ValueError:
             logger.warning("the kept view of session %s does not parse and is folded anew", session_id)
             await self._store.kept.forget(session_id)
             return None
+        projector.read_bytes = size
+        return projector
 
     def _keep(self, projector: Projector, origin: Origin) -> None:
         fresh = projector.version - origin.position
@@ -232,16 +241,26 @@ class Views:
             await self._store.kept.save(await self.load(projector.session_id))
 
     async def _cache_view(self, projector: Projector, origin: Origin) -> None:
-        key, head, base = self.key(projector.session_id), projector.head().to_json(), origin.entry
-        old = any(page.index < origin.closed for page in projector.pages(after=origin.position))
-        if base is not None and not old:
-            lines = _lines(projector.pages_from(origin.closed))
-            entry = self._cache.made(key, projector.version, lines, head, base)
-            if await self._cache.put(entry, base):
-                return
+        is_large, base = projector.is_large, origin.entry
+        entry = await off_loop(is_large, self._made, projector, origin)
+        if entry is not None and await self._cache.put(entry, base):
+            return
         if projector.first_turn == 0:
-            lines = _lines(projector.pages_from(0))
-            await self._cache.put(self._cache.made(key, projector.version, lines, head))
+            whole = await off_loop(is_large, self._made, projector, Origin())
+            if whole is not None:
+                await self._cache.put(whole)
+
+    def _made(self, projector: Projector, origin: Origin) -> Entry | None:
+        """The entry of this view: what is added to that of the origin, or all of it if there is none. None if a page in
+        that of the origin has changed since."""
+        base = origin.entry
+        if base is None and projector.first_turn:
+            return None
+        if base is not None and any(page.index < origin.closed for page in projector.pages(after=origin.position)):
+            return None
+        first = origin.closed if base is not None else 0
+        lines, head = _lines(projector.pages_from(first)), projector.head().to_json()
+        return self._cache.made(self.key(projector.session_id), projector.version, lines, head, base)
 
 
 def _lines(pages: Sequence[Turn]) -> list[bytes]:
@@ -250,10 +269,26 @@ def _lines(pages: Sequence[Turn]) -> list[bytes]:
 
 def _turns(lines: Sequence[bytes]) -> list[Turn]:
     """The turns of these lines. Raises ValueError."""
-    try:
-        return _TURNS.validate_json(b"[" + b",".join(lines) + b"]")
-    except ValueError:
-        return [Turn.from_json(line) for line in lines]  # they may hold lone surrogates
+    turns = list[Turn]()
+    for first in range(0, len(lines), LINES_AT_ONCE):  # a thread lets others go on between two of them
+        some = lines[first : first + LINES_AT_ONCE]
+        try:
+            turns += _TURNS.validate_json(b"[" + b",".join(some) + b"]")
+        except ValueError:
+            turns += [Turn.from_json(line) for line in some]  # they may hold lone surrogates
+    return turns
+
+
+def _from_entry(entry: Entry, session_id: UUID, turns: int | None) -> Projector:
+    """The projection of a whole entry, or of the last `turns` turns of the end of one. Raises ValueError, and
+    LinesNeeded when the end has not so many."""
+    head, lines = _parsed_head(entry.last, session_id), entry.lines
+    if turns is None:
+        return _resumed(head, lines, None)
+    wanted = min(turns, head.closed_turns) if head else 0
+    if len(lines) < wanted and not entry.is_whole:
+        raise LinesNeeded
+    return _resumed(head, lines[len(lines) - wanted :], turns)
 
 
 def _resumed(head: SessionHead | None, lines: Sequence[bytes], turns: int | None) -> Projector:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterable, Sequence
+import asyncio
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager
 from uuid import UUID
 
@@ -29,27 +30,40 @@ class Pieces:
 
     async def copy(self, events: Iterable[SessionEvent]) -> None:
         """Appends events of another session as they are."""
+        await self._add(lambda: self._copied(events))
+
+    async def execute(self, commands: Sequence[Command]) -> None:
+        """Appends the events of these commands. Raises what `decide` raises."""
+        await self._add(lambda: self._decided(commands))
+
+    async def _add(self, decide_all: Callable[[], list[Decided]]) -> None:
+        append = await asyncio.to_thread(self._encoded, decide_all)
+        if append.count:
+            await self._whole.add(append)
+            self.last = append
+            self.version += append.count
+
+    # On a thread, because a piece is large
+
+    def _encoded(self, decide_all: Callable[[], list[Decided]]) -> Append:
+        append, before = Append(self._whole), self.state
+        self._encoder.encode(append, self.version + 1, before, decide_all())
+        return append
+
+    def _copied(self, events: Iterable[SessionEvent]) -> list[Decided]:
         decided = list[Decided]()
         for event in events:
             self.state = evolve(self.state, event)
             decided.append(Decided(event, self.state, is_copy=True))
-        await self._add(decided)
+        return decided
 
-    async def execute(self, commands: Sequence[Command]) -> None:
-        """Appends the events of these commands. Raises what `decide` raises."""
+    def _decided(self, commands: Sequence[Command]) -> list[Decided]:
         decided = list[Decided]()
         for command in commands:
             for event in decide(self.state, command):
                 self.state = evolve(self.state, event)
                 decided.append(Decided(event, self.state))
-        await self._add(decided)
-
-    async def _add(self, decided: list[Decided]) -> None:
-        if decided:
-            self.last = append = Append(self._whole)
-            self._encoder.encode(append, self.version + 1, self.state, decided)
-            await self._whole.add(append)
-            self.version += append.count
+        return decided
 
 
 @asynccontextmanager

@@ -18,9 +18,10 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple, assert_never
+from typing import Any, NamedTuple, TypeVar, assert_never
 from uuid import UUID
 
 import psycopg
@@ -34,6 +35,10 @@ from turnlog.infrastructure.store.wire import Wire
 
 logger = logging.getLogger("turnlog")
 
+T = TypeVar("T")
+
+SHORTEST_ATTEMPT = 0.25
+"""Seconds that an attempt may take, however late it begins."""
 FIRST_BACKOFF = 0.05
 LAST_BACKOFF = 1.0
 """Seconds between two attempts to reach Postgres; each pause is twice as long as the one before."""
@@ -120,7 +125,9 @@ def outcome_of(error: BaseException) -> Outcome:
         if constraint.endswith("_notification_id_idx"):
             return LogPositionTaken()
         return IdTaken() if constraint == "turnlog_keys_pkey" else PositionTaken()
-    why = f"Postgres: {error}"
+    # Not what Postgres adds to it: a detail or a context quotes what was sent.
+    said = error.diag.message_primary if isinstance(error, psycopg.Error) else None
+    why = f"Postgres: {said or error}"
     return Unreached(why) if isinstance(error, UNREACHED) else Refused(why)
 
 
@@ -157,18 +164,20 @@ class CommitRecovery:
         self._stored = stored
         self._failed = failed
         self._loop = asyncio.get_running_loop()
+        self._unreached: str | None = None
+        """Why Postgres was not reached by the last batch; None if it was."""
 
     async def recover(self, batch: list[Append], outcome: Outcome, may_be_stored: bool = False) -> None:
         """Brings the batch to its end, one way or the other. `outcome` is how it is so far; `may_be_stored` says that
         the answer to an earlier attempt was lost."""
-        # From when they came: whoever has waited for another batch is not kept waiting as long again.
-        deadline = max(append.since for append in batch) + self._retry_seconds
         backoff = FIRST_BACKOFF
         try:
+            if self._unreached is not None:  # these have waited, too, while the batch before them did
+                batch = self._without_late(batch, self._unreached)
             while batch := self._unbroken(batch):
                 match outcome:
                     case Unsent():
-                        outcome = await self._connect()
+                        outcome = await self._connect(batch)
                     case Connected():
                         outcome = await self._insert(batch)
                     case PositionTaken() if len(batch) == 1 and not may_be_stored:
@@ -183,12 +192,12 @@ class CommitRecovery:
                             return
                         batch = rest
                     case LogPositionTaken():
-                        outcome = await self._mend_log_positions()
-                    case Unreached(why) if self._loop.time() >= deadline:
-                        outcome = Failed(StoreUnavailableError(why))
-                    case Unreached():
+                        outcome = await self._mend_log_positions(batch)
+                    case Unreached(why):
+                        self._unreached = why
+                        batch = self._without_late(batch, why)
                         outcome, may_be_stored = Unsent(), True
-                        await asyncio.sleep(backoff)
+                        await asyncio.sleep(backoff if batch else 0)
                         backoff = min(2 * backoff, LAST_BACKOFF)
                     case Refused(why) if len(batch) == 1:
                         outcome = Failed(StoreUnavailableError(why) if may_be_stored else AppendRefusedError(why))
@@ -203,6 +212,7 @@ class CommitRecovery:
                         self._fail(batch, error)
                         return
                     case Stored():
+                        self._unreached = None
                         self._stored(batch)
                         return
                     case _:
@@ -211,17 +221,17 @@ class CommitRecovery:
             logger.exception("the group commit failed")
             self._fail(batch, AppendRefusedError(str(failure)))
 
-    async def _connect(self) -> Outcome:
+    async def _connect(self, batch: Sequence[Append]) -> Outcome:
         try:
             if not self._wire.is_open:
-                await self._wire.open()
+                await self._wire.open(self._left(batch))
         except UNREACHED as error:
             return outcome_of(error)
         return Connected()
 
     async def _insert(self, batch: list[Append]) -> Outcome:
         try:
-            answer = await self._wire.call(pack_appends(batch, batch[0].commit_id, self._past))
+            answer = await self._wire.call(pack_appends(batch, batch[0].commit_id, self._past), self._left(batch))
         except Exception as error:  # noqa: BLE001 whatever it is, it says what became of the batch
             return outcome_of(error)
         outcome = outcome_of_answer(answer)
@@ -230,10 +240,10 @@ class CommitRecovery:
             self._statistics.commits += 1
         return outcome
 
-    async def _mend_log_positions(self) -> Outcome:
+    async def _mend_log_positions(self, batch: Sequence[Append]) -> Outcome:
         logger.warning("the sequence of the log positions lags the log, and is set right")
         try:
-            await asyncio.to_thread(self._recorder.mend_positions)
+            await self._read(batch, self._recorder.mend_positions)
         except UNREACHED as error:
             return outcome_of(error)
         return Unsent()
@@ -241,7 +251,7 @@ class CommitRecovery:
     async def _without_overtaken(self, batch: list[Append]) -> tuple[list[Append], Outcome]:
         """Settles what is stored already and what was decided on something that is not so. Returns the rest."""
         try:
-            found = await asyncio.to_thread(self._look, batch)
+            found = await self._read(batch, self._look, batch)
         except UNREACHED as error:
             return batch, outcome_of(error)
         rest: list[Append] = []
@@ -264,6 +274,31 @@ class CommitRecovery:
     async def _recover_alone(self, batch: list[Append], may_be_stored: bool) -> None:
         for append in batch:
             await self.recover([append], Unsent(), may_be_stored)
+
+    # Time
+
+    def _left(self, batch: Sequence[Append]) -> float:
+        """Seconds that an attempt may take: until the first of the appends has waited for long enough."""
+        first = min(append.since for append in batch)
+        return max(first + self._retry_seconds - self._loop.time(), SHORTEST_ATTEMPT)
+
+    def _without_late(self, batch: Sequence[Append], why: str) -> list[Append]:
+        """Fails the appends whose time is up. It began when they came, whatever they have waited for. Returns the
+        others."""
+        now = self._loop.time()
+        late = [append for append in batch if now >= append.since + self._retry_seconds]
+        self._fail(late, StoreUnavailableError(why))
+        return [append for append in batch if append not in late]
+
+    async def _read(self, batch: Sequence[Append], function: Callable[..., T], *args: Any) -> T:
+        """Calls the function on a thread, as long as an attempt may take."""
+        deadline = time.monotonic() + self._left(batch)
+
+        def read() -> T:
+            with self._recorder.datastore.until(deadline):
+                return function(*args)
+
+        return await asyncio.to_thread(read)
 
     # Failing
 

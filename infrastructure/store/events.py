@@ -123,6 +123,7 @@ class StoredEvents:
             if count:
                 fold_page(projector, after + 1, packed, last, self._mapper)
                 projector.commit_id = commit_id
+                projector.read_bytes += len(packed)
             return int(count)
         except (ValueError, UnreadableEventError):
             pass  # read below as events, which may say more

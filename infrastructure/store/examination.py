@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import psycopg
 from eventsourcing.persistence import PersistenceError
@@ -24,7 +24,7 @@ from turnlog.domain.errors import (
     SchemaVersionError,
     UnfitDatabaseError,
 )
-from turnlog.infrastructure.store.privileges import Right, grants, needed
+from turnlog.infrastructure.store.privileges import OF_A_SESSION, Right, grants, needed
 from turnlog.infrastructure.store.statements import SCHEMA_VERSION, Statements
 
 _FACTS = """
@@ -52,11 +52,35 @@ or exists (select from pg_proc p where needed.kind = 'function' and p.pronamespa
 order by needed.number
 """
 
+_HIDDEN = """
+select c.relname as name, (
+    select min(pg_get_userbyid(role)) from pg_policy p cross join unnest(p.polroles) as role
+    where p.polrelid = c.oid and p.polcmd = '*' and role <> 0
+) as role
+from unnest(%(tables)s::text[]) as needed (name)
+join pg_namespace n on n.nspname = %(schema)s
+join pg_class c on c.relnamespace = n.oid and c.relname = needed.name
+where row_security_active(c.oid) and not exists (
+    select from pg_policy p cross join unnest(p.polroles) as role
+    where p.polrelid = c.oid and p.polcmd = '*' and pg_get_expr(p.polqual, p.polrelid) = 'true'
+    and (role = 0 or pg_has_role(role, 'usage'))
+)
+limit 1
+"""
+
 _TO_THE_PRIMARY = (
     "Point DATABASE_URL at the primary; or name all hosts in it, with the option target_session_attrs=read-write"
 )
 _NOT_READ_ONLY = "Set default_transaction_read_only = off for this user and this database"
 _BY_THE_OWNER = "Run `turnlog init` once as a user that may, with --roles to give this one its rights; or"
+_AS_APPLICATION = "Run `turnlog init --roles` with this user as the application's role"
+
+
+class Hidden(NamedTuple):
+    """A table of which row-level security hides rows from the user; and a role that sees them all, if there is one."""
+
+    name: str
+    role: str | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,6 +101,7 @@ class Facts:
     version: int | None = None
     log_id: str = ""
     lacks: tuple[Right, ...] = ()
+    hidden: Hidden | None = None
 
 
 def read_facts(cursor: Cursor[DictRow], statements: Statements) -> Facts:
@@ -92,7 +117,11 @@ def read_facts(cursor: Cursor[DictRow], statements: Statements) -> Facts:
     if Right("table", "turnlog_schema", "select") in lacks:
         return Facts(**found, lacks=lacks)
     row = cursor.execute(statements["schema_version"]).fetchone() or {}
-    return Facts(**found, lacks=lacks, version=row.get("version"), log_id=str(row.get("log_id", "")))
+    tables = [name.format(events=statements.events) for name in OF_A_SESSION]
+    cursor.execute(_HIDDEN, {"tables": tables, **schema})
+    hidden = next((Hidden(**row) for row in cursor.fetchall()), None)
+    version, log_id = row.get("version"), str(row.get("log_id", ""))
+    return Facts(**found, lacks=lacks, hidden=hidden, version=version, log_id=log_id)
 
 
 def fault_of(facts: Facts, schema: str) -> UnfitDatabaseError | SchemaVersionError | None:
@@ -140,6 +169,10 @@ def _missing_privilege(facts: Facts, schema: str) -> MissingPrivilegeError | Non
         first = facts.lacks[0]
         more = f", and {len(facts.lacks) - 1} more rights" if len(facts.lacks) > 1 else ""
         return _lacking(f"{facts.user} may not {first.privilege} {schema}.{first.name}{more}", statements)
+    if facts.hidden:
+        what = f"row-level security hides rows of {schema}.{facts.hidden.name} from {facts.user}"
+        role = facts.hidden.role and SQL("grant {} to {}").format(Identifier(facts.hidden.role), user).as_string()
+        return MissingPrivilegeError(what, f"{_AS_APPLICATION}; or: {role}" if role else _AS_APPLICATION)
     if (facts.version or 0) < SCHEMA_VERSION and not facts.is_owner:
         what = f"the database has turnlog schema {facts.version}, and {facts.user} does not own it"
         return MissingPrivilegeError(what, f"Run `turnlog init` as the owner: it brings the schema to {SCHEMA_VERSION}")

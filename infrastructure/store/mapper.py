@@ -12,6 +12,7 @@ from pydantic import ValidationError
 
 from turnlog.domain.errors import UnreadableEventError
 from turnlog.domain.events import EVENT_TYPES, SessionEvent
+from turnlog.domain.quoting import quoted
 from turnlog.domain.recorded import RecordedEvent
 
 Upcaster = Callable[[dict[str, Any]], tuple[str, dict[str, Any]]]
@@ -53,14 +54,16 @@ class EventMapper(Mapper[UUID]):
             raise UnreadableEventError(f"a stored {topic} does not parse: {_fault(event_type, error)}") from None
 
     def _upcast(self, topic: str, state: bytes) -> tuple[str, bytes]:
+        if topic not in self._upcasters:
+            raise UnreadableEventError(f"unknown topic {quoted(topic)}: was it written by a newer turnlog?")
         try:
             fields = json.loads(state.decode("utf-8", "surrogatepass"))
-        except ValueError:
+        except (ValueError, RecursionError):
             raise UnreadableEventError(f"a stored {topic} is not JSON") from None
         while topic not in self._types:
             upcaster = self._upcasters.get(topic)
             if upcaster is None:
-                raise UnreadableEventError(f"unknown topic {topic!r}: was it written by a newer turnlog?")
+                raise UnreadableEventError(f"unknown topic {quoted(topic)}: was it written by a newer turnlog?")
             topic, fields = upcaster(fields)
         return topic, json.dumps(fields, ensure_ascii=False).encode("utf-8", "surrogatepass")
 

@@ -29,6 +29,15 @@ SEQUENCES: Mapping[str, tuple[str, ...]] = {"{events}_positions": ("select", "us
 FUNCTIONS: Mapping[str, tuple[str, ...]] = {"{events}_append": ("execute",), "{events}_settled": ("execute",)}
 PROJECTIONS = _ALL
 """What an application does with the tables of projections, once they are there."""
+OF_A_SESSION: Mapping[str, str] = {
+    "{events}": "originator_id",
+    "turnlog_sessions": "session_id",
+    "turnlog_keys": "session_id",
+    "turnlog_heads": "session_id",
+    "turnlog_pages": "session_id",
+}
+"""By table: the column that says to which session a row belongs. With row-level security a reader sees these tables
+alone, and of them the rows of one user's sessions."""
 
 
 class Right(NamedTuple):

@@ -178,9 +178,13 @@ select
     (select count(*) from {schema}.turnlog_heads) as heads,
     (select count(*) from {schema}.turnlog_pages) as pages,
     pg_total_relation_size({events_literal}::regclass) as event_bytes,
+    (select relrowsecurity from pg_class where oid = {events_literal}::regclass) as row_security,
     current_setting('server_version') as server_version,
     current_setting('fsync') as fsync,
     current_setting('synchronous_commit') as synchronous_commit
+
+-- name: row_security
+select relrowsecurity as is_on from pg_class where oid = {events_literal}::regclass
 
 -- name: log_head
 select {schema}.{settled}()

@@ -46,18 +46,23 @@ end
 $body$;
 
 -- Nothing is left of what was granted before. The tables of projections, and those that the owner makes later, can be
--- changed by the application; the grants after this one are for the tables of the log.
+-- changed by the application; the grants after this one are for the tables of the log. With row-level security the reader
+-- is granted only what row_security.sql guards, and learns nothing of how much the others have.
 do $body$
 declare
+    only_own boolean := {only_own};
     found record;
 begin
     for found in
-        select oid::regclass::text as name, relname ~ '^turnlog_(projection_|tracking$)' as is_of_projection
+        select oid::regclass::text as name, relname ~ '^turnlog_(projection_|tracking$)' as is_of_projection,
+            oid in (select name::regclass from (values {of_a_session}) as t (name, session)) as is_of_a_session
         from pg_catalog.pg_class
         where relnamespace = {schema_literal}::regnamespace and relname like 'turnlog\_%' and relkind in ('r', 'p')
     loop
         execute format('revoke all on table %s from %I, %I', found.name, {application_literal}, {reader_literal});
-        execute format('grant select on table %s to %I', found.name, {reader_literal});
+        if found.is_of_a_session or not only_own then
+            execute format('grant select on table %s to %I', found.name, {reader_literal});
+        end if;
         if found.is_of_projection then
             execute format('grant select, insert, update, delete on table %s to %I', found.name, {application_literal});
         end if;
@@ -68,6 +73,12 @@ begin
     loop
         execute format('grant execute on function %s to %I, %I', found.name, {application_literal}, {reader_literal});
     end loop;
+    revoke all on sequence {schema}.{positions} from {reader};
+    alter default privileges for role {owner} in schema {schema} revoke select on tables from {reader};
+    if not only_own then
+        grant select on sequence {schema}.{positions} to {reader};
+        alter default privileges for role {owner} in schema {schema} grant select on tables to {reader};
+    end if;
 end
 $body$;
 
@@ -78,7 +89,3 @@ grant select (only_row, version, log_id, created_at) on {schema}.turnlog_schema 
 
 alter default privileges for role {owner} in schema {schema}
     grant select, insert, update, delete on tables to {application};
-
-alter default privileges for role {owner} in schema {schema} grant select on tables to {reader};
-
-grant select on sequence {schema}.{positions} to {reader};

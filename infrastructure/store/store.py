@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from typing import Any, TypeVar
 from uuid import UUID
 
@@ -79,12 +80,13 @@ class EventStore:
     ) -> Standing:
         """The answer to a question that was asked at `since`; where the connection was lost, it is asked again as
         everything is read. Raises StoreError."""
-        standing = await asked
-        if standing is not None:
-            return standing
-        if time.monotonic() >= since + self._timeout:
-            raise StoreUnavailableError(f"Postgres: no answer within {self._timeout:g} seconds")
-        return parse_standing(await self.run(self.recorder.standing, session_id, base))
+        with suppress(TimeoutError):
+            async with asyncio.timeout(since + self._timeout - time.monotonic()):
+                standing = await asked
+                if standing is not None:
+                    return standing
+                return parse_standing(await self.run(self.recorder.standing, session_id, base))
+        raise StoreUnavailableError(f"Postgres: no answer within {self._timeout:g} seconds")
 
     async def run(self, function: Callable[..., T], *args: Any) -> T:
         """Runs blocking work on `recorder` or its datastore as reads are run: on a thread of the store's, again while

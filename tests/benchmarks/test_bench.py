@@ -20,6 +20,7 @@ from benchmarks.peers.replaced import Replaced
 from benchmarks.suite import SUITE
 from benchmarks.systems import Conversation
 from benchmarks.workload import Workload
+from tests.support.database import rows
 from turnlog.infrastructure.settings import Settings
 
 APPEND = ["append", "--sessions", "20", "--deltas", "10", "--seconds", "5", "--repeat", "2", "--plain-seconds", "0.2"]
@@ -73,6 +74,15 @@ def test_memory_prints_its_verdict(settings: Settings) -> None:
 def test_repair_leaves_nothing_to_repair(settings: Settings) -> None:
     report = json.loads(run(settings, "repair", "--conversations", "20", "--json"))
     assert (report["verified"], report["conversations"]) == (True, 20)
+
+
+def test_row_security_is_compared_with_none_and_leaves_no_role_on_the_server(settings: Settings) -> None:
+    options = "--sessions 5 --deltas 10 --own 2 --seconds 0.02 --repeat 1"
+    report = json.loads(run(settings, "row-security", *options.split(), "--json"))
+    assert report["verified"] is True
+    assert {each["system"] for each in report["series"]} == {"with row-level security", "without"}
+    assert len(report["ratios"]) == 5
+    assert rows(settings, "select from pg_roles where rolname like 'turnlog_bench%'") == []
 
 
 PEERS = ["eventsourcing", "replaced pattern"]

@@ -56,6 +56,9 @@ async def worked(servers: Servers) -> AsyncIterator[tuple[Run, Call]]:
             await run.arena.finish()
             call = said(run)
         assert await run.looked() == []
+        model = run.arena.model
+        others = [each for each in model.touched if each != call.session_id]
+        model.touched = {call.session_id, others[0]}  # a look at all of them takes longer
         yield run, call
 
 

@@ -63,6 +63,7 @@ class Worker:
         self._asked_by: set[tuple[UUID, str]] = set()
         self._client: AsyncOpenAI | None = None
         self.said: dict[UUID, set[str]] = defaultdict(set)
+        self.expects_losses = False
         self.logged = Logged()
 
     @property
@@ -119,6 +120,7 @@ class Worker:
     async def begin(self, name: str, seed: str, users: list[str], own: list[UUID], shared: list[UUID]) -> None:
         """Callers begin to call. Those of all processes share sessions."""
         self._ends.clear()
+        self.expects_losses = False
         self.said.clear()
         self._asked_by.clear()
         self._unknown.clear()
@@ -156,6 +158,10 @@ class Worker:
     async def set_clock(self, seconds: float) -> None:
         """The clock of this process is wrong by so much."""
         clock.datetime = _Shifted.by(seconds) if seconds else datetime  # type: ignore[attr-defined]
+
+    async def expect_losses(self) -> None:
+        """The log goes back in this round: what was acknowledged before may be gone."""
+        self.expects_losses = True
 
     async def limit_files(self, spare: int | None) -> None:
         """No more than so many descriptors beside the open ones; None: as many as allowed."""

@@ -124,6 +124,7 @@ def test_a_lenient_one_takes_what_a_strict_one_refuses() -> None:
         ("{}", "script: is not a JSON list but a dict"),
         ('[{"text": "a"}, 5]', "script[1]: is not a JSON object but a int"),
         ('[{"txt": "a"}]', "script[0]: has unknown fields: txt"),
+        ('[{"tool_calls": 5}]', "script[0]"),
         ('[{"tool_calls": [{"name": "a", "args": {}}]}]', "script[0]: has unknown fields: args"),
         ('[{"status": 500, "text": "a"}]', "script[0]: has unknown fields: text"),
         ('[{"tool_calls": [{"arguments": {}}]}]', "script[0].tool_calls.0.name: Field required"),

@@ -13,7 +13,7 @@ from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from tests.support.command_line import Run, Started, lines_of, on_a_log
 from tests.support.database import rows
-from tests.support.roles import make_log
+from tests.support.roles import as_role, make_log
 from turnlog import MissingPrivilegeError, SessionLog, Settings
 from turnlog.infrastructure.cli.app import cli
 from turnlog.infrastructure.tables.usage import UsageProjection
@@ -172,12 +172,6 @@ def test_init_and_doctor_say_that_an_older_schema_is_brought_up_to_date(run: Run
 # init --roles
 
 
-def as_role(settings: Settings, role: str) -> Settings:
-    """The settings with this role as the user."""
-    url = make_conninfo(**{**conninfo_to_dict(str(settings.database_url)), "user": role})
-    return settings.model_copy(update={"database_url": url, "reap_seconds": 0})
-
-
 async def use(log: SessionLog) -> str:
     """Records, reads, and asks for what was used."""
     session = await log.start_session("u1")
@@ -264,6 +258,33 @@ def test_the_statements_of_the_roles_are_printed_and_can_be_run_by_hand(run: Run
     finally:
         for name in ('"the ""app"""', '"looks-on"', '"An owner"'):
             rows(settings, f"drop owned by {name} cascade; drop role {name}")
+
+
+@pytest.mark.owner
+def test_init_turns_row_level_security_on_and_off_and_leaves_it_otherwise(run: Run, settings: Settings) -> None:
+    def is_on(*options: str) -> bool:
+        done = run("init", "--roles", *options, "--json")
+        assert done.exit_code == 0, done.stderr
+        on = bool(json.loads(done.stdout)["row_security"])
+        session_id = on_a_log(as_role(settings, "turnlog_application"), use)
+        reader = as_role(settings, "turnlog_reader")
+        assert len(rows(reader, "table turnlog_sessions")) == (0 if on else len(sessions) + 1)
+        assert json.loads(run("doctor", "--json").stdout)["postgres"]["row_security"] is on
+        sessions.append(session_id)
+        return on
+
+    sessions: list[str] = []
+    assert not is_on()
+    assert is_on("--row-security")
+    assert run("init").exit_code == 0
+    assert is_on()
+    assert "row-level security is on" in run("init", "--roles").stdout
+    assert not is_on("--no-row-security")
+    rows(settings, run("init", "--sql", "--row-security").stdout)
+    assert is_on()
+    refused = run("init", "--row-security")
+    assert refused.exit_code == 2
+    assert "--row-security belongs to --roles" in refused.stderr
 
 
 def test_reap_says_what_it_would_end_ends_it_and_has_then_nothing_to_do(

@@ -41,7 +41,12 @@ TURNLOG = list(
 )
 
 
-@pytest.mark.parametrize("block", PYTHON, ids=lambda block: block.name)
+def _marked(block: Block) -> Any:
+    """A projection of one's own makes tables."""
+    return pytest.param(block, marks=[pytest.mark.owner] if block.page.name == "projections.md" else [], id=block.name)
+
+
+@pytest.mark.parametrize("block", [_marked(block) for block in PYTHON])
 def test_a_python_block_runs_and_prints_what_it_says(
     block: Block, environment: None, capsys: pytest.CaptureFixture[str]
 ) -> None:

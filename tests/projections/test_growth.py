@@ -161,7 +161,7 @@ def test_joined_texts_are_what_the_parts_were() -> None:
 
 
 def milliseconds(work: Callable[[], Any]) -> float:
-    """CPU time of the quicker of two runs, without the garbage collector: it looks at all that other tests have left."""
+    """CPU time of the quicker of two runs, without the garbage collector, which looks at what other tests have left."""
     took = list[float]()
     gc.collect()
     gc.disable()

@@ -1,8 +1,8 @@
 """The tests as the application's role: `make test-roles` runs them all so.
 
-The owner makes the tables of each test's schema and the roles. From then on all that this process does through turnlog
-is done as the role; what a test does to the database by itself is not. A test of what needs the owner of the tables is
-marked with `owner`.
+The owner makes the tables of each test's schema and the roles, and turns row-level security on. From then on all that
+this process does through turnlog is done as the role; what a test does to the database by itself is not. A test of what
+needs the owner of the tables is marked with `owner`.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import pytest
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from turnlog.infrastructure.settings import Settings
 from turnlog.infrastructure.store.connecting import Door
@@ -26,19 +27,25 @@ from turnlog.infrastructure.tables.usage import UsageProjection
 AS_APPLICATION = os.environ.get("TURNLOG_TEST_ROLE") == "application"
 
 
-def make_log(settings: Settings) -> None:
+def make_log(settings: Settings, row_security: bool | None = None) -> None:
     """The tables and the roles, as `turnlog init --roles` makes them."""
     with UrlDatastore(settings.database_url or "", schema=settings.database_schema, pool_size=1, timeout=10) as opened:
         recorder = BatchRecorder(opened)
         recorder.create_table()
         ProjectionTables(opened, UsageProjection(), EventMapper()).create_table()
-        make_roles(recorder, Roles())
+        make_roles(recorder, Roles(), row_security)
+
+
+def as_role(settings: Settings, role: str) -> Settings:
+    """The settings with this role as the user."""
+    url = make_conninfo(**{**conninfo_to_dict(str(settings.database_url)), "user": role})
+    return settings.model_copy(update={"database_url": url, "reap_seconds": 0})
 
 
 @contextmanager
 def as_application(settings: Settings) -> Iterator[None]:
     """What connects to the URL of these settings does so as the application's role."""
-    make_log(settings)
+    make_log(settings, row_security=True)
     made, role = Door.__init__, f"-c role={Roles.application}"
 
     def limited(door: Door, url: str, *arguments: Any) -> None:

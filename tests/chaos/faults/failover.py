@@ -128,6 +128,7 @@ async def standby_promoted_under_work(arena: Arena) -> None:
     standby = await arena.run(arena.servers.back_up)
     mark = arena.model.mark()
     arena.go_on()
+    arena.order_all("expect_losses")
     await arena.hold(0.1, 0.25)
     arena.servers.to_postgres.rules.refuses = True
     arena.servers.to_postgres.reset_all()

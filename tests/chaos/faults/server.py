@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import signal
+from contextlib import suppress
+
+from psycopg.errors import DeadlockDetected
 
 from tests.chaos.arena import Arena
 from tests.chaos.kinds import kind
@@ -161,7 +164,8 @@ async def sequence_behind(arena: Arena) -> None:
 @kind("server", "vacuum, analyze and a reindex of everything run meanwhile")
 async def maintenance(arena: Arena) -> None:
     await arena.run(arena.servers.execute, "vacuum analyze")
-    await arena.run(arena.servers.execute, "reindex table turnlog_events")
+    with suppress(DeadlockDetected):  # with an append: Postgres ends one of the two
+        await arena.run(arena.servers.execute, "reindex table turnlog_events")
 
 
 @kind("server", "the schema is brought up to date meanwhile, as by a deployment")
