@@ -53,13 +53,13 @@ _EVENTS_OF_ALL: dict[str, str] = {
 
 @dataclass(frozen=True, slots=True)
 class RowSecurityOptions:
-    """A visit appends for so long at most, and reads for so long at least."""
+    """A visit appends one answer a session, or reads for a while and gives the medians."""
 
     sessions: int = option(100, "Concurrent sessions that append.")
-    deltas: int = option(200, "Deltas a session on each visit.")
-    own: int = option(10, "Sessions of the user whom the reader looks at, as long as one visit makes the others.")
-    seconds: float = option(1.0, "How long a visit reads.")
-    repeat: int = option(7, "Visits to each.")
+    deltas: int = option(100, "Deltas a session on each visit.")
+    own: int = option(10, "Sessions of the user whom the reader looks at.")
+    seconds: float = option(0.4, "How long a visit reads.")
+    repeat: int = option(21, "Visits to each.")
 
 
 async def measure(options: RowSecurityOptions, ground: Ground, say: Say) -> Report:

@@ -7,9 +7,10 @@ import asyncio
 from collections.abc import Sequence
 from itertools import product
 from typing import Any
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import pytest
+from psycopg.sql import SQL, Identifier
 
 from tests.support.conversations import FOLDERS, conversations
 from tests.support.foreign_messages import FAULTY, FAULTY_BLOCKS
@@ -21,6 +22,7 @@ from tests.support.rules import check_prompts
 from tests.support.sessions import answer, assert_conversation_goes_on, checked_prompt, contents, stored_events
 from turnlog import RecordedEvent, Session, SessionLog
 from turnlog.domain.events import MessageAdded
+from turnlog.infrastructure.store.recorder import BatchRecorder
 from turnlog.infrastructure.testing import own_corpus
 from turnlog.projections.projector import Projector
 from turnlog.projections.prompt.explain import explain
@@ -112,12 +114,20 @@ async def record_a_turn_with_everything(session: Session) -> None:
 
 
 async def with_raw_events(log: SessionLog, events: Sequence[RecordedEvent]) -> Session:
-    """A session that holds these events and nothing else, as after a crash."""
+    """A session that holds these events, and a line in the lists, as after a crash."""
     session_id = uuid4()
     store = log._parts.store
     copies = [RecordedEvent(session_id, event.position, 0, event.event) for event in events]
     await asyncio.to_thread(store.recorder.insert_events, [store.mapper.to_stored_event(copy) for copy in copies])
+    await asyncio.to_thread(_insert_line, store.recorder, session_id, len(events))
     return log.session(session_id, "u1")
+
+
+def _insert_line(recorder: BatchRecorder, session_id: UUID, version: int) -> None:
+    line = SQL("insert into {} values (%s, 'u1', null, now(), now(), %s, false)")
+    table = Identifier(recorder.datastore.schema, "turnlog_sessions")
+    with recorder.datastore.transaction(commit=True) as cursor:
+        cursor.execute(line.format(table), (session_id, version))
 
 
 async def crashed_at_every_event(log: SessionLog, session: Session) -> list[Session]:

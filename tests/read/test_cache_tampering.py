@@ -93,6 +93,7 @@ async def test_older_entries_that_are_put_back_are_brought_up_to_the_log(
     await assert_right(settings, session)
 
 
+@pytest.mark.owner
 async def test_an_entry_of_another_log_is_not_believed(settings: Settings, log: SessionLog, redis: Redis) -> None:
     """Its lines may even be those of a session with the same id."""
     session = await talked(log, "u1", "MINE")

@@ -236,6 +236,7 @@ async def test_every_table_of_the_log_has_its_rights_written_down(log: SessionLo
     assert set(found) == {(kind, name.format(events=EVENTS_TABLE)) for kind, name in named}
 
 
+@pytest.mark.owner
 async def test_a_refusal_of_postgres_in_a_call_says_who_may(low: Settings, settings: Settings) -> None:
     make_log(settings)
     with admin(settings) as connection:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
+from itertools import count
 from uuid import UUID
 
 import psycopg
@@ -15,12 +17,13 @@ from tests.support.roles import as_role, make_log
 from turnlog import SYSTEM, MissingPrivilegeError, SessionLog, Settings
 from turnlog.infrastructure.store.privileges import OF_A_SESSION
 from turnlog.infrastructure.store.roles import Roles, make_roles, role_statements
-from turnlog.infrastructure.store.statements import EVENTS_TABLE, Statements
+from turnlog.infrastructure.store.statements import EVENTS_TABLE, Statements, packaged
 from turnlog.infrastructure.store.store import EventStore
 from turnlog.infrastructure.tables.usage import UsageProjection
 
 pytestmark = pytest.mark.owner
 
+QUERIES = re.findall(r"^-- name: (\w+)$", packaged("queries.sql"), re.MULTILINE)
 TABLES = {name.format(events=EVENTS_TABLE): column for name, column in OF_A_SESSION.items()}
 SECRET = "the vault opens at nine"
 READER, APPLICATION = "turnlog_reader", "turnlog_application"
@@ -204,6 +207,28 @@ def test_the_rows_of_a_user_are_found_by_an_index(settings: Settings, sessions: 
             plan = "\n".join(row[0] for row in connection.execute(f"explain select * from {table}".encode()).fetchall())
             assert "Index Cond: (user_id =" in plan
             assert table == "turnlog_sessions" or f"Index Cond: ({column} = ANY (" in plan
+
+
+def plans(settings: Settings) -> dict[str, str]:
+    """How each statement of the store is carried out for the application, where the tables are large."""
+    statements = Statements(settings.database_schema)
+    found: dict[str, str] = {}
+    with psycopg.connect(as_role(settings, APPLICATION).database_url or "", autocommit=True) as connection:
+        connection.execute("set enable_seqscan = off")
+        for name in QUERIES:
+            numbers = count(1)
+            text = re.sub("%b", lambda _: f"${next(numbers)}", statements[name].as_string())  # noqa: B023 at once
+            lines = connection.execute(f"explain (generic_plan, costs off) {text}".encode()).fetchall()
+            found[name] = "\n".join(line for (line,) in lines)
+    return found
+
+
+def test_what_the_application_asks_is_carried_out_as_without_it(settings: Settings) -> None:
+    make_log(settings)
+    before = plans(settings)
+    assert "Index Cond" in before["read_session"]
+    make_log(settings, row_security=True)
+    assert plans(settings) == before
 
 
 # Turning it on, and keeping it

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime, timedelta
 from functools import reduce
@@ -128,7 +129,7 @@ def test_a_text_delta_that_is_written_without_its_model_is_the_same(at: datetime
 @pytest.fixture
 def store(settings: Settings) -> Iterator[EventStore]:
     opened = EventStore(settings.database_url or "", schema=settings.database_schema)
-    opened.recorder.create_table()
+    asyncio.run(opened.schema.prepare())
     yield opened
     opened._datastore.close()
 
