@@ -1,4 +1,4 @@
-"""What the page about backups says of dumps, copies, cursors and the secret is so."""
+"""What the page about backups says of dumps, copies, positions and the secret is so."""
 
 from __future__ import annotations
 
@@ -92,19 +92,19 @@ async def test_a_restored_copy_beside_the_log_on_one_redis_answers_for_itself(
                     assert await said(fresh.session(mine.id, "u1")) == expected
 
 
-async def test_a_cursor_of_a_past_that_is_gone_is_taken_where_its_position_is_there_again(
+async def test_a_position_of_a_past_that_is_gone_is_taken_where_it_is_there_again(
     log: SessionLog, settings: Settings
 ) -> None:
     session = await talked(await log.start_session("u1"))
     backup = Backup(settings)
     await session.say("lost")
-    cursor = (await session.view()).version
+    seen = (await session.view()).version
     backup.restore()
     with pytest.raises(UnknownPositionError):
-        await anext(session.events(cursor))
+        await anext(session.events(seen))
     for number in range(2):
         await session.say(f"kept {number}")
-    assert [event.position async for event in session.events(cursor)] == [cursor + 1]
+    assert [event.position async for event in session.events(seen)] == [seen + 1]
 
 
 @pytest.mark.owner

@@ -20,10 +20,11 @@ SECURITY = ROOT / "SECURITY.md"
 
 
 def rows(text: str) -> Iterator[str]:
-    """The rows of the tables in a text, without their heads."""
+    """The rows of the tables in a text, without their heads, and without those of figures that were measured."""
     lines = text.splitlines()
     for line, following in zip(lines, [*lines[1:], ""], strict=True):
-        if line.startswith("|") and not line.startswith("|--") and not following.startswith("|--"):
+        is_head = line.startswith("|--") or following.startswith("|--")
+        if line.startswith("|") and not is_head and not re.search(r"\| [\d.]+( and [\d.]+)? \|$", line):
             yield line
 
 
