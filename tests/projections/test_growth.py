@@ -81,7 +81,7 @@ def test_each_result_is_filed_without_copying_the_others() -> None:
         events = recorded(response_of_calls(count))
         return lambda: Projector(SESSION_ID).apply_all(events)
 
-    assert milliseconds(work(8_000)) < 7 * milliseconds(work(2_000))
+    assert milliseconds(work(4_000)) < 7 * milliseconds(work(1_000))
 
 
 @pytest.mark.parametrize("api", APIS)
@@ -99,7 +99,7 @@ def test_the_results_of_a_response_are_one_message_of_a_user() -> None:
         turns = Projector(SESSION_ID).apply_all(recorded(response_of_calls(count))).turns()
         return lambda: build_prompt(turns, "anthropic")
 
-    assert milliseconds(work(6_000)) < 8 * milliseconds(work(1_500))  # what is copied at once calls no function
+    assert milliseconds(work(4_000)) < 8 * milliseconds(work(1_000))  # what is copied at once calls no function
 
 
 def test_a_prompt_whose_results_are_shortened() -> None:
