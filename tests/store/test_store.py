@@ -24,6 +24,7 @@ from turnlog.infrastructure.store.datastore import UrlDatastore
 from turnlog.infrastructure.store.recorder import BatchRecorder
 from turnlog.infrastructure.store.statements import SCHEMA_VERSION
 from turnlog.infrastructure.store.store import EventStore
+from turnlog.projections.projector import Projector
 
 pytestmark = pytest.mark.owner  # they make tables of their own
 
@@ -199,6 +200,55 @@ async def test_a_process_of_version_1_goes_on_beside_the_upgrade(
     async with SessionLog.open(settings) as log:
         append_as_version_1(version_1, 5, ["text-delta.v1"])
         assert (await log.session(OLD_SESSION, "u1").view()).version == 5
+
+
+@pytest.fixture
+def version_2(settings: Settings) -> Iterator[psycopg.Connection[Any]]:
+    """A database as version 2 left it. The connection is an old process."""
+    assert settings.database_url is not None
+    with psycopg.connect(settings.database_url, autocommit=True) as old:
+        old.execute(f"create schema {settings.database_schema}".encode())
+        old.execute(f"set search_path to {settings.database_schema}".encode())
+        old.execute((DATA / "schema-2.sql").read_bytes())
+        append_as_version_2(old, 1, GOLDEN_TOPICS)
+        yield old
+
+
+def append_as_version_2(
+    old: psycopg.Connection[Any], position: int, topics: list[str], *, with_line: bool = True, key: bytes | None = None
+) -> None:
+    bodies = [(DATA / "golden" / f"{topic}.json").read_bytes().rstrip(b"\n") for topic in topics]
+    positions = list(range(position, position + len(topics)))
+    moment, ids = datetime.now(UTC), [OLD_SESSION] * len(topics)
+    line = ([OLD_SESSION], ["u1"], [b"A title"], [moment], [moment], [positions[-1]], [False], [None])
+    keys = ([OLD_SESSION], [key], [""]) if key else (None, None, None)
+    places = ", ".join([  # the columns of events, lists and keys
+        "%s::uuid[], %s::bigint[], %s::text[], %s::bytea[], %s::uuid[], %s::text[], %s::bytea[]",
+        "%s::timestamptz[], %s::timestamptz[], %s::bigint[], %s::boolean[], %s::text[]",
+        "%s::uuid[], %s::bytea[], %s::text[]"])  # fmt: skip
+    values = (ids, positions, topics, bodies, *(line if with_line else [None] * 8), *keys)
+    old.execute(f"select turnlog_events_append({places})".encode(), values)
+
+
+async def test_a_process_of_version_2_goes_on_beside_the_upgrade(
+    settings: Settings, version_2: psycopg.Connection[Any]
+) -> None:
+    async with SessionLog.open(settings) as log:
+        session = log.session(OLD_SESSION, "u1")
+        assert (await session.view()).version == 4
+        append_as_version_2(version_2, 5, ["text-delta.v1"], with_line=False)
+        append_as_version_2(version_2, 6, ["text-delta.v1"], key=b"a key")
+        append_as_version_2(version_2, 7, ["text-delta.v1"], key=b"a key")  # to that version it may come again
+        await session.say("between", message_id="m-9")
+        await log.session(OLD_SESSION, "u1").say("between", message_id="m-9")
+        append_as_version_2(version_2, 9, ["text-delta.v1"])
+        await session.say("after")
+
+        events = [event async for event in session.events()]
+        assert [event.position for event in events] == list(range(1, 11))
+        assert [event.log_position for event in events] == sorted({event.log_position for event in events})
+        assert [event.commit_id > 0 for event in events] == [False] * 4 + [True] * 6
+        assert await session.view() == Projector(OLD_SESSION).apply_all(events).view()
 
 
 async def test_processes_that_upgrade_at_once_do_not_get_in_each_others_way(
