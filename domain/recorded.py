@@ -32,11 +32,11 @@ class Cursor(NamedTuple):
         """The cursor of a position, or of a text. Raises InvalidInputError for anything else."""
         if not isinstance(value, str):
             return cls(checked_count(value, "after"))
-        position, dash, commit_id = value.partition("-")
+        position, _, commit_id = value.partition("-")
         try:
             if not value.isascii() or len(value) > MAX_CURSOR_LENGTH:
                 raise ValueError
-            return cls(checked_count(int(position), "after"), int(commit_id, 16) if dash else None)
+            return cls(checked_count(int(position), "after"), int(commit_id, 16))
         except ValueError:
             raise InvalidInputError("after", f"{quoted(value)} is no position and no cursor") from None
 

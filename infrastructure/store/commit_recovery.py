@@ -164,16 +164,12 @@ class CommitRecovery:
         self._stored = stored
         self._failed = failed
         self._loop = asyncio.get_running_loop()
-        self._unreached: str | None = None
-        """Why Postgres was not reached by the last batch; None if it was."""
 
     async def recover(self, batch: list[Append], outcome: Outcome, may_be_stored: bool = False) -> None:
         """Brings the batch to its end, one way or the other. `outcome` is how it is so far; `may_be_stored` says that
         the answer to an earlier attempt was lost."""
         backoff = FIRST_BACKOFF
         try:
-            if self._unreached is not None:  # these have waited, too, while the batch before them did
-                batch = self._without_late(batch, self._unreached)
             while batch := self._unbroken(batch):
                 match outcome:
                     case Unsent():
@@ -194,7 +190,6 @@ class CommitRecovery:
                     case LogPositionTaken():
                         outcome = await self._mend_log_positions(batch)
                     case Unreached(why):
-                        self._unreached = why
                         batch = self._without_late(batch, why)
                         outcome, may_be_stored = Unsent(), True
                         await asyncio.sleep(backoff if batch else 0)
@@ -212,7 +207,6 @@ class CommitRecovery:
                         self._fail(batch, error)
                         return
                     case Stored():
-                        self._unreached = None
                         self._stored(batch)
                         return
                     case _:
@@ -224,14 +218,16 @@ class CommitRecovery:
     async def _connect(self, batch: Sequence[Append]) -> Outcome:
         try:
             if not self._wire.is_open:
-                await self._wire.open(self._left(batch))
+                self._wire.patience = self._left(batch)
+                await self._wire.open()
         except UNREACHED as error:
             return outcome_of(error)
         return Connected()
 
     async def _insert(self, batch: list[Append]) -> Outcome:
         try:
-            answer = await self._wire.call(pack_appends(batch, batch[0].commit_id, self._past), self._left(batch))
+            self._wire.patience = self._left(batch)
+            answer = await self._wire.call(pack_appends(batch, batch[0].commit_id, self._past))
         except Exception as error:  # noqa: BLE001 whatever it is, it says what became of the batch
             return outcome_of(error)
         outcome = outcome_of_answer(answer)
@@ -287,7 +283,8 @@ class CommitRecovery:
         others."""
         now = self._loop.time()
         late = [append for append in batch if now >= append.since + self._retry_seconds]
-        self._fail(late, StoreUnavailableError(why))
+        if late:
+            self._fail(late, StoreUnavailableError(why))
         return [append for append in batch if append not in late]
 
     async def _read(self, batch: Sequence[Append], function: Callable[..., T], *args: Any) -> T:

@@ -187,7 +187,8 @@ class GroupCommit:
             self._recover(outcome_of(error))
         else:
             late = self._loop.time() - batch[0].since
-            self._wire.send(parameters, self._answered, max(self._retry_seconds - late, SHORTEST_ATTEMPT))
+            self._wire.patience = max(self._retry_seconds - late, SHORTEST_ATTEMPT)
+            self._wire.send(parameters, self._answered)
 
     def _answered(self, answer: bytes | None, error: psycopg.Error | None) -> None:
         outcome = outcome_of_answer(answer) if error is None else outcome_of(error)

@@ -33,7 +33,8 @@ class Wire:
         self._statement = statement.encode()
         self._types = types
         self._formats = [Format.BINARY] * len(types)
-        self._timeout = timeout
+        self.patience = timeout
+        """Seconds to wait for a connection, and for an answer."""
         self._loop = asyncio.get_running_loop()
         self._connection: psycopg.AsyncConnection[Any] | None = None
         self._libpq: PGconn | None = None
@@ -50,10 +51,9 @@ class Wire:
         """Whether there is a connection, as far as is known."""
         return self._libpq is not None
 
-    async def open(self, timeout: float | None = None) -> None:  # noqa: ASYNC109 that of an attempt
-        """Connects, and prepares the statement, in `timeout` seconds (None: as long as an answer may take). Raises
-        psycopg.Error, TimeoutError and UnfitDatabaseError."""
-        async with asyncio.timeout(self._timeout if timeout is None else timeout):
+    async def open(self) -> None:
+        """Connects, and prepares the statement. Raises psycopg.Error, TimeoutError and UnfitDatabaseError."""
+        async with asyncio.timeout(self.patience):
             connection = await self._door.connect_async()
             try:
                 await self._prepare(connection)
@@ -79,13 +79,12 @@ class Wire:
         """Ends the connection. The answer to a statement that is under way is OperationalError."""
         self._lost("the connection was closed")
 
-    def send(self, parameters: Sequence[bytes | None], answered: Answered, timeout: float | None = None) -> None:
-        """Sends the statement, with parameters in the binary format, and waits `timeout` seconds for its answer. The
-        connection must be open, and no statement may be under way on it."""
+    def send(self, parameters: Sequence[bytes | None], answered: Answered) -> None:
+        """Sends the statement, with parameters in the binary format. The connection must be open, and no statement may
+        be under way on it."""
         assert self._libpq is not None  # noqa: S101 is_open says so
         self._answered = answered
-        seconds = self._timeout if timeout is None else timeout
-        self._deadline = self._loop.call_later(seconds, self._lost, "no answer in time")
+        self._deadline = self._loop.call_later(self.patience, self._lost, "no answer in time")
         try:
             if self._is_prepared:
                 self._libpq.send_query_prepared(self._name, parameters, self._formats, Format.BINARY)
@@ -95,11 +94,11 @@ class Wire:
         except psycopg.Error as error:
             self._lost(str(error))
 
-    async def call(self, parameters: Sequence[bytes | None], timeout: float | None = None) -> bytes | None:  # noqa: ASYNC109 that of an attempt
+    async def call(self, parameters: Sequence[bytes | None]) -> bytes | None:
         """Sends the statement and returns its value. Connects first where there is no connection. Raises psycopg.Error
         and TimeoutError."""
         if not self.is_open:
-            await self.open(timeout)
+            await self.open()
         waiting: asyncio.Future[bytes | None] = self._loop.create_future()
 
         def answered(value: bytes | None, error: psycopg.Error | None) -> None:
@@ -110,7 +109,7 @@ class Wire:
             else:
                 waiting.set_exception(error)
 
-        self.send(parameters, answered, timeout)
+        self.send(parameters, answered)
         return await waiting
 
     # Called by the loop when the socket is ready
