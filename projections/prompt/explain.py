@@ -12,6 +12,7 @@ from collections.abc import Iterable
 from uuid import UUID
 
 from turnlog.domain.events import (
+    FRAGMENTS,
     STEP_DELTAS,
     ContextCompacted,
     MessageAdded,
@@ -72,8 +73,10 @@ def explain(session_id: UUID, events: Iterable[RecordedEvent], api: Api) -> Expl
     before: list[Rendered] = []
     for event in events:
         prompt.apply(event)
-        if isinstance(event.event, STEP_DELTAS) or prompt.clearly_waits():
+        if isinstance(event.event, FRAGMENTS) or prompt.clearly_waits():
             continue  # nobody sends a prompt then
+        if isinstance(event.event, STEP_DELTAS) and prompt.is_at_end(event.event.step_id):
+            continue  # an open step at the end is not sent
         if not prompt.select() or prompt.is_waiting() or prompt.update():
             continue
         if (index := _first_difference(before, prompt, api)) is not None:

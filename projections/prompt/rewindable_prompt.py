@@ -55,6 +55,10 @@ class RewindablePrompt:
         results of a response may be thousands, and each would be a reason to."""
         return self._projector.clearly_waits(self._projector.compaction)
 
+    def is_at_end(self, step_id: str) -> bool:
+        """Whether the step is open, and the last thing in the session."""
+        return self._projector.is_at_end(step_id)
+
     def select(self) -> bool:
         """Selects again what is sent of the turns that have changed. Returns whether any has."""
         changed = self._projector.take_changed()
@@ -169,6 +173,14 @@ class _ChangeTracker(Projector):
         """The index of the first turn that has changed since the last call; None if none has."""
         changed, self._changed_from = self._changed_from, None
         return changed
+
+    def is_at_end(self, step_id: str) -> bool:
+        """Whether the step is open, and the last thing in the session."""
+        turn = self._turns[-1] if self._turns else None
+        if not isinstance(turn, TurnFold) or next(reversed(turn.steps), None) != step_id or step_id not in self._open:
+            return False
+        step, _ = self._open[step_id]
+        return all(message.position < step.base.position for message in turn.messages[-1:])
 
     def clearly_waits(self, compaction: Compaction | None) -> bool:
         """Whether the last thing in the session is a finished step with a call that has a name and no result."""
