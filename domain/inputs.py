@@ -162,6 +162,11 @@ def check_length(length: int, field: str, limit: int = MAX_MESSAGE_LENGTH) -> No
         raise LimitExceededError(field, f"has {length:,} characters, at most {limit:,} are allowed", limit)
 
 
+def checked_version(version: int | None, last: int) -> int:
+    """The position that is given, if the session has it: from 1 to `last`. None is the last one."""
+    return last if version is None else checked_range(version, "version", 1, last)
+
+
 def checked_object(value: Any, field: str) -> JsonObject:
     """A JSON object, copied."""
     if not isinstance(value, Mapping):

@@ -10,7 +10,7 @@ from uuid import UUID
 
 from turnlog.domain.commands import Command, CompactContext, SetMetadata
 from turnlog.domain.errors import InvalidInputError, SessionNotFoundError
-from turnlog.domain.inputs import check_kind, checked_object, checked_range, checked_text
+from turnlog.domain.inputs import check_kind, checked_object, checked_range, checked_text, checked_version
 from turnlog.domain.recorded import Cursor, RecordedEvent
 from turnlog.infrastructure.access import Access
 from turnlog.infrastructure.append.aggregate import Aggregate
@@ -276,7 +276,7 @@ class Session:
         """The view as it was after the event at this position. No later event is read. Raises InvalidInputError for a
         position that the session does not have."""
         standing, projector = await self._access.standing(), Projector(self.id)
-        await self._parts.store.events.fold(projector, _checked_version(version, standing.position))
+        await self._parts.store.events.fold(projector, checked_version(version, standing.position))
         return await off_loop(projector.is_large, projector.view)
 
     async def fork(self, version: int | None = None) -> Session:
@@ -287,7 +287,7 @@ class Session:
         position that the session does not have.
         """
         standing = await self._access.standing()
-        upto = _checked_version(version, standing.position)
+        upto = checked_version(version, standing.position)
         made = await make_fork(self._parts, self.id, standing.user_id, upto)
         return Session(self._parts, made, self._access.principal)
 
@@ -346,8 +346,3 @@ class Session:
     async def _execute(self, command: Command) -> None:
         await self._access.check()
         await self._aggregate.execute(command)
-
-
-def _checked_version(version: int | None, last: int) -> int:
-    """The position that is given, if the session has it; None is the last one. Raises InvalidInputError."""
-    return last if version is None else checked_range(version, "version", 1, last)

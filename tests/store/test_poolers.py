@@ -14,6 +14,7 @@ from tests.support.sessions import ends
 from turnlog import PoolerError, ProjectionError, SessionLog, Settings
 from turnlog.infrastructure.tables.usage import UsageProjection
 
+# It is a server of its own, in no wheel: where it is not installed, the examination's own tests stand for it.
 needs_pgbouncer = pytest.mark.skipif(PGBOUNCER is None, reason="pgbouncer is not installed")
 
 
