@@ -5,10 +5,11 @@ A response may make thousands. Each is found at once, and changing one costs the
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from operator import itemgetter
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import GetCoreSchemaHandler
 from pydantic_core import CoreSchema, core_schema
@@ -32,12 +33,26 @@ class CallHead:
 
 @dataclass(frozen=True, slots=True)
 class AwaitedCall:
-    """A call without a final result. `pending` is the fingerprint of its pending result, if there is one."""
+    """A call without a final result. `pending` is the fingerprint of its pending result, if there is one.
+
+    `response` is the number of the response that had begun last when the call, or its pending result, came. `run` is
+    the run in which its tool was started last, `attempts` says how often that was. `approval` says that somebody has to
+    decide about it, or has allowed it.
+    """
 
     step_id: str
     index: int
     call_id: Text
     pending: str | None = None
+    response: int = 0
+    run: str = ""
+    attempts: int = 0
+    approval: Literal["", "requested", "approved"] = ""
+
+    @property
+    def waits(self) -> bool:
+        """Whether it waits for somebody outside: for the result of what has been started, or for a decision."""
+        return self.pending is not None or self.approval == "requested"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -95,23 +110,32 @@ class AwaitedCalls:
     """The calls without a final result, numbered in the order in which they were made. It never changes.
 
     `by_call` has each by its step and index, `by_id` the step of each by its id and number, and `by_state` the index of
-    each by its id, its step, whether it is pending, and its number.
+    each by its id, its step, whether it is pending, and its number. `unanswered` counts, for each step, the calls
+    without a pending result; `waiting` counts those that wait for somebody outside, and `allowed` those whose tool
+    somebody has allowed to run.
     """
 
     by_call: SortedMap[tuple[str, int], tuple[int, AwaitedCall]] = _NONE
     by_id: SortedMap[tuple[str, int], str] = _NONE
     by_state: SortedMap[tuple[str, str, bool, int], int] = _NONE
     next_number: int = 0
+    unanswered: SortedMap[str, int] = _NONE
+    waiting: int = 0
+    allowed: int = 0
 
     @classmethod
     def of(cls, calls: Iterable[AwaitedCall]) -> AwaitedCalls:
         """These calls, in their order."""
         numbered = {(call.step_id, call.index): (number, call) for number, call in enumerate(calls)}
+        unanswered = Counter(call.step_id for _, call in numbered.values() if call.pending is None)
         return cls(
             SortedMap.of(numbered.items()),
             SortedMap.of(((call.call_id, number), call.step_id) for number, call in numbered.values()),
             SortedMap.of((_state_key(number, call), call.index) for number, call in numbered.values()),
             max((number + 1 for number, _ in numbered.values()), default=0),
+            SortedMap.of(unanswered.items()),
+            sum(call.waits for _, call in numbered.values()),
+            sum(call.approval == "approved" for _, call in numbered.values()),
         )
 
     def __eq__(self, other: object) -> bool:
@@ -150,6 +174,9 @@ class AwaitedCalls:
             others.by_id.plus((call.call_id, number), call.step_id),
             others.by_state.plus(_state_key(number, call), call.index),
             max(self.next_number, number + 1),
+            _counted(others.unanswered, call, 1),
+            others.waiting + call.waits,
+            others.allowed + (call.approval == "approved"),
         )
 
     def plus_all(self, calls: Sequence[AwaitedCall]) -> AwaitedCalls:
@@ -173,7 +200,17 @@ class AwaitedCalls:
             self.by_id.minus((call.call_id, number)),
             self.by_state.minus(_state_key(number, call)),
             self.next_number,
+            _counted(self.unanswered, call, -1),
+            self.waiting - call.waits,
+            self.allowed - (call.approval == "approved"),
         )
+
+
+def _counted(unanswered: SortedMap[str, int], call: AwaitedCall, by: int) -> SortedMap[str, int]:
+    if call.pending is not None:
+        return unanswered
+    count = (unanswered.get(call.step_id) or 0) + by
+    return unanswered.plus(call.step_id, count) if count else unanswered.minus(call.step_id)
 
 
 def _state_key(number: int, call: AwaitedCall) -> tuple[str, str, bool, int]:

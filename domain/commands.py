@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from uuid import UUID
 
-from turnlog.domain.events import Content, Correction, FunctionCall, ResultStatus, Role, StepEnd, ToolCall
+from turnlog.domain.events import Content, Correction, FunctionCall, ResultStatus, Role, StepEnd, ToolCall, TurnEnd
 from turnlog.domain.foreign import ForeignFormat
 from turnlog.domain.values import JsonObject
 
@@ -68,6 +68,8 @@ class AddMessage:
     tool_calls: tuple[ToolCall, ...] = ()
     function_call: FunctionCall | None = None
     known: bool = False
+    queue: bool = False
+    """Whether a message that comes while a turn is in hand has a turn of its own after that one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +82,11 @@ class BeginCompletion:
 
     `over` is the step whose end was waited for, in order to take over from it. The command is refused if that step has
     finished, because its writer was alive, and if another step has begun since: the same would be answered twice.
+
+    `run` is the run of the turn in hand that the step belongs to. Without one it is refused while a turn is in hand
+    whose owner is alive, by the same rules as for a step; with `live` holding the runs, too. `news` is how much news
+    the prompt has: with more of it the command is refused with NewsError. `supersedes` and `continues` are as in
+    CompletionStarted.
     """
 
     at: datetime
@@ -90,6 +97,10 @@ class BeginCompletion:
     lease_seconds: float | None = None
     gone: frozenset[str] = frozenset()
     over: str | None = None
+    run: str = ""
+    news: int | None = None
+    supersedes: str = ""
+    continues: str = ""
 
 
 @dataclass(slots=True)
@@ -148,16 +159,82 @@ class EndCompletion:
 
 
 @dataclass(frozen=True, slots=True)
+class BeginTurn:
+    """Begins the turn `turn_id`, or goes on with it, as `run`. None is the turn whose turn it is (`turns.next_turn`);
+    where there is none, a turn with the id of the run.
+
+    Refused as BeginCompletion is, while a turn or a step is open and alive. TurnClosedError, if it is not this turn's
+    turn.
+    """
+
+    at: datetime
+    turn_id: str | None
+    run: str
+    writer: str
+    lease_seconds: float | None = None
+    live: Collection[str] = frozenset()
+    gone: frozenset[str] = frozenset()
+    over: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class EndTurn:
+    """Ends a run. `only_if_done`: refused with NewsError if there is something that no request has had yet."""
+
+    at: datetime
+    run: str
+    status: TurnEnd
+    reason: str = ""
+    only_if_done: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class StartTool:
+    """The tool of a call begins to run."""
+
+    at: datetime
+    run: str
+    step_id: str
+    index: int
+
+
+@dataclass(frozen=True, slots=True)
+class RequestApproval:
+    """A call has to be allowed before its tool runs."""
+
+    at: datetime
+    run: str
+    step_id: str
+    index: int
+
+
+@dataclass(frozen=True, slots=True)
+class DecideApproval:
+    """Allows a call, or refuses it: then `refusal` is its result. `step_id` is as in AddToolResult."""
+
+    at: datetime
+    call_id: str
+    step_id: str | None
+    approved: bool
+    by: str
+    reason: str = ""
+    for_turn: bool = False
+    refusal: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class CancelSteps:
-    """Interrupts every open step, whoever writes it."""
+    """Interrupts every open step, whoever writes it, and stops the turn: the one in hand, or else the one that waits,
+    or else the first in the queue. With a `turn_id` only that one."""
 
     at: datetime
     reason: str
+    turn_id: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class AbandonSteps:
-    """Ends the open steps of these writers as abandoned. Their leases have run out."""
+    """Ends the open steps and the turn of these writers as abandoned. Their leases have run out."""
 
     at: datetime
     writers: frozenset[str]
@@ -167,7 +244,11 @@ class AbandonSteps:
 @dataclass(frozen=True, slots=True)
 class AddToolResult:
     """`step_id` is the step that made the call; None means the latest one that waits for a result of this call id.
-    `answered` is the fingerprint of the final result that the store has for the call, if any."""
+    `answered` is the fingerprint of the final result that the store has for the call, if any.
+
+    With an `index` it is that call of the step, whatever its id. `run` is the run of the owner of the turn, who has run
+    the tool: it is refused when somebody else owns the turn by now. Without one it is refused while an owner runs the
+    tool."""
 
     at: datetime
     call_id: str
@@ -175,6 +256,8 @@ class AddToolResult:
     content: Content
     answered: str | None = None
     step_id: str | None = None
+    index: int | None = None
+    run: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -233,7 +316,8 @@ class DeleteSession:
 
 
 AnyStepAppend = AppendText | AppendRefusal | AppendReasoning | AppendToolCall | AppendWholeToolCall | AppendFunctionCall
-StepCommand = BeginCompletion | EndCompletion | CancelSteps | AbandonSteps | AddToolResult
+StepCommand = BeginCompletion | EndCompletion | AddToolResult
+TurnCommand = BeginTurn | EndTurn | StartTool | RequestApproval | DecideApproval | CancelSteps | AbandonSteps
 SessionCommand = (
     AssignOwner
     | SetTitle
@@ -248,4 +332,4 @@ SessionCommand = (
     | MarkFork
     | DeleteSession
 )
-Command = AnyStepAppend | StepCommand | SessionCommand | StartSession
+Command = AnyStepAppend | StepCommand | TurnCommand | SessionCommand | StartSession

@@ -1,7 +1,7 @@
 """decide(state, command) -> events: where a command is allowed, refused, or found to be done already.
 
 An empty tuple means that the command changes nothing, because it was accepted before. Every refusal is a typed error.
-The decisions about steps are in `decide_step`.
+The decisions about steps are in `decide_step`, those about turns in `decide_turn`.
 """
 
 from __future__ import annotations
@@ -25,9 +25,11 @@ from turnlog.domain.commands import (
     StartSession,
     StepAppend,
     StepCommand,
+    TurnCommand,
     WithdrawRepair,
 )
-from turnlog.domain.decide_step import Events, abandoned, decide_append, decide_step
+from turnlog.domain.decide_step import Events, decide_append, decide_step
+from turnlog.domain.decide_turn import abandoned, decide_turn, turn_ended
 from turnlog.domain.errors import (
     InvalidInputError,
     LimitExceededError,
@@ -81,6 +83,8 @@ def decide(state: SessionState, command: Command) -> Events:
         return _start(state, command)
     if isinstance(command, StepCommand):
         return decide_step(state, command)
+    if isinstance(command, TurnCommand):
+        return decide_turn(state, command)
     return _decide_session(state, command)
 
 
@@ -124,9 +128,10 @@ def _decide_session(state: Active, command: SessionCommand) -> Events:
         case CompactContext():
             return _compact(state, command)
         case MarkFork(at, source, upto):
-            # Whoever writes the open steps writes them in the source.
+            # Whoever writes the open steps, and owns the turn, does so in the source.
             forked = SessionForked(at=at, source=source, upto=upto)
-            return (forked, *abandoned(state.open_steps.values(), at, FORKED))
+            ended = () if state.in_hand is None else (turn_ended(state.in_hand, at, "abandoned", FORKED),)
+            return (forked, *abandoned(state.open_steps.values(), at, FORKED), *ended)
         case DeleteSession(at):
             return (SessionDeleted(at=at),)
         case _:
@@ -164,5 +169,6 @@ def _add_message(state: Active, command: AddMessage) -> Events:
         refusal=command.refusal,
         tool_calls=command.tool_calls,
         function_call=command.function_call,
+        queued=command.queue and command.role == "user" and (state.in_hand is not None or bool(state.queue)),
     )
     return (added,)

@@ -1,14 +1,11 @@
-"""The decisions about one step: what is appended to it, how it begins and ends, and the results of its calls."""
+"""The decisions about one step: what is appended to it, and how it begins and ends."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from datetime import datetime
 from typing import assert_never
 
 from turnlog.domain.calls import CallHead
 from turnlog.domain.commands import (
-    AbandonSteps,
     AddToolResult,
     AnyStepAppend,
     AppendFunctionCall,
@@ -18,21 +15,18 @@ from turnlog.domain.commands import (
     AppendToolCall,
     AppendWholeToolCall,
     BeginCompletion,
-    CancelSteps,
     EndCompletion,
     StepCommand,
 )
+from turnlog.domain.decide_result import add_result
+from turnlog.domain.decide_turn import ABANDONED, NewsError, abandoned, check_alive, owned, turn_ended
 from turnlog.domain.errors import (
     LimitExceededError,
     StepClosedError,
     ToolCallConflictError,
-    ToolResultConflictError,
     TurnInProgressError,
-    UnknownToolCallError,
 )
 from turnlog.domain.events import (
-    CompletionAbandoned,
-    CompletionInterrupted,
     CompletionStarted,
     FunctionCallDelta,
     ReasoningDelta,
@@ -42,9 +36,7 @@ from turnlog.domain.events import (
     ToolCallArgumentsDelta,
     ToolCallNamed,
     ToolCallStarted,
-    ToolResultAdded,
 )
-from turnlog.domain.evolve import answer_key, awaited_call
 from turnlog.domain.inputs import checked_short
 from turnlog.domain.limits import MAX_CALL_ID_LENGTH, MAX_CALLS
 from turnlog.domain.quoting import quoted
@@ -52,7 +44,6 @@ from turnlog.domain.state import Active, OpenStep
 from turnlog.domain.values import fingerprint
 
 Events = tuple[SessionEvent, ...]
-ABANDONED = "another completion was started"
 
 
 def decide_append(state: Active, command: AnyStepAppend) -> Events:
@@ -133,7 +124,7 @@ def _whole_tool_call(step: OpenStep, command: AppendWholeToolCall) -> Events:
 
 
 def decide_step(state: Active, command: StepCommand) -> Events:
-    """The events that begin or end steps, or answer a call. Raises a StepError or a ToolResultError."""
+    """The events that begin or end a step, or answer a call. Raises a StepError or a ToolResultError."""
     match command:
         case BeginCompletion():
             return _begin(state, command)
@@ -141,21 +132,19 @@ def decide_step(state: Active, command: StepCommand) -> Events:
             if end.step_id not in state.open_steps:
                 raise StepClosedError(end.step_id)
             return (end,)
-        case CancelSteps(at, reason):
-            return tuple(CompletionInterrupted(at=at, step_id=step_id, reason=reason) for step_id in state.open_steps)
-        case AbandonSteps(at, writers, reason):
-            return abandoned((step for step in state.open_steps.values() if step.writer in writers), at, reason)
         case AddToolResult():
-            return _add_result(state, command)
+            return add_result(state, command)
         case _:
             assert_never(command)
 
 
 def _begin(state: Active, command: BeginCompletion) -> Events:
-    for step in state.open_steps.values():
-        if _is_alive(step, command):
-            raise TurnInProgressError(step.step_id, step.since, step.writer)
-    latest = state.latest
+    turn, latest = state.in_hand, state.latest
+    if command.run:
+        turn = owned(state, command.run)
+        if command.news is not None and command.news != state.news:
+            raise NewsError(turn.turn_id)
+    check_alive(state, command)
     if command.over is not None and latest is not None and (latest.finished or latest.step_id != command.over):
         raise TurnInProgressError(latest.step_id, latest.since, latest.writer)
     started = CompletionStarted(
@@ -164,43 +153,10 @@ def _begin(state: Active, command: BeginCompletion) -> Events:
         model=command.model,
         writer=command.writer,
         lease_seconds=command.lease_seconds,
+        turn_id=turn.turn_id if turn is not None and command.run else "",
+        supersedes=command.supersedes,
+        continues=command.continues,
     )
-    return (*abandoned(state.open_steps.values(), command.at, ABANDONED), started)
-
-
-def _is_alive(step: OpenStep, command: BeginCompletion) -> bool:
-    if step.writer in ("", command.writer):
-        return step.step_id in command.live
-    return step.writer not in command.gone
-
-
-def abandoned(steps: Iterable[OpenStep], at: datetime, reason: str) -> Events:
-    """The events that end these steps as abandoned."""
-    return tuple(CompletionAbandoned(at=at, step_id=step.step_id, reason=reason) for step in steps)
-
-
-def _add_result(state: Active, command: AddToolResult) -> Events:
-    call = awaited_call(state.awaited, command.call_id, command.step_id)
-    if call is None:
-        return _repeated_result(state, command)
-    if command.status == "pending" and call.pending == fingerprint(command.content):
-        return ()
-    result = ToolResultAdded(
-        at=command.at,
-        step_id=call.step_id,
-        index=call.index,
-        call_id=command.call_id,
-        status=command.status,
-        content=command.content,
-    )
-    return (result,)
-
-
-def _repeated_result(state: Active, command: AddToolResult) -> Events:
-    answered = state.memory.answered.get(answer_key(command.call_id, command.step_id), command.answered)
-    if answered is None:
-        raise UnknownToolCallError(command.call_id)
-    # A pending result that arrives after the final one is only late: the final one stands.
-    if command.status == "pending" or fingerprint(command.status, command.content) == answered:
-        return ()
-    raise ToolResultConflictError(command.call_id)
+    is_lost = turn is not None and not command.run
+    ended = (turn_ended(turn, command.at, "abandoned", ABANDONED),) if turn is not None and is_lost else ()
+    return (*abandoned(state.open_steps.values(), command.at, ABANDONED), *ended, started)

@@ -10,12 +10,14 @@
     +-- SessionExistsError           start_session with an id that is taken
     +-- SessionOwnedError            assign_owner on a session that has an owner
     +-- StepError
-    |   +-- TurnInProgressError      a second completion while one is open and alive
+    |   +-- TurnInProgressError      a second completion or turn while one is open and alive
     |   +-- StepClosedError          an append to a step that is not open
+    |   +-- TurnClosedError          a turn that has ended, or that somebody else owns by now
     |   +-- ToolCallConflictError    two different calls with one id in one step
     +-- ToolResultError
     |   +-- UnknownToolCallError     no such call waits for a result, or was ever answered
     |   +-- ToolResultConflictError  a second, different result for an answered call
+    |   +-- ToolRunningError         the owner of the turn runs the tool of this call
     +-- PromptError                  the prompt cannot be built as asked
     |   +-- PromptTooLongError       the last turn alone has more tokens than fit
     +-- StoreError
@@ -102,10 +104,11 @@ class StepError(TurnlogError):
 
 
 class TurnInProgressError(StepError):
-    """A second completion was started while one is open and its writer is alive.
+    """A completion or a turn was begun while a step is open, or a turn in hand, and its writer is alive.
 
-    `writer` is the id of its writer; `host` and `pid` name the process. `until` is when the writer's lease runs out
-    unless it is renewed; None for a step of this open log.
+    `step_id` is the open step, or the id of the run of the turn in hand; `turn_id` is that turn, None for a step alone.
+    `writer` is the id of the writer; `host` and `pid` name the process. `until` is when the writer's lease runs out
+    unless it is renewed; None for one of this open log.
     """
 
     def __init__(
@@ -116,11 +119,14 @@ class TurnInProgressError(StepError):
         host: str = "",
         pid: int | None = None,
         until: datetime | None = None,
+        turn_id: str | None = None,
     ) -> None:
+        what = f"step {step_id} has been written" if turn_id is None else f"turn {turn_id} has been in hand"
         where = f", by process {pid} on {host}" if pid is not None else ""
         lease = f"; its lease runs until {until.isoformat()}" if until else ""
-        super().__init__(f"step {step_id} has been written since {since.isoformat()}{where}{lease}")
+        super().__init__(f"{what} since {since.isoformat()}{where}{lease}")
         self.step_id = step_id
+        self.turn_id = turn_id
         self.since = since
         self.writer = writer
         self.host = host
@@ -137,6 +143,15 @@ class StepClosedError(StepError):
     def __init__(self, step_id: str, reason: str | None = None) -> None:
         super().__init__(f"step {step_id} is not open" + (f": {reason}" if reason else ""))
         self.step_id = step_id
+        self.reason = reason
+
+
+class TurnClosedError(StepError):
+    """The turn has ended, or somebody else owns it by now: its earlier owner can append nothing to it."""
+
+    def __init__(self, turn_id: str, reason: str) -> None:
+        super().__init__(f"turn {turn_id} {reason}")
+        self.turn_id = turn_id
         self.reason = reason
 
 
@@ -161,6 +176,14 @@ class ToolResultConflictError(ToolResultError):
 
     def __init__(self, call_id: str) -> None:
         super().__init__(f"content: tool call {quoted(call_id)} already has another final result")
+        self.call_id = call_id
+
+
+class ToolRunningError(ToolResultError):
+    """The owner of the turn runs the tool of this call, and its result is the one that counts."""
+
+    def __init__(self, call_id: str) -> None:
+        super().__init__(f"the tool of call {quoted(call_id)} is run by the owner of the turn, who brings its result")
         self.call_id = call_id
 
 

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import replace
-from typing import assert_never
+from typing import Any, assert_never
 
 from turnlog.domain.calls import AwaitedCall, AwaitedCalls, CallHead
 from turnlog.domain.events import (
+    STATUS_OF_END,
+    ApprovalDecided,
+    ApprovalRequested,
     CompletionEnded,
-    CompletionFinished,
     CompletionStarted,
     ContextCompacted,
     CounterIncremented,
@@ -34,9 +36,13 @@ from turnlog.domain.events import (
     ToolCallNamed,
     ToolCallStarted,
     ToolResultAdded,
+    ToolStarted,
+    TurnEnded,
+    TurnStarted,
     UsageReported,
     imported_step_id,
 )
+from turnlog.domain.evolve_turn import evolve_turn
 from turnlog.domain.foreign import ForeignCall, ForeignMessage
 from turnlog.domain.state import Active, Deleted, LatestStep, Memory, OpenStep, SessionState, Unborn
 from turnlog.domain.values import fingerprint, merge_patch
@@ -76,13 +82,16 @@ def _evolve_active(state: Active, event: SessionEvent) -> SessionState:
             memory = state.memory.with_message(event.step_id)
             latest = LatestStep(step_id=event.step_id, since=event.at, writer=event.writer)
             steps = {**state.open_steps, event.step_id: step}
-            return state.model_copy(update={"open_steps": steps, "latest": latest, "memory": memory})
+            changed = _response_began(state, is_owned=bool(event.turn_id))
+            return changed.model_copy(update={"open_steps": steps, "latest": latest, "memory": memory})
         case CompletionEnded():
             return _ended(state, event)
         case MessageAdded():
             return _message_added(state, event)
         case ToolResultAdded():
             return _result_added(state, event)
+        case TurnStarted() | TurnEnded() | ToolStarted() | ApprovalRequested() | ApprovalDecided():
+            return evolve_turn(state, event)
         case OwnerAssigned():
             return state.model_copy(update={"user_id": event.user_id})
         case SessionTitled():
@@ -112,18 +121,26 @@ def _evolve_active(state: Active, event: SessionEvent) -> SessionState:
             assert_never(event)
 
 
+def _response_began(state: Active, *, is_owned: bool) -> Active:
+    """The state in which a request has had all that was there. A step without an owner answers what is queued, too."""
+    changes: dict[str, Any] = {"responses": state.responses + 1, "news": 0, "asked": None}
+    if not is_owned:
+        changes |= {"queue": (), "turn": state.in_hand}
+    return state.model_copy(update=changes)
+
+
 def _call_started(state: Active, event: ToolCallStarted) -> Active:
     step = state.open_steps.get(event.step_id)
     if step is None or step.calls.get(event.index) is not None:
         return state
     head = CallHead(index=event.index, id=event.id, name=event.name)
-    awaited = AwaitedCall(step_id=event.step_id, index=event.index, call_id=event.id)
+    awaited = AwaitedCall(event.step_id, event.index, event.id, response=state.responses)
     return _with_head(state, step, head).model_copy(update={"awaited": state.awaited.plus_all([awaited])})
 
 
-def _made(awaited: AwaitedCalls, step_id: str, calls: Iterable[ToolCall | ForeignCall]) -> AwaitedCalls:
+def _made(awaited: AwaitedCalls, step_id: str, calls: Iterable[ToolCall | ForeignCall], response: int) -> AwaitedCalls:
     """The awaited calls with those of a whole message."""
-    made = [AwaitedCall(step_id=step_id, index=index, call_id=call.id) for index, call in enumerate(calls)]
+    made = [AwaitedCall(step_id, index, call.id, response=response) for index, call in enumerate(calls)]
     return awaited.plus_all(made) if made else awaited
 
 
@@ -157,24 +174,47 @@ def _with_head(state: Active, step: OpenStep, head: CallHead) -> Active:
 def _ended(state: Active, event: StepEnd) -> Active:
     steps = {key: step for key, step in state.open_steps.items() if key != event.step_id}
     latest = state.latest
-    if isinstance(event, CompletionFinished) and latest is not None and latest.step_id == event.step_id:
-        latest = latest.model_copy(update={"finished": True})
+    if latest is not None and latest.step_id == event.step_id:
+        latest = latest.model_copy(update={"status": STATUS_OF_END[type(event)]})
     return state.model_copy(update={"open_steps": steps, "latest": latest})
 
 
 def _message_added(state: Active, event: MessageAdded) -> Active:
-    awaited = _made(state.awaited, event.message_id, event.tool_calls)
-    return state.model_copy(update={"awaited": awaited, "memory": state.memory.with_message(event.message_id)})
+    memory = state.memory.with_message(event.message_id)
+    if event.role == "assistant":
+        state = _response_began(state, is_owned=False)
+        awaited = _made(state.awaited, event.message_id, event.tool_calls, state.responses)
+        return state.model_copy(update={"awaited": awaited, "memory": memory})
+    if event.role != "user":
+        return state.model_copy(update={"memory": memory})
+    if event.queued:
+        return state.model_copy(update={"queue": (*state.queue, event.message_id), "memory": memory})
+    return _asked(state, event.message_id).model_copy(update={"memory": memory})
+
+
+def _asked(state: Active, message_id: str) -> Active:
+    """The state with a message of the user that has to be answered: in the turn in hand, or in the next one."""
+    if state.in_hand is None and state.queue:
+        return state
+    asked = state.asked if state.in_hand is not None else state.asked or message_id
+    return state.model_copy(update={"news": state.news + 1, "asked": asked})
 
 
 def _message_imported(state: Active, event: MessageImported) -> Active:
-    awaited = state.awaited
     for number, item in enumerate(event.reading.items):
-        if isinstance(item, ForeignMessage):
-            awaited = _made(awaited, imported_step_id(event.message_id, number), item.calls)
-        elif (answered := awaited.find(item.call_id)) is not None:
-            awaited = awaited.minus(answered.step_id, answered.index)
-    return state.model_copy(update={"awaited": awaited, "memory": state.memory.with_message(event.message_id)})
+        item_id = imported_step_id(event.message_id, number)
+        if not isinstance(item, ForeignMessage):
+            answered = state.awaited.find(item.call_id)
+            if answered is not None:
+                awaited = state.awaited.minus(answered.step_id, answered.index)
+                state = state.model_copy(update={"awaited": awaited})
+        elif item.role == "user":
+            state = _asked(state, item_id)
+        elif item.role == "assistant":
+            state = _response_began(state, is_owned=False)
+            awaited = _made(state.awaited, item_id, item.calls, state.responses)
+            state = state.model_copy(update={"awaited": awaited})
+    return state.model_copy(update={"memory": state.memory.with_message(event.message_id)})
 
 
 def awaited_call(awaited: AwaitedCalls, call_id: str, step_id: str | None = None) -> AwaitedCall | None:
@@ -187,12 +227,15 @@ def _result_added(state: Active, event: ToolResultAdded) -> Active:
         call = state.awaited.get(event.step_id, event.index)
         if call is None:
             return state
-        pending = replace(call, pending=fingerprint(event.content))
+        pending = replace(call, pending=fingerprint(event.content), response=state.responses)
         return state.model_copy(update={"awaited": state.awaited.plus(pending)})
     memory, digest = state.memory, result_fingerprint(event)
     for step_id in (None, event.step_id):
         memory = memory.with_answer(answer_key(event.call_id, step_id), digest)
-    return state.model_copy(update={"awaited": state.awaited.minus(event.step_id, event.index), "memory": memory})
+    awaited = state.awaited.minus(event.step_id, event.index)
+    # A late result goes into the turn in hand, or into the next one, as a message does.
+    is_news = event.late and not (state.in_hand is None and state.queue)
+    return state.model_copy(update={"awaited": awaited, "memory": memory, "news": state.news + is_news})
 
 
 def answer_key(call_id: str, step_id: str | None) -> str:

@@ -14,6 +14,7 @@ from uuid import UUID
 from pydantic import Field, InstanceOf
 
 from turnlog.domain.calls import AwaitedCalls, KeptAwaitedCalls, KeptStepCalls, StepCalls
+from turnlog.domain.events import StepStatus, TurnEnd
 from turnlog.domain.sorted_map import SortedMap
 from turnlog.domain.values import Frozen, JsonObject, Text
 
@@ -31,12 +32,28 @@ class OpenStep(Frozen):
 
 
 class LatestStep(Frozen):
-    """The step that began last, open or not. `finished`: it came to its natural end."""
+    """The step that began last, open or not. `status`: how it ended, or "open"."""
 
     step_id: str
     since: datetime
     writer: str = ""
-    finished: bool = False
+    status: StepStatus = "open"
+
+    @property
+    def finished(self) -> bool:
+        """Whether it came to its natural end."""
+        return self.status == "finished"
+
+
+class LatestTurn(Frozen):
+    """The turn that had an owner last. `status`: how its last run ended; None while it is in hand. `run` and `writer`
+    are as in TurnStarted, `since` is when the run began."""
+
+    turn_id: str
+    run: str
+    writer: str
+    since: datetime
+    status: TurnEnd | None = None
 
 
 class Memory(Frozen):
@@ -80,7 +97,12 @@ class Unborn(Frozen):
 class Active(Frozen):
     """A session that can be appended to. `repairs` are the ids of the repairs that apply; `compacted` is the position
     up to which the context was compacted, and the fingerprint of the summary. `metadata` and `counters` are there for
-    the sake of their limits."""
+    the sake of their limits.
+
+    `turn` is the latest turn with an owner, and `queue` has the ids of the messages whose turns come after it. `asked`
+    is the id of the first user message that no step and no turn has begun to answer. `news` counts the messages of the
+    user, and the late results, since the last response began: what no request has had yet. `responses` counts the
+    responses."""
 
     kind: Literal["active"] = "active"
     session_id: UUID
@@ -90,11 +112,21 @@ class Active(Frozen):
     open_steps: dict[str, OpenStep] = {}
     latest: LatestStep | None = None
     awaited: KeptAwaitedCalls = AwaitedCalls()
+    turn: LatestTurn | None = None
+    queue: tuple[str, ...] = ()
+    asked: str | None = None
+    news: int = 0
+    responses: int = 0
     repairs: tuple[str, ...] = ()
     compacted: tuple[int, str] = (0, "")
     memory: Memory = Field(default=Memory(), exclude=True)
     metadata: JsonObject = Field(default={}, exclude=True)
     counters: InstanceOf[CounterNames] = Field(default=SortedMap(), exclude=True)
+
+    @property
+    def in_hand(self) -> LatestTurn | None:
+        """The turn that has an owner now."""
+        return self.turn if self.turn is not None and self.turn.status is None else None
 
     def with_facts(self, metadata: JsonObject, counters: Mapping[str, Mapping[str, int]]) -> Active:
         """The state with the metadata and the counters of the session, which it is kept without."""

@@ -12,8 +12,8 @@ from typing import Literal
 from turnlog.domain import events as e
 from turnlog.domain.recorded import RecordedEvent
 from turnlog.domain.values import Frozen, JsonObject, Text
-from turnlog.projections.fold import STATUS_OF_END, note_of
-from turnlog.projections.turn import Step, StepStatus
+from turnlog.projections.fold import note_of
+from turnlog.projections.turn import Step
 from turnlog.projections.view import SessionView
 
 
@@ -73,7 +73,7 @@ class StepEnded(_Delta):
 
     kind: Literal["step_ended"] = "step_ended"
     step_id: str
-    status: StepStatus
+    status: e.StepStatus
     finish_reason: Text | None
     note: Text | None
     model: Text | None
@@ -233,7 +233,7 @@ def _ended(at: int, event: e.StepEnd) -> StepEnded:
     return StepEnded(
         position=at,
         step_id=event.step_id,
-        status=STATUS_OF_END[type(event)],
+        status=e.STATUS_OF_END[type(event)],
         finish_reason=event.finish_reason if isinstance(event, e.CompletionFinished) else None,
         note=note_of(event),
         model=event.model,

@@ -8,24 +8,73 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterable, Mapping
+from typing import Any
 
-from turnlog.projections.turn import Step, StepToolCall, ToolResult
+from turnlog.domain.events import ApprovalDecided, ApprovalRequested, ToolStarted
+from turnlog.projections.placeholders import NO_RESULT, NOT_ALLOWED_YET, TOOL_INTERRUPTED
+from turnlog.projections.turn import Approval, Step, StepToolCall, ToolResult, ToolRun
+
+
+class CallNotes:
+    """What is noted of the calls of a step: when their tools were started, and what was decided about them."""
+
+    __slots__ = ("_approvals", "_tool_runs")
+
+    def __init__(self, step: Step) -> None:
+        self._tool_runs = list(step.tool_runs)
+        self._approvals = {approval.index: approval for approval in step.approvals}
+
+    def fields(self) -> dict[str, Any]:
+        """The notes as fields of the step."""
+        return {"tool_runs": tuple(self._tool_runs), "approvals": tuple(self._approvals.values())}
+
+    def tool_started(self, event: ToolStarted, position: int) -> None:
+        """Notes that the tool of a call was started."""
+        run = ToolRun(index=event.index, attempt=event.attempt, run=event.run, position=position, at=event.at)
+        self._tool_runs.append(run)
+
+    def approval_requested(self, event: ApprovalRequested, position: int) -> None:
+        """Notes that somebody has to decide about a call."""
+        self._approvals.setdefault(event.index, Approval(index=event.index, position=position, at=event.at))
+
+    def approval_decided(self, event: ApprovalDecided) -> None:
+        """Notes what was decided about a call."""
+        approval = self._approvals.get(event.index)
+        if approval is not None:
+            decided = {"approved": event.approved, "by": event.by, "reason": event.reason}
+            decided |= {"for_turn": event.for_turn, "decided_at": event.at}
+            self._approvals[event.index] = approval.model_copy(update=decided)
+
+
+def text_without_result(step: Step, index: int) -> str:
+    """What prompts have of a call without a result. It stays the same until there is one."""
+    if any(approval.index == index for approval in step.approvals):
+        return NOT_ALLOWED_YET
+    return TOOL_INTERRUPTED if any(run.index == index for run in step.tool_runs) else NO_RESULT
 
 
 class EndedFold:
     """A step that has ended. Its `results` are by the index of their call: a later one takes an earlier one's place."""
 
-    __slots__ = ("_by_id", "_by_name", "_step", "_unanswered", "_waiting", "results", "step")
+    __slots__ = ("_by_id", "_by_name", "_calls", "_step", "_unanswered", "_waiting", "notes", "results", "step")
 
     def __init__(self, step: Step) -> None:
         self.step = step
         """The step as it ended. Use `freeze` for its results."""
         self.results = step.results()
+        self.notes = CallNotes(step)
         self._step: Step | None = step
         self._unanswered = {call.index: call for call in step.message.tool_calls if call.index not in self.results}
         self._waiting = sum(bool(call.name) for call in self._unanswered.values())
         self._by_id: dict[str, _Queue] | None = None
         self._by_name: dict[str, _Queue] | None = None
+        self._calls: dict[int, StepToolCall] | None = None
+
+    def call(self, index: int) -> StepToolCall | None:
+        """The call at this index."""
+        if self._calls is None:
+            self._calls = {call.index: call for call in self.step.message.tool_calls}
+        return self._calls.get(index)
 
     @property
     def waits(self) -> bool:
@@ -35,8 +84,14 @@ class EndedFold:
     def freeze(self) -> Step:
         """The step as it is now: the same object as long as no result comes."""
         if self._step is None:
-            self._step = self.step.model_copy(update={"tool_results": tuple(self.results.values())})
+            results = tuple(self.results.values())
+            self._step = self.step.model_copy(update={"tool_results": results, **self.notes.fields()})
         return self._step
+
+    def changed(self) -> CallNotes:
+        """The notes, which are about to change."""
+        self._step = None
+        return self.notes
 
     def add_result(self, result: ToolResult) -> bool:
         """Files a result under its call. False if there is no such call."""

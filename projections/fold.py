@@ -9,10 +9,12 @@ from collections.abc import Iterable
 from datetime import datetime
 
 from turnlog.domain.events import (
+    STATUS_OF_END,
     CompletionAbandoned,
     CompletionFailed,
     CompletionFinished,
     CompletionInterrupted,
+    CompletionStarted,
     FunctionCall,
     FunctionCallDelta,
     ReasoningDelta,
@@ -20,28 +22,25 @@ from turnlog.domain.events import (
     ToolCallArgumentsDelta,
     ToolCallNamed,
     ToolCallStarted,
+    TurnEnd,
+    TurnEnded,
+    TurnStarted,
 )
 from turnlog.domain.values import JsonObject
-from turnlog.projections.ended import EndedFold, Orphans
+from turnlog.projections.ended import CallNotes, EndedFold, Orphans
 from turnlog.projections.turn import (
     Fault,
+    LateResult,
     Message,
     Repair,
     Step,
     StepMessage,
-    StepStatus,
     StepToolCall,
     ToolResult,
     Turn,
+    TurnRun,
     UsageEntry,
 )
-
-STATUS_OF_END: dict[type[StepEnd], StepStatus] = {
-    CompletionFinished: "finished",
-    CompletionInterrupted: "interrupted",
-    CompletionFailed: "failed",
-    CompletionAbandoned: "abandoned",
-}
 
 
 class CallFold:
@@ -65,6 +64,7 @@ class StepFold:
         "details",
         "function_arguments",
         "function_name",
+        "notes",
         "reasoning",
         "refusal",
         "results",
@@ -82,6 +82,7 @@ class StepFold:
         self.function_name = [function.name] if function else []
         self.function_arguments = [function.arguments] if function else []
         self.results = base.results()
+        self.notes = CallNotes(base)
 
     def add_reasoning(self, event: ReasoningDelta) -> None:
         if event.text:
@@ -124,7 +125,16 @@ class StepFold:
 
     def freeze(self) -> Step:
         """The step as it is now."""
-        return self.base.model_copy(update={"message": self._message(), "tool_results": tuple(self.results.values())})
+        results = tuple(self.results.values())
+        return self.base.model_copy(update={"message": self._message(), "tool_results": results, **self.notes.fields()})
+
+    def changed(self) -> CallNotes:
+        """The notes, which are about to change."""
+        return self.notes
+
+    def call(self, index: int) -> StepToolCall | None:
+        """The call at this index."""
+        return self._call(index) if index in self.calls else None
 
     def ended(self, event: StepEnd) -> Step:
         """The step as the event ends it."""
@@ -136,6 +146,7 @@ class StepFold:
                 "model": event.model or self.base.model,
                 "response_id": event.response_id,
                 "usage": event.usage,
+                "failure": event.failure if isinstance(event, CompletionFailed) else None,
                 "ended_at": event.at,
             }
         )
@@ -187,19 +198,27 @@ class TurnFold:
         "_corrected",
         "flaws",
         "index",
+        "is_queued",
+        "late_results",
         "messages",
         "open_steps",
         "orphans",
         "position",
         "repairs",
+        "runs",
         "steps",
+        "turn_id",
         "usage_reports",
     )
 
     def __init__(self, turn: Turn) -> None:
         self.index = turn.index
         self.position = turn.position
+        self.turn_id = turn.turn_id
+        self.runs: list[TurnRun] = list(turn.runs)
+        self.is_queued = turn.is_queued
         self.messages: list[Message] = list(turn.messages)
+        self.late_results: list[LateResult] = list(turn.late_results)
         self.steps: dict[str, StepFold | EndedFold] = {
             step.step_id: StepFold(step) if step.status == "open" else EndedFold(step) for step in turn.steps
         }
@@ -216,6 +235,10 @@ class TurnFold:
             position=self.position,
             messages=tuple(self.messages),
             steps=tuple(step.freeze() for step in self.steps.values()),
+            turn_id=self.turn_id,
+            runs=tuple(self.runs),
+            is_queued=self.is_queued,
+            late_results=tuple(self.late_results),
             usage_reports=tuple(self.usage_reports),
             orphans=self.orphans.in_order(),
             flaws=tuple(self.flaws),
@@ -228,11 +251,37 @@ class TurnFold:
         self._corrected = max((c.position for repair in self.repairs for c in repair.corrections), default=0)
 
     def is_open(self) -> bool:
-        return self.open_steps > 0
+        return self.open_steps > 0 or self.is_queued or self.is_in_hand
+
+    @property
+    def is_in_hand(self) -> bool:
+        return bool(self.runs) and self.runs[-1].status is None
+
+    def begin_run(self, event: TurnStarted, position: int) -> None:
+        """Somebody takes the turn in hand. A run that was open until now was abandoned."""
+        if self.is_in_hand:
+            self._end_run("abandoned", "", position, event.at)
+        self.turn_id, self.is_queued = event.turn_id, False
+        self.runs.append(TurnRun(run=event.run, writer=event.writer, position=position, started_at=event.at))
+
+    def end_run(self, event: TurnEnded, position: int) -> None:
+        """Ends the latest run, or says otherwise how it ended. A turn that nobody had begun has one that ends here."""
+        if not self.runs or self.is_queued:
+            self.turn_id, self.is_queued = event.turn_id, False
+            self.runs.append(TurnRun(run=event.run, writer="", position=position, started_at=event.at))
+        self._end_run(event.status, event.reason, position, event.at)
+
+    def _end_run(self, status: TurnEnd, reason: str, position: int, at: datetime) -> None:
+        ended = {"status": status, "reason": reason, "ended_position": position, "ended_at": at}
+        self.runs[-1] = self.runs[-1].model_copy(update=ended)
 
     def has_ended(self) -> bool | None:
         """Whether the turn has ended, as `Turn.has_ended` has it, without a look at its other steps. None where that
         does not tell: where a repair or a response of several items may have changed the last step."""
+        if self.is_queued or self.is_in_hand:
+            return False
+        if self.runs:
+            return None
         last = next(reversed(self.steps.values()), None)
         step = last.base if isinstance(last, StepFold) else None if last is None else last.step
         if step is None or step.origin == "responses" or step.position <= self._corrected:
@@ -263,7 +312,16 @@ def frozen(turn: Turn | TurnFold) -> Turn:
     return turn.freeze() if isinstance(turn, TurnFold) else turn
 
 
-def new_step(step_id: str, position: int, model: str | None, at: datetime) -> StepFold:
+def new_step(event: CompletionStarted, position: int) -> StepFold:
     """An open step without a message yet."""
-    step = Step(step_id=step_id, position=position, message=StepMessage(), status="open", model=model, started_at=at)
+    step = Step(
+        step_id=event.step_id,
+        position=position,
+        message=StepMessage(),
+        status="open",
+        model=event.model,
+        started_at=event.at,
+        supersedes=event.supersedes or None,
+        continues=event.continues or None,
+    )
     return StepFold(step)

@@ -10,7 +10,8 @@ from typing import Any
 
 from turnlog.domain.events import Content, FunctionCall
 from turnlog.projections.joining import joined_contents, joined_texts
-from turnlog.projections.turn import Message, Step, ToolResult, Turn
+from turnlog.projections.late import late_result_content
+from turnlog.projections.turn import LateResult, Message, Step, ToolResult, Turn
 
 ChatMessage = dict[str, Any]
 
@@ -27,6 +28,10 @@ def transcript(turns: Iterable[Turn]) -> list[ChatMessage]:
             if isinstance(entry, Message):
                 _append_joined(messages, beside)
                 messages.append(_of_message(entry))
+            elif isinstance(entry, LateResult):
+                # It stands under its call, too: this is what keeps the answers before and after it apart.
+                _append_joined(messages, beside)
+                messages.append({"role": "user", "content": _as_json(late_result_content(entry))})
             elif not turn.has_replaced(entry) and (entry.status == "finished" or entry.says_something):
                 beside.append(entry)
                 if entry.tool_results:

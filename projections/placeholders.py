@@ -7,6 +7,8 @@ import re
 from turnlog.domain.events import Content
 
 NO_RESULT = "No result is available for this tool call."
+TOOL_INTERRUPTED = "The tool was interrupted before it had a result. It may have had effects."
+NOT_ALLOWED_YET = "The tool has not run: somebody has to allow this call first."
 
 _LONGEST = 200
 _WHAT = r"(tool|function|call|execution|request|operation|command|user|it|this|result)\b[^.!?\n]{0,60}?\b"

@@ -28,7 +28,7 @@ from turnlog.projections.turns import Turns
 from turnlog.projections.usage import total_usage
 from turnlog.projections.view import SessionView
 
-VIEW_SCHEMA = 7
+VIEW_SCHEMA = 8
 """The version of the kept shapes. Heads and pages of another version are not read: the session is folded anew."""
 
 
@@ -229,7 +229,7 @@ class Projector(Turns):
             name=event.name,
             at=event.at,
         )
-        self.add_message(message)
+        self.add_message(message, queued=event.queued)
 
     def _message_imported(self, event: e.MessageImported, position: int) -> None:
         fold_imported(self, event, position)
@@ -252,7 +252,7 @@ class Projector(Turns):
         pass  # whoever wants to know the source of the session reads its events
 
     def _completion_started(self, event: e.CompletionStarted, position: int) -> None:
-        self.add_step(event.step_id, new_step(event.step_id, position, event.model, event.at), position)
+        self.add_step(event.step_id, new_step(event, position), position, event.turn_id)
 
     def _text(self, event: e.TextDelta, position: int) -> None:
         if step := self.open_step(event.step_id, position):
@@ -295,10 +295,28 @@ class Projector(Turns):
             position=position,
             at=event.at,
         )
-        if not self.file_result(event.step_id, result):
+        if not self.file_result(event.step_id, result, late=event.late):
             self.add_fault(
                 "orphan_result", position, f"a result of the call {quoted(event.call_id)}, which no step has made"
             )
+
+    def _turn_started(self, event: e.TurnStarted, position: int) -> None:
+        self.begin_turn(event, position)
+
+    def _turn_ended(self, event: e.TurnEnded, position: int) -> None:
+        self.end_turn(event, position)
+
+    def _tool_started(self, event: e.ToolStarted, position: int) -> None:
+        if notes := self.note_of_call(event.step_id, position):
+            notes.tool_started(event, position)
+
+    def _approval_requested(self, event: e.ApprovalRequested, position: int) -> None:
+        if notes := self.note_of_call(event.step_id, position):
+            notes.approval_requested(event, position)
+
+    def _approval_decided(self, event: e.ApprovalDecided, position: int) -> None:
+        if notes := self.note_of_call(event.step_id, position):
+            notes.approval_decided(event)
 
     def _usage_reported(self, event: e.UsageReported, position: int) -> None:
         entry = UsageEntry(step_id=None, position=position, model=event.model, usage=event.usage)
@@ -327,6 +345,11 @@ class Projector(Turns):
         e.CompletionFailed: _ended,
         e.CompletionAbandoned: _ended,
         e.ToolResultAdded: _result_added,
+        e.TurnStarted: _turn_started,
+        e.TurnEnded: _turn_ended,
+        e.ToolStarted: _tool_started,
+        e.ApprovalRequested: _approval_requested,
+        e.ApprovalDecided: _approval_decided,
         e.UsageReported: _usage_reported,
         e.MessageImported: _message_imported,
         e.SessionRepaired: _session_repaired,

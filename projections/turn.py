@@ -7,18 +7,19 @@ sent and all steps that answer it.
 from __future__ import annotations
 
 from datetime import datetime
+from functools import cached_property
 from typing import Literal
 
-from turnlog.domain.events import Content, Correction, FunctionCall, ResultStatus, Role, ToolCall
+from turnlog.domain.events import Content, Correction, FunctionCall, ResultStatus, Role, StepStatus, ToolCall, TurnEnd
 from turnlog.domain.foreign import ForeignFormat
+from turnlog.domain.turns import TurnStatus
 from turnlog.domain.values import Frozen, JsonObject, Text
-
-StepStatus = Literal["open", "finished", "interrupted", "failed", "abandoned"]
 
 
 class ToolResult(Frozen):
     """The latest result of a call. `index` names the call inside its step. A repair makes up the synthetic ones.
 
+    `sent` is what prompts go on to have in its place: the model had gone on before it came (see LateResult).
     `origin`, here and below, is the format of an imported message; None for what was recorded.
     """
 
@@ -28,13 +29,62 @@ class ToolResult(Frozen):
     content: Content
     position: int
     at: datetime
+    sent: Content | None = None
     origin: ForeignFormat | None = None
+
+
+class LateResult(Frozen):
+    """The final result of a call that came when the model had gone on without it. It stands as a message of its own
+    where it came, and what was sent before stays as it was. `name` and `arguments` are those of the call."""
+
+    step_id: str
+    index: int
+    call_id: Text
+    name: Text
+    arguments: Text
+    status: ResultStatus
+    content: Content
+    position: int
+    at: datetime
+
+
+class ToolRun(Frozen):
+    """A tool was started for the call at `index`, for the `attempt`-th time, by the owner of the turn in this `run`."""
+
+    index: int
+    attempt: int
+    run: str
+    position: int
+    at: datetime
+
+
+class Approval(Frozen):
+    """Somebody has to decide whether the tool of the call at `index` may run. `approved` is None until somebody has.
+    `by` says who that was, `reason` why; `for_turn` that calls of this tool need no other decision in the turn."""
+
+    index: int
+    position: int
+    at: datetime
+    approved: bool | None = None
+    by: Text = ""
+    reason: Text = ""
+    for_turn: bool = False
+    decided_at: datetime | None = None
 
 
 class StepToolCall(ToolCall):
     """A tool call of a step. `index` identifies it there, because ids may be missing or come back."""
 
     index: int
+
+
+class OpenToolCall(StepToolCall):
+    """A call that somebody has to do something about, with the step that made it. `waits_for`: a result of what was
+    started, or a decision; None if its tool has to run."""
+
+    step_id: str
+    turn: int
+    waits_for: Literal["result", "decision"] | None = None
 
 
 class StepMessage(Frozen):
@@ -53,8 +103,11 @@ class StepMessage(Frozen):
 class Step(Frozen):
     """One LLM response.
 
-    `position` is that of the event which opened it; `note` says why it was interrupted, failed or abandoned.
-    `tool_results` are in the order in which the calls were first answered.
+    `position` is that of the event which opened it; `note` says why it was interrupted, failed or abandoned, and
+    `failure` what the provider said. `tool_results` are in the order in which the calls were first answered.
+
+    `supersedes` is an earlier step, which broke off and whose answer is made again by this one; `continues` is one that
+    this step goes on with. `tool_runs` and `approvals` are those of its calls, in the order of the log.
     """
 
     step_id: str
@@ -70,6 +123,11 @@ class Step(Frozen):
     started_at: datetime
     ended_at: datetime | None = None
     origin: ForeignFormat | None = None
+    failure: JsonObject | None = None
+    supersedes: str | None = None
+    continues: str | None = None
+    tool_runs: tuple[ToolRun, ...] = ()
+    approvals: tuple[Approval, ...] = ()
 
     @property
     def says_something(self) -> bool:
@@ -85,6 +143,10 @@ class Step(Frozen):
         """The calls that have no result at all, not even a pending one."""
         results = self.results()
         return tuple(call for call in self.message.tool_calls if call.index not in results)
+
+    def undecided(self) -> frozenset[int]:
+        """The indexes of the calls that somebody has to decide about."""
+        return frozenset(approval.index for approval in self.approvals if approval.approved is None)
 
     def results(self) -> dict[int, ToolResult]:
         """The latest result of each answered call, by the call's index."""
@@ -162,17 +224,35 @@ class Usage(Frozen):
     entries: tuple[UsageEntry, ...] = ()
 
 
+class TurnRun(Frozen):
+    """The time for which one owner had the turn in hand. `status` is how that ended; None while it is in hand."""
+
+    run: str
+    writer: str
+    position: int
+    started_at: datetime
+    status: TurnEnd | None = None
+    reason: Text = ""
+    ended_position: int | None = None
+    ended_at: datetime | None = None
+
+
 class Turn(Frozen):
     """What the user sent and what answered it. `position` is that of the last event that changed or closed the turn.
 
-    `orphans` are imported results without a call, `flaws` what was found wrong while events were read. In a
-    SessionView the repairs have been applied, and `faults` are those that remain.
+    `turn_id` and `runs` are there if it has had an owner; `is_queued` if it waits for the turn in hand. `orphans` are
+    imported results without a call, `flaws` what was found wrong while events were read. In a SessionView the repairs
+    have been applied, and `faults` are those that remain.
     """
 
     index: int
     position: int
     messages: tuple[Message, ...] = ()
     steps: tuple[Step, ...] = ()
+    turn_id: str | None = None
+    runs: tuple[TurnRun, ...] = ()
+    is_queued: bool = False
+    late_results: tuple[LateResult, ...] = ()
     usage_reports: tuple[UsageEntry, ...] = ()
     orphans: tuple[ToolResult, ...] = ()
     flaws: tuple[Fault, ...] = ()
@@ -180,32 +260,79 @@ class Turn(Frozen):
     repairs: tuple[Repair, ...] = ()
 
     @property
-    def status(self) -> StepStatus:
-        """That of the last step. Open while a step is open, while there is none, or while a finished last step has
-        unanswered calls."""
-        if not self.steps or any(step.status == "open" for step in self.steps):
+    def status(self) -> TurnStatus:
+        """How far it is. Of a turn with an owner see TurnStatus. Else that of the last step; open while a step is open,
+        while there is none, or while a finished last step has unanswered calls."""
+        if self.is_queued:
+            return "queued"
+        last, run = self.steps[-1] if self.steps else None, self._run
+        if run is not None:
+            return self._status_of_run(run, last)
+        if last is None or any(step.status == "open" for step in self.steps):
             return "open"
-        last = self.steps[-1]
         return "open" if last.status == "finished" and last.unanswered_calls() else last.status
 
     @property
+    def _run(self) -> TurnRun | None:
+        """The latest run, unless steps without an owner have followed it."""
+        run = self.runs[-1] if self.runs else None
+        if run is None or run.ended_position is None or not self.steps:
+            return run
+        return None if self.steps[-1].position > run.ended_position else run
+
+    def _status_of_run(self, run: TurnRun, last: Step | None) -> TurnStatus:
+        if run.status is None:
+            is_running = last is not None and last.status == "finished" and last.unanswered_calls()
+            return "running_tools" if is_running else "answering"
+        if run.status not in ("finished", "waiting"):
+            return run.status
+        if self.news_after(0 if last is None else last.position):
+            return "queued"
+        return "waiting" if run.status == "waiting" and any(map(_waits, self.steps)) else "finished"
+
+    def news_after(self, position: int) -> bool:
+        """Whether a late result, or a message of the user, came after this position."""
+        latest = [result.position for result in self.late_results[-1:]]
+        latest += [message.position for message in self.messages if message.role == "user"][-1:]
+        return any(came > position for came in latest)
+
+    @property
+    def is_in_hand(self) -> bool:
+        """Whether it has an owner now."""
+        return bool(self.runs) and self.runs[-1].status is None
+
+    @property
     def has_ended(self) -> bool:
-        """Whether nothing more is to come: the last step has ended, and it called no tools.
+        """Whether nothing more is to come: it has ended, or without an owner its last step has, and called no tools.
 
-        A finished step that called tools does not end the turn, even when all calls are answered: the model is asked
-        again.
+        A finished step that called tools does not end a turn without an owner, even when all calls are answered: the
+        model is asked again.
         """
-        if self.status == "open":
-            return False
+        status = self.status
+        if self._run is not None or status in ("open", "queued"):
+            return status in ("finished", "stopped", "failed", "abandoned")
         message = self.steps[-1].message
-        return self.steps[-1].status != "finished" or not (message.tool_calls or message.function_call)
+        return status != "finished" or not (message.tool_calls or message.function_call)
 
-    def entries(self) -> list[Message | Step]:
-        """The messages and steps in the order of the log."""
-        entries: list[Message | Step] = [*self.messages, *self.steps]
+    def entries(self) -> list[Message | Step | LateResult]:
+        """The messages, steps and late results in the order of the log."""
+        entries: list[Message | Step | LateResult] = [*self.messages, *self.steps, *self.late_results]
         return sorted(entries, key=lambda entry: entry.position)
+
+    @cached_property
+    def _gone_over(self) -> tuple[frozenset[str], frozenset[str]]:
+        superseded = frozenset(step.supersedes for step in self.steps if step.supersedes is not None)
+        return superseded, frozenset(step.continues for step in self.steps if step.continues is not None)
 
     def has_replaced(self, step: Step) -> bool:
         """Whether a step of this turn is an attempt that a later one replaced."""
+        superseded, continued = self._gone_over
+        if step.step_id in superseded:
+            return True
         # An attempt whose calls were answered was continued and not made again.
-        return step.status in ("failed", "abandoned") and not step.tool_results and step is not self.steps[-1]
+        is_attempt = step.status in ("failed", "abandoned") and not step.tool_results and step is not self.steps[-1]
+        return is_attempt and step.step_id not in continued
+
+
+def _waits(step: Step) -> bool:
+    return bool(step.undecided()) or any(result.status == "pending" for result in step.tool_results)

@@ -9,11 +9,11 @@ from bisect import insort
 from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
-from turnlog.domain.events import StepEnd
-from turnlog.projections.ended import EndedFold
+from turnlog.domain.events import Content, StepEnd, TurnEnded, TurnStarted
+from turnlog.projections.ended import CallNotes, EndedFold, text_without_result
 from turnlog.projections.fold import StepFold, TurnFold, frozen
 from turnlog.projections.repair import corrected
-from turnlog.projections.turn import Fault, Message, Repair, Step, ToolResult, Turn
+from turnlog.projections.turn import Fault, LateResult, Message, Repair, Step, StepToolCall, ToolResult, Turn
 
 
 class StepLocation(NamedTuple):
@@ -40,6 +40,7 @@ class Turns:
         self._callers: dict[str, list[StepLocation]] = {}  # the ended steps with a call of this id, in order
         self._open: dict[str, tuple[StepFold, TurnFold]] = {}
         self._pinned: tuple[Message, ...] = ()
+        self._in_hand: int | None = None  # the index of the turn that has an owner
 
     def restore(
         self, pages: Iterable[Turn], unclosed: Iterable[Turn], closed: int, pinned: tuple[Message, ...]
@@ -52,12 +53,19 @@ class Turns:
         self._turns += [TurnFold(turn) for turn in unclosed]
         for turn in self._turns:
             self._index(turn)
+        in_hand = (turn.index for turn in reversed(self._turns[closed - self.first_turn :]) if turn.is_in_hand)
+        self._in_hand = next(in_hand, None)
 
     @property
     def size(self) -> int:
         """About the number of turns, steps and calls that are held: what most that is made of them costs."""
         calling = sum(len(step.calls) for step, _ in self._open.values())
         return len(self._turns) + len(self._locations) + len(self._callers) + calling
+
+    @property
+    def in_hand(self) -> int | None:
+        """The index of the turn that has an owner now."""
+        return self._in_hand
 
     @property
     def is_streaming(self) -> bool:
@@ -161,17 +169,36 @@ class Turns:
         if step.origin is not None:
             self.imported_ids.update(call_ids - {""})
 
+    def current(self, position: int) -> TurnFold:
+        """The turn that what comes at `position` is for: the one in hand, or else the next in the queue, or else the
+        latest."""
+        if self._in_hand is not None:
+            return self.thawed(self._in_hand, position)
+        queued = self._queued()
+        return self.thawed(self.first_turn + queued[0], position) if queued else self.latest(position)
+
+    def _queued(self) -> list[int]:
+        """The numbers of the queued turns among those that are held, in order: they come after all steps."""
+        queued = list[int]()
+        for number in range(len(self._turns) - 1, -1, -1):
+            turn = self._turns[number]
+            if turn.steps:
+                break
+            if turn.is_queued:
+                queued.insert(0, number)
+        return queued
+
     def latest(self, position: int) -> TurnFold:
         """The latest turn, which the event at `position` changes."""
         if not self._turns:
             self._turns.append(TurnFold(Turn(index=0, position=position)))
         return self.thawed(self.first_turn + len(self._turns) - 1, position)
 
-    def thawed(self, index: int, position: int) -> TurnFold:
-        """The turn of this index, which the event at `position` changes."""
+    def thawed(self, index: int, position: int, *, rewrites: bool = True) -> TurnFold:
+        """The turn of this index, which the event at `position` changes. `rewrites`: prompts have it otherwise then."""
         number = index - self.first_turn
         turn = self._held(number)
-        if number < len(self._turns) - 1 and not turn.is_open():
+        if rewrites and number < len(self._turns) - 1 and not turn.is_open():
             self.reached_back = position
         self._touch(turn, position)
         return turn
@@ -196,14 +223,60 @@ class Turns:
         self._touch(found[1], position)
         return found[0]
 
-    def add_step(self, step_id: str, step: StepFold | EndedFold, position: int) -> None:
-        """Adds a step to the latest turn, unless there is one with its id."""
+    def add_step(self, step_id: str, step: StepFold | EndedFold, position: int, turn_id: str = "") -> None:
+        """Adds a step to the turn of this id, or to the latest turn, unless there is one with its id. What is queued is
+        answered by a step without a turn."""
         if step_id in self._locations:
             self.add_fault("repeated_step", position, f"step {step_id} was opened twice")
             return
-        turn = self.latest(position)
+        if not turn_id and self._in_hand is None:
+            self._join_queued()
+        turn = self.current(position)
         turn.add_step(step_id, step)
         self._index_step(turn, len(turn.steps) - 1, step_id, step)
+
+    def _join_queued(self) -> None:
+        """Makes one turn of those that are queued."""
+        queued = self._queued()
+        if not queued:
+            return
+        first, *others = (self._held(number) for number in queued)
+        first.is_queued = False
+        for other in others:
+            first.messages += other.messages
+        self._turns = [turn for number, turn in enumerate(self._turns) if number not in queued[1:]]
+        for number in range(queued[0], len(self._turns)):
+            self._held(number).index = self.first_turn + number
+
+    def begin_turn(self, event: TurnStarted, position: int) -> None:
+        """Somebody takes a turn in hand."""
+        if self._in_hand is not None and self.thawed(self._in_hand, position).turn_id != event.turn_id:
+            self.end_turn(self._lost(event), position)
+        turn = self._wanted(event.turn_id, position)
+        turn.begin_run(event, position)
+        self._in_hand = turn.index
+
+    def end_turn(self, event: TurnEnded, position: int) -> None:
+        """The turn has no owner any more."""
+        turn = self._wanted(event.turn_id, position)
+        if turn.index == self._in_hand:
+            self._in_hand = None
+        turn.end_run(event, position)
+
+    def _lost(self, event: TurnStarted) -> TurnEnded:
+        turn = self._held((self._in_hand or 0) - self.first_turn)
+        run = turn.runs[-1].run
+        return TurnEnded(at=event.at, turn_id=turn.turn_id or "", run=run, status="abandoned")
+
+    def _wanted(self, turn_id: str, position: int) -> TurnFold:
+        """The turn of this id, or with the message of this id: one that is queued, or the latest that has begun."""
+        for number in range(len(self._turns) - 1, -1, -1):
+            turn = self._turns[number]
+            if turn.turn_id == turn_id or any(message.message_id == turn_id for message in turn.messages):
+                return self.thawed(self.first_turn + number, position)
+            if turn.steps:
+                break
+        return self.current(position)
 
     def end_step(self, end: StepEnd, position: int) -> None:
         """Ends an open step."""
@@ -221,11 +294,12 @@ class Turns:
         for position in range(first, first + len(texts)):
             self.open_step(step_id, position)  # each of them is a fault
 
-    def add_message(self, message: Message) -> None:
-        """Adds a message that is not a step's. A user message after a step begins a turn."""
-        turn = self.latest(message.position)
-        if message.role == "user" and turn.steps:
-            turn = TurnFold(Turn(index=turn.index + 1, position=message.position))
+    def add_message(self, message: Message, *, queued: bool = False) -> None:
+        """Adds a message that is not a step's. A user message after a step begins a turn, unless one is in hand; a
+        queued one always does."""
+        turn = self.current(message.position)
+        if queued or (message.role == "user" and turn.steps and self._in_hand is None):
+            turn = TurnFold(Turn(index=self.turn_count, position=message.position, is_queued=queued))
             self._turns.append(turn)
         turn.messages.append(message)
 
@@ -266,12 +340,32 @@ class Turns:
         """The turn of a step, which the event at `position` changes."""
         return self.thawed(self._locations[step.step_id].turn, position)
 
-    def file_result(self, step_id: str, result: ToolResult) -> bool:
-        """Files a result under its call. False if the step has no such call."""
+    def file_result(self, step_id: str, result: ToolResult, *, late: bool = False) -> bool:
+        """Files a result under its call. False if the step has no such call. A late one leaves prompts what they had,
+        and stands in the current turn, too."""
         location = self._locations.get(step_id)
         if location is None:
             return False
-        return self.thawed(location.turn, result.position).steps[step_id].add_result(result)
+        position = result.position
+        step = self.thawed(location.turn, position, rewrites=not late).steps[step_id]
+        call = step.call(result.index) if late else None
+        if call is not None:
+            before = step.results.get(result.index)
+            if before is None:
+                sent: Content = text_without_result(step.freeze(), result.index)
+            else:
+                sent = before.content if before.sent is None else before.sent
+            result = result.model_copy(update={"sent": sent})
+            if result.status != "pending":
+                self.current(position).late_results.append(_late(step_id, call, result))
+        return step.add_result(result)
+
+    def note_of_call(self, step_id: str, position: int) -> CallNotes | None:
+        """The notes about the calls of a step, which the event at `position` changes. None if there is no such step."""
+        location = self._locations.get(step_id)
+        if location is None:
+            return None
+        return self.thawed(location.turn, position, rewrites=False).steps[step_id].changed()
 
     def add_repair(self, index: int, repair: Repair, position: int) -> None:
         """Applies a repair to a turn, if there is such a turn."""
@@ -285,3 +379,17 @@ class Turns:
             if any(repair.repair_id == repair_id for repair in turn.repairs):
                 thawed = self.thawed(index, position)
                 thawed.set_repairs(repair for repair in thawed.repairs if repair.repair_id != repair_id)
+
+
+def _late(step_id: str, call: StepToolCall, result: ToolResult) -> LateResult:
+    return LateResult(
+        step_id=step_id,
+        index=call.index,
+        call_id=result.call_id,
+        name=call.name,
+        arguments=call.arguments,
+        status=result.status if result.status != "synthetic" else "final",
+        content=result.content,
+        position=result.position,
+        at=result.at,
+    )

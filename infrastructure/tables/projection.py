@@ -14,7 +14,7 @@ from turnlog.domain.recorded import RecordedEvent
 
 Statement = tuple[str, Sequence[Any]]
 """SQL and its parameters. The SQL has `{table}` for a table of the projection and `%s` for each parameter; any other
-brace is doubled. Values that may hold NUL or lone surrogates (`Text` in domain/events.py) cannot go into a `text`
+brace is doubled. Values that may hold NUL or lone surrogates (`Text` in domain/events/) cannot go into a `text`
 column."""
 
 Progress = Callable[[int, int], None]

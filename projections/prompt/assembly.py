@@ -17,14 +17,16 @@ from dataclasses import replace
 from turnlog.domain.events import Content, FunctionCall
 from turnlog.domain.values import as_unicode, fingerprint
 from turnlog.projections.arguments import is_object, with_whole_escapes
+from turnlog.projections.ended import text_without_result
 from turnlog.projections.joining import joined_contents, joined_texts
+from turnlog.projections.late import late_result_content
 from turnlog.projections.placeholders import NO_RESULT
 from turnlog.projections.prompt.dialect import Dialect, message_name
 from turnlog.projections.prompt.entries import PromptCall, PromptEntry, PromptMessage, PromptStep
 from turnlog.projections.prompt.parts import sendable, unicode_json
 from turnlog.projections.prompt.policy import DEFAULT_POLICY, PromptPolicy
 from turnlog.projections.prompt.selection import Selected, select, sent_length, with_summary
-from turnlog.projections.turn import Compaction, Message, Step, StepToolCall, ToolResult, Turn
+from turnlog.projections.turn import Compaction, LateResult, Message, Step, StepToolCall, ToolResult, Turn
 
 NO_ARGUMENTS = "{}"
 
@@ -46,7 +48,7 @@ def assemble(
     """
     selected = list(select(turns, compaction, policy))
     if is_end:
-        selected = selected[: sent_length(selected)]
+        selected = selected[: sent_length(selected, policy)]
     if compaction is not None:
         selected = with_summary(selected, compaction)
     assembly = Assembly(dialect, policy, taken)
@@ -84,6 +86,9 @@ class Assembly:
             self._add_message(turn, entry)
         elif isinstance(entry, Step):
             self._add_step(turn, entry)
+        elif isinstance(entry, LateResult):
+            content = sendable(late_result_content(entry), "user")
+            self.settled().append(PromptMessage(turn, (entry.position,), "user", content))
         else:
             message = PromptMessage(turn, (entry.position,), "user", as_unicode(entry.summary), pinned=True)
             self.settled().append(message)
@@ -162,10 +167,19 @@ class Assembly:
             id=self._unique(as_unicode(call.id), step, call.index),
             name=self._dialect.tool_name(call.name),
             arguments=_arguments(call.arguments),
-            result=NO_RESULT if result is None else sendable(result.content, "tool") or "",
-            is_error=result is not None and result.status == "error",
+            result=sendable(self._sent(step, call.index, result), "tool") or "",
+            is_error=result is not None and result.status == "error" and not self._is_late(result),
             positions=(step.position,) if result is None else (step.position, result.position),
         )
+
+    def _sent(self, step: Step, index: int, result: ToolResult | None) -> Content:
+        """What stands directly after the call: a late result stands further down."""
+        if result is None:
+            return text_without_result(step, index)
+        return result.sent if result.sent is not None and self._is_late(result) else result.content
+
+    def _is_late(self, result: ToolResult) -> bool:
+        return result.sent is not None and self._policy.late_results == "message"
 
     def _function(self, step: Step) -> FunctionCall | None:
         function = step.message.function_call

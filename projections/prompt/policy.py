@@ -19,6 +19,12 @@ class PromptPolicy(Frozen):
     `unfinished_calls`: a call that was cut off in mid-stream and has no result is left out, or it is closed, which
     means that it is sent with the arguments {} and a result that says there is none.
 
+    `broken_off`: what happens to a failed or abandoned attempt at the very end. It is made `again`, and so not sent; or
+    the provider is to `continue` it, and the prompt ends with it.
+
+    `late_results`: a result that came when the model had gone on is a `message` of its own, where it came, and what was
+    sent before stays as it is; or it is put `in_place` of what was sent for its call.
+
     `reasoning`, in the chat prompt only: `send` puts it into `reasoning_content`. DeepSeek and Kimi want it back while
     they think between tool calls; others refuse it.
     """
@@ -28,6 +34,8 @@ class PromptPolicy(Frozen):
     abandoned: Sent = "send"
     unfinished_calls: Literal["leave_out", "close"] = "leave_out"
     reasoning: Sent = "leave_out"
+    broken_off: Literal["again", "continue"] = "again"
+    late_results: Literal["message", "in_place"] = "message"
 
 
 DEFAULT_POLICY = PromptPolicy()

@@ -91,9 +91,11 @@ class RewindablePrompt:
             start = 0  # a summary may come before the first turn
         del self._turn_starts[turn:]
         selected: list[Selected] = []
+        in_hand = self._projector.in_hand
         for changed in self._projector.mended_turns(turn):
             self._turn_starts.append(start + len(selected))
-            selected += select([changed], self._compaction)
+            if in_hand is None or changed.index <= in_hand:
+                selected += select([changed], self._compaction)
         if turn == 0 and self._compaction is not None:
             selected = with_summary(selected, self._compaction)
             self._turn_starts = [index + 1 for index in self._turn_starts]

@@ -6,14 +6,14 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 from turnlog.projections.prompt.policy import DEFAULT_POLICY, PromptPolicy
-from turnlog.projections.turn import Compaction, Message, Step, Turn
+from turnlog.projections.turn import Compaction, LateResult, Message, Step, Turn
 
 
 class Selected(NamedTuple):
     """Something that is sent, and the index of its turn: -1 for a summary, which belongs to none."""
 
     turn: int
-    entry: Message | Step | Compaction
+    entry: Message | Step | LateResult | Compaction
 
 
 def select(
@@ -26,22 +26,32 @@ def select(
             if isinstance(entry, Message):
                 if entry.position > upto or entry.is_pinned:
                     yield Selected(turn.index, entry)
-            elif entry.position > upto and not turn.has_replaced(entry) and _is_sent(entry, policy):
+            elif entry.position > upto and _is_sent(turn, entry, policy):
                 yield Selected(turn.index, entry)
+        if turn.is_in_hand:
+            break  # the turns in the queue have to wait for this one
 
 
-def _is_sent(step: Step, policy: PromptPolicy) -> bool:
+def _is_sent(turn: Turn, entry: Step | LateResult, policy: PromptPolicy) -> bool:
+    if isinstance(entry, LateResult):
+        return policy.late_results == "message"
+    return not turn.has_replaced(entry) and _is_wanted(entry, policy)
+
+
+def _is_wanted(step: Step, policy: PromptPolicy) -> bool:
     wish = {"interrupted": policy.interrupted, "failed": policy.failed, "abandoned": policy.abandoned}
     return wish.get(step.status, "send") == "send" or bool(step.tool_results)
 
 
-def sent_length(selected: Sequence[Selected]) -> int:
-    """How many of them are sent when nothing follows: at the end, an open step still grows, and a failed one is about
-    to be made again."""
+def sent_length(selected: Sequence[Selected], policy: PromptPolicy = DEFAULT_POLICY) -> int:
+    """How many of them are sent when nothing follows: at the end, an open step still grows, and one that broke off is
+    about to be made again, or to be continued."""
     length = len(selected)
     while length:
         last = selected[length - 1].entry
         if not isinstance(last, Step) or last.tool_results or last.status in ("finished", "interrupted"):
+            break
+        if policy.broken_off == "continue" and last.status != "open":
             break
         length -= 1
     return length

@@ -59,8 +59,18 @@ def result(content: str = "21 C", status: str = "final", **known: str) -> c.AddT
     return c.AddToolResult(AT, "c1", status, content, **known)  # type: ignore[arg-type]
 
 
-def added(content: str = "21 C", status: str = "final", step_id: str = "s1", index: int = 0) -> e.ToolResultAdded:
-    return e.ToolResultAdded(at=AT, step_id=step_id, index=index, call_id="c1", status=status, content=content)  # type: ignore[arg-type]
+def added(
+    content: str = "21 C", status: str = "final", step_id: str = "s1", index: int = 0, *, late: bool = False
+) -> e.ToolResultAdded:
+    return e.ToolResultAdded(
+        at=AT,
+        step_id=step_id,
+        index=index,
+        call_id="c1",
+        status=status,  # type: ignore[arg-type]
+        content=content,
+        late=late,
+    )
 
 
 def test_a_session_starts_once() -> None:
@@ -165,7 +175,7 @@ def test_a_result_that_names_its_step_answers_the_call_of_that_step() -> None:
         e.ToolCallStarted(at=AT, step_id="s2", index=0, id="c1", name="find"),
     ]
     both = Given(STARTED, OPEN, CALL, *again)
-    both.when(result(step_id="s1")).then(added(step_id="s1"))
+    both.when(result(step_id="s1")).then(added(step_id="s1", late=True))
     both.when(result()).then(added(step_id="s2"))
     answered = Given(STARTED, OPEN, CALL, added(), *again)
     answered.when(result(step_id="s1")).then()
@@ -213,7 +223,8 @@ def test_a_whole_call_counts_once_and_its_id_names_one_call_in_a_step() -> None:
 def test_a_result_answers_the_latest_step_that_waits_for_it() -> None:
     again = [event.model_copy(update={"step_id": "s2"}) for event in (OPEN, CALL, FINISHED)]
     Given(STARTED, OPEN, CALL, FINISHED, *again).when(result()).then(added(step_id="s2"))
-    Given(STARTED, OPEN, CALL, FINISHED, *again, added(step_id="s2")).when(result("x")).then(added("x", step_id="s1"))
+    answered = Given(STARTED, OPEN, CALL, FINISHED, *again, added(step_id="s2"))
+    answered.when(result("x")).then(added("x", step_id="s1", late=True))
 
 
 def test_two_calls_of_one_id_in_a_step_are_answered_one_after_the_other() -> None:
