@@ -9,7 +9,7 @@ Time and ids are arguments, so a decision that is made again after a conflict co
 from __future__ import annotations
 
 from collections.abc import Collection
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from uuid import UUID
 
@@ -70,6 +70,12 @@ class AddMessage:
     known: bool = False
     queue: bool = False
     """Whether a message that comes while a turn is in hand has a turn of its own after that one."""
+    begin: BeginTurn | None = None
+    """What begins with the message, in the same append. If that is refused, so is the message."""
+
+    def beginning(self, begin: BeginTurn) -> AddMessage:
+        """The message, with which a turn begins."""
+        return replace(self, begin=begin)
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,11 +166,11 @@ class EndCompletion:
 
 @dataclass(frozen=True, slots=True)
 class BeginTurn:
-    """Begins the turn `turn_id`, or goes on with it, as `run`. None is the turn whose turn it is (`turns.next_turn`);
-    where there is none, a turn with the id of the run.
+    """Begins the turn `turn_id`, or goes on with it, as `run`. None is the turn whose turn it is (`turns.next_turn`).
+    Where there is none, but there is news, it is one with the id of the run; and with `anyway` also without news.
 
     Refused as BeginCompletion is, while a turn or a step is open and alive. TurnClosedError, if it is not this turn's
-    turn.
+    turn, or if there is nothing to do.
     """
 
     at: datetime
@@ -174,7 +180,7 @@ class BeginTurn:
     lease_seconds: float | None = None
     live: Collection[str] = frozenset()
     gone: frozenset[str] = frozenset()
-    over: str | None = None
+    anyway: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -29,7 +29,7 @@ from turnlog.domain.commands import (
     WithdrawRepair,
 )
 from turnlog.domain.decide_step import Events, decide_append, decide_step
-from turnlog.domain.decide_turn import abandoned, decide_turn, turn_ended
+from turnlog.domain.decide_turn import abandoned, begin_turn, decide_turn, turn_ended
 from turnlog.domain.errors import (
     InvalidInputError,
     LimitExceededError,
@@ -53,7 +53,7 @@ from turnlog.domain.events import (
     SessionTitled,
     UsageReported,
 )
-from turnlog.domain.evolve import report_key
+from turnlog.domain.evolve import evolve, report_key
 from turnlog.domain.inputs import checked_metadata
 from turnlog.domain.limits import MAX_COUNTERS
 from turnlog.domain.state import Active, SessionState, Unborn
@@ -171,4 +171,7 @@ def _add_message(state: Active, command: AddMessage) -> Events:
         function_call=command.function_call,
         queued=command.queue and command.role == "user" and (state.in_hand is not None or bool(state.queue)),
     )
-    return (added,)
+    if command.begin is None:
+        return (added,)
+    asked = evolve(state, added)
+    return (added, *begin_turn(asked, command.begin)) if isinstance(asked, Active) else (added,)

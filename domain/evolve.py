@@ -233,8 +233,8 @@ def _result_added(state: Active, event: ToolResultAdded) -> Active:
     for step_id in (None, event.step_id):
         memory = memory.with_answer(answer_key(event.call_id, step_id), digest)
     awaited = state.awaited.minus(event.step_id, event.index)
-    # A late result goes into the turn in hand, or into the next one, as a message does.
-    is_news = event.late and not (state.in_hand is None and state.queue)
+    # The next turn in the queue has it anyway.
+    is_news = state.in_hand is not None or not state.queue
     return state.model_copy(update={"awaited": awaited, "memory": memory, "news": state.news + is_news})
 
 

@@ -101,7 +101,7 @@ class Active(Frozen):
 
     `turn` is the latest turn with an owner, and `queue` has the ids of the messages whose turns come after it. `asked`
     is the id of the first user message that no step and no turn has begun to answer. `news` counts the messages of the
-    user, and the late results, since the last response began: what no request has had yet. `responses` counts the
+    user, and the results, since the last response began: what no request has had yet. `responses` counts the
     responses."""
 
     kind: Literal["active"] = "active"

@@ -66,7 +66,7 @@ def turn_status(state: Active) -> TurnStatus | None:
     if state.open_steps or state.asked is not None:
         return "open"
     if turn is not None:
-        return ended_status(turn, news=state.news > 0, waits=state.awaited.waiting > 0)
+        return ended_status(turn, news=has_news(state), waits=state.awaited.waiting > 0)
     if latest is not None and latest.finished and calls_are_open:
         return "open"
     return None if latest is None else latest.status

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable
 from contextlib import suppress
 from enum import Enum, auto
 from typing import Any, Generic, TypeVar
@@ -17,7 +17,8 @@ from turnlog.domain.errors import InvalidInputError, LogClosedError, SessionNotF
 from turnlog.domain.events import CompletionFailed, CompletionFinished, CompletionInterrupted, StepEnd
 from turnlog.domain.inputs import check_kind, checked_optional_name
 from turnlog.domain.state import Active
-from turnlog.infrastructure.append.chunk_reader import ChunkReader, said
+from turnlog.infrastructure.append.chunk_reader import ChunkReader
+from turnlog.infrastructure.append.failures import failure_of, said
 from turnlog.infrastructure.append.read_ahead import ReadAhead
 from turnlog.infrastructure.append.step_io import CANCELLED, LEFT_EARLY, StepIO
 from turnlog.infrastructure.append.writer_lease import LOG_CLOSED
@@ -27,6 +28,7 @@ logger = logging.getLogger("turnlog")
 
 Chunk = TypeVar("Chunk")
 
+CLIENT_CLOSED = "the provider's client was closed"
 CLOSING_SECONDS = 5.0
 """Seconds allowed for closing a provider's stream."""
 
@@ -58,13 +60,15 @@ class StreamRecorder(Generic[Chunk]):
     because somebody else has ended the step. In each case the provider's stream is closed, and the consumer can still
     take the chunks that are durable. A detached recorder neither waits for its consumer nor ends when it leaves.
 
-    `read_ahead_chunks` is the largest number of chunks that it reads ahead. It is in `recorders` while it runs.
+    `stream` may be the awaitable that makes the stream: it is awaited when the step is open, so that a refusal of the
+    provider is the end of the step. `read_ahead_chunks` is the largest number of chunks that it reads ahead. It is in
+    `recorders` while it runs.
     """
 
     def __init__(
         self,
         step: StepIO,
-        stream: AsyncIterator[Chunk],
+        stream: AsyncIterator[Chunk] | Awaitable[AsyncIterator[Chunk]],
         model: str | None,
         read_ahead_chunks: int,
         recorders: set[StreamRecorder[Any]],
@@ -79,10 +83,10 @@ class StreamRecorder(Generic[Chunk]):
         check_kind(detached, bool, "detached")
         self._model = checked_optional_name(model, "model")
         self._takeover = takeover
-        self._stream = stream
-        if not hasattr(stream, "__aiter__"):
-            raise InvalidInputError("stream", f"must be an async iterator, not a {type(stream).__name__}")
-        self._chunks = aiter(stream)
+        if not (hasattr(stream, "__aiter__") or hasattr(stream, "__await__")):
+            reason = f"must be an async iterator, or an awaitable of one, not a {type(stream).__name__}"
+            raise InvalidInputError("stream", reason)
+        self._stream: Any = stream
         self._recorders = recorders
         self._reader = ChunkReader(step.step_id, step.clock.now)
         self._read_ahead = ReadAhead[Chunk](None if detached else read_ahead_chunks)
@@ -206,16 +210,26 @@ class StreamRecorder(Generic[Chunk]):
         self._phase = Phase.RECORDING
         self.step.watcher.watch(self)
         self._read_ahead.wake()
+        chunks = aiter(await self._opened())
         try:
             while not self._is_over():
                 if self.step.group_commit.is_full:
                     await self.step.group_commit.room()
                 if self._read_ahead.is_full:
                     await self._read_ahead.room()
-                await self._take(await anext(self._chunks))
+                await self._take(await anext(chunks))
         except StopAsyncIteration:
             if not self._is_over():
                 await self._finish()
+
+    async def _opened(self) -> AsyncIterator[Chunk]:
+        """The provider's stream. Raises what the provider raises, and InvalidInputError for what is no stream."""
+        if not hasattr(self._stream, "__aiter__"):
+            self._stream = await self._stream
+            if not hasattr(self._stream, "__aiter__"):
+                reason = f"the awaitable gave a {type(self._stream).__name__} and no stream: ask with stream=True"
+                raise InvalidInputError("stream", reason)
+        return self._stream  # type: ignore[no-any-return]  # it may be anything that can be iterated
 
     async def _take(self, chunk: Chunk) -> None:
         if self._is_over():  # a stream may yield a chunk although its reader was cancelled
@@ -277,12 +291,20 @@ class StreamRecorder(Generic[Chunk]):
         return CompletionFinished(at=now(), finish_reason=self._reader.finish_reason, **self._reported())
 
     def _early_end(self, error: BaseException | None, reason: str | None) -> StepEnd:
-        if isinstance(error, Exception) and reason is None:
-            return CompletionFailed(at=now(), error=said(error), **self._reported())
+        if isinstance(error, Exception) and reason is None and not self._is_client_closed():
+            return CompletionFailed(at=now(), error=said(error), failure=failure_of(error), **self._reported())
         if self._reader.finish_reason is not None:
             return self._finished()
+        if reason is None and isinstance(error, Exception):
+            reason = CLIENT_CLOSED
         reason = reason or (CANCELLED if isinstance(error, asyncio.CancelledError) else LEFT_EARLY)
         return CompletionInterrupted(at=now(), reason=reason, **self._reported())
+
+    def _is_client_closed(self) -> bool:
+        """Whether this side has closed the provider's client: then the provider has not failed. The openai package has
+        no other way from a stream to its client."""
+        is_closed = getattr(getattr(self._stream, "_client", None), "is_closed", None)
+        return callable(is_closed) and is_closed() is True
 
     def _reported(self) -> dict[str, Any]:
         return {
@@ -304,7 +326,8 @@ async def stop_all(recorders: set[StreamRecorder[Any]]) -> None:
 async def _close(stream: Any) -> None:
     """Closes a provider's stream, so that it stops generating and charging. Errors in closing are dropped, and a close
     that takes too long is given up."""
-    close = getattr(stream, "aclose", None) or getattr(stream, "close", None)
+    # What was not awaited is closed, or cancelled, too.
+    close = next((found for name in ("aclose", "close", "cancel") if (found := getattr(stream, name, None))), None)
     if close is None:
         return
     with suppress(Exception):
