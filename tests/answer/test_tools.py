@@ -178,6 +178,15 @@ async def asks(arguments: dict[str, Any]) -> bool:
     return False
 
 
+class Anything:
+    """Has whatever is asked of it, as a proxy has."""
+
+    def __getattr__(self, name: str) -> Anything:
+        return self
+
+    def __call__(self) -> None: ...
+
+
 def star(*numbers: int) -> None: ...
 def unknown(place: Nowhere) -> None: ...  # type: ignore[name-defined]  # noqa: F821 the very case
 def callback(then: Callable[[], None]) -> None: ...
@@ -195,6 +204,7 @@ def thread(one: threading.Thread) -> None: ...
         ("tools[0].function", async_generator, "generator"),
         ("tools[0].function", functools.partial(generator), "generator"),
         ("tools[0].function", Place, "class"),
+        ("tools[0].function", Tool(Anything(), name="a"), "signature"),
         ("tools[0].function", print, r"\*args"),
         ("tools[0].function", Tool("no", name="a"), "str"),  # type: ignore[arg-type]
         ("tools[0]", 7, "int"),
