@@ -1,0 +1,106 @@
+"""What an answer asks for, and one request of it: the prompt, the provider's stream, and its recording as a step."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from turnlog.domain.errors import InvalidInputError
+from turnlog.domain.inputs import checked_optional_name, checked_range
+from turnlog.domain.limits import MAX_CALLS
+from turnlog.domain.quoting import quoted
+from turnlog.domain.values import JsonObject
+from turnlog.infrastructure.answer.tools import Toolbox
+from turnlog.infrastructure.append.stream_recorder import StreamRecorder
+
+OnBusy = Literal["steer", "queue", "refuse", "stop"]
+OnBreak = Literal["end", "again"]
+
+MAX_STEPS = 10_000
+RESERVED = ("model", "messages", "stream", "tools")
+"""Arguments of a request that are not the caller's to choose."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Asking:
+    """How a turn is answered. `create` makes a provider's stream; `extra` are further arguments for it.
+
+    `max_steps` is the largest number of requests in a turn, `max_parallel` that of tools that run at the same time;
+    `seconds` is the longest that a turn may take. `on_break` says what becomes of a stream that breaks in the middle,
+    and `attempts` how often it is begun at most.
+    """
+
+    create: Callable[..., Awaitable[Any]]
+    model: str
+    toolbox: Toolbox
+    extra: JsonObject
+    max_steps: int
+    max_parallel: int
+    seconds: float | None
+    on_break: OnBreak
+    attempts: int
+
+    def request(self, messages: list[Any]) -> Awaitable[Any]:
+        """The awaitable of the provider's stream for this prompt."""
+        extra = dict(self.extra)
+        if self.toolbox.specs:
+            extra["tools"] = self.toolbox.specs
+        extra.setdefault("stream_options", {"include_usage": True})
+        return self.create(model=self.model, messages=messages, stream=True, **extra)
+
+
+def checked_asking(
+    client: Any,
+    model: Any,
+    tools: Any,
+    extra: Mapping[str, Any] | None,
+    max_steps: Any,
+    max_parallel: Any,
+    seconds: Any,
+    on_break: Any,
+    attempts: Any,
+) -> Asking:
+    """What `Session.answer` was given. Raises InvalidInputError."""
+    create = getattr(getattr(getattr(client, "chat", None), "completions", None), "create", None)
+    if not callable(create):
+        raise InvalidInputError("client", f"a {type(client).__name__} has no chat.completions.create: give an AsyncOpenAI")
+    name = checked_optional_name(model, "model")
+    if not name:
+        raise InvalidInputError("model", "must be the name of a model")
+    if extra is not None and (taken := [key for key in RESERVED if key in extra]):
+        raise InvalidInputError(f"extra.{taken[0]}", "is not an argument to choose here")
+    if seconds is not None and not (isinstance(seconds, int | float) and 0 < seconds < float("inf")):
+        raise InvalidInputError("seconds", f"{quoted(seconds)} is not a number of seconds")
+    return Asking(
+        create=create,
+        model=name,
+        toolbox=Toolbox(tools),
+        extra={} if extra is None else dict(extra),
+        max_steps=checked_range(max_steps, "max_steps", 1, MAX_STEPS),
+        max_parallel=checked_range(max_parallel, "max_parallel", 1, MAX_CALLS),
+        seconds=seconds,
+        on_break=checked_choice(on_break, "on_break", OnBreak),
+        attempts=checked_range(attempts, "attempts", 1, 100),
+    )
+
+
+def checked_choice(value: Any, field: str, choices: Any) -> Any:
+    """One of the values of a Literal. Raises InvalidInputError."""
+    allowed = choices.__args__
+    if not isinstance(value, str) or value not in allowed:
+        raise InvalidInputError(field, f"{quoted(value)} is not one of: {', '.join(allowed)}")
+    return value
+
+
+async def recorded(recorder: StreamRecorder[Any], reason: Callable[[], str | None]) -> None:
+    """Records a stream to its end, with nobody to show it to. Raises what kept the step from being opened. A caller that
+    is cancelled stops it, for the reason that it has then."""
+    recorder.leave()
+    recorder.start()
+    try:
+        await recorder.begun()
+        await recorder.over()
+    except BaseException as error:
+        recorder.stop(error, reason())
+        raise
