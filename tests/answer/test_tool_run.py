@@ -152,9 +152,17 @@ def raises_interrupt_on_a_thread() -> None:
     raise KeyboardInterrupt
 
 
-@pytest.mark.parametrize("tool", [raises_interrupt, raises_interrupt_on_a_thread])
-def test_an_interrupt_of_the_process_passes_on(tool: Callable[[], Any]) -> None:
-    with pytest.raises(KeyboardInterrupt):
+class Exit(BaseException):
+    pass
+
+
+def exits() -> None:
+    raise Exit
+
+
+@pytest.mark.parametrize("tool", [exits, raises_interrupt, raises_interrupt_on_a_thread])
+def test_what_is_no_exception_passes_on(tool: Callable[[], Any]) -> None:
+    with pytest.raises((KeyboardInterrupt, Exit)):
         asyncio.run(ran(tool))
 
 
