@@ -70,6 +70,8 @@ class AddMessage:
     known: bool = False
     queue: bool = False
     """Whether a message that comes while a turn is in hand has a turn of its own after that one."""
+    stops: str | None = None
+    """Why the turn in hand is stopped, if the message is new. None: it is not."""
     begin: BeginTurn | None = None
     """What begins with the message, in the same append. If that is refused, so is the message."""
 

@@ -9,6 +9,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from turnlog.domain.errors import InvalidInputError, TurnlogError
+from turnlog.infrastructure.answer.answer import close_answers
 from turnlog.infrastructure.append.stream_recorder import stop_all
 from turnlog.infrastructure.append.writer_lease import WriterLease
 from turnlog.infrastructure.cache import Cache
@@ -76,6 +77,7 @@ async def opened(settings: Settings) -> AsyncIterator[LogParts]:
             lease=lease,
         )
         stack.push_async_callback(stop_all, parts.stream_recorders)
+        stack.push_async_callback(close_answers, parts.answers)
         stack.callback(home.let_go, stack)
         yield parts
 

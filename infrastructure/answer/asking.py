@@ -50,7 +50,7 @@ class Asking:
         return self.create(model=self.model, messages=messages, stream=True, **extra)
 
 
-def checked_asking(
+def checked_asking(  # noqa: PLR0913, PLR0917 each is checked by itself
     client: Any,
     model: Any,
     tools: Any,
@@ -64,7 +64,7 @@ def checked_asking(
     """What `Session.answer` was given. Raises InvalidInputError."""
     create = getattr(getattr(getattr(client, "chat", None), "completions", None), "create", None)
     if not callable(create):
-        raise InvalidInputError("client", f"a {type(client).__name__} has no chat.completions.create: give an AsyncOpenAI")
+        raise InvalidInputError("client", f"must be an AsyncOpenAI: a {type(client).__name__} has no chat.completions")
     name = checked_optional_name(model, "model")
     if not name:
         raise InvalidInputError("model", "must be the name of a model")
@@ -94,8 +94,8 @@ def checked_choice(value: Any, field: str, choices: Any) -> Any:
 
 
 async def recorded(recorder: StreamRecorder[Any], reason: Callable[[], str | None]) -> None:
-    """Records a stream to its end, with nobody to show it to. Raises what kept the step from being opened. A caller that
-    is cancelled stops it, for the reason that it has then."""
+    """Records a stream to its end, with nobody to show it to. Raises what kept the step from being opened. A caller
+    that is cancelled stops it, for the reason that it has then."""
     recorder.leave()
     recorder.start()
     try:

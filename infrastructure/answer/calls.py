@@ -61,9 +61,7 @@ def _due(step: Step, call: StepToolCall, toolbox: Toolbox, allowed: set[str]) ->
         task = Task.UNKNOWN
     elif runs and not tool.idempotent:
         task = Task.INTERRUPTED
-    elif approval is not None and not is_allowed:
-        task = Task.WAIT
-    elif tool.function is None:
+    elif (approval is not None and not is_allowed) or tool.function is None:
         task = Task.WAIT
     elif not is_allowed and call.name not in allowed and approval_needed(tool, call.arguments):
         task = Task.ASK

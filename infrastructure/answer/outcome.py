@@ -12,9 +12,9 @@ from turnlog.projections.turn import Step, Turn
 class AnswerOutcome(Frozen):
     """The turn as it was when nothing more was to be done for it here.
 
-    `status` is that of the turn: `finished`; `waiting` for a pending result or a decision; `stopped`; `failed`, with the
-    reason, and what the provider said in `failure`; or `abandoned`. `text` is what the last answer says, as far as it
-    got. `position` is that of the session. `is_new` is False where the message had been there before.
+    `status` is that of the turn: `finished`; `waiting` for a pending result or a decision; `stopped`; `failed`, with
+    the reason, and what the provider said in `failure`; or `abandoned`. `text` is what the last answer says, as far as
+    it got. `position` is that of the session. `is_new` is False where the message had been there before.
     """
 
     session_id: UUID

@@ -93,6 +93,10 @@ class StreamRecorder(Generic[Chunk]):
         self._phase = Phase.NEW
         self._task: asyncio.Task[None] | None = None
         self._error: BaseException | None = None
+        self.end: StepEnd | None = None
+        """How this recorder has ended the step; None where it has not."""
+        self.has_begun_to_read = False
+        """Whether anything has come from the provider."""
 
     # For the consumer
 
@@ -234,6 +238,7 @@ class StreamRecorder(Generic[Chunk]):
     async def _take(self, chunk: Chunk) -> None:
         if self._is_over():  # a stream may yield a chunk although its reader was cancelled
             return
+        self.has_begun_to_read = True
         stored: asyncio.Future[int] | None = None
         for commands in self._reader.read(chunk):
             if stored is not None:
@@ -266,7 +271,7 @@ class StreamRecorder(Generic[Chunk]):
         try:
             await asyncio.shield(self._end(self._finished()))
         except StepClosedError:  # somebody else was faster
-            self._phase = Phase.LOST
+            self._phase, self.end = Phase.LOST, None
 
     def _is_over(self) -> bool:
         return self._phase in _OVER
@@ -279,6 +284,7 @@ class StreamRecorder(Generic[Chunk]):
 
     def _end(self, end: StepEnd) -> asyncio.Future[int]:
         self._forget()
+        self.end = end
         return self.step.end(end)
 
     def _forget(self) -> None:

@@ -14,7 +14,7 @@ from types import TracebackType
 from typing import Self
 from uuid import UUID
 
-from turnlog.domain.commands import AddMessage, BeginTurn, CancelSteps, Command, EndTurn, StartTool
+from turnlog.domain.commands import AddMessage, BeginTurn, Command, EndTurn, StartTool
 from turnlog.domain.errors import StepClosedError, StoreError, TurnClosedError, TurnInProgressError, TurnlogError
 from turnlog.domain.events import TurnEnd
 from turnlog.domain.state import Active
@@ -59,10 +59,9 @@ class TurnOwner:
         message: AddMessage | None = None,
         takeover: bool = False,
         anyway: bool = False,
-        stop: str | None = None,
     ) -> bool:
         """Takes the turn in hand: `turn_id`, or the one whose turn it is, together with a message. Returns False, and
-        does nothing, if the message is known. `stop`: the turn that is in hand now is stopped, for this reason.
+        does nothing, if the message is known.
 
         Raises TurnInProgressError while another turn or step is in hand and alive, TurnClosedError if there is nothing
         to do, or not for this turn, and StoreError.
@@ -70,22 +69,19 @@ class TurnOwner:
         attempt = Takeover(self.aggregate, self._lease, takeover)
         while True:
             try:
-                return await self._begin(turn_id, message, attempt, anyway, stop)
+                return await self._begin(turn_id, message, attempt, anyway)
             except TurnInProgressError as refusal:
                 await attempt.judge(refusal)
 
-    async def _begin(
-        self, turn_id: str | None, message: AddMessage | None, attempt: Takeover, anyway: bool, stop: str | None
-    ) -> bool:
+    async def _begin(self, turn_id: str | None, message: AddMessage | None, attempt: Takeover, anyway: bool) -> bool:
         lease, writer_id = self._lease, await self._lease.hold()
         begin = BeginTurn(
             now(), turn_id, self.run, writer_id, lease.seconds, live=lease.live, gone=attempt.gone, anyway=anyway
         )
-        commands: list[Command] = [] if stop is None else [CancelSteps(now(), stop)]
-        commands.append(begin if message is None else message.beginning(begin))
+        command: Command = begin if message is None else message.beginning(begin)
         lease.began(self.run, self.aggregate, self._ending)
         try:
-            began = await self.aggregate.execute(*commands)
+            began = await self.aggregate.execute(command)
         except BaseException as error:
             if isinstance(error, TurnlogError) and not isinstance(error, StoreError):
                 lease.left(self.run)
