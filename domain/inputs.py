@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import date, datetime
 from decimal import Decimal, InvalidOperation
 from operator import itemgetter
@@ -26,6 +26,7 @@ from turnlog.domain.limits import (
     MAX_USAGE_BYTES,
 )
 from turnlog.domain.quoting import quoted
+from turnlog.domain.turns import TurnStatus
 from turnlog.domain.values import JsonObject, JsonPath, is_unicode, json_copy, json_size
 
 ORDER_COLUMNS = ("sequence", "seq", "position", "messageindex", "ordinal")
@@ -118,6 +119,19 @@ def checked_status(value: Any) -> ResultStatus:
     if isinstance(value, str) and value in get_args(ResultStatus):
         return cast("ResultStatus", value)
     raise InvalidInputError("status", f"{quoted(value)} is not one of {', '.join(get_args(ResultStatus))}")
+
+
+def checked_turn_statuses(
+    value: Any, default: Sequence[TurnStatus] | None = None, of: Sequence[TurnStatus] = get_args(TurnStatus)
+) -> tuple[TurnStatus, ...] | None:
+    """One of these statuses of turns, or several; or the default for None."""
+    if value is None:
+        return None if default is None else tuple(default)
+    listed = [value] if isinstance(value, str) else list(value) if isinstance(value, Iterable) else []
+    for status in listed or [value]:
+        if not isinstance(status, str) or status not in of:
+            raise InvalidInputError("status", f"{quoted(status)} is not one of {', '.join(of)}")
+    return tuple(cast("list[TurnStatus]", listed))
 
 
 def checked_content(value: Any, limit: int, field: str = "content") -> Content:

@@ -72,6 +72,13 @@ def turn_status(state: Active) -> TurnStatus | None:
     return None if latest is None else latest.status
 
 
+def unfinished_turn(state: Active) -> str | None:
+    """The id of the turn with an owner that somebody has to go on with, now or later. None if there is none."""
+    if state.turn is None or turn_status(state) not in UNFINISHED:
+        return None
+    return next_turn(state) or state.turn.turn_id
+
+
 def ended_status(turn: LatestTurn, *, news: bool, waits: bool) -> TurnStatus:
     """The status of a turn whose last run has ended."""
     status = turn.status or "answering"

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from datetime import date
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
@@ -25,8 +25,10 @@ from turnlog.domain.inputs import (
     checked_session_id,
     checked_short,
     checked_start,
+    checked_turn_statuses,
 )
 from turnlog.domain.state import Active
+from turnlog.domain.turns import UNFINISHED, TurnStatus
 from turnlog.infrastructure.append.reaper import Reaper
 from turnlog.infrastructure.clock import now
 from turnlog.infrastructure.composition import opened
@@ -42,12 +44,15 @@ from turnlog.infrastructure.tables.projections import Projections
 from turnlog.infrastructure.tasks import cancel_and_wait
 from turnlog.projections.report import ReapedStep, RepairReport
 from turnlog.projections.usage_report import DIMENSIONS, Dimension, UsageReport, checked_dimensions, plain
-from turnlog.projections.view import SessionPage
+from turnlog.projections.view import SessionPage, UnfinishedTurn, WaitingToolCall
 
 if TYPE_CHECKING:
     from turnlog.infrastructure.store.appends import WriterStatistics
 
 MAX_PAGE = 100
+_FIRST_ID = UUID(int=0)
+
+Statuses = TurnStatus | Iterable[TurnStatus] | None
 
 
 class SessionLog:
@@ -128,22 +133,70 @@ class SessionLog:
         principal = checked_principal(principal)
         return Session(self._parts, self._parts.aggregate(_found_id(session_id)), principal)
 
-    async def list_sessions(self, principal: Principal, limit: int = 50, offset: int = 0) -> SessionPage:
+    async def list_sessions(
+        self, principal: Principal, limit: int = 50, offset: int = 0, status: Statuses = None
+    ) -> SessionPage:
         """A page of the principal's sessions (SYSTEM: all), newest activity first, with their total number.
 
-        `limit` is from 1 to 100. Raises InvalidInputError.
+        `limit` is from 1 to 100. `status`: only sessions whose latest turn has this status, or one of these. A session
+        in which an older version of turnlog wrote last has no status in lists. Raises InvalidInputError.
         """
-        principal = checked_principal(principal)
         checked_range(limit, "limit", 1, MAX_PAGE)
         checked_range(offset, "offset", 0, checked_count(2**53, "offset"))
-        self._parts.check_open()
-        return await self._parts.store.lists.page(None if principal is SYSTEM else principal, limit, offset)
+        statuses = checked_turn_statuses(status)
+        return await self._parts.store.lists.page(self._whose(principal), limit, offset, statuses)
 
     def session_ids(self, principal: Principal) -> AsyncIterator[UUID]:
         """The ids of all the principal's sessions (SYSTEM: all), in an order that appends do not change."""
+        return self._parts.store.lists.ids(self._whose(principal))
+
+    async def unfinished_turns(
+        self,
+        principal: Principal,
+        *,
+        limit: int = MAX_PAGE,
+        after: UUID | str | None = None,
+        status: Statuses = None,
+    ) -> tuple[UnfinishedTurn, ...]:
+        """The turns with an owner, in the principal's sessions (SYSTEM: all), that somebody has to go on with, now or
+        later: queued, answering, running_tools, waiting or abandoned; or only those with this status, or one of these.
+
+        There is one a session, in the order of their ids; at most `limit`, from 1 to 100. The next ones come after the
+        session `after`. Whoever has a turn in hand may be gone: see `is_alive`. Raises InvalidInputError and
+        StoreError.
+        """
+        checked_range(limit, "limit", 1, MAX_PAGE)
+        statuses = checked_turn_statuses(status, UNFINISHED, UNFINISHED) or ()
+        first = _FIRST_ID if after is None else checked_session_id(after, "after")
+        return await self._parts.store.lists.unfinished(self._whose(principal), statuses, first, limit)
+
+    async def waiting_tool_calls(
+        self, principal: Principal, *, limit: int = MAX_PAGE, after: UUID | str | None = None
+    ) -> tuple[WaitingToolCall, ...]:
+        """The calls in the principal's sessions (SYSTEM: all) that wait for somebody outside: for the final result of
+        what was started, or for a decision. Each has its session and its step.
+
+        They are those of at most `limit` sessions, from 1 to 100, in the order of the sessions' ids. The next ones come
+        after the session `after`. Raises InvalidInputError and StoreError.
+        """
+        checked_range(limit, "limit", 1, MAX_PAGE)
+        last = _FIRST_ID if after is None else checked_session_id(after, "after")
+        whose, found = self._whose(principal), list[WaitingToolCall]()
+        # Calls that a repair has answered are counted in the list, but are not in the view.
+        while not found and (ids := await self._parts.store.lists.with_waiting_calls(whose, last, limit)):
+            last = ids[-1]
+            for session_id in ids:
+                with suppress(SessionNotFoundError):  # it was deleted meanwhile
+                    view = await self.session(session_id, principal).view()
+                    found += (call.of_session(session_id) for call in view.waiting_tool_calls)
+        return tuple(found)
+
+    def _whose(self, principal: Principal) -> str | None:
+        """The user whose sessions are looked at; None for those of all. Raises InvalidInputError, and what an open log
+        checks."""
         principal = checked_principal(principal)
         self._parts.check_open()
-        return self._parts.store.lists.ids(None if principal is SYSTEM else principal)
+        return None if principal is SYSTEM else principal
 
     async def delete_session(self, session_id: UUID | str, principal: Principal) -> bool:
         """Deletes the session: later appends to it are refused. False if the principal has no such session."""
@@ -260,7 +313,8 @@ class SessionLog:
         return done
 
     async def reap(self, dry_run: bool = False) -> tuple[ReapedStep, ...]:
-        """Ends the steps of all sessions whose writers' leases have run out, as abandoned, and returns them.
+        """Ends the steps of all sessions, and the turns in hand, whose writers' leases have run out, as abandoned, and
+        returns them.
 
         An open log does this by itself: when it is opened, and then every `reap_seconds`. A dry run ends nothing.
         Raises StoreError.

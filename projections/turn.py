@@ -9,6 +9,7 @@ from __future__ import annotations
 from datetime import datetime
 from functools import cached_property
 from typing import Literal
+from uuid import UUID
 
 from turnlog.domain.events import Content, Correction, FunctionCall, ResultStatus, Role, StepStatus, ToolCall, TurnEnd
 from turnlog.domain.foreign import ForeignFormat
@@ -79,12 +80,22 @@ class StepToolCall(ToolCall):
 
 
 class OpenToolCall(StepToolCall):
-    """A call that somebody has to do something about, with the step that made it. `waits_for`: a result of what was
-    started, or a decision; None if its tool has to run."""
+    """A call without a final result, with its step and the index of its turn. `waits_for`: the result of what was
+    started, or somebody's decision; None if its tool has to run."""
 
     step_id: str
     turn: int
     waits_for: Literal["result", "decision"] | None = None
+
+    def of_session(self, session_id: UUID) -> WaitingToolCall:
+        """The call with its session."""
+        return WaitingToolCall(**dict(self), session_id=session_id)
+
+
+class WaitingToolCall(OpenToolCall):
+    """A call that waits for somebody outside, and its session."""
+
+    session_id: UUID
 
 
 class StepMessage(Frozen):
@@ -144,9 +155,33 @@ class Step(Frozen):
         results = self.results()
         return tuple(call for call in self.message.tool_calls if call.index not in results)
 
-    def undecided(self) -> frozenset[int]:
-        """The indexes of the calls that somebody has to decide about."""
-        return frozenset(approval.index for approval in self.approvals if approval.approved is None)
+    def waiting(self) -> dict[int, Literal["result", "decision"]]:
+        """What calls wait for, by their index: the final result of what was started, or somebody's decision."""
+        results, waiting = self.results(), dict[int, Literal["result", "decision"]]()
+        for approval in self.approvals:
+            if approval.approved is None and approval.index not in results:
+                waiting[approval.index] = "decision"
+        for result in results.values():
+            if result.status == "pending":
+                waiting[result.index] = "result"
+        return waiting
+
+    def open_calls(self, turn: int) -> tuple[OpenToolCall, ...]:
+        """The calls that have no final result, in the turn with this index."""
+        results, waiting = self.results(), self.waiting()
+        return tuple(
+            OpenToolCall(
+                index=call.index,
+                id=call.id,
+                name=call.name,
+                arguments=call.arguments,
+                step_id=self.step_id,
+                turn=turn,
+                waits_for=waiting.get(call.index),
+            )
+            for call in self.message.tool_calls
+            if call.index in waiting or call.index not in results
+        )
 
     def has_news(self, position: int) -> bool:
         """Whether there is something about its calls that the model has to hear of, or whose tool has to run: a result
@@ -296,7 +331,7 @@ class Turn(Frozen):
         came_since = any(step.has_news(run.ended_position or 0) for step in self.steps)
         if came_since or self.news_after(0 if last is None else last.position):
             return "queued"
-        return "waiting" if run.status == "waiting" and any(map(_waits, self.steps)) else "finished"
+        return "waiting" if run.status == "waiting" and any(step.waiting() for step in self.steps) else "finished"
 
     def news_after(self, position: int) -> bool:
         """Whether a late result, or a message of the user, came after this position."""
@@ -340,7 +375,3 @@ class Turn(Frozen):
         # An attempt whose calls were answered was continued and not made again.
         is_attempt = step.status in ("failed", "abandoned") and not step.tool_results and step is not self.steps[-1]
         return is_attempt and step.step_id not in continued
-
-
-def _waits(step: Step) -> bool:
-    return bool(step.undecided()) or any(result.status == "pending" for result in step.tool_results)

@@ -83,11 +83,14 @@ if TYPE_CHECKING:
     from turnlog.projections.usage_report import UsageReport as UsageReport
     from turnlog.projections.usage_report import UsageRow as UsageRow
     from turnlog.projections.view import Fault as Fault
+    from turnlog.projections.view import OpenToolCall as OpenToolCall
     from turnlog.projections.view import SessionPage as SessionPage
     from turnlog.projections.view import SessionSummary as SessionSummary
     from turnlog.projections.view import SessionView as SessionView
     from turnlog.projections.view import Step as Step
     from turnlog.projections.view import Turn as Turn
+    from turnlog.projections.view import UnfinishedTurn as UnfinishedTurn
+    from turnlog.projections.view import WaitingToolCall as WaitingToolCall
 
 __version__ = "0.1.0"
 
@@ -126,7 +129,9 @@ _NAMES = {
     "projections.report": "ReapedStep RepairReport",
     "projections.turn": "OpenToolCall",
     "projections.usage_report": "UsageReport UsageRow",
-    "projections.view": "Fault SessionPage SessionSummary SessionView Step Turn",
+    "projections.view": """
+        Fault OpenToolCall SessionPage SessionSummary SessionView Step Turn UnfinishedTurn WaitingToolCall
+    """,
 }
 """The public names by the module that has them. A test holds this table to the imports above, which are for type
 checkers."""

@@ -9,6 +9,7 @@ from uuid import UUID
 
 from turnlog.domain.events import FRAGMENTS, SessionEvent
 from turnlog.domain.state import Active, Deleted, SessionState
+from turnlog.domain.turns import turn_status, unfinished_turn
 from turnlog.infrastructure.store.appends import Append
 from turnlog.infrastructure.store.dedup_keys import keys_of
 from turnlog.infrastructure.store.rows import KeyRow, SessionRow
@@ -63,6 +64,7 @@ class AppendEncoder:
         if not isinstance(known, Active):
             return
         is_deleted = isinstance(state, Deleted)
+        unfinished = None if is_deleted else unfinished_turn(known)
         append.session = SessionRow(
             session_id=self._session_id,
             user_id=known.user_id,
@@ -72,9 +74,15 @@ class AppendEncoder:
             version=append.position + append.count - 1,
             deleted=is_deleted,
             writer=None if is_deleted else _writer_of(known),
+            turn_status=None if is_deleted else turn_status(known),
+            unfinished_turn=unfinished,
+            turn_since=known.turn.since if unfinished is not None and known.turn is not None else None,
+            waiting_calls=0 if is_deleted else known.awaited.waiting,
         )
 
 
 def _writer_of(state: Active) -> str | None:
-    """The writer of the open step, the latest one of several; None where no step is open."""
+    """The writer of the turn in hand, or else of the open step, the latest one of several. None where neither is."""
+    if state.in_hand is not None and state.in_hand.writer:
+        return state.in_hand.writer
     return next((step.writer or None for step in reversed(state.open_steps.values())), None)

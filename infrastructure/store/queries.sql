@@ -8,7 +8,7 @@ select clock_timestamp()
 select cache_secret from {schema}.turnlog_schema
 
 -- name: append
-select {schema}.{append}($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22)
+select {schema}.{append}($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22, $23, $24, $25, $26)
 
 -- name: find_key
 select value from {schema}.turnlog_keys where session_id = %b and key = %b
@@ -91,9 +91,22 @@ select array(
 
 -- name: list_sessions
 with mine as materialized (
-    select session_id, user_id, title, started_at, updated_at, version
+    select session_id, user_id, title, started_at, updated_at, version, turn_status
     from {schema}.turnlog_sessions
     where not deleted and (%b::boolean or user_id = %b::text)
+), page as (
+    select * from mine order by updated_at desc, session_id limit %b offset %b
+)
+select (select count(*) from mine) as total, page.*
+from (select 1) as always left join page on true
+order by page.updated_at desc, page.session_id
+
+-- name: list_by_status
+-- A statement of its own, so that it has a plan of its own.
+with mine as materialized (
+    select session_id, user_id, title, started_at, updated_at, version, turn_status
+    from {schema}.turnlog_sessions
+    where not deleted and (%b::boolean or user_id = %b::text) and turn_status = any(%b::text[])
 ), page as (
     select * from mine order by updated_at desc, session_id limit %b offset %b
 )
@@ -104,6 +117,19 @@ order by page.updated_at desc, page.session_id
 -- name: session_ids
 select session_id from {schema}.turnlog_sessions
 where not deleted and (%b::boolean or user_id = %b::text) and session_id > %b
+order by session_id limit %b
+
+-- name: unfinished_turns
+select s.session_id, s.user_id, s.unfinished_turn, s.turn_status, s.turn_since, s.writer, w.host, w.pid, w.expires_at,
+    coalesce(w.expires_at > clock_timestamp(), false)
+from {schema}.turnlog_sessions s left join {schema}.turnlog_writers w on w.writer_id = s.writer
+where s.unfinished_turn is not null and (%b::boolean or s.user_id = %b::text) and s.turn_status = any(%b::text[])
+    and s.session_id > %b
+order by s.session_id limit %b
+
+-- name: waiting_sessions
+select session_id from {schema}.turnlog_sessions
+where waiting_calls > 0 and (%b::boolean or user_id = %b::text) and session_id > %b
 order by session_id limit %b
 
 -- name: begin_lease

@@ -20,8 +20,10 @@ class EventRow(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class SessionRow:
-    """A session's line in the lists, as of `version`. `writer` is the writer of the open step; None where no step is
-    open."""
+    """A session's line in the lists, as of `version`. `writer` is the writer of the turn in hand, or else of the open
+    step. `turn_status` is how far the latest turn is; `unfinished_turn` the turn with an owner that somebody has to go
+    on with, and `turn_since` when its owner, or its last one, has begun. None where there is no such thing, or where
+    that is not known. `waiting_calls` counts the calls that wait for a pending result or for a decision."""
 
     session_id: UUID
     user_id: str | None
@@ -31,6 +33,10 @@ class SessionRow:
     version: int
     deleted: bool
     writer: str | None
+    turn_status: str | None
+    unfinished_turn: str | None
+    turn_since: datetime | None
+    waiting_calls: int
 
 
 @dataclass(frozen=True, slots=True)

@@ -152,7 +152,7 @@ async def a_projection_loses_postgres(log: SessionLog, _: Settings, patch: pytes
 WARNINGS: dict[str, Scene] = {
     "Postgres refused a batch of …": a_batch_is_refused,
     "the sequence of the log positions lags the log, and is set right": the_sequence_was_not_restored,
-    "an open step of session … could not be ended: …": an_event_of_a_newer_version_is_in_the_way,
+    "what is open in session … could not be ended: …": an_event_of_a_newer_version_is_in_the_way,
     "the lease ran out before it was renewed: … steps and turns are given up": a_lease_is_lost,
     "the end of step … was not recorded: …": an_end_is_not_stored,
     "the recording of step …: …": nobody_waits_for_a_recording_that_fails,
