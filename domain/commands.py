@@ -73,7 +73,9 @@ class AddMessage:
     stops: str | None = None
     """Why the turn in hand is stopped, if the message is new. None: it is not."""
     begin: BeginTurn | None = None
-    """What begins with the message, in the same append. If that is refused, so is the message."""
+    """What begins with the message, in the same append. If a turn or a step is in the way, the message is refused."""
+    joins: bool = False
+    """The message is added all the same then: to the turn in hand, or to the queue."""
 
     def beginning(self, begin: BeginTurn) -> AddMessage:
         """The message, with which a turn begins."""

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from turnlog.domain.errors import InvalidInputError
-from turnlog.domain.inputs import checked_optional_name, checked_range
+from turnlog.domain.inputs import checked_optional_name, checked_range, checked_seconds
 from turnlog.domain.limits import MAX_CALLS
 from turnlog.domain.quoting import quoted
 from turnlog.domain.values import JsonObject
@@ -70,8 +70,6 @@ def checked_asking(  # noqa: PLR0913, PLR0917 each is checked by itself
         raise InvalidInputError("model", "must be the name of a model")
     if extra is not None and (taken := [key for key in RESERVED if key in extra]):
         raise InvalidInputError(f"extra.{taken[0]}", "is not an argument to choose here")
-    if seconds is not None and not (isinstance(seconds, int | float) and 0 < seconds < float("inf")):
-        raise InvalidInputError("seconds", f"{quoted(seconds)} is not a number of seconds")
     return Asking(
         create=create,
         model=name,
@@ -79,7 +77,7 @@ def checked_asking(  # noqa: PLR0913, PLR0917 each is checked by itself
         extra={} if extra is None else dict(extra),
         max_steps=checked_range(max_steps, "max_steps", 1, MAX_STEPS),
         max_parallel=checked_range(max_parallel, "max_parallel", 1, MAX_CALLS),
-        seconds=seconds,
+        seconds=None if seconds is None else checked_seconds(seconds, "seconds"),
         on_break=checked_choice(on_break, "on_break", OnBreak),
         attempts=checked_range(attempts, "attempts", 1, 100),
     )

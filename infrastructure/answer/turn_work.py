@@ -13,8 +13,9 @@ from turnlog.infrastructure.answer.asking import Asking, recorded
 from turnlog.infrastructure.answer.session_io import SessionIO
 from turnlog.infrastructure.answer.tool_work import ToolWork
 from turnlog.infrastructure.append.failures import said
+from turnlog.infrastructure.append.provider_stream import CLIENT_CLOSED
 from turnlog.infrastructure.append.step_io import StepPlace
-from turnlog.infrastructure.append.stream_recorder import CLIENT_CLOSED, StreamRecorder
+from turnlog.infrastructure.append.stream_recorder import StreamRecorder
 from turnlog.infrastructure.append.turn_owner import LEFT, TurnOwner
 from turnlog.infrastructure.append.writer_lease import LOG_CLOSED
 from turnlog.projections.turn import Step, Turn
