@@ -11,11 +11,12 @@ from turnlog.domain.inputs import checked_optional_name, checked_range, checked_
 from turnlog.domain.limits import MAX_CALLS
 from turnlog.domain.quoting import quoted
 from turnlog.domain.values import JsonObject
+from turnlog.infrastructure.answer.continuing import ContinueDialect, continued
 from turnlog.infrastructure.answer.tools import Toolbox
 from turnlog.infrastructure.append.stream_recorder import StreamRecorder
 
 OnBusy = Literal["steer", "queue", "refuse", "stop"]
-OnBreak = Literal["end", "again"]
+OnBreak = Literal["end", "again", "continue"]
 
 MAX_STEPS = 10_000
 RESERVED = ("model", "messages", "stream", "tools")
@@ -40,18 +41,22 @@ class Asking:
     seconds: float | None
     on_break: OnBreak
     attempts: int
+    dialect: ContinueDialect | None
 
-    def request(self, messages: list[Any]) -> Awaitable[Any]:
-        """The awaitable of the provider's stream for this prompt."""
+    def request(self, messages: list[Any], *, continues: bool = False) -> Awaitable[Any]:
+        """The awaitable of the provider's stream for this prompt. `continues`: the last message is to be continued."""
         extra = dict(self.extra)
+        if continues and self.dialect is not None:
+            messages, extra = continued(messages, self.dialect, extra)
         if self.toolbox.specs:
             extra["tools"] = self.toolbox.specs
         extra.setdefault("stream_options", {"include_usage": True})
         return self.create(model=self.model, messages=messages, stream=True, **extra)
 
 
-def checked_asking(  # noqa: PLR0913, PLR0917 each is checked by itself
+def checked_asking(  # noqa: PLR0913 each is checked by itself
     client: Any,
+    *,
     model: Any,
     tools: Any,
     extra: Mapping[str, Any] | None,
@@ -60,6 +65,7 @@ def checked_asking(  # noqa: PLR0913, PLR0917 each is checked by itself
     seconds: Any,
     on_break: Any,
     attempts: Any,
+    dialect: Any,
 ) -> Asking:
     """What `Session.answer` was given. Raises InvalidInputError."""
     create = getattr(getattr(getattr(client, "chat", None), "completions", None), "create", None)
@@ -70,6 +76,9 @@ def checked_asking(  # noqa: PLR0913, PLR0917 each is checked by itself
         raise InvalidInputError("model", "must be the name of a model")
     if extra is not None and (taken := [key for key in RESERVED if key in extra]):
         raise InvalidInputError(f"extra.{taken[0]}", "is not an argument to choose here")
+    if on_break == "continue" and dialect is None:
+        choices = ", ".join(ContinueDialect.__args__)  # type: ignore[attr-defined]  # it is a Literal
+        raise InvalidInputError("dialect", f"is missing: an answer is continued in the way of one of: {choices}")
     return Asking(
         create=create,
         model=name,
@@ -80,6 +89,7 @@ def checked_asking(  # noqa: PLR0913, PLR0917 each is checked by itself
         seconds=None if seconds is None else checked_seconds(seconds, "seconds"),
         on_break=checked_choice(on_break, "on_break", OnBreak),
         attempts=checked_range(attempts, "attempts", 1, 100),
+        dialect=None if dialect is None else checked_choice(dialect, "dialect", ContinueDialect),
     )
 
 
