@@ -25,14 +25,14 @@ RESERVED = ("model", "messages", "stream", "tools")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Asking:
-    """How a turn is answered. `create` makes a provider's stream; `extra` are further arguments for it.
+    """How a turn is answered. `client` is the provider's; `extra` are further arguments for a request.
 
     `max_steps` is the largest number of requests in a turn, `max_parallel` that of tools that run at the same time;
     `seconds` is the longest that a turn may take. `on_break` says what becomes of a stream that breaks in the middle,
     and `attempts` how often it is begun at most.
     """
 
-    create: Callable[..., Awaitable[Any]]
+    client: Any
     model: str
     toolbox: Toolbox
     extra: JsonObject
@@ -51,7 +51,16 @@ class Asking:
         if self.toolbox.specs:
             extra["tools"] = self.toolbox.specs
         extra.setdefault("stream_options", {"include_usage": True})
-        return self.create(model=self.model, messages=messages, stream=True, **extra)
+        stream: Awaitable[Any] = self.client.chat.completions.create(
+            model=self.model, messages=messages, stream=True, **extra
+        )
+        return stream
+
+    @property
+    def is_client_closed(self) -> bool:
+        """Whether this side has closed the client: then the provider has not failed."""
+        is_closed = getattr(self.client, "is_closed", None)
+        return callable(is_closed) and is_closed() is True
 
 
 def checked_asking(  # noqa: PLR0913 each is checked by itself
@@ -80,7 +89,7 @@ def checked_asking(  # noqa: PLR0913 each is checked by itself
         choices = ", ".join(ContinueDialect.__args__)  # type: ignore[attr-defined]  # it is a Literal
         raise InvalidInputError("dialect", f"is missing: an answer is continued in the way of one of: {choices}")
     return Asking(
-        create=create,
+        client=client,
         model=name,
         toolbox=Toolbox(tools),
         extra={} if extra is None else dict(extra),

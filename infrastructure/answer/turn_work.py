@@ -138,6 +138,8 @@ class TurnWork:
                 raise TurnClosedError(self._owner.turn_id, "was ended by somebody else")
 
     async def _failed(self, recorder: StreamRecorder[Any], error: str) -> Ended | None:
+        if self._asking.is_client_closed:
+            return Ended("abandoned", CLIENT_CLOSED)
         # What a provider refuses before its stream, its client has tried again already.
         is_broken = recorder.has_begun_to_read and self._asking.on_break != "end"
         if not is_broken or self._attempts >= self._asking.attempts:
