@@ -46,7 +46,8 @@ class StepIO:
         """Opens the step. Raises SessionNotFoundError, and TurnInProgressError while another step is open and alive.
 
         An open step whose writer's lease has run out is closed as abandoned. With `takeover` this waits for the lease
-        of the writer to run out, and raises only if the writer renews it.
+        of the writer to run out, and raises only if the writer renews it. Of several attempts that find the same step
+        in their way one begins.
         """
         await self.authorise()
         attempt = Takeover(self.aggregate, self.lease, takeover)
@@ -56,7 +57,7 @@ class StepIO:
     async def _open(self, model: str | None, takeover: Takeover) -> TurnInProgressError | None:
         lease, writer_id = self.lease, await self.lease.hold()
         begin = BeginCompletion(
-            now(), self.step_id, model, lease.live, writer_id, lease.seconds, takeover.gone, takeover.waited_for
+            now(), self.step_id, model, lease.live, writer_id, lease.seconds, takeover.gone, takeover.found
         )
         # It counts as alive from here on: another completion may begin before this one is stored.
         self.lease.began(self.step_id, self.aggregate)

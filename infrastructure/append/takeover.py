@@ -21,7 +21,8 @@ LOOK_AGAIN_SECONDS = 1.0
 class Takeover:
     """One attempt to begin a step where another one is open. `is_wanted`: whether to wait for the other writer's lease.
 
-    `gone` are the writers whose leases have run out. `waited_for` is the step whose writer's lease is waited for.
+    `gone` are the writers whose leases have run out. `found` is the step that was in the way at first: where somebody
+    else has taken it over and answered since, this attempt has nothing to answer any more.
     """
 
     def __init__(self, aggregate: Aggregate, lease: WriterLease, is_wanted: bool) -> None:
@@ -29,13 +30,15 @@ class Takeover:
         self._lease = lease
         self._is_wanted = is_wanted
         self._until: datetime | None = None
-        self.waited_for: str | None = None
+        self.found: str | None = None
         self.gone: frozenset[str] = frozenset()
 
     async def judge(self, refusal: TurnInProgressError) -> None:
         """Returns when another try may succeed. Else raises the refusal, with what is known of the other writer."""
         if refusal.step_id in self._lease.live:
             raise TurnInProgressError(refusal.step_id, refusal.since, refusal.writer, self._lease.host, self._lease.pid)
+        self.found = self.found or refusal.step_id
+        was_in_the_way = self._is_in_the_way(refusal)
         writers = self._writers() | {refusal.writer}
         alive = await self._lease.others(writers)
         self.gone |= writers - set(alive)
@@ -46,16 +49,15 @@ class Takeover:
             raise TurnInProgressError(
                 refusal.step_id, refusal.since, other.writer_id, other.host, other.pid, other.expires_at
             )
-        if self.waited_for is not None and not self._is_in_the_way(refusal):
+        if not was_in_the_way:
             raise refusal  # the step has ended, or somebody else has taken it over
 
     def _is_in_the_way(self, refusal: TurnInProgressError) -> bool:
-        return refusal.step_id == self.waited_for and refusal.step_id in self._open_steps()
+        return refusal.step_id == self.found and refusal.step_id in self._open_steps()
 
     async def _is_worth_waiting(self, refusal: TurnInProgressError, other: Lease) -> bool:
         """Waits a moment, if that is wanted and the lease is still the one of the first look. Else returns False."""
         self._until = self._until or other.expires_at
-        self.waited_for = self.waited_for or refusal.step_id
         if not self._is_wanted or not self._is_in_the_way(refusal) or other.expires_at > self._until:
             return False
         await asyncio.sleep(min(other.seconds_left, LOOK_AGAIN_SECONDS))
