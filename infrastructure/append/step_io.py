@@ -58,7 +58,8 @@ class StepIO:
         """Opens the step. Raises SessionNotFoundError, and TurnInProgressError while another step is open and alive.
 
         An open step whose writer's lease has run out is closed as abandoned. With `takeover` this waits for the lease
-        of the writer to run out, and raises only if the writer renews it.
+        of the writer to run out, and raises only if the writer renews it. Of several attempts that find the same step
+        in their way one begins.
         """
         await self.authorise()
         attempt = Takeover(self.aggregate, self.lease, takeover)
@@ -75,7 +76,7 @@ class StepIO:
             writer_id,
             lease.seconds,
             takeover.gone,
-            takeover.waited_for,
+            takeover.over,
             run=self.place.run,
             news=self.place.news,
             continues=self.place.continues,

@@ -112,8 +112,12 @@ class Standings:
 
     def _send_on(self, wire: Wire) -> None:
         asked = self._under_way
-        ids, bases = [question.session_id.bytes for question in asked], [question.base for question in asked]
-        wire.send([arrays.uuids(ids), arrays.int8s(bases)], self._answered)
+        try:
+            ids, bases = [question.session_id.bytes for question in asked], [question.base for question in asked]
+            wire.send([arrays.uuids(ids), arrays.int8s(bases)], self._answered)
+        except Exception as error:  # noqa: BLE001 whatever it is, nobody may wait for ever
+            logger.debug("standings could not be asked for: %s", error)
+            self._answered(None, None)
 
     def _answered(self, value: bytes | None, _error: psycopg.Error | None) -> None:
         asked, self._under_way = self._under_way, []

@@ -81,7 +81,7 @@ class Wire:
 
     def send(self, parameters: Sequence[bytes | None], answered: Answered) -> None:
         """Sends the statement, with parameters in the binary format. The connection must be open, and no statement may
-        be under way on it."""
+        be under way on it. Whatever goes wrong is an answer, too."""
         assert self._libpq is not None  # noqa: S101 is_open says so
         self._answered = answered
         self._deadline = self._loop.call_later(self.patience, self._lost, "no answer in time")
@@ -91,7 +91,7 @@ class Wire:
             else:
                 self._libpq.send_query_params(self._statement, parameters, self._types, self._formats, Format.BINARY)
             self._flush()
-        except psycopg.Error as error:
+        except Exception as error:  # noqa: BLE001 whatever it is, nobody may wait for ever
             self._lost(str(error))
 
     async def call(self, parameters: Sequence[bytes | None]) -> bytes | None:
@@ -122,7 +122,7 @@ class Wire:
         self._loop.remove_writer(self._socket)
         try:
             self._flush()
-        except psycopg.Error as error:
+        except Exception as error:  # noqa: BLE001 see send
             self._lost(str(error))
 
     def _readable(self) -> None:
@@ -139,7 +139,7 @@ class Wire:
                     self._complete()
                 else:
                     self._result = self._result or result
-        except psycopg.Error as error:
+        except Exception as error:  # noqa: BLE001 see send
             self._lost(str(error))
 
     def _complete(self) -> None:
