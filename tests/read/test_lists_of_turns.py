@@ -5,9 +5,12 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import AsyncIterator
+from typing import Any
 from uuid import UUID
 
+import psycopg
 import pytest
+from psycopg.sql import SQL
 
 from tests.support.database import rows
 from tests.support.owners import Owner
@@ -15,6 +18,7 @@ from tests.support.sessions import answer, call_tools, folded_view
 from tests.support.writers import BRIEF
 from turnlog import SYSTEM, InvalidInputError, Session, SessionLog, Settings
 from turnlog.domain.commands import AddMessage, CancelSteps, DecideApproval
+from turnlog.domain.turns import UNFINISHED
 from turnlog.infrastructure.clock import now
 
 
@@ -198,3 +202,33 @@ async def test_the_calls_of_a_view_say_their_step_and_what_they_wait_for(log: Se
     view = await session.view()
     assert [call.id for call in view.pending_tool_calls] == ["run", "ask"]
     assert [call.id for call in view.waiting_tool_calls] == ["later"]
+
+
+async def test_what_is_unfinished_or_waits_is_found_by_an_index_however_many_sessions_there_are(
+    log: SessionLog, settings: Settings
+) -> None:
+    rows(
+        settings,
+        """insert into turnlog_sessions (session_id, user_id, started_at, updated_at, version, deleted, turn_status,
+            unfinished_turn, waiting_calls)
+        select gen_random_uuid(), 'u' || n % 100, now(), now(), 5, false,
+            case when n % 1000 = 0 then 'waiting' else 'finished' end, case when n % 1000 = 0 then 'm-1' end,
+            case when n % 1000 = 0 then 1 else 0 end
+        from generate_series(1, 20000) n""",
+    )
+    rows(settings, "analyze turnlog_sessions")
+    statements, first = log._parts.store.recorder.statements, UUID(int=0)
+
+    def plan(name: str, *parameters: Any) -> str:
+        with psycopg.connect(settings.database_url or "") as connection:
+            return str(connection.execute(SQL("explain ") + statements[name], parameters, binary=True).fetchall())
+
+    for whose in ((True, None), (False, "u1")):
+        plans = {
+            "status": plan("list_by_status", *whose, ["waiting"], 50, 0),
+            "unfinished": plan("unfinished_turns", *whose, list(UNFINISHED), first, 50),
+            "waiting": plan("waiting_sessions", *whose, first, 50),
+        }
+        for index, found in plans.items():
+            assert "Seq Scan on turnlog_sessions" not in found
+            assert f"turnlog_sessions_{index}" in found or whose[1] is not None, found
