@@ -132,6 +132,13 @@ select session_id from {schema}.turnlog_sessions
 where waiting_calls > 0 and (%b::boolean or user_id = %b::text) and session_id > %b
 order by session_id limit %b
 
+-- name: fill_in_line
+-- Only a process of an older version leaves them all null.
+update {schema}.turnlog_sessions
+set turn_status = %b, unfinished_turn = %b, turn_since = %b, waiting_calls = %b
+where session_id = %b and version <= %b and waiting_calls is null and not deleted
+returning true
+
 -- name: begin_lease
 insert into {schema}.turnlog_writers (writer_id, expires_at, host, pid)
 values (%b, clock_timestamp() + make_interval(secs => %b::float8), %b, %b)
