@@ -123,7 +123,10 @@ async def test_a_process_that_dies_while_its_tool_runs_leaves_a_turn_that_anothe
         assert await statuses(session) == ["abandoned"]
         (outcome,) = await log.resume(lambda found: model.answer(found, tools=[Gate().tool]))
         assert (outcome.status, outcome.text) == ("finished", "It may have been sent.")
-        assert said(model.prompts[1])[-1] == ("tool", "The tool was interrupted before it had a result. It may have had effects.")
+        assert said(model.prompts[1])[-1] == (
+            "tool",
+            "The tool was interrupted before it had a result. It may have had effects.",
+        )
         assert model.asked == 2
         assert await log.unfinished_turns(SYSTEM) == ()
 

@@ -42,7 +42,9 @@ class Model:
         """The messages of each request."""
         return [request["messages"] for request in self.provider.requests]
 
-    def answer(self, session: Session, message: str | None = None, message_id: str | None = None, **options: Any) -> Any:
+    def answer(
+        self, session: Session, message: str | None = None, message_id: str | None = None, **options: Any
+    ) -> Any:
         """An answer of this model."""
         return session.answer(self.client, model="m", message=message, message_id=message_id, **options)
 
