@@ -55,7 +55,7 @@ class EventStore:
         self.lists = SessionLists(self._threads.fetch)
         self.kept = KeptViews(self._threads, recorder)
         self.leases = Leases(self._lease_thread.fetch)
-        self.standings = Standings(self._standings_wire)
+        self.standings = Standings(self._standings_wire, timeout)
 
     def append_wire(self) -> Wire:
         """A connection of its own for appends. It is opened when it is first used."""
@@ -73,16 +73,20 @@ class EventStore:
     async def standing(self, session_id: UUID, base: int = 0) -> Standing:
         """Where the session stands, with the commit id at the position `base`. Raises StoreError."""
         since = time.monotonic()
-        return await self.answered(self.standings.ask(session_id, base), since, session_id, base)
+        return await self.answered(self.standings.ask(session_id, base, since), since, session_id, base)
 
     async def answered(
         self, asked: Awaitable[Standing | None], since: float, session_id: UUID, base: int = 0
     ) -> Standing:
         """The answer to a question that was asked at `since`; where the connection was lost, it is asked again as
         everything is read. Raises StoreError."""
+        standing = await asked
+        if standing is not None and not standing.is_unlisted:
+            return standing
+        left = since + self._timeout - time.monotonic()
         with suppress(TimeoutError):
-            async with asyncio.timeout(since + self._timeout - time.monotonic()):
-                standing = await asked
+            async with asyncio.timeout(left):
+                await asyncio.sleep(0)  # where no time is left, nothing is asked
                 if standing is None:
                     standing = parse_standing(await self.run(self.recorder.standing, session_id, base))
                 return await self.events.judged(session_id, standing) if standing.is_unlisted else standing
