@@ -33,7 +33,10 @@ class Asked:
 
     async def standing(self) -> Standing:
         """The answer. Raises StoreError."""
-        return await self._store.answered(self._answer, self._since, self.session_id, self.base)
+        standing = await self._answer
+        if standing is None or standing.is_unlisted:
+            return await self._store.asked_again(standing, self._since, self.session_id, self.base)
+        return standing
 
 
 class AskedAccess(Asked):

@@ -27,9 +27,10 @@ logger = logging.getLogger("turnlog")
 
 PARAMETER_TYPES = [arrays.ARRAY_OF[arrays.UUID], arrays.ARRAY_OF[arrays.INT8]]
 _ARRAY_HEADER = 20
-_LENGTH = Struct(">i")
-_ELEMENT = Struct(">qqqB")
-"""An element of the answer: three numbers, and whether a user id follows (see `standings` in queries.sql)."""
+_ELEMENT = Struct(">iqqqB")
+"""An element of the answer: its size after this number, three numbers, and whether a user id follows (see `standings`
+in queries.sql)."""
+_LENGTH = 4
 _GONE, _NOBODYS, _SOMEBODYS, _UNLISTED = range(4)
 
 REMEMBERED_OWNERS = 10_000
@@ -130,7 +131,7 @@ class Standings:
 
     def _answered(self, value: bytes | None, _error: psycopg.Error | None) -> None:
         asked, self._under_way = self._under_way, []
-        standings = _standings(value) if value else (None for _ in asked)
+        standings = parse_standings(value) if value else (None for _ in asked)
         for question, standing in zip(asked, standings, strict=True):
             if standing is not None:
                 self._remember(question.session_id, standing)
@@ -166,19 +167,12 @@ class Standings:
                 self._owners.popitem(last=False)
 
 
-def _standings(value: bytes) -> Iterator[Standing]:
+def parse_standings(value: bytes) -> Iterator[Standing]:
+    """What the statement `standings` answers."""
     at = _ARRAY_HEADER
     while at < len(value):
-        (length,) = _LENGTH.unpack_from(value, at)
-        at += _LENGTH.size
-        yield parse_standing(value[at : at + length])
-        at += length
-
-
-def parse_standing(element: bytes) -> Standing:
-    """An element of the answer."""
-    position, commit_id, base_commit_id, kind = _ELEMENT.unpack_from(element)
-    user_id = element[_ELEMENT.size :].decode() if kind == _SOMEBODYS else None
-    is_unlisted = kind == _UNLISTED
-    exists = kind in (_NOBODYS, _SOMEBODYS)
-    return Standing(exists, user_id, position, commit_id, base_commit_id, is_unlisted)
+        length, position, commit_id, base_commit_id, kind = _ELEMENT.unpack_from(value, at)
+        begin, at = at + _ELEMENT.size, at + _LENGTH + length
+        user_id = value[begin:at].decode() if kind == _SOMEBODYS else None
+        exists = kind in (_NOBODYS, _SOMEBODYS)
+        yield Standing(exists, user_id, position, commit_id, base_commit_id, kind == _UNLISTED)
