@@ -109,9 +109,11 @@ class RedisCalls:
 
     def _answered(self) -> None:
         self._is_down = False
+        if not self._is_said:
+            return
         now = time.monotonic()
         # A server that goes and comes all the time is back when it has stayed.
-        if self._is_said and not (self._is_flapping and now < self._last_failure + CALM_SECONDS):
+        if not (self._is_flapping and now < self._last_failure + CALM_SECONDS):
             self._is_said, self._last_back = False, now
             logger.warning("Redis is back")
 

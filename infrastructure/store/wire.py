@@ -17,6 +17,7 @@ from psycopg.generators import execute
 from psycopg.pq import ExecStatus, Format
 from psycopg.pq.abc import PGconn, PGresult
 
+from turnlog.infrastructure.store.alarm import Alarm
 from turnlog.infrastructure.store.connecting import Door, is_pooled
 
 Answered = Callable[[bytes | None, psycopg.Error | None], None]
@@ -44,7 +45,7 @@ class Wire:
         self._socket = -1
         self._answered: Answered | None = None
         self._result: PGresult | None = None
-        self._deadline: asyncio.TimerHandle | None = None
+        self._deadline = Alarm(self._loop, lambda: self._lost("no answer in time"))
 
     @property
     def is_open(self) -> bool:
@@ -84,7 +85,7 @@ class Wire:
         be under way on it. Whatever goes wrong is an answer, too."""
         assert self._libpq is not None  # noqa: S101 is_open says so
         self._answered = answered
-        self._deadline = self._loop.call_later(self.patience, self._lost, "no answer in time")
+        self._deadline.set(self._loop.time() + self.patience)
         try:
             if self._is_prepared:
                 self._libpq.send_query_prepared(self._name, parameters, self._formats, Format.BINARY)
@@ -153,9 +154,7 @@ class Wire:
 
     def _answer(self, value: bytes | None, error: psycopg.Error | None) -> None:
         answered, self._answered = self._answered, None
-        if self._deadline is not None:
-            self._deadline.cancel()
-            self._deadline = None
+        self._deadline.clear()
         if answered is not None:
             answered(value, error)
 
@@ -167,4 +166,5 @@ class Wire:
             self._loop.remove_writer(self._socket)
             libpq.finish()
             self._connection = None
+        self._deadline.stop()
         self._answer(None, psycopg.OperationalError(why.strip()))
