@@ -42,7 +42,8 @@ class Answer:
 
     Await it for its AnswerOutcome; iterate over it for the deltas after the message, each durable, until the turn ends;
     or leave it. Awaiting raises TurnInProgressError with `on_busy="refuse"`, TurnClosedError without a message if there
-    is nothing to answer, LogClosedError when the log is closed, and StoreError. What goes wrong with the provider or with tools is in the outcome and in the log.
+    is nothing to answer, LogClosedError when the log is closed, and StoreError. What goes wrong with the provider or
+    with tools is in the outcome and in the log.
     """
 
     def __init__(

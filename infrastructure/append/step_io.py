@@ -29,8 +29,8 @@ CANCELLED = "cancelled"
 
 @dataclass(frozen=True, slots=True)
 class StepPlace:
-    """Where a step belongs: to the `run` of a turn, with so much `unread` in its prompt, and in the place of a step that
-    broke off, or after it. See BeginCompletion."""
+    """Where a step belongs: to the `run` of a turn, with what is `unread` there, and in the place of a step that broke
+    off, or after it. See BeginCompletion."""
 
     run: str = ""
     unread: int | None = None
