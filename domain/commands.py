@@ -9,7 +9,7 @@ Time and ids are arguments, so a decision that is made again after a conflict co
 from __future__ import annotations
 
 from collections.abc import Collection
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from uuid import UUID
 
@@ -70,6 +70,16 @@ class AddMessage:
     known: bool = False
     queue: bool = False
     """Whether a message that comes while a turn is in hand has a turn of its own after that one."""
+    stops: str | None = None
+    """Why the turn in hand is stopped, if the message is new. None: it is not."""
+    begin: BeginTurn | None = None
+    """What begins with the message, in the same append. If a turn or a step is in the way, the message is refused."""
+    joins: bool = False
+    """The message is added all the same then: to the turn in hand, or to the queue."""
+
+    def beginning(self, begin: BeginTurn) -> AddMessage:
+        """The message, with which a turn begins."""
+        return replace(self, begin=begin)
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,9 +94,9 @@ class BeginCompletion:
     finished, because its writer was alive, and if another step has begun since: the same would be answered twice.
 
     `run` is the run of the turn in hand that the step belongs to. Without one it is refused while a turn is in hand
-    whose owner is alive, by the same rules as for a step; with `live` holding the runs, too. `news` is how much news
-    the prompt has: with more of it the command is refused with NewsError. `supersedes` and `continues` are as in
-    CompletionStarted.
+    whose owner is alive, by the same rules as for a step; with `live` holding the runs, too. `unread` is how much
+    the prompt has that no request has had: if it is not so any more, the command is refused with NewsError. A step of
+    the same turn that broke off just before is superseded; or `continues`: the response goes on with it.
     """
 
     at: datetime
@@ -98,9 +108,8 @@ class BeginCompletion:
     gone: frozenset[str] = frozenset()
     over: str | None = None
     run: str = ""
-    news: int | None = None
-    supersedes: str = ""
-    continues: str = ""
+    unread: int | None = None
+    continues: bool = False
 
 
 @dataclass(slots=True)
@@ -160,11 +169,11 @@ class EndCompletion:
 
 @dataclass(frozen=True, slots=True)
 class BeginTurn:
-    """Begins the turn `turn_id`, or goes on with it, as `run`. None is the turn whose turn it is (`turns.next_turn`);
-    where there is none, a turn with the id of the run.
+    """Begins the turn `turn_id`, or goes on with it, as `run`. None is the turn whose turn it is (`turns.next_turn`).
+    Where there is none, but there is news, it is one with the id of the run; and with `anyway` also without news.
 
     Refused as BeginCompletion is, while a turn or a step is open and alive. TurnClosedError, if it is not this turn's
-    turn.
+    turn, or if there is nothing to do.
     """
 
     at: datetime
@@ -174,18 +183,18 @@ class BeginTurn:
     lease_seconds: float | None = None
     live: Collection[str] = frozenset()
     gone: frozenset[str] = frozenset()
-    over: str | None = None
+    anyway: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class EndTurn:
-    """Ends a run. `only_if_done`: refused with NewsError if there is something that no request has had yet."""
+    """Ends a run. `unread`: refused with NewsError if no longer just so much is unread (see Active)."""
 
     at: datetime
     run: str
     status: TurnEnd
     reason: str = ""
-    only_if_done: bool = False
+    unread: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -38,7 +38,7 @@ from turnlog.domain.events import (
 )
 from turnlog.domain.evolve import awaited_call
 from turnlog.domain.state import Active, LatestTurn, OpenStep
-from turnlog.domain.turns import may_go_on, next_turn
+from turnlog.domain.turns import has_news, may_go_on, next_turn
 
 Events = tuple[SessionEvent, ...]
 
@@ -55,7 +55,7 @@ def decide_turn(state: Active, command: TurnCommand) -> Events:
     ToolResultError."""
     match command:
         case BeginTurn():
-            return _begin(state, command)
+            return begin_turn(state, command)
         case EndTurn(run=run):
             return _end(state, owned(state, run), command)
         case StartTool():
@@ -106,17 +106,20 @@ def _is_alive(writer: str, held: str, command: BeginCompletion | BeginTurn) -> b
     return writer not in command.gone
 
 
-def _begin(state: Active, command: BeginTurn) -> Events:
-    turn = state.turn
+def begin_turn(state: Active, command: BeginTurn) -> Events:
+    """The events with which a turn begins, or goes on. Raises TurnInProgressError and TurnClosedError."""
+    turn, wanted, next_id = state.turn, command.turn_id, next_turn(state)
     if turn is not None and turn.run == command.run:
         return ()
     check_alive(state, command)
-    turn_id = command.turn_id or next_turn(state) or command.run
-    if command.turn_id not in (None, next_turn(state)):
-        if turn is None or turn.turn_id != turn_id:
-            raise TurnClosedError(turn_id, "is not the one to be answered now")
-        if state.in_hand is None and not may_go_on(state, turn):
-            raise TurnClosedError(turn_id, f"has ended: {turn.status}")
+    if wanted not in (None, next_id):
+        if turn is None or turn.turn_id != wanted:
+            raise TurnClosedError(wanted or "", "is not the one to be answered now")
+        if not may_go_on(state, turn):
+            raise TurnClosedError(turn.turn_id, f"has ended: {turn.status}")
+    turn_id = wanted or next_id or command.run
+    if wanted is next_id is None and not (command.anyway or has_news(state)):
+        raise TurnClosedError(turn_id, "has nothing to answer")
     started = TurnStarted(
         at=command.at,
         turn_id=turn_id,
@@ -128,7 +131,7 @@ def _begin(state: Active, command: BeginTurn) -> Events:
 
 
 def _end(state: Active, turn: LatestTurn, command: EndTurn) -> Events:
-    if command.only_if_done and state.news:
+    if command.unread is not None and command.unread != state.unread:
         raise NewsError(turn.turn_id)
     reason = command.reason or command.status
     return (*_interrupted(state, command.at, reason), turn_ended(turn, command.at, command.status, command.reason))
@@ -204,4 +207,4 @@ def _cancel(state: Active, command: CancelSteps) -> Events:
 
 def _could_go_on(state: Active, turn: LatestTurn) -> bool:
     is_unfinished = turn.status == "abandoned" or (turn.status == "waiting" and state.awaited.waiting > 0)
-    return state.asked is None and (is_unfinished or (turn.status in ("waiting", "finished") and state.news > 0))
+    return state.asked is None and (is_unfinished or (turn.status in ("waiting", "finished") and state.unread > 0))

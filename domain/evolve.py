@@ -80,7 +80,7 @@ def _evolve_active(state: Active, event: SessionEvent) -> SessionState:
             step = OpenStep(step_id=event.step_id, since=event.at, writer=event.writer)
             # Message ids and step ids share a namespace: an answer that is stored again under its step's id is known.
             memory = state.memory.with_message(event.step_id)
-            latest = LatestStep(step_id=event.step_id, since=event.at, writer=event.writer)
+            latest = LatestStep(step_id=event.step_id, since=event.at, writer=event.writer, turn_id=event.turn_id)
             steps = {**state.open_steps, event.step_id: step}
             changed = _response_began(state, is_owned=bool(event.turn_id))
             return changed.model_copy(update={"open_steps": steps, "latest": latest, "memory": memory})
@@ -123,7 +123,7 @@ def _evolve_active(state: Active, event: SessionEvent) -> SessionState:
 
 def _response_began(state: Active, *, is_owned: bool) -> Active:
     """The state in which a request has had all that was there. A step without an owner answers what is queued, too."""
-    changes: dict[str, Any] = {"responses": state.responses + 1, "news": 0, "asked": None}
+    changes: dict[str, Any] = {"responses": state.responses + 1, "news": 0, "results": 0, "asked": None}
     if not is_owned:
         changes |= {"queue": (), "turn": state.in_hand}
     return state.model_copy(update=changes)
@@ -223,6 +223,9 @@ def awaited_call(awaited: AwaitedCalls, call_id: str, step_id: str | None = None
 
 
 def _result_added(state: Active, event: ToolResultAdded) -> Active:
+    latest = state.latest
+    if latest is not None and latest.step_id == event.step_id and not latest.answered:
+        state = state.model_copy(update={"latest": latest.model_copy(update={"answered": True})})
     if event.status == "pending":
         call = state.awaited.get(event.step_id, event.index)
         if call is None:
@@ -233,9 +236,10 @@ def _result_added(state: Active, event: ToolResultAdded) -> Active:
     for step_id in (None, event.step_id):
         memory = memory.with_answer(answer_key(event.call_id, step_id), digest)
     awaited = state.awaited.minus(event.step_id, event.index)
-    # A late result goes into the turn in hand, or into the next one, as a message does.
-    is_news = event.late and not (state.in_hand is None and state.queue)
-    return state.model_copy(update={"awaited": awaited, "memory": memory, "news": state.news + is_news})
+    # The next turn in the queue has it anyway.
+    is_news = state.in_hand is not None or not state.queue
+    counted = {"news": state.news + is_news} if event.late else {"results": state.results + is_news}
+    return state.model_copy(update={"awaited": awaited, "memory": memory, **counted})
 
 
 def answer_key(call_id: str, step_id: str | None) -> str:

@@ -46,7 +46,7 @@ def next_turn(state: Active) -> str | None:
 
 def has_news(state: Active) -> bool:
     """Whether there is something that no request has had yet, or that the owner of a turn has to run."""
-    return state.news > 0 or state.awaited.allowed > 0
+    return state.unread > 0
 
 
 def may_go_on(state: Active, turn: LatestTurn) -> bool:
@@ -66,7 +66,7 @@ def turn_status(state: Active) -> TurnStatus | None:
     if state.open_steps or state.asked is not None:
         return "open"
     if turn is not None:
-        return ended_status(turn, news=state.news > 0, waits=state.awaited.waiting > 0)
+        return ended_status(turn, news=has_news(state), waits=state.awaited.waiting > 0)
     if latest is not None and latest.finished and calls_are_open:
         return "open"
     return None if latest is None else latest.status

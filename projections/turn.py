@@ -183,6 +183,13 @@ class Step(Frozen):
             if call.index in waiting or call.index not in results
         )
 
+    def has_news(self, position: int) -> bool:
+        """Whether there is something about its calls that the model has to hear of, or whose tool has to run: a result
+        that came after this position, in place, or a call that somebody has allowed."""
+        results = self.results()
+        came = any(one.position > position and one.status != "pending" and one.sent is None for one in results.values())
+        return came or any(one.approved and one.index not in results for one in self.approvals)
+
     def results(self) -> dict[int, ToolResult]:
         """The latest result of each answered call, by the call's index."""
         return {result.index: result for result in self.tool_results}
@@ -321,7 +328,8 @@ class Turn(Frozen):
             return "running_tools" if is_running else "answering"
         if run.status not in ("finished", "waiting"):
             return run.status
-        if self.news_after(0 if last is None else last.position):
+        came_since = any(step.has_news(run.ended_position or 0) for step in self.steps)
+        if came_since or self.news_after(0 if last is None else last.position):
             return "queued"
         return "waiting" if run.status == "waiting" and any(step.waiting() for step in self.steps) else "finished"
 

@@ -31,6 +31,7 @@ from turnlog.domain.inputs import check_length, checked_short, checked_usage_obj
 from turnlog.domain.limits import MAX_CALL_ID_LENGTH, MAX_NAME_LENGTH, MAX_REASON_LENGTH, PIECE_LENGTH
 from turnlog.domain.quoting import cut, quoted
 from turnlog.domain.values import JsonObject, json_copy, json_size
+from turnlog.infrastructure.append.failures import said
 
 logger = logging.getLogger("turnlog")
 
@@ -261,15 +262,6 @@ def as_object(value: Any, field: str = "usage") -> JsonObject | None:
     except InvalidInputError as error:
         logger.warning("what a provider sent is not recorded: %s", error)
         return None
-
-
-def said(error: BaseException) -> str:
-    """An exception as the text that is recorded. Its own text may be long, and may not even be had."""
-    try:
-        text = str(error)
-    except Exception:  # noqa: BLE001 whatever its __str__ does
-        text = "(it cannot be shown)"
-    return cut(f"{type(error).__name__}: {text}", MAX_REASON_LENGTH)
 
 
 def error_text(error: Any) -> str:

@@ -5,13 +5,14 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from turnlog.domain.commands import AnyStepAppend, BeginCompletion
-from turnlog.domain.errors import StepClosedError, TurnInProgressError, TurnlogError
+from turnlog.domain.commands import AnyStepAppend, BeginCompletion, EndCompletion
+from turnlog.domain.decide_turn import NewsError
+from turnlog.domain.errors import StepClosedError, TurnClosedError, TurnInProgressError, TurnlogError
 from turnlog.domain.events import CompletionAbandoned, CompletionFailed, CompletionInterrupted, StepEnd
 from turnlog.infrastructure.append.aggregate import Aggregate
-from turnlog.infrastructure.append.chunk_reader import said
+from turnlog.infrastructure.append.failures import failure_of, said
 from turnlog.infrastructure.append.takeover import Takeover
 from turnlog.infrastructure.append.writer_lease import WriterLease
 from turnlog.infrastructure.clock import Clock, now
@@ -24,6 +25,16 @@ if TYPE_CHECKING:
 
 LEFT_EARLY = "closed early"
 CANCELLED = "cancelled"
+
+
+@dataclass(frozen=True, slots=True)
+class StepPlace:
+    """Where a step belongs: to the `run` of a turn, with so much `unread` in its prompt. `continues`: it goes on with
+    the step that broke off just before. See BeginCompletion."""
+
+    run: str = ""
+    unread: int | None = None
+    continues: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,12 +52,14 @@ class StepIO:
     lease: WriterLease
     max_bytes: int
     step_id: str
+    place: StepPlace = StepPlace()
 
     async def begin(self, model: str | None, takeover: bool) -> None:
         """Opens the step. Raises SessionNotFoundError, and TurnInProgressError while another step is open and alive.
 
         An open step whose writer's lease has run out is closed as abandoned. With `takeover` this waits for the lease
-        of the writer to run out, and raises only if the writer renews it.
+        of the writer to run out, and raises only if the writer renews it. Of several attempts that find the same step
+        in their way one begins.
         """
         await self.authorise()
         attempt = Takeover(self.aggregate, self.lease, takeover)
@@ -56,19 +69,32 @@ class StepIO:
     async def _open(self, model: str | None, takeover: Takeover) -> TurnInProgressError | None:
         lease, writer_id = self.lease, await self.lease.hold()
         begin = BeginCompletion(
-            now(), self.step_id, model, lease.live, writer_id, lease.seconds, takeover.gone, takeover.waited_for
+            now(),
+            self.step_id,
+            model,
+            lease.live,
+            writer_id,
+            lease.seconds,
+            takeover.gone,
+            takeover.over,
+            run=self.place.run,
+            unread=self.place.unread,
+            continues=self.place.continues,
         )
         # It counts as alive from here on: another completion may begin before this one is stored.
-        self.lease.began(self.step_id, self.aggregate)
+        self.lease.began(self.step_id, self.aggregate, self._ending)
         try:
             if await self.aggregate.execute(begin) > 1:
                 self.watcher.steps_ended(self.aggregate.session_id)  # it took over
         except TurnInProgressError as refusal:
             self.lease.left(self.step_id)
             return refusal
+        except (TurnClosedError, NewsError):
+            self.lease.left(self.step_id)
+            raise
         except BaseException as error:
             # The step may be stored all the same, and a caller that was cancelled will not end it.
-            self.end(end_for(self.step_id, error))
+            self.end(self.end_for(error))
             raise
         return None
 
@@ -97,15 +123,24 @@ class StepIO:
 
     def end(self, end: StepEnd) -> asyncio.Future[int]:
         """Ends the step at once. The future is done when the end is stored."""
-        return self.lease.end(self.aggregate, end)
+        return self.lease.end(self.step_id, self.aggregate, EndCompletion(end))
 
+    def end_for(self, error: BaseException | None) -> StepEnd:
+        """The end of a step that was left with this error, or without one."""
+        if isinstance(error, Exception):
+            return CompletionFailed(at=now(), step_id=self.step_id, error=said(error), failure=failure_of(error))
+        return self.broken_off(LEFT_EARLY if error is None or isinstance(error, GeneratorExit) else CANCELLED)
 
-def end_for(step_id: str, error: BaseException | None) -> StepEnd:
-    """The end of a step that was left with this error, or without one."""
-    if isinstance(error, Exception):
-        return CompletionFailed(at=now(), step_id=step_id, error=said(error))
-    reason = LEFT_EARLY if error is None or isinstance(error, GeneratorExit) else CANCELLED
-    return CompletionInterrupted(at=now(), step_id=step_id, reason=reason)
+    def broken_off(self, reason: str, **reported: Any) -> StepEnd:
+        """The end of a step that this side breaks off. A turn with an owner is still to be answered then, and its step
+        was abandoned; unless the owner has heard enough."""
+        is_owned = bool(self.place.run) and reason != LEFT_EARLY
+        kind = CompletionAbandoned if is_owned else CompletionInterrupted
+        return kind(at=now(), step_id=self.step_id, reason=reason, **reported)
+
+    def _ending(self, reason: str, lost: bool) -> EndCompletion:
+        lost_end = CompletionAbandoned(at=now(), step_id=self.step_id, reason=reason)
+        return EndCompletion(lost_end if lost else self.broken_off(reason))
 
 
 def reason_of(end: StepEnd | None) -> str | None:

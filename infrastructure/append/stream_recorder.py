@@ -7,17 +7,31 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable
 from contextlib import suppress
 from enum import Enum, auto
 from typing import Any, Generic, TypeVar
 from uuid import UUID
 
-from turnlog.domain.errors import InvalidInputError, LogClosedError, SessionNotFoundError, StepClosedError
+from turnlog.domain.decide_turn import NewsError
+from turnlog.domain.errors import (
+    LogClosedError,
+    SessionNotFoundError,
+    StepClosedError,
+    TurnClosedError,
+)
 from turnlog.domain.events import CompletionFailed, CompletionFinished, CompletionInterrupted, StepEnd
 from turnlog.domain.inputs import check_kind, checked_optional_name
 from turnlog.domain.state import Active
-from turnlog.infrastructure.append.chunk_reader import ChunkReader, said
+from turnlog.infrastructure.append.chunk_reader import ChunkReader
+from turnlog.infrastructure.append.failures import failure_of, said
+from turnlog.infrastructure.append.provider_stream import (
+    CLIENT_CLOSED,
+    check_stream,
+    close_stream,
+    is_client_closed,
+    opened_stream,
+)
 from turnlog.infrastructure.append.read_ahead import ReadAhead
 from turnlog.infrastructure.append.step_io import CANCELLED, LEFT_EARLY, StepIO
 from turnlog.infrastructure.append.writer_lease import LOG_CLOSED
@@ -26,9 +40,6 @@ from turnlog.infrastructure.clock import now
 logger = logging.getLogger("turnlog")
 
 Chunk = TypeVar("Chunk")
-
-CLOSING_SECONDS = 5.0
-"""Seconds allowed for closing a provider's stream."""
 
 
 class Phase(Enum):
@@ -58,13 +69,15 @@ class StreamRecorder(Generic[Chunk]):
     because somebody else has ended the step. In each case the provider's stream is closed, and the consumer can still
     take the chunks that are durable. A detached recorder neither waits for its consumer nor ends when it leaves.
 
-    `read_ahead_chunks` is the largest number of chunks that it reads ahead. It is in `recorders` while it runs.
+    `stream` may be the awaitable that makes the stream: it is awaited when the step is open, so that a refusal of the
+    provider is the end of the step. `read_ahead_chunks` is the largest number of chunks that it reads ahead. It is in
+    `recorders` while it runs.
     """
 
     def __init__(
         self,
         step: StepIO,
-        stream: AsyncIterator[Chunk],
+        stream: AsyncIterator[Chunk] | Awaitable[AsyncIterator[Chunk]],
         model: str | None,
         read_ahead_chunks: int,
         recorders: set[StreamRecorder[Any]],
@@ -79,16 +92,18 @@ class StreamRecorder(Generic[Chunk]):
         check_kind(detached, bool, "detached")
         self._model = checked_optional_name(model, "model")
         self._takeover = takeover
-        self._stream = stream
-        if not hasattr(stream, "__aiter__"):
-            raise InvalidInputError("stream", f"must be an async iterator, not a {type(stream).__name__}")
-        self._chunks = aiter(stream)
+        check_stream(stream)
+        self._stream: Any = stream
         self._recorders = recorders
         self._reader = ChunkReader(step.step_id, step.clock.now)
         self._read_ahead = ReadAhead[Chunk](None if detached else read_ahead_chunks)
         self._phase = Phase.NEW
         self._task: asyncio.Task[None] | None = None
         self._error: BaseException | None = None
+        self.end: StepEnd | None = None
+        """How this recorder has ended the step; None where it has not."""
+        self.has_begun_to_read = False
+        """Whether anything has come from the provider."""
 
     # For the consumer
 
@@ -142,7 +157,7 @@ class StreamRecorder(Generic[Chunk]):
     async def over(self) -> None:
         """Waits until the provider's stream is closed."""
         if self._task is None:
-            await _close(self._stream)
+            await close_stream(self._stream)
         else:
             await asyncio.wait([self._task])
 
@@ -190,11 +205,17 @@ class StreamRecorder(Generic[Chunk]):
             self.stop(error)
             self._error = error
         finally:
-            await _close(self._stream)
+            await close_stream(self._stream)
             if self._phase is Phase.LOST:
                 self._error = await self._why_lost()
-            if isinstance(self._error, Exception) and not self._read_ahead.has_consumer:
-                logger.warning("the recording of step %s: %s", self.step.step_id, said(self._error))
+            if not self._read_ahead.has_consumer:
+                self._say_error()
+
+    def _say_error(self) -> None:
+        """Says what nobody else is told of."""
+        error = self._error
+        if isinstance(error, Exception) and not isinstance(error, NewsError | TurnClosedError):  # an owner hears those
+            logger.warning("the recording of step %s: %s", self.step.step_id, said(error))
 
     def _done(self, _: asyncio.Task[None]) -> None:
         self._recorders.discard(self)
@@ -206,13 +227,15 @@ class StreamRecorder(Generic[Chunk]):
         self._phase = Phase.RECORDING
         self.step.watcher.watch(self)
         self._read_ahead.wake()
+        self._stream = await opened_stream(self._stream)
+        chunks = aiter(self._stream)
         try:
             while not self._is_over():
                 if self.step.group_commit.is_full:
                     await self.step.group_commit.room()
                 if self._read_ahead.is_full:
                     await self._read_ahead.room()
-                await self._take(await anext(self._chunks))
+                await self._take(await anext(chunks))
         except StopAsyncIteration:
             if not self._is_over():
                 await self._finish()
@@ -220,6 +243,7 @@ class StreamRecorder(Generic[Chunk]):
     async def _take(self, chunk: Chunk) -> None:
         if self._is_over():  # a stream may yield a chunk although its reader was cancelled
             return
+        self.has_begun_to_read = True
         stored: asyncio.Future[int] | None = None
         for commands in self._reader.read(chunk):
             if stored is not None:
@@ -252,7 +276,7 @@ class StreamRecorder(Generic[Chunk]):
         try:
             await asyncio.shield(self._end(self._finished()))
         except StepClosedError:  # somebody else was faster
-            self._phase = Phase.LOST
+            self._phase, self.end = Phase.LOST, None
 
     def _is_over(self) -> bool:
         return self._phase in _OVER
@@ -265,6 +289,7 @@ class StreamRecorder(Generic[Chunk]):
 
     def _end(self, end: StepEnd) -> asyncio.Future[int]:
         self._forget()
+        self.end = end
         return self.step.end(end)
 
     def _forget(self) -> None:
@@ -273,20 +298,24 @@ class StreamRecorder(Generic[Chunk]):
 
     def _finished(self) -> StepEnd:
         if self._reader.error is not None:
-            return CompletionFailed(at=now(), error=self._reader.error, **self._reported())
-        return CompletionFinished(at=now(), finish_reason=self._reader.finish_reason, **self._reported())
+            return self._ended(CompletionFailed, error=self._reader.error)
+        return self._ended(CompletionFinished, finish_reason=self._reader.finish_reason)
+
+    def _ended(self, kind: type[StepEnd], **fields: Any) -> StepEnd:
+        return kind(at=now(), step_id=self.step.step_id, **fields, **self._reported())
 
     def _early_end(self, error: BaseException | None, reason: str | None) -> StepEnd:
-        if isinstance(error, Exception) and reason is None:
-            return CompletionFailed(at=now(), error=said(error), **self._reported())
+        if isinstance(error, Exception) and reason is None and not is_client_closed(self._stream):
+            return self._ended(CompletionFailed, error=said(error), failure=failure_of(error))
         if self._reader.finish_reason is not None:
             return self._finished()
+        if reason is None and isinstance(error, Exception):
+            reason = CLIENT_CLOSED
         reason = reason or (CANCELLED if isinstance(error, asyncio.CancelledError) else LEFT_EARLY)
-        return CompletionInterrupted(at=now(), reason=reason, **self._reported())
+        return self.step.broken_off(reason, **self._reported())
 
     def _reported(self) -> dict[str, Any]:
         return {
-            "step_id": self.step.step_id,
             "model": self._reader.model,
             "response_id": self._reader.response_id,
             "usage": self._reader.usage,
@@ -299,16 +328,3 @@ async def stop_all(recorders: set[StreamRecorder[Any]]) -> None:
         recorder.stop(LogClosedError(LOG_CLOSED), LOG_CLOSED)
     for recorder in list(recorders):
         await recorder.over()
-
-
-async def _close(stream: Any) -> None:
-    """Closes a provider's stream, so that it stops generating and charging. Errors in closing are dropped, and a close
-    that takes too long is given up."""
-    close = getattr(stream, "aclose", None) or getattr(stream, "close", None)
-    if close is None:
-        return
-    with suppress(Exception):
-        closing = close()
-        if hasattr(closing, "__await__"):
-            async with asyncio.timeout(CLOSING_SECONDS):  # in this task: the stream's resources may be bound to it
-                await closing

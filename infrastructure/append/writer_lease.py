@@ -1,7 +1,8 @@
-"""The lease of an open log as a writer: while it runs, the steps that the log has open count as alive everywhere.
+"""The lease of an open log as a writer: while it runs, what the log holds counts as alive everywhere: the steps that it
+has open, and the turns that it has in hand.
 
-A log has one lease for all its steps. One small UPDATE renews it every third of its length, and only while the log has
-steps open. No delta waits for it: positions, and not leases, see to it that a step has one writer. A takeover takes the
+A log has one lease for all of them. One small UPDATE renews it every third of its length, and only while the log holds
+something. No delta waits for it: positions, and not leases, see to it that a step has one writer. A takeover takes the
 next position, so everything that the old writer still has under way is refused there, however long it slept.
 """
 
@@ -12,16 +13,14 @@ import logging
 import os
 import socket
 import time
-from collections.abc import Collection, Iterable
+from collections.abc import Callable, Collection, Iterable
 from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
-from turnlog.domain.commands import EndCompletion
+from turnlog.domain.commands import Command
 from turnlog.domain.errors import AppendConflictError, StoreUnavailableError, TurnlogError
-from turnlog.domain.events import CompletionAbandoned, CompletionInterrupted, StepEnd
 from turnlog.infrastructure.append.aggregate import Aggregate
-from turnlog.infrastructure.clock import now
 from turnlog.infrastructure.ids import new_id
 from turnlog.infrastructure.tasks import cancel_and_wait
 
@@ -34,22 +33,27 @@ LEASE_LOST = "the writer's lease ran out"
 LOG_CLOSED = "the log was closed"
 
 
-class _LiveStep(NamedTuple):
+Ending = Callable[[str, bool], Command]
+"""Makes the command that ends what is held, for a reason, and because the lease was lost or not."""
+
+
+class _Held(NamedTuple):
     aggregate: Aggregate
     writer_id: str
+    ending: Ending
 
 
 class WriterLease:
-    """The lease, and the steps that depend on it. `writer_id` changes when the lease is lost: a lease that has run out
-    never comes back. `seconds` is its length."""
+    """The lease, and what depends on it, by its id: that of a step, or of a run of a turn. `writer_id` changes when the
+    lease is lost: a lease that has run out never comes back. `seconds` is its length."""
 
     def __init__(self, leases: Leases, seconds: float) -> None:
         self._leases = leases
         self.seconds = seconds
         self.writer_id = new_id()
         self.host, self.pid = socket.gethostname(), os.getpid()
-        self._live: dict[str, _LiveStep] = {}
-        self._unended: dict[str, tuple[Aggregate, StepEnd]] = {}
+        self._live: dict[str, _Held] = {}
+        self._unended: dict[str, tuple[Aggregate, Command]] = {}
         self._is_held = self._is_closed = False
         self._asked_at = 0.0
         self._asking = asyncio.Lock()
@@ -57,49 +61,49 @@ class WriterLease:
 
     @property
     def live(self) -> Collection[str]:
-        """The ids of the steps that are written through this log: a view that changes with them."""
+        """The ids of the steps and runs that this log holds: a view that changes with them."""
         return self._live.keys()
 
-    # Steps
+    # Steps and runs
 
     async def hold(self) -> str:
-        """The id under which a step can begin now. Asks the database only if the lease may have run out. Raises
-        StoreError."""
+        """The id under which a step or a run can begin now. Asks the database only if the lease may have run out.
+        Raises StoreError."""
         if not self._is_fresh():
             async with self._asking:
                 if not self._is_fresh():
                     await self._renew_or_begin()
         return self.writer_id
 
-    def began(self, step_id: str, aggregate: Aggregate) -> None:
-        """Adds a step to the live ones. Call it directly after `hold`, without awaiting in between."""
-        self._live[step_id] = _LiveStep(aggregate, self.writer_id)
+    def began(self, held_id: str, aggregate: Aggregate, ending: Ending) -> None:
+        """Adds a step or a run to the live ones. Call it directly after `hold`, without awaiting in between."""
+        self._live[held_id] = _Held(aggregate, self.writer_id, ending)
         self._keep()
 
-    def left(self, step_id: str) -> None:
-        """The step is not written any more."""
-        self._live.pop(step_id, None)
+    def left(self, held_id: str) -> None:
+        """The step is not written any more, or the turn is not in hand."""
+        self._live.pop(held_id, None)
 
-    def end(self, aggregate: Aggregate, end: StepEnd) -> asyncio.Future[int]:
-        """Ends a step at once. The future is done when the end is stored.
+    def end(self, held_id: str, aggregate: Aggregate, command: Command) -> asyncio.Future[int]:
+        """Ends a step or a run at once. The future is done when the end is stored.
 
-        While Postgres is away, the end is tried again for as long as the lease is held. Otherwise the step would stay
-        open for as long as this process lives.
+        While Postgres is away, the end is tried again for as long as the lease is held. Otherwise it would stay open
+        for as long as this process lives.
         """
-        self.left(end.step_id)
-        ended = aggregate.submit(EndCompletion(end))
-        ended.add_done_callback(partial(self._ended, aggregate, end))
+        self.left(held_id)
+        ended = aggregate.submit(command)
+        ended.add_done_callback(partial(self._ended, held_id, aggregate, command))
         # Shielded, so that `_ended` sees what became of it even if the caller is cancelled.
         shielded = asyncio.shield(ended)
         # The caller may be gone: this marks an exception as seen.
         shielded.add_done_callback(lambda done: done.cancelled() or done.exception())
         return shielded
 
-    def _ended(self, aggregate: Aggregate, end: StepEnd, done: asyncio.Future[int]) -> None:
+    def _ended(self, held_id: str, aggregate: Aggregate, command: Command, done: asyncio.Future[int]) -> None:
         if done.cancelled() or not isinstance(done.exception(), StoreUnavailableError | AppendConflictError):
-            self._unended.pop(end.step_id, None)
+            self._unended.pop(held_id, None)
         else:
-            self._unended[end.step_id] = (aggregate, end)
+            self._unended[held_id] = (aggregate, command)
             self._keep()
 
     async def others(self, writer_ids: Iterable[str]) -> dict[str, Lease]:
@@ -109,10 +113,10 @@ class WriterLease:
         return {writer_id: lease for writer_id, lease in leases.items() if lease.seconds_left > 0}
 
     async def close(self) -> None:
-        """Ends the steps that are still open as interrupted, and drops the lease."""
+        """Ends what is still held, and drops the lease."""
         ends = [
-            self.end(live.aggregate, CompletionInterrupted(at=now(), step_id=step_id, reason=LOG_CLOSED))
-            for step_id, live in list(self._live.items())
+            self.end(held_id, held.aggregate, held.ending(LOG_CLOSED, False))
+            for held_id, held in list(self._live.items())
         ]
         await asyncio.gather(*ends, return_exceptions=True)
         self._is_closed = True
@@ -142,15 +146,17 @@ class WriterLease:
             self._lost()
 
     def _lost(self) -> None:
-        """Gives up the steps that this writer had open, which may have been taken over, and takes another id."""
+        """Gives up what this writer had held, which may have been taken over, and takes another id."""
         lost, self.writer_id, self._is_held = self.writer_id, new_id(), False
-        given_up = {step_id: live for step_id, live in self._live.items() if live.writer_id == lost}
+        given_up = {held_id: held for held_id, held in self._live.items() if held.writer_id == lost}
         self._unended.clear()
         if given_up:
-            logger.warning("the lease ran out before it was renewed, and %d steps are given up", len(given_up))
-        for step_id, live in given_up.items():
-            # Whoever writes the step gets StepClosedError.
-            self.end(live.aggregate, CompletionAbandoned(at=now(), step_id=step_id, reason=LEASE_LOST))
+            logger.warning(
+                "the lease ran out before it was renewed, and %d steps and turns are given up", len(given_up)
+            )
+        for held_id, held in given_up.items():
+            # Whoever goes on with it gets StepClosedError or TurnClosedError.
+            self.end(held_id, held.aggregate, held.ending(LEASE_LOST, True))
 
     def _keep(self) -> None:
         if not self._is_closed and (self._keeping is None or self._keeping.done()):
@@ -165,5 +171,5 @@ class WriterLease:
                 async with self._asking:
                     if self._is_held:
                         await self._renew()
-            for aggregate, end in list(self._unended.values()):
-                self.end(aggregate, end)
+            for held_id, (aggregate, command) in list(self._unended.items()):
+                self.end(held_id, aggregate, command)

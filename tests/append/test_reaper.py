@@ -167,6 +167,26 @@ async def test_a_lease_whose_renewal_is_under_way_has_not_run_out(settings: Sett
         assert await reaping == ()
 
 
+async def test_a_step_in_the_way_that_was_reaped_meanwhile_is_in_nobodys_way(
+    settings: Settings, brief_log: SessionLog, log: SessionLog, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    theirs = await brief_log.start_session("u1")
+    await begun(theirs, "half")
+    await die(brief_log)
+    rows(settings, "update turnlog_writers set expires_at = clock_timestamp()")
+    look = log._parts.lease.others
+
+    async def look_and_reap(writers: Any) -> Any:
+        found = await look(writers)
+        assert len(await log.reap()) == 1
+        return found
+
+    monkeypatch.setattr(log._parts.lease, "others", look_and_reap)
+    ours = log.session(theirs.id, "u1")
+    await answer(ours, "next")
+    assert await ends(ours) == [("abandoned", "half"), ("finished", "next")]
+
+
 async def test_the_reaper_ends_a_turn_whose_owner_died_between_two_steps(
     brief_log: SessionLog, log: SessionLog
 ) -> None:

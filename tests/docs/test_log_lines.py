@@ -153,7 +153,7 @@ WARNINGS: dict[str, Scene] = {
     "Postgres refused a batch of …": a_batch_is_refused,
     "the sequence of the log positions lags the log, and is set right": the_sequence_was_not_restored,
     "what is open in session … could not be ended: …": an_event_of_a_newer_version_is_in_the_way,
-    "the lease ran out before it was renewed, and … steps are given up": a_lease_is_lost,
+    "the lease ran out before it was renewed: … steps and turns are given up": a_lease_is_lost,
     "the end of step … was not recorded: …": an_end_is_not_stored,
     "the recording of step …: …": nobody_waits_for_a_recording_that_fails,
     "the kept view of session … does not parse and is folded anew": a_kept_view_is_damaged,
@@ -214,6 +214,13 @@ async def an_append_cannot_be_told(log: SessionLog, _: Settings, patch: pytest.M
     forgotten.cancel()
 
 
+async def followers_cannot_be_told(log: SessionLog, _: Settings, patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(log._parts.group_commit, "on_stored", _not_now)
+    session = await log.start_session("u1")
+    await session.say("hi")
+    assert contents((await session.view()).messages) == ["hi"]
+
+
 def _not_now(*_: Any) -> Any:
     raise OverflowError("not now")
 
@@ -221,7 +228,8 @@ def _not_now(*_: Any) -> Any:
 ERRORS: dict[str, Scene] = {
     "not reaped": the_reaper_has_a_fault,
     "the group commit failed": the_group_commit_has_a_fault,
-    "an append that failed could not be settled": an_append_cannot_be_told,
+    "an append could not be settled": an_append_cannot_be_told,
+    "followers could not be told what was stored": followers_cannot_be_told,
 }
 
 
