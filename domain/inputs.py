@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import date, datetime
 from decimal import Decimal, InvalidOperation
+from math import inf
 from operator import itemgetter
 from typing import Any, cast, get_args
 from uuid import UUID
@@ -202,6 +203,13 @@ def checked_count(value: Any, field: str) -> int:
         raise InvalidInputError(field, f"must be a whole number, not {quoted(value)}")
     if abs(value) > MAX_COUNTER:
         raise LimitExceededError(field, f"{quoted(value)} is beyond {MAX_COUNTER}", MAX_COUNTER)
+    return value
+
+
+def checked_seconds(value: Any, field: str) -> float:
+    """A positive number of seconds, without end."""
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < inf:
+        raise InvalidInputError(field, f"{quoted(value)} is not a number of seconds above 0")
     return value
 
 
