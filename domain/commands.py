@@ -73,7 +73,9 @@ class AddMessage:
     stops: str | None = None
     """Why the turn in hand is stopped, if the message is new. None: it is not."""
     begin: BeginTurn | None = None
-    """What begins with the message, in the same append. If that is refused, so is the message."""
+    """What begins with the message, in the same append. If a turn or a step is in the way, the message is refused."""
+    joins: bool = False
+    """The message is added all the same then: to the turn in hand, or to the queue."""
 
     def beginning(self, begin: BeginTurn) -> AddMessage:
         """The message, with which a turn begins."""
@@ -93,8 +95,8 @@ class BeginCompletion:
 
     `run` is the run of the turn in hand that the step belongs to. Without one it is refused while a turn is in hand
     whose owner is alive, by the same rules as for a step; with `live` holding the runs, too. `news` is how much news
-    the prompt has: with more of it the command is refused with NewsError. `supersedes` and `continues` are as in
-    CompletionStarted.
+    the prompt has: with more of it the command is refused with NewsError. A step of the same turn that broke off just
+    before is superseded; or `continues`: the response goes on with it.
     """
 
     at: datetime
@@ -107,8 +109,7 @@ class BeginCompletion:
     over: str | None = None
     run: str = ""
     news: int | None = None
-    supersedes: str = ""
-    continues: str = ""
+    continues: bool = False
 
 
 @dataclass(slots=True)

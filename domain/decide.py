@@ -37,6 +37,7 @@ from turnlog.domain.errors import (
     SessionExistsError,
     SessionNotFoundError,
     SessionOwnedError,
+    TurnInProgressError,
     TurnlogError,
 )
 from turnlog.domain.events import (
@@ -174,8 +175,18 @@ def _add_message(state: Active, command: AddMessage) -> Events:
         function_call=command.function_call,
         queued=command.queue and command.role == "user" and (after.in_hand is not None or bool(after.queue)),
     )
-    begun = () if command.begin is None else begin_turn(_after(after, (added,)), command.begin)
-    return (*stopped, added, *begun)
+    return (*stopped, added, *_begun(_after(after, (added,)), command))
+
+
+def _begun(state: Active, command: AddMessage) -> Events:
+    if command.begin is None:
+        return ()
+    try:
+        return begin_turn(state, command.begin)
+    except TurnInProgressError:
+        if not command.joins:
+            raise
+        return ()
 
 
 def _after(state: Active, events: Events) -> Active:

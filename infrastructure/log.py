@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import date
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
@@ -22,17 +22,17 @@ from turnlog.domain.inputs import (
     checked_day,
     checked_id,
     checked_range,
-    checked_session_id,
     checked_short,
     checked_start,
     checked_turn_statuses,
 )
 from turnlog.domain.state import Active
-from turnlog.domain.turns import UNFINISHED, TurnStatus
+from turnlog.domain.turns import TurnStatus
 from turnlog.infrastructure.append.reaper import Reaper
 from turnlog.infrastructure.clock import now
 from turnlog.infrastructure.composition import opened
 from turnlog.infrastructure.follow.session_watcher import FollowStatistics
+from turnlog.infrastructure.log_of_turns import LogOfTurns, found_id
 from turnlog.infrastructure.log_parts import LogParts
 from turnlog.infrastructure.principal import SYSTEM, Principal, checked_principal
 from turnlog.infrastructure.repair.importing import Conversation, ImportReport, import_conversation
@@ -44,7 +44,7 @@ from turnlog.infrastructure.tables.projections import Projections
 from turnlog.infrastructure.tasks import cancel_and_wait
 from turnlog.projections.report import ReapedStep, RepairReport
 from turnlog.projections.usage_report import DIMENSIONS, Dimension, UsageReport, checked_dimensions, plain
-from turnlog.projections.view import SessionPage, UnfinishedTurn, WaitingToolCall
+from turnlog.projections.view import SessionPage
 
 if TYPE_CHECKING:
     from turnlog.infrastructure.store.appends import WriterStatistics
@@ -55,7 +55,7 @@ _FIRST_ID = UUID(int=0)
 Statuses = TurnStatus | Iterable[TurnStatus] | None
 
 
-class SessionLog:
+class SessionLog(LogOfTurns):
     """An open log. Use it on the event loop on which it was opened:
 
         async with SessionLog.open() as log:
@@ -65,7 +65,7 @@ class SessionLog:
     """
 
     def __init__(self, parts: LogParts) -> None:
-        self._parts = parts
+        super().__init__(parts)
         self._reaper = Reaper(parts.store.leases, parts.aggregate)
 
     @classmethod
@@ -124,15 +124,6 @@ class SessionLog:
         await aggregate.execute(command)
         return Session(self._parts, aggregate, command.user_id if command.user_id is not None else SYSTEM)
 
-    def session(self, session_id: UUID | str, principal: Principal) -> Session:
-        """The session, as this principal may use it.
-
-        Looks nothing up: each call on the session checks. `await log.session(...)` checks at once. Raises
-        SessionNotFoundError for an id that is no UUID, and InvalidInputError for a missing principal.
-        """
-        principal = checked_principal(principal)
-        return Session(self._parts, self._parts.aggregate(_found_id(session_id)), principal)
-
     async def list_sessions(
         self, principal: Principal, limit: int = 50, offset: int = 0, status: Statuses = None
     ) -> SessionPage:
@@ -150,54 +141,6 @@ class SessionLog:
         """The ids of all the principal's sessions (SYSTEM: all), in an order that appends do not change."""
         return self._parts.store.lists.ids(self._whose(principal))
 
-    async def unfinished_turns(
-        self,
-        principal: Principal,
-        *,
-        limit: int = MAX_PAGE,
-        after: UUID | str | None = None,
-        status: Statuses = None,
-    ) -> tuple[UnfinishedTurn, ...]:
-        """The turns with an owner, in the principal's sessions (SYSTEM: all), that somebody has to go on with, now or
-        later: queued, answering, running_tools, waiting or abandoned; or only those with this status, or one of these.
-
-        There is one a session, in the order of their ids; at most `limit`, from 1 to 100. The next ones come after the
-        session `after`. Whoever has a turn in hand may be gone: see `is_alive`. Raises InvalidInputError and
-        StoreError.
-        """
-        checked_range(limit, "limit", 1, MAX_PAGE)
-        statuses = checked_turn_statuses(status, UNFINISHED, UNFINISHED) or ()
-        first = _FIRST_ID if after is None else checked_session_id(after, "after")
-        return await self._parts.store.lists.unfinished(self._whose(principal), statuses, first, limit)
-
-    async def waiting_tool_calls(
-        self, principal: Principal, *, limit: int = MAX_PAGE, after: UUID | str | None = None
-    ) -> tuple[WaitingToolCall, ...]:
-        """The calls in the principal's sessions (SYSTEM: all) that wait for somebody outside: for the final result of
-        what was started, or for a decision. Each has its session and its step.
-
-        They are those of at most `limit` sessions, from 1 to 100, in the order of the sessions' ids. The next ones come
-        after the session `after`. Raises InvalidInputError and StoreError.
-        """
-        checked_range(limit, "limit", 1, MAX_PAGE)
-        last = _FIRST_ID if after is None else checked_session_id(after, "after")
-        whose, found = self._whose(principal), list[WaitingToolCall]()
-        # Calls that a repair has answered are counted in the list, but are not in the view.
-        while not found and (ids := await self._parts.store.lists.with_waiting_calls(whose, last, limit)):
-            last = ids[-1]
-            for session_id in ids:
-                with suppress(SessionNotFoundError):  # it was deleted meanwhile
-                    view = await self.session(session_id, principal).view()
-                    found += (call.of_session(session_id) for call in view.waiting_tool_calls)
-        return tuple(found)
-
-    def _whose(self, principal: Principal) -> str | None:
-        """The user whose sessions are looked at; None for those of all. Raises InvalidInputError, and what an open log
-        checks."""
-        principal = checked_principal(principal)
-        self._parts.check_open()
-        return None if principal is SYSTEM else principal
-
     async def delete_session(self, session_id: UUID | str, principal: Principal) -> bool:
         """Deletes the session: later appends to it are refused. False if the principal has no such session."""
         try:
@@ -213,7 +156,7 @@ class SessionLog:
         """Gives a session without an owner to a user. Raises SessionOwnedError if it has one, SessionNotFoundError, and
         InvalidInputError."""
         user_id = checked_id(user_id, "user_id")
-        aggregate = self._parts.aggregate(_found_id(session_id))
+        aggregate = self._parts.aggregate(found_id(session_id))
         await aggregate.execute(AssignOwner(now(), user_id))
         await self._parts.forget(aggregate.session_id)
 
@@ -325,10 +268,3 @@ class SessionLog:
 
     def _close(self) -> None:
         self._parts.is_closed = True
-
-
-def _found_id(session_id: Any) -> UUID:
-    try:
-        return checked_session_id(session_id)
-    except ValueError:
-        raise SessionNotFoundError(session_id) from None

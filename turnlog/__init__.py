@@ -84,7 +84,6 @@ if TYPE_CHECKING:
     from turnlog.projections.usage_report import UsageReport as UsageReport
     from turnlog.projections.usage_report import UsageRow as UsageRow
     from turnlog.projections.view import Fault as Fault
-    from turnlog.projections.view import OpenToolCall as OpenToolCall
     from turnlog.projections.view import SessionPage as SessionPage
     from turnlog.projections.view import SessionSummary as SessionSummary
     from turnlog.projections.view import SessionView as SessionView
@@ -132,7 +131,7 @@ _NAMES = {
     "projections.turn": "OpenToolCall",
     "projections.usage_report": "UsageReport UsageRow",
     "projections.view": """
-        Fault OpenToolCall SessionPage SessionSummary SessionView Step Turn UnfinishedTurn WaitingToolCall
+        Fault SessionPage SessionSummary SessionView Step Turn UnfinishedTurn WaitingToolCall
     """,
 }
 """The public names by the module that has them. A test holds this table to the imports above, which are for type

@@ -199,19 +199,11 @@ class Answer:
     async def _say(self, message: AddMessage) -> None:
         """Adds the message, and begins its turn with it if nothing is in the way. Raises TurnInProgressError where the
         message is not to come while a turn is in hand."""
-        if self._on_busy == "stop":
-            message = replace(message, stops=STOPPED_FOR_NEW)
-        owner = self._io.owner()
-        try:
-            has_begun = await owner.begin(message=replace(message, queue=self._on_busy == "queue"))
-            self.is_new = has_begun
-        except TurnInProgressError:
-            if self._on_busy == "refuse":
-                raise
-            added = await self._io.aggregate.execute(replace(message, queue=self._on_busy == "queue"))
-            self.is_new = added > 0
-            return
-        if has_begun:
+        owner, on_busy = self._io.owner(), self._on_busy
+        stops = STOPPED_FOR_NEW if on_busy == "stop" else None
+        message = replace(message, queue=on_busy == "queue", stops=stops, joins=on_busy != "refuse")
+        self.is_new = await owner.begin(message=message) > 0
+        if owner.is_held:
             self._begin(owner.turn_id if owner.turn_id == message.message_id else None)
             await self._run_owner(owner)
 

@@ -7,15 +7,16 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from turnlog.domain.errors import InvalidInputError
-from turnlog.domain.inputs import checked_optional_name, checked_range
+from turnlog.domain.inputs import checked_optional_name, checked_range, checked_seconds
 from turnlog.domain.limits import MAX_CALLS
 from turnlog.domain.quoting import quoted
 from turnlog.domain.values import JsonObject
+from turnlog.infrastructure.answer.continuing import ContinueDialect, continued
 from turnlog.infrastructure.answer.tools import Toolbox
 from turnlog.infrastructure.append.stream_recorder import StreamRecorder
 
 OnBusy = Literal["steer", "queue", "refuse", "stop"]
-OnBreak = Literal["end", "again"]
+OnBreak = Literal["end", "again", "continue"]
 
 MAX_STEPS = 10_000
 RESERVED = ("model", "messages", "stream", "tools")
@@ -24,14 +25,14 @@ RESERVED = ("model", "messages", "stream", "tools")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Asking:
-    """How a turn is answered. `create` makes a provider's stream; `extra` are further arguments for it.
+    """How a turn is answered. `client` is the provider's; `extra` are further arguments for a request.
 
     `max_steps` is the largest number of requests in a turn, `max_parallel` that of tools that run at the same time;
     `seconds` is the longest that a turn may take. `on_break` says what becomes of a stream that breaks in the middle,
     and `attempts` how often it is begun at most.
     """
 
-    create: Callable[..., Awaitable[Any]]
+    client: Any
     model: str
     toolbox: Toolbox
     extra: JsonObject
@@ -40,18 +41,31 @@ class Asking:
     seconds: float | None
     on_break: OnBreak
     attempts: int
+    dialect: ContinueDialect | None
 
-    def request(self, messages: list[Any]) -> Awaitable[Any]:
-        """The awaitable of the provider's stream for this prompt."""
+    def request(self, messages: list[Any], *, continues: bool = False) -> Awaitable[Any]:
+        """The awaitable of the provider's stream for this prompt. `continues`: the last message is to be continued."""
         extra = dict(self.extra)
+        if continues and self.dialect is not None:
+            messages, extra = continued(messages, self.dialect, extra)
         if self.toolbox.specs:
             extra["tools"] = self.toolbox.specs
         extra.setdefault("stream_options", {"include_usage": True})
-        return self.create(model=self.model, messages=messages, stream=True, **extra)
+        stream: Awaitable[Any] = self.client.chat.completions.create(
+            model=self.model, messages=messages, stream=True, **extra
+        )
+        return stream
+
+    @property
+    def is_client_closed(self) -> bool:
+        """Whether this side has closed the client: then the provider has not failed."""
+        is_closed = getattr(self.client, "is_closed", None)
+        return callable(is_closed) and is_closed() is True
 
 
-def checked_asking(  # noqa: PLR0913, PLR0917 each is checked by itself
+def checked_asking(  # noqa: PLR0913 each is checked by itself
     client: Any,
+    *,
     model: Any,
     tools: Any,
     extra: Mapping[str, Any] | None,
@@ -60,6 +74,7 @@ def checked_asking(  # noqa: PLR0913, PLR0917 each is checked by itself
     seconds: Any,
     on_break: Any,
     attempts: Any,
+    dialect: Any,
 ) -> Asking:
     """What `Session.answer` was given. Raises InvalidInputError."""
     create = getattr(getattr(getattr(client, "chat", None), "completions", None), "create", None)
@@ -70,18 +85,20 @@ def checked_asking(  # noqa: PLR0913, PLR0917 each is checked by itself
         raise InvalidInputError("model", "must be the name of a model")
     if extra is not None and (taken := [key for key in RESERVED if key in extra]):
         raise InvalidInputError(f"extra.{taken[0]}", "is not an argument to choose here")
-    if seconds is not None and not (isinstance(seconds, int | float) and 0 < seconds < float("inf")):
-        raise InvalidInputError("seconds", f"{quoted(seconds)} is not a number of seconds")
+    if on_break == "continue" and dialect is None:
+        choices = ", ".join(ContinueDialect.__args__)  # type: ignore[attr-defined]  # it is a Literal
+        raise InvalidInputError("dialect", f"is missing: an answer is continued in the way of one of: {choices}")
     return Asking(
-        create=create,
+        client=client,
         model=name,
         toolbox=Toolbox(tools),
         extra={} if extra is None else dict(extra),
         max_steps=checked_range(max_steps, "max_steps", 1, MAX_STEPS),
         max_parallel=checked_range(max_parallel, "max_parallel", 1, MAX_CALLS),
-        seconds=seconds,
+        seconds=None if seconds is None else checked_seconds(seconds, "seconds"),
         on_break=checked_choice(on_break, "on_break", OnBreak),
         attempts=checked_range(attempts, "attempts", 1, 100),
+        dialect=None if dialect is None else checked_choice(dialect, "dialect", ContinueDialect),
     )
 
 

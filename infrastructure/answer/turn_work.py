@@ -10,11 +10,13 @@ from turnlog.domain.decide_turn import NewsError
 from turnlog.domain.errors import TurnClosedError, TurnlogError
 from turnlog.domain.events import CompletionFailed, CompletionFinished, CompletionInterrupted, TurnEnd
 from turnlog.infrastructure.answer.asking import Asking, recorded
+from turnlog.infrastructure.answer.continuing import can_be_continued
 from turnlog.infrastructure.answer.session_io import SessionIO
 from turnlog.infrastructure.answer.tool_work import ToolWork
 from turnlog.infrastructure.append.failures import said
+from turnlog.infrastructure.append.provider_stream import CLIENT_CLOSED
 from turnlog.infrastructure.append.step_io import StepPlace
-from turnlog.infrastructure.append.stream_recorder import CLIENT_CLOSED, StreamRecorder
+from turnlog.infrastructure.append.stream_recorder import StreamRecorder
 from turnlog.infrastructure.append.turn_owner import LEFT, TurnOwner
 from turnlog.infrastructure.append.writer_lease import LOG_CLOSED
 from turnlog.projections.turn import Step, Turn
@@ -111,10 +113,10 @@ class TurnWork:
         """Asks once. None: ask again."""
         state = self._io.state
         news = 0 if state is None else state.news
-        messages = await self._io.prompt()
-        supersedes = last.step_id if last is not None and _broke_off(last) else ""
-        place = StepPlace(self._owner.run, news, supersedes)
-        recorder = self._io.recorder(self._asking.request(messages), self._asking.model, place)
+        continues = last is not None and self._asking.on_break == "continue" and can_be_continued(last)
+        messages = await self._io.prompt(continues)
+        place = StepPlace(self._owner.run, news, continues)
+        recorder = self._io.recorder(self._asking.request(messages, continues=continues), self._asking.model, place)
         try:
             await recorded(recorder, self._reason)
         except NewsError:
@@ -136,8 +138,10 @@ class TurnWork:
                 raise TurnClosedError(self._owner.turn_id, "was ended by somebody else")
 
     async def _failed(self, recorder: StreamRecorder[Any], error: str) -> Ended | None:
+        if self._asking.is_client_closed:
+            return Ended("abandoned", CLIENT_CLOSED)
         # What a provider refuses before its stream, its client has tried again already.
-        is_broken = recorder.has_begun_to_read and self._asking.on_break == "again"
+        is_broken = recorder.has_begun_to_read and self._asking.on_break != "end"
         if not is_broken or self._attempts >= self._asking.attempts:
             return Ended("failed", error)
         await asyncio.sleep(RETRY_SECONDS * 2 ** (self._attempts - 1))
@@ -150,10 +154,6 @@ class TurnWork:
             return LOG_CLOSED
         limit = self._asking.seconds
         return LEFT if limit is None else f"not answered within {limit:g} seconds"
-
-
-def _broke_off(step: Step) -> bool:
-    return step.status not in ("finished", "open") and not step.tool_results
 
 
 def _made(turn: Turn, step_ids: set[str]) -> bool:

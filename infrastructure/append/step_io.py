@@ -29,13 +29,12 @@ CANCELLED = "cancelled"
 
 @dataclass(frozen=True, slots=True)
 class StepPlace:
-    """Where a step belongs: to the `run` of a turn, with the `news` that its prompt has, and in the place of a step
-    that broke off, or after it. See BeginCompletion."""
+    """Where a step belongs: to the `run` of a turn, with the `news` that its prompt has. `continues`: it goes on with
+    the step that broke off just before. See BeginCompletion."""
 
     run: str = ""
     news: int | None = None
-    supersedes: str = ""
-    continues: str = ""
+    continues: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +78,6 @@ class StepIO:
             takeover.waited_for,
             run=self.place.run,
             news=self.place.news,
-            supersedes=self.place.supersedes,
             continues=self.place.continues,
         )
         # It counts as alive from here on: another completion may begin before this one is stored.

@@ -49,8 +49,8 @@ class TurnOwner:
         self._task: asyncio.Task[object] | None = None
         self._before: tuple[TurnOwner, ...] = ()
         self._cancels = 0
+        self.is_held = False
         self.is_lost = self._is_cancelled_here = False
-        self._is_held = False
 
     async def begin(
         self,
@@ -59,9 +59,10 @@ class TurnOwner:
         message: AddMessage | None = None,
         takeover: bool = False,
         anyway: bool = False,
-    ) -> bool:
-        """Takes the turn in hand: `turn_id`, or the one whose turn it is, together with a message. Returns False, and
-        does nothing, if the message is known.
+    ) -> int:
+        """Takes the turn in hand: `turn_id`, or the one whose turn it is, together with a message. Returns the number
+        of events that it took: 0 if the message is known. Afterwards `is_held` says whether it has the turn: a message
+        that `joins` may have gone to the turn that somebody else has in hand.
 
         Raises TurnInProgressError while another turn or step is in hand and alive, TurnClosedError if there is nothing
         to do, or not for this turn, and StoreError.
@@ -73,7 +74,7 @@ class TurnOwner:
             except TurnInProgressError as refusal:
                 await attempt.judge(refusal)
 
-    async def _begin(self, turn_id: str | None, message: AddMessage | None, attempt: Takeover, anyway: bool) -> bool:
+    async def _begin(self, turn_id: str | None, message: AddMessage | None, attempt: Takeover, anyway: bool) -> int:
         lease, writer_id = self._lease, await self._lease.hold()
         begin = BeginTurn(
             now(), turn_id, self.run, writer_id, lease.seconds, live=lease.live, gone=attempt.gone, anyway=anyway
@@ -91,18 +92,15 @@ class TurnOwner:
             raise
         if began > 1:
             self._watcher.steps_ended(self.session_id)  # it took over, or has stopped another
-        return self._has_begun()
-
-    def _has_begun(self) -> bool:
         state = self.aggregate.state
         turn = state.turn if isinstance(state, Active) else None
         if turn is None or turn.run != self.run:
             self._lease.left(self.run)
-            return False
+            return began
         self.turn_id = turn.turn_id
-        self._is_held = True
+        self.is_held = True
         self._watcher.watch(self)
-        return True
+        return began
 
     def _ending(self, reason: str, _lost: bool) -> Command:
         return EndTurn(now(), self.run, "abandoned", reason)
@@ -123,8 +121,8 @@ class TurnOwner:
 
     def let_go(self) -> None:
         """The run is over for this process."""
-        if self._is_held:
-            self._is_held = False
+        if self.is_held:
+            self.is_held = False
             self._watcher.unwatch(self)
         self._lease.left(self.run)
 
@@ -151,7 +149,7 @@ class TurnOwner:
                 self._lose()
 
     def _lose(self) -> None:
-        if not self._is_held:
+        if not self.is_held:
             return
         self.is_lost = True
         self.let_go()
