@@ -77,7 +77,7 @@ async def lifespan(app: FastAPI) -> AsyncIterator[None]:
     """What is opened last is closed first: the streams, then the log with its answers, then the client that it asks."""
     async with AsyncOpenAI() as client, SessionLog.open() as log, EventStreams() as streams:
         app.state.parts = parts = Parts(log, client, streams)
-        resuming = asyncio.create_task(log.resume(parts.answer, every=5))  # turns of processes that have died
+        resuming = asyncio.create_task(log.resume(parts.answer, every=2))  # turns of processes that have died
         yield
         resuming.cancel()
 
