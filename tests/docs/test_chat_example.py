@@ -13,12 +13,13 @@ import pytest
 
 from tests.support.pages import ROOT
 from tests.support.roles import AS_APPLICATION, as_application
-from tests.support.web_servers import Sent, WebServer, variables
+from tests.support.web_servers import Sent, WebServer, until, variables
 from turnlog import Settings
 from turnlog.infrastructure.embedded import Servers
 from turnlog.testing import Answer, FakeProvider, ToolCall
 
 Asked = Callable[[], list[dict[str, Any]]]
+TOOL_STARTED = "tool-started.v1"
 WEATHER = Answer(tool_calls=[ToolCall("get_weather", {"city": "Lisbon"})])
 
 
@@ -68,13 +69,6 @@ def told(chat: WebServer, session: str, last_event_id: str = "") -> list[Sent]:
     return every
 
 
-def until(events: Iterator[Sent], kind: str) -> list[Sent]:
-    heard = [next(events)]
-    while heard[-1].kind != kind:
-        heard.append(next(events))
-    return heard
-
-
 def text_of(events: list[Sent]) -> str:
     return "".join(event.data["text"] for event in events if event.kind == "text")
 
@@ -119,7 +113,7 @@ def test_a_second_message_is_answered_too(
     answers = [WEATHER, Answer("Clear."), Answer("The second.")]
     provider.add(*answers[: 2 if on_busy == "steer" else 3])
     say(chat, session, "What is the weather?", "m-1")
-    until(chat.events(f"{session}/events"), "tool_call")
+    until(chat.events(f"{session}/events"), TOOL_STARTED)
     say(chat, session, "And tomorrow?", "m-2", on_busy=on_busy)
 
     every = told(chat, session)
@@ -128,7 +122,7 @@ def test_a_second_message_is_answered_too(
     assert "And tomorrow?" in str(asked()[1 if on_busy == "steer" else 2]["messages"])
 
 
-@pytest.mark.parametrize("at", ["text", "tool_call"])
+@pytest.mark.parametrize("at", ["text", TOOL_STARTED])
 def test_stop_ends_the_turn_while_the_model_speaks_and_while_its_tool_runs(
     chat: WebServer, session: str, provider: FakeProvider, asked: Asked, at: str
 ) -> None:
@@ -164,7 +158,7 @@ def test_a_server_that_is_killed_while_a_tool_runs_is_gone_on_from_by_the_next(
     chat: WebServer, session: str, asked: Asked
 ) -> None:
     say(chat, session, "What is the weather?", "m-1")
-    seen = until(chat.events(f"{session}/events"), "tool_call")
+    seen = until(chat.events(f"{session}/events"), TOOL_STARTED)
     chat.kill()
     chat.start()
     assert not say(chat, session, "What is the weather?", "m-1")

@@ -9,11 +9,13 @@ import socket
 import subprocess
 import time
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 from types import TracebackType
 from typing import Any, NamedTuple, Self
 
 import httpx
 
+from tests.support.pages import ROOT
 from turnlog import Settings
 from turnlog.testing import FakeProvider
 
@@ -26,6 +28,14 @@ class Sent(NamedTuple):
     id: str
     kind: str
     data: dict[str, Any]
+
+
+def until(events: Iterator[Sent], kind: str) -> list[Sent]:
+    """The events up to one of this kind, or of this topic."""
+    heard = [next(events)]
+    while kind not in (heard[-1].kind, heard[-1].data.get("topic")):
+        heard.append(next(events))
+    return heard
 
 
 def free_port() -> int:
@@ -51,10 +61,11 @@ def variables(settings: Settings, provider: FakeProvider) -> dict[str, str]:
 class WebServer:
     """The application while the block runs. It can be stopped, killed, and started again on the same port."""
 
-    def __init__(self, command: list[str], given: Mapping[str, str]) -> None:
+    def __init__(self, command: list[str], given: Mapping[str, str], folder: Path = ROOT) -> None:
         port = free_port()
         self._command = command
-        self._environment = {**os.environ, **given, "PORT": str(port)}
+        self._environment = {**os.environ, **given, "PORT": str(port), "UVICORN_PORT": str(port)}
+        self._folder = folder
         self.url = f"http://127.0.0.1:{port}"
         self.client = httpx.Client(base_url=self.url, timeout=UP_SECONDS, trust_env=False)
         self._process: subprocess.Popen[str] | None = None
@@ -73,7 +84,9 @@ class WebServer:
 
     def start(self) -> None:
         """Starts it, and waits until it answers."""
-        self._process = subprocess.Popen(self._command, env=self._environment, stderr=subprocess.PIPE, text=True)
+        self._process = subprocess.Popen(
+            self._command, cwd=self._folder, env=self._environment, stderr=subprocess.PIPE, text=True
+        )
         until = time.monotonic() + UP_SECONDS
         while True:
             try:
