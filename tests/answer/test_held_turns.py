@@ -190,11 +190,10 @@ async def test_it_is_taken_over_when_the_lease_has_run_out(settings: Settings) -
         left = asyncio.Event()
 
         async def hold() -> None:
-            async with lost.turn():
-                async with lost.completion() as completion:
-                    await completion.text("partial")
-                    left.set()
-                    await asyncio.sleep(20)
+            async with lost.turn(), lost.completion() as completion:
+                await completion.text("partial")
+                left.set()
+                await asyncio.sleep(20)
 
         holding = asyncio.create_task(hold())
         await left.wait()
@@ -215,9 +214,8 @@ async def test_it_is_taken_over_when_the_lease_has_run_out(settings: Settings) -
 
 async def test_tasks_that_are_started_inside_act_as_the_owner(session: Session) -> None:
     await session.say("Hi")
-    async with session.turn():
-        async with asyncio.TaskGroup() as group:
-            group.create_task(record(session, spoken("mine")))
+    async with session.turn(), asyncio.TaskGroup() as group:
+        group.create_task(record(session, spoken("mine")))
     (turn,) = await turns_of(session)
     assert turn.steps[0].message.content == "mine"
     assert len(turn.runs) == 1
