@@ -53,7 +53,7 @@ async def test_a_list_follows_a_turn_from_the_question_to_the_last_word(log: Ses
     await owner.ends("waiting")
     assert await listed(log, session) == ("waiting", "m-1", 2)
     await owner.does(DecideApproval(now(), "c-2", None, approved=False, by="anna", refusal="No."))
-    assert await listed(log, session) == ("waiting", "m-1", 1)
+    assert await listed(log, session) == ("queued", "m-1", 1)
     await session.add_tool_result("c-1", "21 C")
     owner = await Owner.of(log, session, "m-1")
     await owner.begins()
