@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Coroutine, Generator, Mapping
+from collections.abc import Awaitable, Callable, Generator, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Literal
 
 from turnlog.domain.errors import InvalidInputError
@@ -51,9 +52,8 @@ class Asking:
         if self.toolbox.specs:
             extra["tools"] = self.toolbox.specs
         extra.setdefault("stream_options", {"include_usage": True})
-        return _Request(
-            self.client, self.client.chat.completions.create(model=self.model, messages=messages, stream=True, **extra)
-        )
+        create = self.client.chat.completions.create
+        return _Request(self.client, partial(create, model=self.model, messages=messages, stream=True, **extra))
 
 
 def checked_asking(  # noqa: PLR0913 each is checked by itself
@@ -104,19 +104,18 @@ def checked_choice(value: Any, field: str, choices: Any) -> Any:
 
 
 class _Request:
-    """The awaitable of a stream, with its client, which streams have too."""
+    """The awaitable of a stream, with its client, which streams have too. Nothing is asked before it is awaited."""
 
-    def __init__(self, client: Any, making: Awaitable[Any]) -> None:
+    def __init__(self, client: Any, make: Callable[[], Any]) -> None:
         self._client = client
-        self._making = making
+        self._make = make
 
     def __await__(self) -> Generator[Any, Any, Any]:
-        return self._making.__await__()
+        return self._made().__await__()
 
-    def close(self) -> None:
-        """Drops a request that was not made."""
-        if isinstance(self._making, Coroutine):
-            self._making.close()
+    async def _made(self) -> Any:
+        made = self._make()
+        return await made if hasattr(made, "__await__") else made
 
 
 async def recorded(
