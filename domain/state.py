@@ -92,9 +92,9 @@ class Active(Frozen):
     awaited: KeptAwaitedCalls = AwaitedCalls()
     repairs: tuple[str, ...] = ()
     compacted: tuple[int, str] = (0, "")
-    memory: Memory = Field(default=Memory(), exclude=True)
+    memory: Memory = Field(default_factory=Memory, exclude=True)
     metadata: JsonObject = Field(default={}, exclude=True)
-    counters: InstanceOf[CounterNames] = Field(default=SortedMap(), exclude=True)
+    counters: InstanceOf[CounterNames] = Field(default_factory=SortedMap, exclude=True)
 
     def with_facts(self, metadata: JsonObject, counters: Mapping[str, Mapping[str, int]]) -> Active:
         """The state with the metadata and the counters of the session, which it is kept without."""
