@@ -129,9 +129,9 @@ class Active(Frozen):
     responses: int = 0
     repairs: tuple[str, ...] = ()
     compacted: tuple[int, str] = (0, "")
-    memory: Memory = Field(default=Memory(), exclude=True)
+    memory: Memory = Field(default_factory=Memory, exclude=True)
     metadata: JsonObject = Field(default={}, exclude=True)
-    counters: InstanceOf[CounterNames] = Field(default=SortedMap(), exclude=True)
+    counters: InstanceOf[CounterNames] = Field(default_factory=SortedMap, exclude=True)
 
     @property
     def in_hand(self) -> LatestTurn | None:
