@@ -80,7 +80,7 @@ def _evolve_active(state: Active, event: SessionEvent) -> SessionState:
             step = OpenStep(step_id=event.step_id, since=event.at, writer=event.writer)
             # Message ids and step ids share a namespace: an answer that is stored again under its step's id is known.
             memory = state.memory.with_message(event.step_id)
-            latest = LatestStep(step_id=event.step_id, since=event.at, writer=event.writer)
+            latest = LatestStep(step_id=event.step_id, since=event.at, writer=event.writer, turn_id=event.turn_id)
             steps = {**state.open_steps, event.step_id: step}
             changed = _response_began(state, is_owned=bool(event.turn_id))
             return changed.model_copy(update={"open_steps": steps, "latest": latest, "memory": memory})
@@ -223,6 +223,9 @@ def awaited_call(awaited: AwaitedCalls, call_id: str, step_id: str | None = None
 
 
 def _result_added(state: Active, event: ToolResultAdded) -> Active:
+    latest = state.latest
+    if latest is not None and latest.step_id == event.step_id and not latest.answered:
+        state = state.model_copy(update={"latest": latest.model_copy(update={"answered": True})})
     if event.status == "pending":
         call = state.awaited.get(event.step_id, event.index)
         if call is None:

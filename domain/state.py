@@ -32,17 +32,25 @@ class OpenStep(Frozen):
 
 
 class LatestStep(Frozen):
-    """The step that began last, open or not. `status`: how it ended, or "open"."""
+    """The step that began last, open or not. `status`: how it ended, or "open". `turn_id` is as in CompletionStarted;
+    `answered`: a call of it has a result."""
 
     step_id: str
     since: datetime
     writer: str = ""
     status: StepStatus = "open"
+    turn_id: str = ""
+    answered: bool = False
 
     @property
     def finished(self) -> bool:
         """Whether it came to its natural end."""
         return self.status == "finished"
+
+    @property
+    def broke_off(self) -> bool:
+        """Whether it ended otherwise, and nothing came of it that the model has to hear of."""
+        return self.status not in ("open", "finished") and not self.answered
 
 
 class LatestTurn(Frozen):

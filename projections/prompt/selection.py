@@ -35,7 +35,13 @@ def select(
 def _is_sent(turn: Turn, entry: Step | LateResult, policy: PromptPolicy) -> bool:
     if isinstance(entry, LateResult):
         return policy.late_results == "message"
-    return not turn.has_replaced(entry) and _is_wanted(entry, policy)
+    return not (turn.has_replaced(entry) or _is_made_again(turn, entry, policy)) and _is_wanted(entry, policy)
+
+
+def _is_made_again(turn: Turn, step: Step, policy: PromptPolicy) -> bool:
+    """Whether the owner of the turn is about to make the step again. It broke off."""
+    is_last = turn.is_in_hand and step is turn.steps[-1] and policy.broken_off == "again"
+    return is_last and step.status not in ("open", "finished") and not step.tool_results
 
 
 def _is_wanted(step: Step, policy: PromptPolicy) -> bool:
