@@ -114,7 +114,7 @@ class Answer:
         except asyncio.CancelledError:
             self._fail(LogClosedError(LOG_CLOSED) if self._is_closing else asyncio.CancelledError())
             raise
-        except Exception as error:  # noqa: BLE001 whoever awaits it gets it
+        except BaseException as error:  # noqa: BLE001 whoever awaits it gets it, whatever a tool has raised
             self._fail(error)
 
     def _settle(self, outcome: AnswerOutcome) -> None:

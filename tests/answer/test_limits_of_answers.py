@@ -341,7 +341,7 @@ async def test_another_process_and_another_loop_are_told_so(session: Session) ->
                 names = list[str]()
                 for way in (
                     lambda: model.answer(session, "Hi"),
-                    lambda: answer.begun(),
+                    answer.begun,
                     lambda: anext(aiter(answer)),
                     lambda: _awaited(answer),
                     lambda: session.turn().__aenter__(),
@@ -365,7 +365,7 @@ async def test_another_process_and_another_loop_are_told_so(session: Session) ->
         os.close(write)
         heard = await asyncio.to_thread(os.read, read, 10_000)
         os.close(read)
-        os.waitpid(pid, 0)
+        await asyncio.to_thread(os.waitpid, pid, 0)
         assert heard.decode().split() == [WrongProcessError.__name__] * 5
         assert (await answer).status == "finished"
 
