@@ -124,8 +124,11 @@ def _evolve_active(state: Active, event: SessionEvent) -> SessionState:
 def _response_began(state: Active, *, is_owned: bool) -> Active:
     """The state in which a request has had all that was there. A step without an owner answers what is queued, too."""
     changes: dict[str, Any] = {"responses": state.responses + 1, "news": 0, "results": 0, "asked": None}
+    turn = state.in_hand
+    if turn is not None and not turn.has_begun:
+        changes |= {"turn": turn.model_copy(update={"has_begun": True})}
     if not is_owned:
-        changes |= {"queue": (), "turn": state.in_hand}
+        changes |= {"queue": ()} | ({"turn": None} if turn is None else {})
     return state.model_copy(update=changes)
 
 

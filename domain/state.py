@@ -55,13 +55,14 @@ class LatestStep(Frozen):
 
 class LatestTurn(Frozen):
     """The turn that had an owner last. `status`: how its last run ended; None while it is in hand. `run` and `writer`
-    are as in TurnStarted, `since` is when the run began."""
+    are as in TurnStarted, `since` is when the run began. `has_begun`: it has had a response."""
 
     turn_id: str
     run: str
     writer: str
     since: datetime
     status: TurnEnd | None = None
+    has_begun: bool = False
 
 
 class Memory(Frozen):

@@ -50,13 +50,15 @@ class LateResult(Frozen):
 
 
 class ToolRun(Frozen):
-    """A tool was started for the call at `index`, for the `attempt`-th time, by the owner of the turn in this `run`."""
+    """A tool was started for the call at `index`, for the `attempt`-th time, by the owner of the turn in this `run`.
+    `late`, here and in Approval: the model had gone on by then, and prompts go on to say of the call what they said."""
 
     index: int
     attempt: int
     run: str
     position: int
     at: datetime
+    late: bool = False
 
 
 class Approval(Frozen):
@@ -71,6 +73,7 @@ class Approval(Frozen):
     reason: Text = ""
     for_turn: bool = False
     decided_at: datetime | None = None
+    late: bool = False
 
 
 class StepToolCall(ToolCall):
@@ -182,6 +185,12 @@ class Step(Frozen):
             for call in self.message.tool_calls
             if call.index in waiting or call.index not in results
         )
+
+    @property
+    def was_gone_on_from(self) -> bool:
+        """Whether a call had a result before the model was asked again. Such an attempt was not made again, however it
+        ended."""
+        return any(result.sent is None for result in self.tool_results)
 
     def has_news(self, position: int) -> bool:
         """Whether there is something about its calls that the model has to hear of, or whose tool has to run: a result
@@ -328,8 +337,8 @@ class Turn(Frozen):
             return "running_tools" if is_running else "answering"
         if run.status not in ("finished", "waiting"):
             return run.status
-        came_since = any(step.has_news(run.ended_position or 0) for step in self.steps)
-        if came_since or self.news_after(0 if last is None else last.position):
+        asked_at = 0 if last is None else last.position
+        if self.news_after(asked_at) or any(step.has_news(asked_at) for step in self.steps):
             return "queued"
         return "waiting" if run.status == "waiting" and any(step.waiting() for step in self.steps) else "finished"
 
@@ -357,6 +366,13 @@ class Turn(Frozen):
         message = self.steps[-1].message
         return status != "finished" or not (message.tool_calls or message.function_call)
 
+    @property
+    def goes_on(self) -> bool:
+        """Whether whoever takes the session in hand goes on with this turn: it has no owner, and has not ended, or has
+        had news since."""
+        last = self.steps[-1].position if self.steps else 0
+        return self._run is None and (not self.has_ended or self.news_after(last))
+
     def entries(self) -> list[Message | Step | LateResult]:
         """The messages, steps and late results in the order of the log."""
         entries: list[Message | Step | LateResult] = [*self.messages, *self.steps, *self.late_results]
@@ -367,11 +383,20 @@ class Turn(Frozen):
         superseded = frozenset(step.supersedes for step in self.steps if step.supersedes is not None)
         return superseded, frozenset(step.continues for step in self.steps if step.continues is not None)
 
+    @property
+    def broken_off(self) -> Step | None:
+        """The last step, if it is about to be made again: it was not finished, and no call of it has had a result. One
+        that was interrupted, and that the user has answered, is not."""
+        last = self.steps[-1] if self.steps else None
+        if last is None or last.status in ("open", "finished") or last.was_gone_on_from:
+            return None
+        return None if last.status == "interrupted" and self.news_after(last.position) else last
+
     def has_replaced(self, step: Step) -> bool:
         """Whether a step of this turn is an attempt that a later one replaced."""
         superseded, continued = self._gone_over
         if step.step_id in superseded:
             return True
         # An attempt whose calls were answered was continued and not made again.
-        is_attempt = step.status in ("failed", "abandoned") and not step.tool_results and step is not self.steps[-1]
+        is_attempt = step.status in ("failed", "abandoned") and not step.was_gone_on_from and step is not self.steps[-1]
         return is_attempt and step.step_id not in continued
