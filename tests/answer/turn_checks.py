@@ -26,12 +26,10 @@ async def faults(world: World) -> list[str]:
         wrong = [*await healer.call(lambda t=talk: _faults_of(world, t))]  # type: ignore[misc]
         if wrong:
             found += [f"{talk.model}: {one}" for one in wrong]
-            found.append(f"{talk.model}: {talk.trace}")
-    names = {name for name, _ in world.script.effects}
+            found += ["  " + line for line in talk.trace]
     for (name, key), count in world.script.effects.items():
         if count > (1 + sum(one.times_held for one in world.participants.values()) + 2 if name == IDEMPOTENT else 1):
             found.append(f"tool {name} has run {count} times for the call {key}")
-    assert names is not None
     return found
 
 
@@ -50,7 +48,16 @@ async def _faults_of(world: World, talk: Talk) -> list[str]:
         found.append("the kept view is not the fold of the events")
     await check_prompts_of(session)
     check_prompts(view)
+    if found:
+        talk.trace += [shown(event) for event in events if not isinstance(event.event, e.FRAGMENTS)]
     return found
+
+
+def shown(recorded: RecordedEvent) -> str:
+    """An event in one line."""
+    fields = recorded.event.model_dump(exclude={"at", "topic"}, exclude_defaults=True)
+    fields = {name: str(value)[:60] for name, value in fields.items()}
+    return f"{recorded.position} {recorded.event.at:%S.%f} {type(recorded.event).__name__} {fields}"
 
 
 def _starved(events: list[RecordedEvent]) -> int:
@@ -114,10 +121,10 @@ def _of_a_step(
     if turn.run in talk.held_runs or latest is None:
         return
     made = calls.get(latest.step_id, set())
-    if latest.finished and made - results.get(latest.step_id, set()):
+    is_same = turn_of.get(latest.step_id) == event.turn_id
+    if is_same and latest.finished and made - results.get(latest.step_id, set()):
         yield "the model is asked while calls have no result"
-    is_again = not latest.finished and turn_of.get(latest.step_id) == event.turn_id
-    if not (state.news or is_again or (latest.finished and made)):
+    if not (state.news or (is_same and (made or not latest.finished))):
         yield f"the model is asked again, for nothing: {latest}"
 
 
