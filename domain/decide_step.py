@@ -142,7 +142,7 @@ def _begin(state: Active, command: BeginCompletion) -> Events:
     turn, latest = state.in_hand, state.latest
     if command.run:
         turn = owned(state, command.run)
-        if command.news is not None and command.news != state.news:
+        if command.unread is not None and command.unread != state.unread:
             raise NewsError(turn.turn_id)
     check_alive(state, command)
     if command.over is not None and latest is not None and (latest.finished or latest.step_id != command.over):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Generator, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -24,14 +24,14 @@ RESERVED = ("model", "messages", "stream", "tools")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Asking:
-    """How a turn is answered. `create` makes a provider's stream; `extra` are further arguments for it.
+    """How a turn is answered. `client` makes a provider's stream; `extra` are further arguments for it.
 
-    `max_steps` is the largest number of requests in a turn, `max_parallel` that of tools that run at the same time;
+    `max_steps` is the largest number of requests in a run, `max_parallel` that of tools that run at the same time;
     `seconds` is the longest that a turn may take. `on_break` says what becomes of a stream that breaks in the middle,
     and `attempts` how often it is begun at most.
     """
 
-    create: Callable[..., Awaitable[Any]]
+    client: Any
     model: str
     toolbox: Toolbox
     extra: JsonObject
@@ -47,7 +47,9 @@ class Asking:
         if self.toolbox.specs:
             extra["tools"] = self.toolbox.specs
         extra.setdefault("stream_options", {"include_usage": True})
-        return self.create(model=self.model, messages=messages, stream=True, **extra)
+        return _Request(
+            self.client, self.client.chat.completions.create(model=self.model, messages=messages, stream=True, **extra)
+        )
 
 
 def checked_asking(  # noqa: PLR0913, PLR0917 each is checked by itself
@@ -71,7 +73,7 @@ def checked_asking(  # noqa: PLR0913, PLR0917 each is checked by itself
     if extra is not None and (taken := [key for key in RESERVED if key in extra]):
         raise InvalidInputError(f"extra.{taken[0]}", "is not an argument to choose here")
     return Asking(
-        create=create,
+        client=client,
         model=name,
         toolbox=Toolbox(tools),
         extra={} if extra is None else dict(extra),
@@ -91,14 +93,32 @@ def checked_choice(value: Any, field: str, choices: Any) -> Any:
     return value
 
 
-async def recorded(recorder: StreamRecorder[Any], reason: Callable[[], str | None]) -> None:
+class _Request:
+    """The awaitable of a stream, with its client, which streams have too."""
+
+    def __init__(self, client: Any, making: Awaitable[Any]) -> None:
+        self._client = client
+        self._making = making
+
+    def __await__(self) -> Generator[Any, Any, Any]:
+        return self._making.__await__()
+
+    def close(self) -> None:
+        """Drops a request that was not made."""
+        if isinstance(self._making, Coroutine):
+            self._making.close()
+
+
+async def recorded(
+    recorder: StreamRecorder[Any], cause: Callable[[BaseException], tuple[BaseException, str | None]]
+) -> None:
     """Records a stream to its end, with nobody to show it to. Raises what kept the step from being opened. A caller
-    that is cancelled stops it, for the reason that it has then."""
+    that is cancelled stops it, with the error and the reason that `cause` gives."""
     recorder.leave()
     recorder.start()
     try:
         await recorder.begun()
         await recorder.over()
     except BaseException as error:
-        recorder.stop(error, reason())
+        recorder.stop(*cause(error))
         raise

@@ -177,3 +177,21 @@ async def record_until_told(line: Line, settings: Settings, session_id: UUID) ->
     assert task is not None
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
     await record(line, settings, session_id, 0.01)
+
+
+async def answer(line: Line, settings: Settings, session_id: UUID, url: str, options: dict[str, Any]) -> None:
+    """Answers with a tool that never ends, which says "tool"; says how the answer came out, or which error it gave."""
+
+    async def wait() -> str:
+        line.say("tool")
+        await asyncio.Event().wait()
+        return ""
+
+    async with SessionLog.open(settings) as log, AsyncOpenAI(base_url=url, api_key="none", max_retries=0) as client:
+        session = log.session(session_id, SYSTEM)
+        try:
+            outcome = await session.answer(client, model="m", tools=[wait], **options)
+        except TurnlogError as error:
+            line.say(type(error).__name__)
+        else:
+            line.say((outcome.status, outcome.text))
