@@ -32,12 +32,13 @@ class OpenStep(Frozen):
 
 
 class LatestStep(Frozen):
-    """The step that began last, open or not. `status`: how it ended, or "open"."""
+    """The step that began last, open or not. `status`: how it ended, or "open". `turn_id` is as in CompletionStarted."""
 
     step_id: str
     since: datetime
     writer: str = ""
     status: StepStatus = "open"
+    turn_id: str = ""
 
     @property
     def finished(self) -> bool:
@@ -129,6 +130,17 @@ class Active(Frozen):
     def in_hand(self) -> LatestTurn | None:
         """The turn that has an owner now."""
         return self.turn if self.turn is not None and self.turn.status is None else None
+
+    @property
+    def unfinished(self) -> LatestTurn | None:
+        """The turn that somebody has in hand, or whose owner has left it: what comes now is for it."""
+        turn = self.turn
+        return turn if turn is not None and turn.status in (None, "abandoned") else None
+
+    @property
+    def is_waiting(self) -> bool:
+        """Whether a call of the latest turn with an owner waits for somebody outside."""
+        return self.turn is not None and self.awaited.waiting_in.get(self.turn.turn_id) is not None
 
     @property
     def unread(self) -> int:

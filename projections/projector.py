@@ -19,6 +19,7 @@ from turnlog.domain.evolve import evolve
 from turnlog.domain.quoting import quoted
 from turnlog.domain.recorded import RecordedEvent
 from turnlog.domain.state import Active, AnyState, SessionState, initial_state
+from turnlog.domain.turns import joined_turn
 from turnlog.domain.values import Frozen, JsonObject, Text, merge_patch
 from turnlog.projections.fold import new_step
 from turnlog.projections.imported import fold_imported, whole_step
@@ -102,6 +103,11 @@ class Projector(Turns):
         self.reached_back = head.reached_back
         self.restore(pages, head.turns, head.closed_turns, head.pinned)
         return self
+
+    @property
+    def joined_turn(self) -> str | None:
+        """The id of the turn to which a message of the user goes."""
+        return joined_turn(self.state) if isinstance(self.state, Active) else None
 
     @property
     def is_large(self) -> bool:

@@ -183,13 +183,6 @@ class Step(Frozen):
             if call.index in waiting or call.index not in results
         )
 
-    def has_news(self, position: int) -> bool:
-        """Whether there is something about its calls that the model has to hear of, or whose tool has to run: a result
-        that came after this position, in place, or a call that somebody has allowed."""
-        results = self.results()
-        came = any(one.position > position and one.status != "pending" and one.sent is None for one in results.values())
-        return came or any(one.approved and one.index not in results for one in self.approvals)
-
     def results(self) -> dict[int, ToolResult]:
         """The latest result of each answered call, by the call's index."""
         return {result.index: result for result in self.tool_results}
@@ -282,7 +275,8 @@ class TurnRun(Frozen):
 class Turn(Frozen):
     """What the user sent and what answered it. `position` is that of the last event that changed or closed the turn.
 
-    `turn_id` and `runs` are there if it has had an owner; `is_queued` if it waits for the turn in hand. `orphans` are
+    `turn_id` and `runs` are there if it has had an owner; `is_queued` if it waits for the turn in hand; `has_news` if it
+    has ended, and something has come since that somebody has to go on with: a message, a result, a decision. `orphans` are
     imported results without a call, `flaws` what was found wrong while events were read. In a SessionView the repairs
     have been applied, and `faults` are those that remain.
     """
@@ -294,6 +288,7 @@ class Turn(Frozen):
     turn_id: str | None = None
     runs: tuple[TurnRun, ...] = ()
     is_queued: bool = False
+    has_news: bool = False
     late_results: tuple[LateResult, ...] = ()
     usage_reports: tuple[UsageEntry, ...] = ()
     orphans: tuple[ToolResult, ...] = ()
@@ -328,8 +323,7 @@ class Turn(Frozen):
             return "running_tools" if is_running else "answering"
         if run.status not in ("finished", "waiting"):
             return run.status
-        came_since = any(step.has_news(run.ended_position or 0) for step in self.steps)
-        if came_since or self.news_after(0 if last is None else last.position):
+        if self.has_news:
             return "queued"
         return "waiting" if run.status == "waiting" and any(step.waiting() for step in self.steps) else "finished"
 

@@ -63,6 +63,11 @@ class Turns:
         return len(self._turns) + len(self._locations) + len(self._callers) + calling
 
     @property
+    def joined_turn(self) -> str | None:
+        """The id of the turn to which a message of the user goes: see `domain.turns`."""
+        return None
+
+    @property
     def in_hand(self) -> int | None:
         """The index of the turn that has an owner now."""
         return self._in_hand
@@ -74,12 +79,13 @@ class Turns:
 
     @property
     def has_turn_ended(self) -> bool:
-        """Whether the last turn, as the view has it, has ended (see Turn)."""
-        if not self._turns:
+        """Whether the last turn, as the view has it, has ended (see Turn), and none is in the queue. What was stopped in
+        the queue is not the last one."""
+        if not self._turns or self._queued():
             return False
-        turn = self._turns[-1]
+        turn = self._turns[self._latest]
         known = turn.has_ended() if isinstance(turn, TurnFold) else None
-        return corrected(frozen(turn)).has_ended if known is None else known
+        return self._read(turn).has_ended if known is None else known
 
     @property
     def turn_count(self) -> int:
@@ -94,9 +100,16 @@ class Turns:
     @property
     def _closed(self) -> int:
         for number, turn in enumerate(self._turns):
-            if number == len(self._turns) - 1 or (isinstance(turn, TurnFold) and turn.is_open()):
+            if number == self._latest or (isinstance(turn, TurnFold) and turn.is_open()):
                 return number
         return 0
+
+    @property
+    def _latest(self) -> int:
+        """The number of the latest turn among those that are held, but for those that are in the queue, or were stopped
+        there."""
+        numbers = range(len(self._turns) - 1, -1, -1)
+        return next((number for number in numbers if not _is_behind(self._turns[number])), len(self._turns) - 1)
 
     @property
     def pinned(self) -> tuple[Message, ...]:
@@ -115,7 +128,13 @@ class Turns:
 
     def turns(self) -> tuple[Turn, ...]:
         """The turns that are held, with repairs applied."""
-        return tuple(corrected(frozen(turn)) for turn in self._turns)
+        return tuple(self._read(turn) for turn in self._turns)
+
+    def _read(self, turn: Turn | TurnFold) -> Turn:
+        """The turn as it is read: with its repairs, and with its news."""
+        read = corrected(frozen(turn))
+        goes_on = read.runs and not read.is_in_hand and read.turn_id == self.joined_turn
+        return read.model_copy(update={"has_news": True}) if goes_on else read
 
     def raw_turns(self) -> tuple[Turn, ...]:
         """The turns that are held, as they were recorded: no repair is applied, and `faults` is empty."""
@@ -170,11 +189,11 @@ class Turns:
             self.imported_ids.update(call_ids - {""})
 
     def current(self, position: int) -> TurnFold:
-        """The turn that what comes at `position` is for: the one in hand, or else the next in the queue, or else the
-        latest."""
+        """The turn that what comes at `position` is for: the one that is to be gone on with, or else the next in the
+        queue, or else the latest."""
         if self._in_hand is not None:
             return self.thawed(self._in_hand, position)
-        queued = self._queued()
+        queued = self._queued() if self.joined_turn is None else ()
         return self.thawed(self.first_turn + queued[0], position) if queued else self.latest(position)
 
     def _queued(self) -> list[int]:
@@ -189,10 +208,10 @@ class Turns:
         return queued
 
     def latest(self, position: int) -> TurnFold:
-        """The latest turn, which the event at `position` changes."""
+        """The latest turn, but for queued ones, which the event at `position` changes."""
         if not self._turns:
             self._turns.append(TurnFold(Turn(index=0, position=position)))
-        return self.thawed(self.first_turn + len(self._turns) - 1, position)
+        return self.thawed(self.first_turn + self._latest, position)
 
     def thawed(self, index: int, position: int, *, rewrites: bool = True) -> TurnFold:
         """The turn of this index, which the event at `position` changes. `rewrites`: prompts have it otherwise then."""
@@ -229,9 +248,11 @@ class Turns:
         if step_id in self._locations:
             self.add_fault("repeated_step", position, f"step {step_id} was opened twice")
             return
+        latest = self._latest
         if not turn_id and self._in_hand is None:
             self._join_queued()
         turn = self.current(position)
+        self._close_from(latest, position)
         turn.add_step(step_id, step)
         self._index_step(turn, len(turn.steps) - 1, step_id, step)
 
@@ -252,9 +273,15 @@ class Turns:
         """Somebody takes a turn in hand."""
         if self._in_hand is not None and self.thawed(self._in_hand, position).turn_id != event.turn_id:
             self.end_turn(self._lost(event), position)
-        turn = self._wanted(event.turn_id, position)
+        latest, turn = self._latest, self._wanted(event.turn_id, position)
         turn.begin_run(event, position)
+        self._close_from(latest, position)
         self._in_hand = turn.index
+
+    def _close_from(self, number: int, position: int) -> None:
+        """Notes that the turns from this number on were closed, because a later one began."""
+        for closed in range(max(0, number), self._latest):
+            self._touch(self._held(closed), position)
 
     def end_turn(self, event: TurnEnded, position: int) -> None:
         """The turn has no owner any more."""
@@ -295,12 +322,14 @@ class Turns:
             self.open_step(step_id, position)  # each of them is a fault
 
     def add_message(self, message: Message, *, queued: bool = False) -> None:
-        """Adds a message that is not a step's. A user message after a step begins a turn, unless one is in hand; a
-        queued one always does."""
-        turn = self.current(message.position)
-        if queued or (message.role == "user" and turn.steps and self._in_hand is None):
+        """Adds a message that is not a step's. A user message after a turn begins another one, unless that is to be gone
+        on with; a queued one always does."""
+        latest, turn = self._latest, self.current(message.position)
+        is_after = bool(turn.steps or turn.runs) and self.joined_turn is None
+        if queued or (message.role == "user" and is_after):
             turn = TurnFold(Turn(index=self.turn_count, position=message.position, is_queued=queued))
             self._turns.append(turn)
+            self._close_from(latest, message.position)
         turn.messages.append(message)
 
     def steps_before(self) -> Iterator[EndedFold]:
@@ -379,6 +408,11 @@ class Turns:
             if any(repair.repair_id == repair_id for repair in turn.repairs):
                 thawed = self.thawed(index, position)
                 thawed.set_repairs(repair for repair in thawed.repairs if repair.repair_id != repair_id)
+
+
+def _is_behind(turn: Turn | TurnFold) -> bool:
+    """Whether it is in the queue, or was stopped there before anybody had begun it."""
+    return turn.is_queued or (bool(turn.runs) and not turn.steps and not turn.runs[-1].writer)
 
 
 def _late(step_id: str, call: StepToolCall, result: ToolResult) -> LateResult:

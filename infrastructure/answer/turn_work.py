@@ -78,23 +78,30 @@ class TurnWork:
 
     async def _settled(self) -> Turn | None:
         """The turn, once the model can be asked: its calls have results, or somebody has said something meanwhile.
-        None if it has ended, because a call has to be waited for."""
+        None if it has ended, because a call has to be waited for, or because an owner who died had all but ended it."""
         while True:
             turns, _ = await self._turns()
             if await self._tools.settle(turns):
                 continue
             unread = self._unread()
             _, turn = await self._turns()
-            last = turn.steps[-1] if turn.steps else None
-            if last is None or turn.news_after(last.position) or not self._tools.waits(last):
+            if self._is_to_be_asked(turn, unread):
                 return turn
             if await self._end_if(unread):
                 return None
 
+    def _is_to_be_asked(self, turn: Turn, unread: int) -> bool:
+        last = turn.steps[-1] if turn.steps else None
+        if last is None:
+            return unread > 0 or turn.news_after(0)
+        if turn.news_after(last.position):
+            return True
+        return not self._tools.waits(last) and (unread > 0 or not _is_last_word(last))
+
     async def _end_if(self, unread: int) -> bool:
         """Ends the run, unless something has come that the model has to see."""
         state = self._io.state
-        waits = state is not None and state.awaited.waiting > 0
+        waits = state is not None and state.is_waiting
         try:
             await self._owner.end_if(unread, "waiting" if waits else "finished")
         except NewsError:
@@ -181,6 +188,10 @@ class TurnWork:
 
 def _broke_off(step: Step) -> bool:
     return step.status in ("failed", "abandoned") and not step.tool_results
+
+
+def _is_last_word(step: Step) -> bool:
+    return step.status == "finished" and not step.message.tool_calls
 
 
 def _made(turn: Turn, step_ids: set[str]) -> bool:

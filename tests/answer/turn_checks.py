@@ -97,11 +97,10 @@ def _of_the_log(events: list[RecordedEvent], talk: Talk, world: World) -> Iterat
                         yield f"{at}: a run ends that nobody has in hand"
         state = evolve(state, event)
     if isinstance(state, Active):
-        if state.in_hand is not None or state.open_steps or state.queue or state.asked or state.news:
-            yield f"something is left: {state.in_hand}, {state.open_steps}, {state.queue}, {state.asked}, {state.news}"
-        view = Projector(talk.session_id).apply_all(events).view()
-        if view.turns and turn_status(state) not in (None, view.turns[-1].status):
-            yield f"the state says {turn_status(state)}, the view says {view.turns[-1].status}"
+        left = (state.in_hand, state.open_steps, state.queue, state.asked)
+        is_over = state.turn is not None and state.turn.status in ("stopped", "failed")
+        if any(left) or (state.unread and not is_over):
+            yield f"something is left: {left}, {state.unread}"
 
 
 def _of_a_step(
@@ -122,7 +121,7 @@ def _of_a_step(
         return
     made = calls.get(latest.step_id, set())
     is_same = turn_of.get(latest.step_id) == event.turn_id
-    if is_same and latest.finished and made - results.get(latest.step_id, set()):
+    if is_same and not state.news and latest.finished and made - results.get(latest.step_id, set()):
         yield "the model is asked while calls have no result"
     if not (state.news or (is_same and (made or not latest.finished))):
         yield f"the model is asked again, for nothing: {latest}"
@@ -148,14 +147,29 @@ def _is_answered(turn: Turn, position: int) -> bool:
 
 
 def _of_the_watch(session: Session, events: list[RecordedEvent]) -> Iterator[str]:
+    """Goes through the events, and compares the view with what is known without it."""
     projector = Projector(session.id).apply_all(events[:1])
     watch = TurnWatch(projector)
     for recorded in events[1:]:
         projector.apply(recorded)
         has_ended = watch.apply(recorded)
-        if isinstance(recorded.event, e.TextDelta | e.ToolCallArgumentsDelta):
+        # A decision comes with its result, in one append.
+        if isinstance(recorded.event, e.TextDelta | e.ToolCallArgumentsDelta | e.ApprovalDecided):
             continue
-        turns = projector.view().turns
-        if has_ended != (bool(turns) and turns[-1].has_ended):
-            yield f"{recorded.position}: the watch says {has_ended}, the view does not ({type(recorded.event).__name__})"
+        turn = _current(projector.view().turns)
+        if has_ended != (turn is not None and turn.has_ended):
+            yield f"{recorded.position}: the watch says {has_ended}, the view does not: {shown(recorded)}"
             return
+        if turn is not None and isinstance(projector.state, Active):
+            status = turn_status(projector.state)
+            if status not in (None, turn.status):
+                yield f"{recorded.position}: the state says {status}, turn {turn.index} of the view {turn.status}"
+                return
+
+
+def _current(turns: tuple[Turn, ...]) -> Turn | None:
+    """The turn that is in hand, or else the first in the queue, or else the latest that somebody has begun."""
+    in_hand = next((turn for turn in turns if turn.is_in_hand), None)
+    queued = next((turn for turn in turns if turn.is_queued), None)
+    begun = [turn for turn in turns if not turn.runs or turn.steps or turn.runs[-1].writer]
+    return in_hand or queued or (begun[-1] if begun else None)

@@ -196,7 +196,9 @@ class World:
         unsettled = list(self.talks)
         while unsettled:
             await healer.call(lambda: healer.log.resume(answer))
-            unsettled = [talk for talk in self.talks if not await healer.call(lambda t=talk: self._is_settled(healer, t))]
+            unsettled = [
+                talk for talk in self.talks if not await healer.call(lambda t=talk: self._is_settled(healer, t))
+            ]
             await asyncio.sleep(0.05)
 
     async def _is_settled(self, healer: Participant, talk: Talk) -> bool:
