@@ -95,8 +95,8 @@ class BeginCompletion:
 
     `run` is the run of the turn in hand that the step belongs to. Without one it is refused while a turn is in hand
     whose owner is alive, by the same rules as for a step; with `live` holding the runs, too. `unread` is how much
-    the prompt has that no request has had: if it is not so any more, the command is refused with NewsError.
-    `supersedes` and `continues` are as in CompletionStarted.
+    the prompt has that no request has had: if it is not so any more, the command is refused with NewsError. A step of
+    the same turn that broke off just before is superseded; or `continues`: the response goes on with it.
     """
 
     at: datetime
@@ -109,8 +109,7 @@ class BeginCompletion:
     over: str | None = None
     run: str = ""
     unread: int | None = None
-    supersedes: str = ""
-    continues: str = ""
+    continues: bool = False
 
 
 @dataclass(slots=True)

@@ -125,8 +125,11 @@ def _evolve_active(state: Active, event: SessionEvent) -> SessionState:
 def _response_began(state: Active, *, is_owned: bool) -> Active:
     """The state in which a request has had all that was there. A step without an owner answers what is queued, too."""
     changes: dict[str, Any] = {"responses": state.responses + 1, "news": 0, "results": 0, "asked": None}
+    turn = state.in_hand
+    if turn is not None and not turn.has_begun:
+        changes |= {"turn": turn.model_copy(update={"has_begun": True})}
     if not is_owned:
-        changes |= {"queue": (), "turn": state.in_hand}
+        changes |= {"queue": ()} | ({"turn": None} if turn is None else {})
     return state.model_copy(update=changes)
 
 
@@ -226,6 +229,9 @@ def awaited_call(awaited: AwaitedCalls, call_id: str, step_id: str | None = None
 
 
 def _result_added(state: Active, event: ToolResultAdded) -> Active:
+    latest = state.latest
+    if latest is not None and latest.step_id == event.step_id and not latest.answered:
+        state = state.model_copy(update={"latest": latest.model_copy(update={"answered": True})})
     if event.status == "pending":
         call = state.awaited.get(event.step_id, event.index)
         if call is None:

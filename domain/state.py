@@ -32,29 +32,37 @@ class OpenStep(Frozen):
 
 
 class LatestStep(Frozen):
-    """The step that began last, open or not. `status`: how it ended, or "open". `turn_id` is as in CompletionStarted."""
+    """The step that began last, open or not. `status`: how it ended, or "open". `turn_id` is as in CompletionStarted;
+    `answered`: a call of it has a result."""
 
     step_id: str
     since: datetime
     writer: str = ""
     status: StepStatus = "open"
     turn_id: str = ""
+    answered: bool = False
 
     @property
     def finished(self) -> bool:
         """Whether it came to its natural end."""
         return self.status == "finished"
 
+    @property
+    def broke_off(self) -> bool:
+        """Whether it ended otherwise, and nothing came of it that the model has to hear of."""
+        return self.status not in ("open", "finished") and not self.answered
+
 
 class LatestTurn(Frozen):
     """The turn that had an owner last. `status`: how its last run ended; None while it is in hand. `run` and `writer`
-    are as in TurnStarted, `since` is when the run began."""
+    are as in TurnStarted, `since` is when the run began. `has_begun`: it has had a response."""
 
     turn_id: str
     run: str
     writer: str
     since: datetime
     status: TurnEnd | None = None
+    has_begun: bool = False
 
 
 class Memory(Frozen):
@@ -122,9 +130,9 @@ class Active(Frozen):
     responses: int = 0
     repairs: tuple[str, ...] = ()
     compacted: tuple[int, str] = (0, "")
-    memory: Memory = Field(default=Memory(), exclude=True)
+    memory: Memory = Field(default_factory=Memory, exclude=True)
     metadata: JsonObject = Field(default={}, exclude=True)
-    counters: InstanceOf[CounterNames] = Field(default=SortedMap(), exclude=True)
+    counters: InstanceOf[CounterNames] = Field(default_factory=SortedMap, exclude=True)
 
     @property
     def in_hand(self) -> LatestTurn | None:

@@ -58,6 +58,12 @@ def joined_turn(state: Active) -> str | None:
     return turn.turn_id
 
 
+def has_gone_on(state: Active, step_id: str, index: int) -> bool:
+    """Whether the model has gone on without the final result of this call."""
+    call = state.awaited.get(step_id, index)
+    return call is not None and state.responses > call.response
+
+
 def may_go_on(state: Active, turn: LatestTurn) -> bool:
     """Whether somebody may go on with the latest turn, which has ended: it was not finished, or there is news."""
     return state.asked is None and (turn.status in ("failed", "abandoned", "waiting") or has_news(state))
@@ -69,8 +75,8 @@ def turn_status(state: Active) -> TurnStatus | None:
     latest, turn = state.latest, state.turn
     calls_are_open = latest is not None and latest.finished and bool(state.awaited.unanswered.get(latest.step_id))
     if state.in_hand is not None:
-        is_running = calls_are_open and latest is not None and latest.turn_id == state.in_hand.turn_id
-        return "running_tools" if is_running else "answering"
+        runs_tools = calls_are_open and state.in_hand.has_begun
+        return "running_tools" if runs_tools else "answering"
     if state.queue:
         return "queued"
     if state.open_steps or state.asked is not None:

@@ -11,6 +11,7 @@ from turnlog.domain.commands import AddMessage, Command
 from turnlog.domain.errors import InvalidInputError
 from turnlog.infrastructure.answer.answer import STOPPED_FOR_NEW, Answer
 from turnlog.infrastructure.answer.asking import OnBreak, OnBusy, checked_asking, checked_choice
+from turnlog.infrastructure.answer.continuing import ContinueDialect
 from turnlog.infrastructure.answer.session_io import SessionIO
 from turnlog.infrastructure.append.checked_commands import (
     checked_approval,
@@ -66,6 +67,7 @@ class SessionTurns(SessionReading):
         on_busy: OnBusy = "steer",
         on_break: OnBreak = "end",
         attempts: int = 3,
+        dialect: ContinueDialect | None = None,
         max_steps: int = 50,
         max_parallel: int = 8,
         seconds: float | None = None,
@@ -88,12 +90,24 @@ class SessionTurns(SessionReading):
         TurnInProgressError is raised; `stop`, and that turn is stopped.
 
         A stream that breaks in the middle ends the turn as failed; with `on_break="again"` it is asked for again, at
-        most `attempts` times in all, and the new answer supersedes the partial one. What a provider refuses before its
-        stream is its client's business. `max_steps` limits the requests of a turn, `max_parallel` the tools that run at
-        the same time, and `seconds` the turn. `max_tokens` and `policy` are as in `prompt`; `extra` are further
-        arguments for the provider. Raises InvalidInputError.
+        most `attempts` times in all, and the new answer supersedes the partial one; with `continue` the provider goes
+        on with the partial text where it can, in the way of its `dialect` (deepseek, moonshot or vllm). What a provider
+        refuses before its stream is its client's business. `max_steps` limits the requests of a turn, `max_parallel`
+        the tools that run at the same time, and `seconds` the turn. `max_tokens` and `policy` are as in `prompt`;
+        `extra` are further arguments for the provider. Raises InvalidInputError.
         """
-        asking = checked_asking(client, model, tools, extra, max_steps, max_parallel, seconds, on_break, attempts)
+        asking = checked_asking(
+            client,
+            model=model,
+            tools=tools,
+            extra=extra,
+            max_steps=max_steps,
+            max_parallel=max_parallel,
+            seconds=seconds,
+            on_break=on_break,
+            attempts=attempts,
+            dialect=dialect,
+        )
         checked_choice(on_busy, "on_busy", OnBusy)
         check_prompt("chat", max_tokens, estimated_tokens, policy)
         if message is None and message_id is not None:
@@ -230,7 +244,7 @@ class SessionTurns(SessionReading):
     def _answer_recorder(self, stream: Any, model: str, place: StepPlace) -> StreamRecorder[Any]:
         return self._parts.recorder(self._step(place), stream, model, takeover=False, detached=True)
 
-    def _session_io(self, prompt: Callable[[], Awaitable[list[Any]]]) -> SessionIO:
+    def _session_io(self, prompt: Callable[[bool], Awaitable[list[Any]]]) -> SessionIO:
         return SessionIO(
             session=self,
             home=self._parts.home,
@@ -246,7 +260,9 @@ class SessionTurns(SessionReading):
             deltas=self.deltas,
         )
 
-    async def _chat_prompt(self, max_tokens: int | None, policy: PromptPolicy | None) -> list[Any]:
+    async def _chat_prompt(self, max_tokens: int | None, policy: PromptPolicy | None, continues: bool) -> list[Any]:
+        if continues:
+            policy = (policy or PromptPolicy()).model_copy(update={"broken_off": "continue"})
         return await self.prompt("chat", max_tokens, policy=policy)
 
     async def _execute(self, command: Command) -> int:

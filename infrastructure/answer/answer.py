@@ -42,7 +42,8 @@ class Answer:
 
     Await it for its AnswerOutcome; iterate over it for the deltas after the message, each durable, until the turn ends;
     or leave it. Awaiting raises TurnInProgressError with `on_busy="refuse"`, TurnClosedError without a message if there
-    is nothing to answer, LogClosedError when the log is closed, and StoreError. What goes wrong with the provider or with tools is in the outcome and in the log.
+    is nothing to answer, LogClosedError when the log is closed, and StoreError. What goes wrong with the provider or
+    with tools is in the outcome and in the log.
     """
 
     def __init__(
@@ -113,7 +114,7 @@ class Answer:
         except asyncio.CancelledError:
             self._fail(LogClosedError(LOG_CLOSED) if self._is_closing else asyncio.CancelledError())
             raise
-        except Exception as error:  # noqa: BLE001 whoever awaits it gets it
+        except BaseException as error:  # noqa: BLE001 whoever awaits it gets it, whatever a tool has raised
             self._fail(error)
 
     def _settle(self, outcome: AnswerOutcome) -> None:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Coroutine, Generator, Mapping
+from collections.abc import Awaitable, Callable, Generator, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Literal
 
 from turnlog.domain.errors import InvalidInputError
@@ -11,11 +12,12 @@ from turnlog.domain.inputs import checked_optional_name, checked_range, checked_
 from turnlog.domain.limits import MAX_CALLS
 from turnlog.domain.quoting import quoted
 from turnlog.domain.values import JsonObject
+from turnlog.infrastructure.answer.continuing import ContinueDialect, continued
 from turnlog.infrastructure.answer.tools import Toolbox
 from turnlog.infrastructure.append.stream_recorder import StreamRecorder
 
 OnBusy = Literal["steer", "queue", "refuse", "stop"]
-OnBreak = Literal["end", "again"]
+OnBreak = Literal["end", "again", "continue"]
 
 MAX_STEPS = 10_000
 RESERVED = ("model", "messages", "stream", "tools")
@@ -40,20 +42,23 @@ class Asking:
     seconds: float | None
     on_break: OnBreak
     attempts: int
+    dialect: ContinueDialect | None
 
-    def request(self, messages: list[Any]) -> Awaitable[Any]:
-        """The awaitable of the provider's stream for this prompt."""
+    def request(self, messages: list[Any], *, continues: bool = False) -> Awaitable[Any]:
+        """The awaitable of the provider's stream for this prompt. `continues`: the last message is to be continued."""
         extra = dict(self.extra)
+        if continues and self.dialect is not None:
+            messages, extra = continued(messages, self.dialect, extra)
         if self.toolbox.specs:
             extra["tools"] = self.toolbox.specs
         extra.setdefault("stream_options", {"include_usage": True})
-        return _Request(
-            self.client, self.client.chat.completions.create(model=self.model, messages=messages, stream=True, **extra)
-        )
+        create = self.client.chat.completions.create
+        return _Request(self.client, partial(create, model=self.model, messages=messages, stream=True, **extra))
 
 
-def checked_asking(  # noqa: PLR0913, PLR0917 each is checked by itself
+def checked_asking(  # noqa: PLR0913 each is checked by itself
     client: Any,
+    *,
     model: Any,
     tools: Any,
     extra: Mapping[str, Any] | None,
@@ -62,6 +67,7 @@ def checked_asking(  # noqa: PLR0913, PLR0917 each is checked by itself
     seconds: Any,
     on_break: Any,
     attempts: Any,
+    dialect: Any,
 ) -> Asking:
     """What `Session.answer` was given. Raises InvalidInputError."""
     create = getattr(getattr(getattr(client, "chat", None), "completions", None), "create", None)
@@ -72,6 +78,9 @@ def checked_asking(  # noqa: PLR0913, PLR0917 each is checked by itself
         raise InvalidInputError("model", "must be the name of a model")
     if extra is not None and (taken := [key for key in RESERVED if key in extra]):
         raise InvalidInputError(f"extra.{taken[0]}", "is not an argument to choose here")
+    if on_break == "continue" and dialect is None:
+        choices = ", ".join(ContinueDialect.__args__)  # type: ignore[attr-defined]  # it is a Literal
+        raise InvalidInputError("dialect", f"is missing: an answer is continued in the way of one of: {choices}")
     return Asking(
         client=client,
         model=name,
@@ -82,6 +91,7 @@ def checked_asking(  # noqa: PLR0913, PLR0917 each is checked by itself
         seconds=None if seconds is None else checked_seconds(seconds, "seconds"),
         on_break=checked_choice(on_break, "on_break", OnBreak),
         attempts=checked_range(attempts, "attempts", 1, 100),
+        dialect=None if dialect is None else checked_choice(dialect, "dialect", ContinueDialect),
     )
 
 
@@ -94,19 +104,18 @@ def checked_choice(value: Any, field: str, choices: Any) -> Any:
 
 
 class _Request:
-    """The awaitable of a stream, with its client, which streams have too."""
+    """The awaitable of a stream, with its client, which streams have too. Nothing is asked before it is awaited."""
 
-    def __init__(self, client: Any, making: Awaitable[Any]) -> None:
+    def __init__(self, client: Any, make: Callable[[], Any]) -> None:
         self._client = client
-        self._making = making
+        self._make = make
 
     def __await__(self) -> Generator[Any, Any, Any]:
-        return self._making.__await__()
+        return self._made().__await__()
 
-    def close(self) -> None:
-        """Drops a request that was not made."""
-        if isinstance(self._making, Coroutine):
-            self._making.close()
+    async def _made(self) -> Any:
+        made = self._make()
+        return await made if hasattr(made, "__await__") else made
 
 
 async def recorded(

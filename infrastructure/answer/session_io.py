@@ -22,7 +22,7 @@ from turnlog.projections.turn import Turn
 @dataclass(frozen=True, slots=True, eq=False)
 class SessionIO:
     """One session. `session` is what tools are given; `check` raises unless the caller may use it; `max_bytes` is the
-    largest size of one text."""
+    largest size of one text; `prompt` gives one that ends with what broke off, if it is given True."""
 
     session: Any
     home: Home
@@ -33,7 +33,7 @@ class SessionIO:
     check: Callable[[], Awaitable[None]]
     owner: Callable[[], TurnOwner]
     recorder: Callable[[Any, str, StepPlace], StreamRecorder[Any]]
-    prompt: Callable[[], Awaitable[list[Any]]]
+    prompt: Callable[[bool], Awaitable[list[Any]]]
     follow: Callable[[int], Following]
     deltas: Callable[[int], Deltas]
 

@@ -10,6 +10,7 @@ from turnlog.domain.decide_turn import NewsError
 from turnlog.domain.errors import LogClosedError, SessionNotFoundError, StoreError, TurnClosedError, TurnlogError
 from turnlog.domain.events import CompletionAbandoned, CompletionFailed, CompletionFinished
 from turnlog.infrastructure.answer.asking import Asking, recorded
+from turnlog.infrastructure.answer.continuing import can_be_continued
 from turnlog.infrastructure.answer.session_io import SessionIO
 from turnlog.infrastructure.answer.tool_work import ToolWork
 from turnlog.infrastructure.append.failures import said
@@ -136,11 +137,11 @@ class TurnWork:
     async def _ask(self, turn: Turn) -> StreamRecorder[Any] | None:
         """Asks once. None if something has come before it could be asked: then nothing was."""
         unread = self._unread()
-        messages = await self._io.prompt()
         last = turn.steps[-1] if turn.steps else None
-        supersedes = last.step_id if last is not None and _broke_off(last) else ""
-        place = StepPlace(self._owner.run, unread, supersedes)
-        recorder = self._io.recorder(self._asking.request(messages), self._asking.model, place)
+        continues = last is not None and self._asking.on_break == "continue" and can_be_continued(last)
+        messages = await self._io.prompt(continues)
+        place = StepPlace(self._owner.run, unread, continues)
+        recorder = self._io.recorder(self._asking.request(messages, continues=continues), self._asking.model, place)
         try:
             await recorded(recorder, self._cause)
         except NewsError:
@@ -168,7 +169,7 @@ class TurnWork:
         """Whether an answer that broke off is asked for again, after a pause. What a provider refuses before its
         stream, its client has tried again already."""
         self._breaks += 1
-        if not recorder.has_begun_to_read or self._asking.on_break != "again" or self._breaks >= self._asking.attempts:
+        if not recorder.has_begun_to_read or self._asking.on_break == "end" or self._breaks >= self._asking.attempts:
             return False
         await asyncio.sleep(RETRY_SECONDS * 2 ** (self._breaks - 1))
         return True
@@ -184,10 +185,6 @@ class TurnWork:
 
     def _too_late(self) -> str:
         return f"not answered within {self._asking.seconds or 0:g} seconds"
-
-
-def _broke_off(step: Step) -> bool:
-    return step.status in ("failed", "abandoned") and not step.tool_results
 
 
 def _is_last_word(step: Step) -> bool:

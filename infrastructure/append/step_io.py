@@ -29,13 +29,12 @@ CANCELLED = "cancelled"
 
 @dataclass(frozen=True, slots=True)
 class StepPlace:
-    """Where a step belongs: to the `run` of a turn, with so much `unread` in its prompt, and in the place of a step that
-    broke off, or after it. See BeginCompletion."""
+    """Where a step belongs: to the `run` of a turn, with so much `unread` in its prompt. `continues`: it goes on with
+    the step that broke off just before. See BeginCompletion."""
 
     run: str = ""
     unread: int | None = None
-    supersedes: str = ""
-    continues: str = ""
+    continues: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +58,8 @@ class StepIO:
         """Opens the step. Raises SessionNotFoundError, and TurnInProgressError while another step is open and alive.
 
         An open step whose writer's lease has run out is closed as abandoned. With `takeover` this waits for the lease
-        of the writer to run out, and raises only if the writer renews it.
+        of the writer to run out, and raises only if the writer renews it. Of several attempts that find the same step
+        in their way one begins.
         """
         await self.authorise()
         attempt = Takeover(self.aggregate, self.lease, takeover)
@@ -76,10 +76,9 @@ class StepIO:
             writer_id,
             lease.seconds,
             takeover.gone,
-            takeover.waited_for,
+            takeover.over,
             run=self.place.run,
             unread=self.place.unread,
-            supersedes=self.place.supersedes,
             continues=self.place.continues,
         )
         # It counts as alive from here on: another completion may begin before this one is stored.

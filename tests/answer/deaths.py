@@ -124,7 +124,6 @@ class Stage:
             self.client, model=self._model, message=message, message_id=message, **options
         )
 
-
     async def until(self, kind: type[SessionEvent]) -> None:
         """Waits until there is an event of this kind."""
         async for recorded in self.session.follow():

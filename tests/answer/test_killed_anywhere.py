@@ -87,9 +87,13 @@ class Theatre:
         turns = (await session.view()).turns
         assert {turn.status for turn in turns} <= {"finished", "stopped"}, f"{point}: {[t.status for t in turns]}"
         assert [message.message_id for turn in turns for message in turn.messages] == list(SCENARIOS[scenario][1])
-        for done, times in Counter(effects.read_text().splitlines()).items():
+        for done, times in Counter(_lines(effects)).items():
             assert times == 1 or done.startswith(IDEMPOTENT), f"{done} was done {times} times: {scenario}, {point}"
         await check_prompts_of(session)
+
+
+def _lines(path: Path) -> list[str]:
+    return path.read_text().splitlines()
 
 
 def reply(request: Request) -> Answer | Failure:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -13,13 +12,15 @@ from hypothesis import strategies as st
 from tests.support.conversations import FOLDERS, conversations
 from tests.support.events import START, begun, call, finished, result, user
 from tests.support.histories import AT, ID, History, calls_made_by, folded, imported, recorded, repaired, replayed
+from tests.support.real_data import each_sample, evenly
 from tests.support.rules import CHECKS
+from tests.support.serialised import serialised
 from tests.support.strategies import histories
 from tests.support.talks import each_step_once, talks
 from turnlog.domain import events as e
 from turnlog.projections.diagnosis import PROVIDER_ERRORS
 from turnlog.projections.projector import Projector
-from turnlog.projections.prompt import APIS, Api, build_prompt
+from turnlog.projections.prompt import APIS, Api
 from turnlog.projections.prompt.assembly import assemble
 from turnlog.projections.prompt.entries import PromptStep, Rendered
 from turnlog.projections.prompt.explain import (
@@ -46,12 +47,6 @@ LISTED = (
 """Events after which a prompt may begin otherwise, in a history of any events at all. Any other kind may not."""
 
 
-def serialised(projector: Projector, api: Api) -> bytes:
-    """The prompt as it is sent, without the brackets that close the last message and the list."""
-    view = projector.view()
-    return json.dumps(build_prompt(view.turns, api, view.compaction), ensure_ascii=False).encode().rstrip(b"]}")
-
-
 def is_listed(event: e.SessionEvent, api: Api) -> bool:
     if isinstance(event, e.MessageAdded):
         is_system = event.role in ("system", "developer")
@@ -70,18 +65,20 @@ def test_only_an_event_of_a_listed_kind_changes_how_a_prompt_begins(api: Api, hi
         sent = prompt
 
 
+@each_sample
 @pytest.mark.parametrize("folder", FOLDERS)
 @pytest.mark.parametrize("api", CHECKS)
-def test_no_prompt_of_a_recorded_conversation_loses_its_prefix(folder: Any, api: Api) -> None:
-    for messages in conversations(folder, "valid")[::4]:
+def test_no_prompt_of_a_recorded_conversation_loses_its_prefix(folder: Any, api: Api, count: int) -> None:
+    for messages in evenly(conversations(folder, "valid"), 2 * count):
         late_system = api == "anthropic" and any(message["role"] == "system" for message in messages[1:])
         assert explain(ID, replayed(messages), api).breaks == () or late_system
 
 
+@each_sample
 @pytest.mark.parametrize("folder", FOLDERS)
 @pytest.mark.parametrize("api", CHECKS)
-def test_each_prompt_that_a_handler_sends_begins_with_the_one_before(folder: Any, api: Api) -> None:
-    for messages in conversations(folder, "valid")[::4]:
+def test_each_prompt_that_a_handler_sends_begins_with_the_one_before(folder: Any, api: Api, count: int) -> None:
+    for messages in evenly(conversations(folder, "valid"), 2 * count):
         if api == "anthropic" and any(message["role"] == "system" for message in messages[1:]):
             continue
         projector, sent = Projector(ID), b""
@@ -200,26 +197,31 @@ def with_repairs(history: History, places: list[int]) -> History:
     return recorded(events)
 
 
-@pytest.mark.parametrize("api", CHECKS)
-@settings(max_examples=300)
-@given(histories, st.lists(st.integers(0, 40), max_size=3))
-def test_the_report_is_that_of_building_every_prompt_anew(api: Api, history: History, places: list[int]) -> None:
-    events = with_repairs(history, places)
-
-    assert explain(ID, events, api) == naive(events, api)
+repaired_histories = st.builds(with_repairs, histories, st.lists(st.integers(0, 40), max_size=3))
+each_number_of_examples = pytest.mark.parametrize("examples", [100, pytest.param(5_000, marks=pytest.mark.long)])
 
 
 @pytest.mark.parametrize("api", CHECKS)
-@settings(max_examples=200)
-@given(talks.map(each_step_once))
-def test_the_report_of_usual_turns_is_that_of_building_every_prompt_anew(api: Api, history: History) -> None:
-    assert explain(ID, history, api) == naive(history, api)
+@pytest.mark.parametrize("events", [repaired_histories, talks.map(each_step_once)], ids=["any events", "usual turns"])
+@each_number_of_examples
+def test_the_report_is_that_of_building_every_prompt_anew(
+    api: Api, events: st.SearchStrategy[History], examples: int
+) -> None:
+    @settings(max_examples=examples)
+    @given(events)
+    def check(history: History) -> None:
+        assert explain(ID, history, api) == naive(history, api)
+
+    check()
 
 
+@each_sample
 @pytest.mark.parametrize("folder", FOLDERS)
 @pytest.mark.parametrize("api", CHECKS)
-def test_the_report_of_an_import_with_split_answers_and_its_repair_is_the_same(folder: Any, api: Api) -> None:
-    for messages in conversations(folder, "valid")[::6]:
+def test_the_report_of_an_import_with_split_answers_and_its_repair_is_the_same(
+    folder: Any, api: Api, count: int
+) -> None:
+    for messages in evenly(conversations(folder, "valid"), 2 * count):
         whole = imported([half for message in messages for half in halves(message)])
         projector = folded(whole)
         corrections = repaired(projector)
@@ -270,6 +272,17 @@ def test_a_system_message_that_begins_as_the_users_did_takes_its_place() -> None
     system = e.MessageAdded(at=AT, message_id="m", role="system", content=both)
     breaks = explain(ID, recorded([START, said("user", "hi"), system]), "anthropic").breaks
     assert [(found.reason, found.message) for found in breaks] == [("system_message", 0)]
+
+
+@pytest.mark.parametrize("api", CHECKS)
+def test_a_call_whose_name_comes_after_a_message_of_the_user_is_a_break(api: Api) -> None:
+    nameless = e.ToolCallStarted(at=AT, step_id="s1", index=0, id="", name="")
+    whole = e.ToolCallArgumentsDelta(at=AT, step_id="s1", index=0, arguments="{}")
+    named = e.ToolCallNamed(at=AT, step_id="s1", index=0, id="c1", name="find")
+    events = recorded([START, HI, begun("s1"), nameless, whole, said("user", "and?"), named])
+    found = explain(ID, events, api)
+    assert [(one.position, one.reason) for one in found.breaks] == [(7, "step")]
+    assert found == naive(events, api)
 
 
 def test_a_message_in_the_middle_that_goes_on_is_a_break() -> None:
