@@ -140,6 +140,17 @@ class Active(Frozen):
         return self.turn if self.turn is not None and self.turn.status is None else None
 
     @property
+    def unfinished(self) -> LatestTurn | None:
+        """The turn that somebody has in hand, or whose owner has left it: what comes now is for it."""
+        turn = self.turn
+        return turn if turn is not None and turn.status in (None, "abandoned") else None
+
+    @property
+    def is_waiting(self) -> bool:
+        """Whether a call of the latest turn with an owner waits for somebody outside."""
+        return self.turn is not None and self.awaited.waiting_in.get(self.turn.turn_id) is not None
+
+    @property
     def unread(self) -> int:
         """How much there is that no request has had yet, or whose tool has been allowed to run."""
         return self.news + self.results + self.awaited.allowed

@@ -194,13 +194,6 @@ class Step(Frozen):
         ended."""
         return any(result.sent is None for result in self.tool_results)
 
-    def has_news(self, position: int) -> bool:
-        """Whether there is something about its calls that the model has to hear of, or whose tool has to run: a result
-        that came after this position, in place, or a call that somebody has allowed."""
-        results = self.results()
-        came = any(one.position > position and one.status != "pending" and one.sent is None for one in results.values())
-        return came or any(one.approved and one.index not in results for one in self.approvals)
-
     def results(self) -> dict[int, ToolResult]:
         """The latest result of each answered call, by the call's index."""
         return {result.index: result for result in self.tool_results}
@@ -293,9 +286,10 @@ class TurnRun(Frozen):
 class Turn(Frozen):
     """What the user sent and what answered it. `position` is that of the last event that changed or closed the turn.
 
-    `turn_id` and `runs` are there if it has had an owner; `is_queued` if it waits for the turn in hand. `orphans` are
-    imported results without a call, `flaws` what was found wrong while events were read. In a SessionView the repairs
-    have been applied, and `faults` are those that remain.
+    `turn_id` and `runs` are there if it has had an owner; `is_queued` if it waits for the turn in hand; `has_news` if
+    it has ended, and somebody has to go on with it because of what has come since: a message, a result, a decision.
+    `orphans` are imported results without a call, `flaws` what was found wrong while events were read. In a SessionView
+    the repairs have been applied, and `faults` are those that remain.
     """
 
     index: int
@@ -305,6 +299,7 @@ class Turn(Frozen):
     turn_id: str | None = None
     runs: tuple[TurnRun, ...] = ()
     is_queued: bool = False
+    has_news: bool = False
     late_results: tuple[LateResult, ...] = ()
     usage_reports: tuple[UsageEntry, ...] = ()
     orphans: tuple[ToolResult, ...] = ()
@@ -339,8 +334,7 @@ class Turn(Frozen):
             return "running_tools" if is_running else "answering"
         if run.status not in ("finished", "waiting"):
             return run.status
-        asked_at = 0 if last is None else last.position
-        if self.news_after(asked_at) or any(step.has_news(asked_at) for step in self.steps):
+        if self.has_news:
             return "queued"
         return "waiting" if run.status == "waiting" and any(step.waiting() for step in self.steps) else "finished"
 
@@ -349,6 +343,11 @@ class Turn(Frozen):
         latest = [result.position for result in self.late_results[-1:]]
         latest += [message.position for message in self.messages if message.role == "user"][-1:]
         return any(came > position for came in latest)
+
+    @property
+    def is_behind(self) -> bool:
+        """Whether it is in the queue, or was stopped there before anybody had begun it."""
+        return self.is_queued or (bool(self.runs) and not self.steps and not self.runs[-1].writer)
 
     @property
     def is_in_hand(self) -> bool:
