@@ -39,7 +39,9 @@ class AnswerOptions:
 
     at_once: int = option(100, "Conversations at once.")
     chunks: int = option(50, "Deltas of the last answer.")
-    pace: float = option(20.0, "Milliseconds before each chunk at the pace of a model; 0: only at full speed.", zero=True)
+    pace: float = option(
+        20.0, "Milliseconds before each chunk at the pace of a model; 0: only at full speed.", zero=True
+    )
     repeat: int = option(7, "Visits to each.")
     peers: str = option("all", peers_help(PEERS))
 

@@ -9,7 +9,6 @@ from benchmarks.peers import PEERS, installed_peers
 from turnlog.domain.errors import InvalidInputError
 
 
-
 def peers_help(peers: Mapping[str, str]) -> str:
     """The help of an option that chooses peers."""
     return f"Which peers: a comma list of {', '.join(peers)}; or all, or none."

@@ -1,4 +1,4 @@
-"""Ways of answering with tools: the loop that asks a model, runs its tools, and asks again. Peers need the group `bench`."""
+"""Ways of answering with tools: the loop that asks a model, runs its tools, and asks again."""
 
 _HERE = __name__
 PEERS = {

@@ -36,8 +36,10 @@ class BareLoop(Loop):
             messages += await asyncio.gather(*map(_result, calls))
 
     async def _asked(self, messages: list[Message], model: str, shown: list[str]) -> Message:
-        request: dict[str, Any] = {"stream": True, "stream_options": {"include_usage": True}, "tools": _SPECS}
-        stream = await self.client.chat.completions.create(model=model, messages=messages, **request)
+        create: Any = self.client.chat.completions.create
+        stream = await create(
+            model=model, messages=messages, tools=_SPECS, stream=True, stream_options={"include_usage": True}
+        )
         text, calls = list[str](), dict[int, Message]()
         async for chunk in stream:
             if not chunk.choices:

@@ -58,7 +58,12 @@ def _stream(model: str, turn: int, chunks: int) -> tuple[bytes, ...]:
     choices = [{"index": 0, "delta": delta, "logprobs": None, "finish_reason": None} for delta in deltas]
     reason = "stop" if chunks else "tool_calls"
     choices.append({"index": 0, "delta": {}, "logprobs": None, "finish_reason": reason})
-    head = {"id": f"chatcmpl-{turn}", "object": "chat.completion.chunk", "created": 1_700_000_000, "model": model}
+    head: Message = {
+        "id": f"chatcmpl-{turn}",
+        "object": "chat.completion.chunk",
+        "created": 1_700_000_000,
+        "model": model,
+    }
     parts = [*({**head, "choices": [choice]} for choice in choices), {**head, "choices": [], "usage": _USAGE}]
     return tuple(json.dumps(part).encode() for part in parts)
 

@@ -22,7 +22,8 @@ PEERS = {
 
 def peer(name: str) -> type[System]:
     """The class of a peer. Raises ImportError where what it needs is not installed."""
-    return _class_at(PEERS[name])
+    found: type[System] = _class_at(PEERS[name])
+    return found
 
 
 def _class_at(place: str) -> Any:
