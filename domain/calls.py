@@ -54,6 +54,11 @@ class AwaitedCall:
         """Whether it waits for somebody outside: for the result of what has been started, or for a decision."""
         return self.pending is not None or self.approval == "requested"
 
+    @property
+    def is_allowed(self) -> bool:
+        """Whether somebody has allowed its tool to run, which has not been run."""
+        return self.pending is None and self.approval == "approved"
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class StepCalls:
@@ -135,7 +140,7 @@ class AwaitedCalls:
             max((number + 1 for number, _ in numbered.values()), default=0),
             SortedMap.of(unanswered.items()),
             sum(call.waits for _, call in numbered.values()),
-            sum(call.approval == "approved" for _, call in numbered.values()),
+            sum(call.is_allowed for _, call in numbered.values()),
         )
 
     def __eq__(self, other: object) -> bool:
@@ -176,7 +181,7 @@ class AwaitedCalls:
             max(self.next_number, number + 1),
             _counted(others.unanswered, call, 1),
             others.waiting + call.waits,
-            others.allowed + (call.approval == "approved"),
+            others.allowed + call.is_allowed,
         )
 
     def plus_all(self, calls: Sequence[AwaitedCall]) -> AwaitedCalls:
@@ -202,7 +207,7 @@ class AwaitedCalls:
             self.next_number,
             _counted(self.unanswered, call, -1),
             self.waiting - call.waits,
-            self.allowed - (call.approval == "approved"),
+            self.allowed - call.is_allowed,
         )
 
 

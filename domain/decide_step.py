@@ -142,7 +142,7 @@ def _begin(state: Active, command: BeginCompletion) -> Events:
     turn, latest, broken = state.in_hand, state.latest, ""
     if command.run:
         turn = owned(state, command.run)
-        if command.news is not None and command.news != state.news:
+        if command.unread is not None and command.unread != state.unread:
             raise NewsError(turn.turn_id)
         is_same = latest is not None and latest.turn_id == turn.turn_id
         broken = latest.step_id if latest is not None and is_same and latest.broke_off else ""

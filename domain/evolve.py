@@ -123,7 +123,7 @@ def _evolve_active(state: Active, event: SessionEvent) -> SessionState:
 
 def _response_began(state: Active, *, is_owned: bool) -> Active:
     """The state in which a request has had all that was there. A step without an owner answers what is queued, too."""
-    changes: dict[str, Any] = {"responses": state.responses + 1, "news": 0, "asked": None}
+    changes: dict[str, Any] = {"responses": state.responses + 1, "news": 0, "results": 0, "asked": None}
     if not is_owned:
         changes |= {"queue": (), "turn": state.in_hand}
     return state.model_copy(update=changes)
@@ -238,7 +238,8 @@ def _result_added(state: Active, event: ToolResultAdded) -> Active:
     awaited = state.awaited.minus(event.step_id, event.index)
     # The next turn in the queue has it anyway.
     is_news = state.in_hand is not None or not state.queue
-    return state.model_copy(update={"awaited": awaited, "memory": memory, "news": state.news + is_news})
+    counted = {"news": state.news + is_news} if event.late else {"results": state.results + is_news}
+    return state.model_copy(update={"awaited": awaited, "memory": memory, **counted})
 
 
 def answer_key(call_id: str, step_id: str | None) -> str:

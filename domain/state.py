@@ -108,9 +108,10 @@ class Active(Frozen):
     the sake of their limits.
 
     `turn` is the latest turn with an owner, and `queue` has the ids of the messages whose turns come after it. `asked`
-    is the id of the first user message that no step and no turn has begun to answer. `news` counts the messages of the
-    user, and the results, since the last response began: what no request has had yet. `responses` counts the
-    responses."""
+    is the id of the first user message that no step and no turn has begun to answer. `responses` counts the responses.
+
+    What no request has had yet: `news` counts the messages of the user, and the late results, since the last response
+    began; `results` counts the other results, since then or since the owner of the turn left it."""
 
     kind: Literal["active"] = "active"
     session_id: UUID
@@ -124,6 +125,7 @@ class Active(Frozen):
     queue: tuple[str, ...] = ()
     asked: str | None = None
     news: int = 0
+    results: int = 0
     responses: int = 0
     repairs: tuple[str, ...] = ()
     compacted: tuple[int, str] = (0, "")
@@ -135,6 +137,11 @@ class Active(Frozen):
     def in_hand(self) -> LatestTurn | None:
         """The turn that has an owner now."""
         return self.turn if self.turn is not None and self.turn.status is None else None
+
+    @property
+    def unread(self) -> int:
+        """How much there is that no request has had yet, or whose tool has been allowed to run."""
+        return self.news + self.results + self.awaited.allowed
 
     def with_facts(self, metadata: JsonObject, counters: Mapping[str, Mapping[str, int]]) -> Active:
         """The state with the metadata and the counters of the session, which it is kept without."""

@@ -46,7 +46,7 @@ def next_turn(state: Active) -> str | None:
 
 def has_news(state: Active) -> bool:
     """Whether there is something that no request has had yet, or that the owner of a turn has to run."""
-    return state.news > 0 or state.awaited.allowed > 0
+    return state.unread > 0
 
 
 def may_go_on(state: Active, turn: LatestTurn) -> bool:

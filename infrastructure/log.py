@@ -243,7 +243,8 @@ class SessionLog(LogOfTurns):
 
     async def rebuild_views(self, progress: Progress | None = None) -> int:
         """Drops the cached and kept views of all sessions, and folds each view anew from its events. Returns the number
-        of sessions. Readers fold what they need themselves meanwhile. Raises StoreError."""
+        of sessions. Readers fold what they need themselves meanwhile. Lists then know how far the turns are also where
+        an older version of turnlog wrote last. Raises StoreError."""
         check_kind(progress, Callable | None, "progress")
         self._parts.check_open()
         total, done = (await self.list_sessions(SYSTEM, 1)).total, 0

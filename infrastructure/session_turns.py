@@ -247,6 +247,7 @@ class SessionTurns(SessionReading):
     def _session_io(self, prompt: Callable[[bool], Awaitable[list[Any]]]) -> SessionIO:
         return SessionIO(
             session=self,
+            home=self._parts.home,
             aggregate=self._aggregate,
             views=self._parts.views,
             lease_seconds=self._parts.lease.seconds,

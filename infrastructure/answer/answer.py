@@ -41,8 +41,9 @@ class Answer:
     """An answer that is being given, in a task of its own: it goes on when nobody waits for it.
 
     Await it for its AnswerOutcome; iterate over it for the deltas after the message, each durable, until the turn ends;
-    or leave it. Awaiting raises TurnInProgressError with `on_busy="refuse"`, LogClosedError when the log is closed, and
-    StoreError. What goes wrong with the provider or with tools is in the outcome and in the log.
+    or leave it. Awaiting raises TurnInProgressError with `on_busy="refuse"`, TurnClosedError without a message if there
+    is nothing to answer, LogClosedError when the log is closed, and StoreError. What goes wrong with the provider or
+    with tools is in the outcome and in the log.
     """
 
     def __init__(
@@ -73,11 +74,13 @@ class Answer:
         return None if self._message is None else self._message.message_id
 
     def __await__(self) -> Generator[Any, Any, AnswerOutcome]:
+        self._io.home.check()
         self._is_awaited = True
         return asyncio.shield(self._outcome).__await__()
 
     async def begun(self) -> Answer:
         """Waits until the message is durable, and returns the answer. Raises what awaiting it raises."""
+        self._io.home.check()
         self._is_awaited = True
         await asyncio.shield(self._begun)
         return self
@@ -138,6 +141,7 @@ class Answer:
 
     async def _answered(self) -> tuple[Turn, int]:
         """The turn, when nothing more is to be done for it here, and the position of the session."""
+        await self._io.aggregate.ready()
         self._start = self._io.aggregate.version
         if self._message is not None:
             await self._say(self._message)
@@ -156,21 +160,24 @@ class Answer:
             except TurnClosedError:
                 looks += 1
                 if looks > LOOKS:
-                    return self._as_it_is(turn), position
-
-    def _as_it_is(self, turn: Turn | None) -> Turn:
-        if turn is None:
-            raise TurnClosedError(str(self._io.aggregate.session_id), "has nothing to answer")
-        return turn
+                    if turn is None:
+                        raise
+                    return turn, position
 
     def _is_over(self, turn: Turn, retries: bool) -> bool:
-        """Whether nothing more is to be done here. A retry goes on with what has failed."""
+        """Whether nothing more is to be done here. A retry goes on with what has failed, and so does a message that
+        came when it was failing, and that no request had."""
         status = turn.status
         if turn.runs and turn.runs[-1].run in self._runs:
             return status not in ("queued", "answering", "running_tools")
         if status in ("open", "queued", "answering", "running_tools", "abandoned"):
             return False
-        return not (retries and status == "failed")
+        return status != "failed" or not (retries or self._is_unheard(turn))
+
+    def _is_unheard(self, turn: Turn) -> bool:
+        last = turn.steps[-1].position if turn.steps else 0
+        mine = (one for one in turn.messages if self._message and one.message_id == self._message.message_id)
+        return any(message.position > last for message in mine)
 
     async def _found(self) -> tuple[Turn | None, int]:
         """The turn that is answered, as it is now, and the position of the session."""
@@ -185,8 +192,9 @@ class Answer:
             if turn is None:
                 raise InvalidInputError("message_id", "is the id of an answer, and not of a message")
             if not self.is_new:
-                at = next(one.position for one in turn.messages if one.message_id == self._message.message_id)
-                self._start = at
+                self._start = next(one.position for one in turn.messages if one.message_id == self._message.message_id)
+        elif not self._runs:
+            self._start = projector.version
         if turn is not None:
             self._begin(turn.turn_id)
         return turn, projector.version
@@ -253,10 +261,10 @@ class Answer:
 
 
 async def deltas_until(deltas: Deltas, outcome: asyncio.Future[AnswerOutcome], position: int) -> AsyncGenerator[Delta]:
-    """The deltas up to the position of the outcome. Raises what the outcome raises."""
+    """The deltas up to the end of the turn. Raises what the outcome raises."""
     coming: asyncio.Task[Delta] | None = None
     try:
-        while not outcome.done() or outcome.result().position > position:
+        while not outcome.done() or outcome.result().end > position:
             coming = coming or asyncio.create_task(_next(deltas))
             waited_for: list[asyncio.Future[Any]] = [coming] if outcome.done() else [coming, outcome]
             await asyncio.wait(waited_for, return_when=asyncio.FIRST_COMPLETED)

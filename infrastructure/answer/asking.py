@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Generator, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Literal
 
 from turnlog.domain.errors import InvalidInputError
@@ -25,14 +26,14 @@ RESERVED = ("model", "messages", "stream", "tools")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Asking:
-    """How a turn is answered. `create` makes a provider's stream; `extra` are further arguments for it.
+    """How a turn is answered. `client` makes a provider's stream; `extra` are further arguments for it.
 
-    `max_steps` is the largest number of requests in a turn, `max_parallel` that of tools that run at the same time;
+    `max_steps` is the largest number of requests in a run, `max_parallel` that of tools that run at the same time;
     `seconds` is the longest that a turn may take. `on_break` says what becomes of a stream that breaks in the middle,
     and `attempts` how often it is begun at most.
     """
 
-    create: Callable[..., Awaitable[Any]]
+    client: Any
     model: str
     toolbox: Toolbox
     extra: JsonObject
@@ -51,7 +52,8 @@ class Asking:
         if self.toolbox.specs:
             extra["tools"] = self.toolbox.specs
         extra.setdefault("stream_options", {"include_usage": True})
-        return self.create(model=self.model, messages=messages, stream=True, **extra)
+        create = self.client.chat.completions.create
+        return _Request(self.client, partial(create, model=self.model, messages=messages, stream=True, **extra))
 
 
 def checked_asking(  # noqa: PLR0913 each is checked by itself
@@ -80,7 +82,7 @@ def checked_asking(  # noqa: PLR0913 each is checked by itself
         choices = ", ".join(ContinueDialect.__args__)  # type: ignore[attr-defined]  # it is a Literal
         raise InvalidInputError("dialect", f"is missing: an answer is continued in the way of one of: {choices}")
     return Asking(
-        create=create,
+        client=client,
         model=name,
         toolbox=Toolbox(tools),
         extra={} if extra is None else dict(extra),
@@ -101,14 +103,31 @@ def checked_choice(value: Any, field: str, choices: Any) -> Any:
     return value
 
 
-async def recorded(recorder: StreamRecorder[Any], reason: Callable[[], str | None]) -> None:
+class _Request:
+    """The awaitable of a stream, with its client, which streams have too. Nothing is asked before it is awaited."""
+
+    def __init__(self, client: Any, make: Callable[[], Any]) -> None:
+        self._client = client
+        self._make = make
+
+    def __await__(self) -> Generator[Any, Any, Any]:
+        return self._made().__await__()
+
+    async def _made(self) -> Any:
+        made = self._make()
+        return await made if hasattr(made, "__await__") else made
+
+
+async def recorded(
+    recorder: StreamRecorder[Any], cause: Callable[[BaseException], tuple[BaseException, str | None]]
+) -> None:
     """Records a stream to its end, with nobody to show it to. Raises what kept the step from being opened. A caller
-    that is cancelled stops it, for the reason that it has then."""
+    that is cancelled stops it, with the error and the reason that `cause` gives."""
     recorder.leave()
     recorder.start()
     try:
         await recorder.begun()
         await recorder.over()
     except BaseException as error:
-        recorder.stop(error, reason())
+        recorder.stop(*cause(error))
         raise

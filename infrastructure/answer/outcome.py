@@ -28,6 +28,12 @@ class AnswerOutcome(Frozen):
     position: int
     turn: Turn
 
+    @property
+    def end(self) -> int:
+        """The position of the end of the turn; of the session, for a turn that nobody has owned."""
+        ended = self.turn.runs[-1].ended_position if self.turn.runs else None
+        return self.position if ended is None else ended
+
     @classmethod
     def of(cls, session_id: UUID, turn: Turn, position: int, message_id: str | None, is_new: bool) -> AnswerOutcome:
         """The outcome that a turn shows."""

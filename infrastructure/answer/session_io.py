@@ -13,6 +13,7 @@ from turnlog.infrastructure.append.stream_recorder import StreamRecorder
 from turnlog.infrastructure.append.turn_owner import TurnOwner
 from turnlog.infrastructure.follow.following import Following
 from turnlog.infrastructure.follow.live import Deltas
+from turnlog.infrastructure.process import Home
 from turnlog.infrastructure.read.views import Views
 from turnlog.projections.projector import Projector
 from turnlog.projections.turn import Turn
@@ -24,6 +25,7 @@ class SessionIO:
     largest size of one text; `prompt` gives one that ends with what broke off, if it is given True."""
 
     session: Any
+    home: Home
     aggregate: Aggregate
     views: Views
     lease_seconds: float

@@ -10,7 +10,7 @@ from turnlog.domain.commands import AddToolResult, RequestApproval
 from turnlog.domain.errors import InvalidInputError, ToolResultConflictError
 from turnlog.domain.inputs import checked_content
 from turnlog.infrastructure.answer.asking import Asking
-from turnlog.infrastructure.answer.calls import DueCall, Task, due_calls
+from turnlog.infrastructure.answer.calls import DueCall, Task, due_calls, waits
 from turnlog.infrastructure.answer.session_io import SessionIO
 from turnlog.infrastructure.answer.tool_context import ToolContext
 from turnlog.infrastructure.answer.tool_result import ToolOutcome, refused, too_large_outcome
@@ -18,7 +18,7 @@ from turnlog.infrastructure.answer.tool_run import run_tool
 from turnlog.infrastructure.append.turn_owner import TurnOwner
 from turnlog.infrastructure.clock import now
 from turnlog.projections.placeholders import TOOL_INTERRUPTED
-from turnlog.projections.turn import Turn
+from turnlog.projections.turn import Step, Turn
 
 ELSEWHERE = "The result is not there yet."
 """The pending result of a call that somebody else answers."""
@@ -34,39 +34,37 @@ class ToolWork:
         self._slots = asyncio.Semaphore(asking.max_parallel)
 
     async def settle(self, turns: Iterable[Turn]) -> bool:
-        """Gives the calls of these turns their results. False if some have to be waited for: then nobody can ask again.
+        """Does what is due about the calls of these turns. False if nothing was.
 
         Raises TurnClosedError when somebody else owns the turn by now, and StoreError.
         """
-        due = list(due_calls(turns, self._toolbox))
-        if not due:
-            return True
-        work = [asyncio.create_task(self._settle(one)) for one in due]
+        work = [asyncio.create_task(self._settle(due)) for due in due_calls(turns, self._toolbox)]
         try:
-            settled = await asyncio.gather(*work)
+            await asyncio.gather(*work)
         except BaseException:
             for task in work:
                 task.cancel()
             await asyncio.gather(*work, return_exceptions=True)
             raise
-        return all(settled)
+        return bool(work)
 
-    async def _settle(self, due: DueCall) -> bool:
+    def waits(self, step: Step) -> bool:
+        """Whether somebody has to be waited for before the model can be asked after this step."""
+        return waits(step, self._toolbox)
+
+    async def _settle(self, due: DueCall) -> None:
         match due.task:
             case Task.RUN:
                 await self._run(due)
             case Task.ASK:
                 command = RequestApproval(now(), self._owner.run, due.step_id, due.call.index)
                 await self._owner.aggregate.execute(command)
-            case Task.UNKNOWN:
-                await self._answer(due, refused(self._unknown(due.call.name)))
-            case Task.INTERRUPTED:
-                await self._answer(due, refused(TOOL_INTERRUPTED))
-            case Task.WAIT if due.tool is not None and due.tool.function is None:
+            case Task.LEAVE:
                 await self._answer(due, ToolOutcome(ELSEWHERE, "pending"))
-            case Task.WAIT:
-                pass
-        return due.task not in (Task.ASK, Task.WAIT)
+            case Task.REFUSE:
+                await self._answer(due, refused(self._unknown(due.call.name)))
+            case Task.INTERRUPT:
+                await self._answer(due, refused(TOOL_INTERRUPTED))
 
     def _unknown(self, name: str) -> str:
         names = ", ".join(self._toolbox.names) or "none"

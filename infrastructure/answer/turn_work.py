@@ -4,33 +4,27 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import suppress
-from typing import Any, NamedTuple
+from typing import Any
 
 from turnlog.domain.decide_turn import NewsError
-from turnlog.domain.errors import TurnClosedError, TurnlogError
-from turnlog.domain.events import CompletionFailed, CompletionFinished, CompletionInterrupted, TurnEnd
+from turnlog.domain.errors import LogClosedError, SessionNotFoundError, StoreError, TurnClosedError, TurnlogError
+from turnlog.domain.events import CompletionAbandoned, CompletionFailed, CompletionFinished
 from turnlog.infrastructure.answer.asking import Asking, recorded
 from turnlog.infrastructure.answer.continuing import can_be_continued
 from turnlog.infrastructure.answer.session_io import SessionIO
 from turnlog.infrastructure.answer.tool_work import ToolWork
 from turnlog.infrastructure.append.failures import said
-from turnlog.infrastructure.append.provider_stream import CLIENT_CLOSED
 from turnlog.infrastructure.append.step_io import StepPlace
 from turnlog.infrastructure.append.stream_recorder import StreamRecorder
 from turnlog.infrastructure.append.turn_owner import LEFT, TurnOwner
 from turnlog.infrastructure.append.writer_lease import LOG_CLOSED
-from turnlog.projections.turn import Step, Turn
+from turnlog.projections.turn import Turn
 
 RETRY_SECONDS = 0.5
 """The pause before an answer that broke off is begun again, twice as long each time."""
 
-
-class Ended(NamedTuple):
-    """How a run ends."""
-
-    status: TurnEnd
-    reason: str = ""
-    only_if_done: bool = False
+_NOT_THE_ANSWER = (TurnClosedError, StoreError, SessionNotFoundError, LogClosedError)
+"""Errors of the log, and not of the answer: whoever waits for it gets them."""
 
 
 class TurnWork:
@@ -41,7 +35,9 @@ class TurnWork:
         self._asking = asking
         self._owner = owner
         self._tools = ToolWork(io, asking, owner)
-        self._attempts = 1
+        self._requests = 0
+        self._breaks = 0
+        self._limit = asyncio.timeout(asking.seconds)
         self.is_closing = False
         """Whether the log is being closed."""
 
@@ -50,46 +46,58 @@ class TurnWork:
         somebody else has ended the run, and StoreError."""
         try:
             with self._owner:
-                await self._run()
+                await self._within_limit()
         except TurnClosedError:
             self._owner.let_go()
             raise
-        except asyncio.CancelledError:
+        except BaseException as error:
+            # Whatever it is: nobody else could go on with a turn that stays in hand.
+            reason = said(error) if isinstance(error, Exception) else LOG_CLOSED if self.is_closing else LEFT
             with suppress(TurnlogError):
-                await self._owner.end("abandoned", self._reason() or LEFT)
+                await self._owner.end("abandoned", reason)
             raise
 
-    async def _run(self) -> None:
+    async def _within_limit(self) -> None:
         try:
-            async with asyncio.timeout(self._asking.seconds) as limit:
-                ended = await self._work()
-        except TimeoutError:
-            if not limit.expired():
-                raise
-            ended = Ended("failed", f"not answered within {self._asking.seconds:g} seconds")
-        except TurnlogError:
+            async with self._limit:
+                await self._work()
+        except _NOT_THE_ANSWER:
             raise
-        except Exception as error:  # noqa: BLE001 such as one of the caller's client, before it makes a stream
-            ended = Ended("failed", said(error))
-        if ended is not None:
-            await self._owner.end(ended.status, ended.reason)
+        except Exception as error:  # noqa: BLE001 such as a prompt that is too long
+            await self._owner.end("failed", self._too_late() if self._limit.expired() else said(error))
 
-    async def _work(self) -> Ended | None:
-        for _ in range(self._asking.max_steps):
-            turns, turn = await self._turns()
-            if not await self._tools.settle(turns):
-                return Ended("waiting")
-            ended = await self._ask(turn.steps[-1] if turn.steps else None)
-            if ended is not None and (not ended.only_if_done or await self._is_done(ended)):
-                return None if ended.only_if_done else ended
-        return Ended("failed", f"no end after {self._asking.max_steps} requests")
+    async def _work(self) -> None:
+        goes_on = True
+        while goes_on and (turn := await self._settled()) is not None:
+            if self._requests == self._asking.max_steps:
+                await self._owner.end("failed", f"no end after {self._requests} requests")
+                return
+            recorder = await self._ask(turn)
+            goes_on = recorder is None or await self._goes_on(recorder)
 
-    async def _is_done(self, ended: Ended) -> bool:
-        """Ends the turn, unless something has come that the model has to see."""
+    # Between two requests
+
+    async def _settled(self) -> Turn | None:
+        """The turn, once the model can be asked: its calls have results, or somebody has said something meanwhile.
+        None if it has ended, because a call has to be waited for."""
+        while True:
+            turns, _ = await self._turns()
+            if await self._tools.settle(turns):
+                continue
+            unread = self._unread()
+            _, turn = await self._turns()
+            last = turn.steps[-1] if turn.steps else None
+            if last is None or turn.news_after(last.position) or not self._tools.waits(last):
+                return turn
+            if await self._end_if(unread):
+                return None
+
+    async def _end_if(self, unread: int) -> bool:
+        """Ends the run, unless something has come that the model has to see."""
         state = self._io.state
         waits = state is not None and state.awaited.waiting > 0
         try:
-            await self._owner.end("waiting" if waits else ended.status, only_if_done=True)
+            await self._owner.end_if(unread, "waiting" if waits else "finished")
         except NewsError:
             return False
         return True
@@ -102,56 +110,74 @@ class TurnWork:
         if turn is None or turn.runs[-1].run != self._owner.run:
             raise TurnClosedError(self._owner.turn_id, "was ended by somebody else")
         state = self._io.state
-        if state is not None and state.awaited.allowed:
-            # Somebody has allowed a call, perhaps one of an earlier turn.
-            turns = (await self._io.all_turns()).turns()
-            allowed = {call.step_id for call in state.awaited.in_order() if call.approval == "approved"}
-            return tuple(one for one in turns if one.turn_id == turn.turn_id or _made(one, allowed)), turn
-        return (turn,), turn
+        if state is None or not state.awaited.allowed:
+            return (turn,), turn
+        # Somebody has allowed a call, perhaps one of an earlier turn.
+        allowed = {call.step_id for call in state.awaited.in_order() if call.is_allowed}
+        turns = (await self._io.all_turns()).turns()
+        return tuple(one for one in turns if one.index == turn.index or _made(one, allowed)), turn
 
-    async def _ask(self, last: Step | None) -> Ended | None:
-        """Asks once. None: ask again."""
+    def _unread(self) -> int:
         state = self._io.state
-        news = 0 if state is None else state.news
+        return 0 if state is None else state.unread
+
+    def _has_calls(self, recorder: StreamRecorder[Any]) -> bool:
+        state = self._io.state
+        return state is not None and bool(state.awaited.unanswered.get(recorder.step.step_id))
+
+    # One request
+
+    async def _ask(self, turn: Turn) -> StreamRecorder[Any] | None:
+        """Asks once. None if something has come before it could be asked: then nothing was."""
+        unread = self._unread()
+        last = turn.steps[-1] if turn.steps else None
         continues = last is not None and self._asking.on_break == "continue" and can_be_continued(last)
         messages = await self._io.prompt(continues)
-        place = StepPlace(self._owner.run, news, continues)
+        place = StepPlace(self._owner.run, unread, continues)
         recorder = self._io.recorder(self._asking.request(messages, continues=continues), self._asking.model, place)
         try:
-            await recorded(recorder, self._reason)
+            await recorded(recorder, self._cause)
         except NewsError:
             return None
-        return await self._after(recorder)
+        self._requests += 1
+        return recorder
 
-    async def _after(self, recorder: StreamRecorder[Any]) -> Ended | None:
-        end, state = recorder.end, self._io.state
-        match end:
+    async def _goes_on(self, recorder: StreamRecorder[Any]) -> bool:
+        """Whether the model has to be asked again after this answer. Else it ends the run."""
+        match recorder.end:
             case CompletionFinished():
-                has_calls = state is not None and state.awaited.unanswered.get(recorder.step.step_id)
-                self._attempts = 1
-                return None if has_calls else Ended("finished", only_if_done=True)
+                self._breaks = 0
+                return self._has_calls(recorder) or not await self._end_if(0)
             case CompletionFailed(error=error):
-                return await self._failed(recorder, error)
-            case CompletionInterrupted(reason=reason):
-                return Ended("abandoned" if reason in (CLIENT_CLOSED, LOG_CLOSED) else "stopped", reason)
+                if await self._tries_again(recorder):
+                    return True
+                await self._owner.end("failed", error)
+            case CompletionAbandoned(reason=reason):
+                await self._owner.end("abandoned", reason)
             case _:
                 raise TurnClosedError(self._owner.turn_id, "was ended by somebody else")
+        return False
 
-    async def _failed(self, recorder: StreamRecorder[Any], error: str) -> Ended | None:
-        # What a provider refuses before its stream, its client has tried again already.
-        is_broken = recorder.has_begun_to_read and self._asking.on_break != "end"
-        if not is_broken or self._attempts >= self._asking.attempts:
-            return Ended("failed", error)
-        await asyncio.sleep(RETRY_SECONDS * 2 ** (self._attempts - 1))
-        self._attempts += 1
-        return None
+    async def _tries_again(self, recorder: StreamRecorder[Any]) -> bool:
+        """Whether an answer that broke off is asked for again, after a pause. What a provider refuses before its
+        stream, its client has tried again already."""
+        self._breaks += 1
+        if not recorder.has_begun_to_read or self._asking.on_break == "end" or self._breaks >= self._asking.attempts:
+            return False
+        await asyncio.sleep(RETRY_SECONDS * 2 ** (self._breaks - 1))
+        return True
 
-    def _reason(self) -> str | None:
-        """Why a step is interrupted that this process stops."""
+    def _cause(self, error: BaseException) -> tuple[BaseException, str | None]:
+        """The error, and the reason, with which a step ends that is cancelled here."""
         if self.is_closing:
-            return LOG_CLOSED
-        limit = self._asking.seconds
-        return LEFT if limit is None else f"not answered within {limit:g} seconds"
+            return error, LOG_CLOSED
+        ends_at = self._limit.when()
+        if ends_at is not None and asyncio.get_running_loop().time() >= ends_at:
+            return TimeoutError(self._too_late()), None
+        return error, LEFT
+
+    def _too_late(self) -> str:
+        return f"not answered within {self._asking.seconds or 0:g} seconds"
 
 
 def _made(turn: Turn, step_ids: set[str]) -> bool:

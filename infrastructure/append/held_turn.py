@@ -48,6 +48,8 @@ class HeldTurn:
     async def __aenter__(self) -> Self:
         await self._authorise()
         await self._owner.begin(self._wanted, takeover=self._takeover, anyway=True)
+        if not self._owner.is_held:
+            raise TurnClosedError(self.turn_id, "has been held already: call session.turn() for each block")
         self._owner.__enter__()
         return self
 

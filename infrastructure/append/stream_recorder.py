@@ -298,22 +298,24 @@ class StreamRecorder(Generic[Chunk]):
 
     def _finished(self) -> StepEnd:
         if self._reader.error is not None:
-            return CompletionFailed(at=now(), error=self._reader.error, **self._reported())
-        return CompletionFinished(at=now(), finish_reason=self._reader.finish_reason, **self._reported())
+            return self._ended(CompletionFailed, error=self._reader.error)
+        return self._ended(CompletionFinished, finish_reason=self._reader.finish_reason)
+
+    def _ended(self, kind: type[StepEnd], **fields: Any) -> StepEnd:
+        return kind(at=now(), step_id=self.step.step_id, **fields, **self._reported())
 
     def _early_end(self, error: BaseException | None, reason: str | None) -> StepEnd:
         if isinstance(error, Exception) and reason is None and not is_client_closed(self._stream):
-            return CompletionFailed(at=now(), error=said(error), failure=failure_of(error), **self._reported())
+            return self._ended(CompletionFailed, error=said(error), failure=failure_of(error))
         if self._reader.finish_reason is not None:
             return self._finished()
         if reason is None and isinstance(error, Exception):
             reason = CLIENT_CLOSED
         reason = reason or (CANCELLED if isinstance(error, asyncio.CancelledError) else LEFT_EARLY)
-        return CompletionInterrupted(at=now(), reason=reason, **self._reported())
+        return self.step.broken_off(reason, **self._reported())
 
     def _reported(self) -> dict[str, Any]:
         return {
-            "step_id": self.step.step_id,
             "model": self._reader.model,
             "response_id": self._reader.response_id,
             "usage": self._reader.usage,

@@ -32,8 +32,10 @@ _owners: ContextVar[tuple[TurnOwner, ...]] = ContextVar("turnlog_owners", defaul
 
 
 def owner_of(aggregate: Aggregate) -> TurnOwner | None:
-    """The owner in whose block the running task is, or was started."""
-    return next((owner for owner in reversed(_owners.get()) if owner.aggregate is aggregate), None)
+    """The owner in whose block the running task is, or was started. Not one that has ended its run: what it has left
+    behind, such as a tool's work elsewhere, goes on as anybody else would."""
+    owners = (owner for owner in reversed(_owners.get()) if owner.aggregate is aggregate and not owner.is_ended)
+    return next(owners, None)
 
 
 class TurnOwner:
@@ -50,7 +52,7 @@ class TurnOwner:
         self._before: tuple[TurnOwner, ...] = ()
         self._cancels = 0
         self.is_held = False
-        self.is_lost = self._is_cancelled_here = False
+        self.is_ended = self.is_lost = self._is_cancelled_here = False
 
     async def begin(
         self,
@@ -94,7 +96,7 @@ class TurnOwner:
             self._watcher.steps_ended(self.session_id)  # it took over, or has stopped another
         state = self.aggregate.state
         turn = state.turn if isinstance(state, Active) else None
-        if turn is None or turn.run != self.run:
+        if turn is None or turn.run != self.run or turn.status is not None:
             self._lease.left(self.run)
             return began
         self.turn_id = turn.turn_id
@@ -105,22 +107,19 @@ class TurnOwner:
     def _ending(self, reason: str, _lost: bool) -> Command:
         return EndTurn(now(), self.run, "abandoned", reason)
 
-    def end(self, status: TurnEnd, reason: str = "", *, only_if_done: bool = False) -> asyncio.Future[int]:
-        """Ends the run at once. The future is done when the end is stored; it raises NewsError, TurnClosedError and
-        StoreError."""
-        command = EndTurn(now(), self.run, status, reason, only_if_done)
-        if only_if_done:
-            return asyncio.ensure_future(self._end_if_done(command))
-        self.let_go()
-        return self._lease.end(self.run, self.aggregate, command)
+    def end(self, status: TurnEnd, reason: str = "") -> asyncio.Future[int]:
+        """Ends the run at once. The future is done when the end is stored; it raises TurnClosedError and StoreError."""
+        self.let_go(is_ended=True)
+        return self._lease.end(self.run, self.aggregate, EndTurn(now(), self.run, status, reason))
 
-    async def _end_if_done(self, command: EndTurn) -> int:
-        ended = await self.aggregate.execute(command)
-        self.let_go()
-        return ended
+    async def end_if(self, unread: int, status: TurnEnd) -> None:
+        """Ends the run, unless something has come. Raises NewsError if it has, TurnClosedError and StoreError."""
+        await self.aggregate.execute(EndTurn(now(), self.run, status, unread=unread))
+        self.let_go(is_ended=True)
 
-    def let_go(self) -> None:
-        """The run is over for this process."""
+    def let_go(self, *, is_ended: bool = False) -> None:
+        """The run is over for this process. `is_ended`: this process has ended it, and it was not lost."""
+        self.is_ended = self.is_ended or is_ended
         if self.is_held:
             self.is_held = False
             self._watcher.unwatch(self)
@@ -134,7 +133,7 @@ class TurnOwner:
     def has_news(self) -> bool:
         """Whether there is something that no request has had yet."""
         state = self.aggregate.state
-        return isinstance(state, Active) and state.news > 0
+        return isinstance(state, Active) and state.unread > 0
 
     # When somebody else has ended it
 

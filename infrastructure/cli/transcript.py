@@ -11,6 +11,7 @@ from rich.text import Text
 from turnlog.domain.events import Content
 from turnlog.infrastructure.cli.output import Screen, counted, one_line, printable, shortened
 from turnlog.infrastructure.cli.times import ago, moment
+from turnlog.projections.turn import LateResult
 from turnlog.projections.usage import TOKEN_PATHS
 from turnlog.projections.view import Message, SessionView, Step, StepToolCall, ToolResult, Turn
 
@@ -22,6 +23,11 @@ STATUS_STYLES = {
     "finished": "green",
     "final": "green",
     "open": "cyan",
+    "queued": "cyan",
+    "answering": "cyan",
+    "running_tools": "cyan",
+    "waiting": "yellow",
+    "stopped": "yellow",
     "pending": "yellow",
     "synthetic": "yellow",
     "interrupted": "yellow",
@@ -54,12 +60,14 @@ def print_turn(screen: Screen, turn: Turn) -> None:
     rule = "─" * max(3, min(screen.width, 100) - len(name) - len(turn.status) - 2)
     line = Text.assemble("\n", (name, "bold"), (f" {rule} ", "dim"), (turn.status, STATUS_STYLES[turn.status]))
     screen.print(line, soft_wrap=True)
-    entries: list[Message | Step] = sorted([*turn.messages, *turn.steps], key=lambda entry: entry.position)
-    for entry in entries:
+    for entry in turn.entries():
         if isinstance(entry, Message):
             print_message(screen, entry.role, entry.content, entry.name)
             if entry.queued:
                 print_block(screen, "", Text("queued", style="yellow"))
+        elif isinstance(entry, LateResult):
+            print_call(screen, entry, "late")
+            print_result(screen, entry)
         else:
             print_step(screen, entry)
 
@@ -74,7 +82,7 @@ def print_step(screen: Screen, step: Step) -> None:
     """Prints one LLM response: its reasoning, text, calls with their results, and end."""
     if step.message.reasoning:
         print_block(screen, "reasoning", step.message.reasoning, "dim", "dim italic")
-    label = "assistant"
+    label, waiting = "assistant", step.waiting()
     for text, style in _spoken(step):
         print_block(screen, label, text, _ROLE_STYLES["assistant"], style)
         label = ""
@@ -83,17 +91,19 @@ def print_step(screen: Screen, step: Step) -> None:
         label = ""
         if result := step.result_of(call.index):
             print_result(screen, result)
+        elif call.index in waiting:
+            print_block(screen, "", Text.assemble(("  ← ", "dim"), ("waits for a decision", STATUS_STYLES["waiting"])))
     ended = Text.assemble((step.status, STATUS_STYLES[step.status]), (_circumstances(step), "dim"))
     print_block(screen, label, ended, _ROLE_STYLES["assistant"])
 
 
-def print_call(screen: Screen, call: StepToolCall, label: str = "") -> None:
+def print_call(screen: Screen, call: StepToolCall | LateResult, label: str = "") -> None:
     """Prints a tool call with its arguments."""
     line = Text.assemble(("→ ", "dim"), (printable(call.name) or "(no name)", "cyan"), f"({_cut(call.arguments)})")
     print_block(screen, label, line, _ROLE_STYLES["assistant"])
 
 
-def print_result(screen: Screen, result: ToolResult) -> None:
+def print_result(screen: Screen, result: ToolResult | LateResult) -> None:
     """Prints a tool's result with its status."""
     line = Text.assemble(
         ("  ← ", "dim"), (result.status, STATUS_STYLES[result.status]), f"  {_cut(content_text(result.content))}"

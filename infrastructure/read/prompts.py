@@ -23,7 +23,7 @@ from turnlog.infrastructure.read.asked import Asked
 from turnlog.infrastructure.read.prompt_memory import PromptMemory
 from turnlog.infrastructure.read.views import TAIL_TO_KEEP, Views
 from turnlog.infrastructure.tasks import Background, off_loop
-from turnlog.projections.projector import LARGE_BYTES, LARGE_SIZE, Projector
+from turnlog.projections.projector import LARGE_SIZE, Projector
 from turnlog.projections.prompt import Api, CountTokens, PromptPolicy, WindowedPrompt, build_prompt, windowed_prompt
 from turnlog.projections.prompt.settled_prefix import (
     ChatMessages,
@@ -95,8 +95,7 @@ class Prompts:
         if not asked.is_expected:
             await asked.standing()
         entry = self._memory.get(session_id) or await self._cache.get(self.key(session_id))
-        # Parsed while Postgres answers.
-        cached = await off_loop(len(entry.value) > LARGE_BYTES, _parsed, entry) if entry is not None else None
+        cached = _parsed(entry) if entry is not None else None  # while Postgres answers
         standing = await asked.standing()
         if cached is not None and cached.entry.position == standing.position:
             if cached.last.commit_id == standing.commit_id:
@@ -133,7 +132,7 @@ class Prompts:
         """The cached prompt with what came since. None if it cannot be continued, or rests on a past that is gone."""
         session_id, position = asked.session_id, cached.entry.position
         base = asked if asked.base == position else Asked(self._store, session_id, position)
-        projector = await self._views.load_end(session_id, 1)
+        projector = await self._views.load_end(session_id, 1, base)
         if (await base.standing()).base_commit_id != cached.last.commit_id:
             return None
         missing = projector.first_turn - cached.last.turns

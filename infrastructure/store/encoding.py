@@ -12,7 +12,7 @@ from turnlog.domain.state import Active, Deleted, SessionState
 from turnlog.domain.turns import turn_status, unfinished_turn
 from turnlog.infrastructure.store.appends import Append
 from turnlog.infrastructure.store.dedup_keys import keys_of
-from turnlog.infrastructure.store.rows import KeyRow, SessionRow
+from turnlog.infrastructure.store.rows import KeyRow, SessionRow, TurnColumns
 
 LIST_TOUCH = timedelta(seconds=1)
 """While only fragments come, the session's line in the lists is written this often."""
@@ -64,7 +64,6 @@ class AppendEncoder:
         if not isinstance(known, Active):
             return
         is_deleted = isinstance(state, Deleted)
-        unfinished = None if is_deleted else unfinished_turn(known)
         append.session = SessionRow(
             session_id=self._session_id,
             user_id=known.user_id,
@@ -74,11 +73,15 @@ class AppendEncoder:
             version=append.position + append.count - 1,
             deleted=is_deleted,
             writer=None if is_deleted else _writer_of(known),
-            turn_status=None if is_deleted else turn_status(known),
-            unfinished_turn=unfinished,
-            turn_since=known.turn.since if unfinished is not None and known.turn is not None else None,
-            waiting_calls=0 if is_deleted else known.awaited.waiting,
+            turn=TurnColumns() if is_deleted else turn_columns(known),
         )
+
+
+def turn_columns(state: Active) -> TurnColumns:
+    """What the session's line says of its turns."""
+    unfinished = unfinished_turn(state)
+    since = state.turn.since if state.turn is not None and unfinished is not None else None
+    return TurnColumns(turn_status(state), unfinished, since, state.awaited.waiting)
 
 
 def _writer_of(state: Active) -> str | None:

@@ -6,7 +6,9 @@ from collections.abc import AsyncIterator, Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
+from turnlog.domain.state import Active
 from turnlog.domain.turns import TurnStatus
+from turnlog.infrastructure.store.encoding import turn_columns
 from turnlog.projections.view import SessionPage, SessionSummary, UnfinishedTurn
 
 if TYPE_CHECKING:
@@ -49,6 +51,11 @@ class SessionLists:
         session `after`."""
         rows = await self._fetch("unfinished_turns", user_id is None, user_id, list(statuses), after, limit)
         return tuple(_unfinished(row) for row in rows)
+
+    async def fill_in(self, state: Active, version: int) -> None:
+        """Has the session's line say of its turns what an older version of turnlog has not said. `state` is that at
+        the position `version`."""
+        await self._fetch("fill_in_line", *turn_columns(state), state.session_id, version)
 
     async def with_waiting_calls(self, user_id: str | None, after: UUID, limit: int) -> list[UUID]:
         """The next sessions with calls that wait for somebody outside, in the order of their ids after `after`."""

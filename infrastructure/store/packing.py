@@ -103,10 +103,10 @@ def _session_arrays(rows: Sequence[SessionRow]) -> Parameters:
         arrays.int8s(row.version for row in rows),
         arrays.bools(row.deleted for row in rows),
         _texts(row.writer for row in rows),
-        _texts(row.turn_status for row in rows),
-        _texts(row.unfinished_turn for row in rows),
-        arrays.timestamps(row.turn_since for row in rows),
-        arrays.int8s(row.waiting_calls for row in rows),
+        _texts(row.turn.status for row in rows),
+        _texts(row.turn.unfinished for row in rows),
+        arrays.timestamps(row.turn.since for row in rows),
+        arrays.int8s(row.turn.waiting_calls for row in rows),
     ]
 
 

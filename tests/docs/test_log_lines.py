@@ -214,6 +214,13 @@ async def an_append_cannot_be_told(log: SessionLog, _: Settings, patch: pytest.M
     forgotten.cancel()
 
 
+async def followers_cannot_be_told(log: SessionLog, _: Settings, patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(log._parts.group_commit, "on_stored", _not_now)
+    session = await log.start_session("u1")
+    await session.say("hi")
+    assert contents((await session.view()).messages) == ["hi"]
+
+
 def _not_now(*_: Any) -> Any:
     raise OverflowError("not now")
 
@@ -221,7 +228,8 @@ def _not_now(*_: Any) -> Any:
 ERRORS: dict[str, Scene] = {
     "not reaped": the_reaper_has_a_fault,
     "the group commit failed": the_group_commit_has_a_fault,
-    "an append that failed could not be settled": an_append_cannot_be_told,
+    "an append could not be settled": an_append_cannot_be_told,
+    "followers could not be told what was stored": followers_cannot_be_told,
 }
 
 

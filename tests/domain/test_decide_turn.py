@@ -28,7 +28,7 @@ STEP_DONE = FINISHED.model_copy(update={"finish_reason": "stop"})
 ANSWERED = (STARTED, ASKED, BEGUN, STEP, STEP_DONE, ENDED)
 CALLED = (STARTED, ASKED, BEGUN, STEP, CALL, FINISHED)
 BEGIN = c.BeginTurn(AT, None, "r2", "w2")
-STEP_OF_R1 = c.BeginCompletion(AT, "s2", writer="w1", run="r1", news=0)
+STEP_OF_R1 = c.BeginCompletion(AT, "s2", writer="w1", run="r1", unread=0)
 
 
 def state_after(*events: e.SessionEvent) -> Active:
@@ -106,7 +106,7 @@ def test_a_message_and_its_turn_begin_together_or_the_message_joins_what_is_in_h
 
 def test_a_step_of_a_turn_is_its_owners() -> None:
     step = e.CompletionStarted(at=AT, step_id="s2", writer="w1", turn_id="m1")
-    mine = replace(STEP_OF_R1, news=1)
+    mine = replace(STEP_OF_R1, unread=1)
     Given(STARTED, ASKED, BEGUN).when(mine).then(step)
     Given(STARTED, ASKED, BEGUN).when(replace(mine, run="", writer="w2")).refused(errors.TurnInProgressError)
     Given(STARTED, ASKED, BEGUN, begun("m1")).when(mine).refused(errors.TurnClosedError)
@@ -119,14 +119,14 @@ def test_a_step_of_a_turn_is_its_owners() -> None:
 def test_an_owner_does_not_ask_without_the_latest_news_and_does_not_finish_without_it() -> None:
     steered = QUEUED.model_copy(update={"queued": False})
     answered = (STARTED, ASKED, BEGUN, STEP, FINISHED)
-    end = c.EndTurn(AT, "r1", "finished", only_if_done=True)
+    end = c.EndTurn(AT, "r1", "finished", unread=0)
     Given(*answered).when(end).then(ENDED)
     Given(*answered, steered).when(end).refused(NewsError)
     Given(*answered, steered).when(STEP_OF_R1).refused(NewsError)
-    Given(*answered, steered).when(replace(STEP_OF_R1, news=1)).then(
+    Given(*answered, steered).when(replace(STEP_OF_R1, unread=1)).then(
         e.CompletionStarted(at=AT, step_id="s2", writer="w1", turn_id="m1")
     )
-    Given(*answered, steered).when(replace(end, only_if_done=False)).then(ENDED)
+    Given(*answered, steered).when(replace(end, unread=None)).then(ENDED)
     assert turn_status(state_after(*answered, steered, ENDED)) == "queued"
     assert next_turn(state_after(*answered, steered, ENDED)) == "m1"
 
@@ -145,7 +145,7 @@ def test_the_next_step_supersedes_one_that_broke_off_or_goes_on_with_it(end: e.S
     Given(*broken).when(STEP_OF_R1).then(step.model_copy(update={"supersedes": "s1"}))
     Given(*broken).when(replace(STEP_OF_R1, continues=True)).then(step.model_copy(update={"continues": "s1"}))
     result = e.ToolResultAdded(at=AT, step_id="s1", index=0, call_id="c1", status="final", content="x")
-    Given(*broken, result).when(replace(STEP_OF_R1, news=1)).then(step)
+    Given(*broken, result).when(replace(STEP_OF_R1, unread=1)).then(step)
 
 
 def test_a_tool_starts_once_a_run_and_only_for_the_owner() -> None:

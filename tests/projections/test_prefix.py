@@ -272,6 +272,17 @@ def test_a_system_message_that_begins_as_the_users_did_takes_its_place() -> None
     assert [(found.reason, found.message) for found in breaks] == [("system_message", 0)]
 
 
+@pytest.mark.parametrize("api", CHECKS)
+def test_a_call_whose_name_comes_after_a_message_of_the_user_is_a_break(api: Api) -> None:
+    nameless = e.ToolCallStarted(at=AT, step_id="s1", index=0, id="", name="")
+    whole = e.ToolCallArgumentsDelta(at=AT, step_id="s1", index=0, arguments="{}")
+    named = e.ToolCallNamed(at=AT, step_id="s1", index=0, id="c1", name="find")
+    events = recorded([START, HI, begun("s1"), nameless, whole, said("user", "and?"), named])
+    found = explain(ID, events, api)
+    assert [(one.position, one.reason) for one in found.breaks] == [(7, "step")]
+    assert found == naive(events, api)
+
+
 def test_a_message_in_the_middle_that_goes_on_is_a_break() -> None:
     so = {"role": "assistant", "content": [{"type": "text", "text": "so"}]}
     events = imported([{"role": "user", "content": "hi"}, so, so, {"role": "user", "content": "and?"}])

@@ -56,16 +56,19 @@ def _table(page: SessionPage, width: int) -> Table:
     now = datetime.now(UTC)
     rows = [_row(item, now) for item in page.items]
     longest = [max(map(cell_len, column)) for column in zip(HEADER, *rows, strict=True)]
-    title, user = _shares(width - sum(longest) + longest[1] + longest[2] - 2 * (len(HEADER) - 1), longest[2])
+    room = width - sum(longest) + longest[1] + longest[2] - 2 * (len(HEADER) - 1)
+    has_version = room >= LEAST_TITLE + LEAST_USER
+    title, user = _shares(room if has_version else room + longest[5] + 2, longest[2])
     table = Table(box=None, pad_edge=False, header_style="bold")
     table.add_column(HEADER[0], no_wrap=True)
     table.add_column(HEADER[1], no_wrap=True, overflow="ellipsis", max_width=title)
     table.add_column(HEADER[2], no_wrap=True, overflow="ellipsis", max_width=user)
     table.add_column(HEADER[3], no_wrap=True)
     table.add_column(HEADER[4], no_wrap=True)
-    table.add_column(HEADER[5], justify="right", no_wrap=True)
+    if has_version:
+        table.add_column(HEADER[5], justify="right", no_wrap=True)
     for row in rows:
-        table.add_row(*row)
+        table.add_row(*row[: len(table.columns)])
     return table
 
 
