@@ -57,6 +57,7 @@ if TYPE_CHECKING:
     from turnlog.infrastructure.append.held_turn import HeldTurn as HeldTurn
     from turnlog.infrastructure.append.message_id import MessageId as MessageId
     from turnlog.infrastructure.append.recording import Recording as Recording
+    from turnlog.infrastructure.follow.event_streams import EventStreams as EventStreams
     from turnlog.infrastructure.follow.following import Following as Following
     from turnlog.infrastructure.follow.live import Deltas as Deltas
     from turnlog.infrastructure.follow.live import Live as Live
@@ -113,6 +114,7 @@ _NAMES = {
     "infrastructure.append.held_turn": "HeldTurn",
     "infrastructure.append.message_id": "MessageId",
     "infrastructure.append.recording": "Recording",
+    "infrastructure.follow.event_streams": "EventStreams",
     "infrastructure.follow.following": "Following",
     "infrastructure.follow.live": "Deltas Live",
     "infrastructure.log": "SessionLog",

@@ -167,7 +167,7 @@ def test_init_and_doctor_say_that_an_older_schema_is_brought_up_to_date(run: Run
     doctor = json.loads(run("doctor", "--json").stdout)
     assert doctor["ok"]
     assert any(f"`turnlog init` brings it to {SCHEMA_VERSION}" in note for note in doctor["notes"])
-    assert run("init").stdout.startswith("upgraded schema 1 to 3 in ")
+    assert run("init").stdout.startswith(f"upgraded schema 1 to {SCHEMA_VERSION} in ")
     assert json.loads(run("init", "--json").stdout)["upgraded_from"] is None
 
 

@@ -30,7 +30,13 @@ LONG = ("demo", "provider")
 
 ITS_OWN_TESTS = "docs/how-to/testing.md"  # tests/testing/test_howto.py runs its blocks: together they are a program
 
-PYTHON = [block for page in PAGES if name_of(page) != ITS_OWN_TESTS for block in blocks(page, "python")]
+PYTHON = [
+    block
+    for page in PAGES
+    if name_of(page) != ITS_OWN_TESTS
+    for block in blocks(page, "python")
+    if "FastAPI(" not in block.code  # test_tutorial.py serves it
+]
 TURNLOG = list(
     dict.fromkeys(
         line.partition("  #")[0].strip()

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from tests.support.conversations import FOLDERS, conversations
 from tests.support.events import START, begun, call, finished, result, user
 from tests.support.histories import AT, ID, History, calls_made_by, folded, imported, recorded, repaired, replayed
+from tests.support.real_data import each_sample, evenly
 from tests.support.rules import CHECKS
 from tests.support.strategies import histories
 from tests.support.talks import each_step_once, talks
@@ -70,18 +71,20 @@ def test_only_an_event_of_a_listed_kind_changes_how_a_prompt_begins(api: Api, hi
         sent = prompt
 
 
+@each_sample
 @pytest.mark.parametrize("folder", FOLDERS)
 @pytest.mark.parametrize("api", CHECKS)
-def test_no_prompt_of_a_recorded_conversation_loses_its_prefix(folder: Any, api: Api) -> None:
-    for messages in conversations(folder, "valid")[::4]:
+def test_no_prompt_of_a_recorded_conversation_loses_its_prefix(folder: Any, api: Api, count: int) -> None:
+    for messages in evenly(conversations(folder, "valid"), 2 * count):
         late_system = api == "anthropic" and any(message["role"] == "system" for message in messages[1:])
         assert explain(ID, replayed(messages), api).breaks == () or late_system
 
 
+@each_sample
 @pytest.mark.parametrize("folder", FOLDERS)
 @pytest.mark.parametrize("api", CHECKS)
-def test_each_prompt_that_a_handler_sends_begins_with_the_one_before(folder: Any, api: Api) -> None:
-    for messages in conversations(folder, "valid")[::4]:
+def test_each_prompt_that_a_handler_sends_begins_with_the_one_before(folder: Any, api: Api, count: int) -> None:
+    for messages in evenly(conversations(folder, "valid"), 2 * count):
         if api == "anthropic" and any(message["role"] == "system" for message in messages[1:]):
             continue
         projector, sent = Projector(ID), b""
@@ -200,26 +203,31 @@ def with_repairs(history: History, places: list[int]) -> History:
     return recorded(events)
 
 
-@pytest.mark.parametrize("api", CHECKS)
-@settings(max_examples=300)
-@given(histories, st.lists(st.integers(0, 40), max_size=3))
-def test_the_report_is_that_of_building_every_prompt_anew(api: Api, history: History, places: list[int]) -> None:
-    events = with_repairs(history, places)
-
-    assert explain(ID, events, api) == naive(events, api)
+repaired_histories = st.builds(with_repairs, histories, st.lists(st.integers(0, 40), max_size=3))
+each_number_of_examples = pytest.mark.parametrize("examples", [100, pytest.param(5_000, marks=pytest.mark.long)])
 
 
 @pytest.mark.parametrize("api", CHECKS)
-@settings(max_examples=200)
-@given(talks.map(each_step_once))
-def test_the_report_of_usual_turns_is_that_of_building_every_prompt_anew(api: Api, history: History) -> None:
-    assert explain(ID, history, api) == naive(history, api)
+@pytest.mark.parametrize("events", [repaired_histories, talks.map(each_step_once)], ids=["any events", "usual turns"])
+@each_number_of_examples
+def test_the_report_is_that_of_building_every_prompt_anew(
+    api: Api, events: st.SearchStrategy[History], examples: int
+) -> None:
+    @settings(max_examples=examples)
+    @given(events)
+    def check(history: History) -> None:
+        assert explain(ID, history, api) == naive(history, api)
+
+    check()
 
 
+@each_sample
 @pytest.mark.parametrize("folder", FOLDERS)
 @pytest.mark.parametrize("api", CHECKS)
-def test_the_report_of_an_import_with_split_answers_and_its_repair_is_the_same(folder: Any, api: Api) -> None:
-    for messages in conversations(folder, "valid")[::6]:
+def test_the_report_of_an_import_with_split_answers_and_its_repair_is_the_same(
+    folder: Any, api: Api, count: int
+) -> None:
+    for messages in evenly(conversations(folder, "valid"), 2 * count):
         whole = imported([half for message in messages for half in halves(message)])
         projector = folded(whole)
         corrections = repaired(projector)

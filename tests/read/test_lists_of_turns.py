@@ -15,9 +15,9 @@ from psycopg.sql import SQL
 from tests.support.database import rows
 from tests.support.owners import Owner
 from tests.support.sessions import answer, call_tools, folded_view
-from tests.support.writers import BRIEF
+from tests.support.writers import BRIEF, begun
 from turnlog import SYSTEM, InvalidInputError, Session, SessionLog, Settings
-from turnlog.domain.commands import AddMessage, CancelSteps, DecideApproval
+from turnlog.domain.commands import AbandonSteps, AddMessage, CancelSteps, DecideApproval
 from turnlog.domain.turns import UNFINISHED
 from turnlog.infrastructure.clock import now
 
@@ -53,7 +53,7 @@ async def test_a_list_follows_a_turn_from_the_question_to_the_last_word(log: Ses
     await owner.ends("waiting")
     assert await listed(log, session) == ("waiting", "m-1", 2)
     await owner.does(DecideApproval(now(), "c-2", None, approved=False, by="anna", refusal="No."))
-    assert await listed(log, session) == ("waiting", "m-1", 1)
+    assert await listed(log, session) == ("queued", "m-1", 1)
     await session.add_tool_result("c-1", "21 C")
     owner = await Owner.of(log, session, "m-1")
     await owner.begins()
@@ -81,12 +81,15 @@ async def test_a_result_instead_of_a_decision_leaves_nothing_to_be_decided(log: 
 async def test_sessions_without_an_owner_have_the_status_of_their_last_step_and_are_not_unfinished(
     log: SessionLog,
 ) -> None:
-    answered, asked, running = [await log.start_session("u1") for _ in range(3)]
-    for session in (answered, asked, running):
+    answered, asked, running, left = [await log.start_session("u1") for _ in range(4)]
+    for session in (answered, asked, running, left):
         await session.say("Hi")
     await answer(answered, "Hello")
     await call_tools(running, "c-1")
     await running.add_tool_result("c-1", "started", status="pending")
+    await begun(left, "half")
+    await log._parts.aggregate(left.id).execute(AbandonSteps(now(), frozenset({log._parts.lease.writer_id}), "gone"))
+    assert await listed(log, left) == ("abandoned", None, 0)
     assert await listed(log, answered) == ("finished", None, 0)
     assert await listed(log, asked) == ("open", None, 0)
     assert await listed(log, running) == ("finished", None, 1)
@@ -204,6 +207,7 @@ async def test_the_calls_of_a_view_say_their_step_and_what_they_wait_for(log: Se
     assert [call.id for call in view.waiting_tool_calls] == ["later"]
 
 
+@pytest.mark.owner
 async def test_what_is_unfinished_or_waits_is_found_by_an_index_however_many_sessions_there_are(
     log: SessionLog, settings: Settings
 ) -> None:
