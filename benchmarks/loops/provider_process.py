@@ -56,7 +56,7 @@ def _stream(model: str, turn: int, chunks: int) -> tuple[bytes, ...]:
     deltas: list[Message] = [{"content": text} for text in answer_text(turn, chunks)] if chunks else _calls(turn)
     first: Message = {"role": "assistant", "content": None}
     deltas[0] = {**first, **deltas[0]}
-    choices = [{"index": 0, "delta": delta, "logprobs": None, "finish_reason": None} for delta in deltas]
+    choices: list[Message] = [{"index": 0, "delta": delta, "logprobs": None, "finish_reason": None} for delta in deltas]
     reason = "stop" if chunks else "tool_calls"
     choices.append({"index": 0, "delta": {}, "logprobs": None, "finish_reason": reason})
     head: Message = {
