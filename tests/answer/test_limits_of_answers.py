@@ -19,7 +19,6 @@ from turnlog import (
     TurnClosedError,
 )
 from turnlog.infrastructure.answer import turn_work
-from turnlog.infrastructure.read.prompts import Prompts
 from turnlog.testing import Answer, Failure, Recorded, ToolCall
 
 
@@ -199,7 +198,7 @@ async def test_a_store_that_fails_leaves_a_turn_that_can_be_gone_on_with(
         answer = model.answer(session, "Hi", tools=[gate.tool])
         await gate.begun.wait()
         with monkeypatch.context() as patch:
-            patch.setattr(Prompts, "chat", away)
+            patch.setattr(type(answer._io), "known_turns", away)
             gate.opened.set()
             with pytest.raises(StoreUnavailableError):
                 await answer
