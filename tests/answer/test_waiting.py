@@ -216,9 +216,7 @@ async def test_a_decision_may_be_for_the_turn(session: Session) -> None:
         assert sent == ["a", "b"]
 
 
-async def test_the_turn_waits_until_all_is_decided_and_runs_the_rest_meanwhile(
-    log: SessionLog, session: Session
-) -> None:
+async def test_the_turn_waits_until_all_is_decided_and_runs_the_rest(log: SessionLog, session: Session) -> None:
     sent: list[str] = []
     gate = Gate()
     gate.opened.set()
