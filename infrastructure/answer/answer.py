@@ -270,13 +270,15 @@ async def deltas_until(deltas: Deltas, outcome: asyncio.Future[AnswerOutcome], p
     coming: asyncio.Task[Delta] | None = None
     try:
         while not outcome.done() or outcome.result().end > position:
-            coming = coming or asyncio.create_task(_next(deltas))
-            waited_for: list[asyncio.Future[Any]] = [coming] if outcome.done() else [coming, outcome]
-            await asyncio.wait(waited_for, return_when=asyncio.FIRST_COMPLETED)
-            if not coming.done():
-                continue
+            if coming is None and not deltas.is_ready:  # of the deltas of a commit only the first is waited for
+                coming = asyncio.create_task(_next(deltas))
+            if coming is not None:
+                waited_for: list[asyncio.Future[Any]] = [coming] if outcome.done() else [coming, outcome]
+                await asyncio.wait(waited_for, return_when=asyncio.FIRST_COMPLETED)
+                if not coming.done():
+                    continue
             try:
-                delta, coming = coming.result(), None
+                delta, coming = await (coming or anext(deltas)), None
             except StopAsyncIteration:
                 return
             position = delta.position
