@@ -203,7 +203,10 @@ def _asked(state: Active, message_id: str) -> Active:
     if state.unfinished is None and state.queue:
         return state
     asked = state.asked if joined_turn(state) is not None else state.asked or message_id
-    return state.model_copy(update={"news": state.news + 1, "asked": asked})
+    latest = state.latest
+    if latest is not None and latest.broke_off and state.in_hand is None:
+        latest = latest.model_copy(update={"answered": True})
+    return state.model_copy(update={"news": state.news + 1, "asked": asked, "latest": latest})
 
 
 def _message_imported(state: Active, event: MessageImported) -> Active:

@@ -33,7 +33,7 @@ class OpenStep(Frozen):
 
 class LatestStep(Frozen):
     """The step that began last, open or not. `status`: how it ended, or "open". `turn_id` is as in CompletionStarted;
-    `answered`: a call of it has a result."""
+    `answered`: a call of it has a result, or the user has said something when the owner had left the turn with it."""
 
     step_id: str
     since: datetime
@@ -49,7 +49,7 @@ class LatestStep(Frozen):
 
     @property
     def broke_off(self) -> bool:
-        """Whether it ended otherwise, and nothing came of it that the model has to hear of."""
+        """Whether it ended otherwise, and nobody has gone on from it."""
         return self.status not in ("open", "finished") and not self.answered
 
 

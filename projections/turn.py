@@ -386,12 +386,22 @@ class Turn(Frozen):
 
     @property
     def broken_off(self) -> Step | None:
-        """The last step, if it is about to be made again: it was not finished, and no call of it has had a result. One
-        that was interrupted, and that the user has answered, is not."""
+        """The last step, if it is about to be made again: it was not finished, no call of it has had a result, and the
+        user has not gone on from it."""
         last = self.steps[-1] if self.steps else None
         if last is None or last.status in ("open", "finished") or last.was_gone_on_from:
             return None
-        return None if last.status == "interrupted" and self.news_after(last.position) else last
+        return None if self._was_followed(last) else last
+
+    def _was_followed(self, step: Step) -> bool:
+        """Whether the user has said something when the owner had left the turn with this step: to what was shown."""
+        until = next((other.position for other in self.steps if other.position > step.position), None)
+        ends = [run.ended_position for run in self.runs if run.ended_position is not None]
+        left = next((end for end in ends if end > step.position), None)
+        if left is None:
+            return False
+        said = (message.position for message in self.messages if message.role == "user" and message.position > left)
+        return any(until is None or position < until for position in said)
 
     def has_replaced(self, step: Step) -> bool:
         """Whether a step of this turn is an attempt that a later one replaced."""
@@ -400,4 +410,4 @@ class Turn(Frozen):
             return True
         # An attempt whose calls were answered was continued and not made again.
         is_attempt = step.status in ("failed", "abandoned") and not step.was_gone_on_from and step is not self.steps[-1]
-        return is_attempt and step.step_id not in continued
+        return is_attempt and step.step_id not in continued and not self._was_followed(step)
