@@ -89,10 +89,10 @@ class OwnedTurns(HeldTurns):
         if turn is None:
             latest = self.latest(position)
             turn = latest if not latest.is_queued and latest.freeze().goes_on else self.append(position)
-        latest = self._begun_last
+        before = self._begun_last
         self._queue.pop(event.turn_id, None)
         turn.begin_run(event, position)
-        self._close_from(latest, position)
+        self._close_from(before, position)
         self._in_hand = turn.index
 
     def end_turn(self, event: TurnEnded, position: int) -> None:
