@@ -26,8 +26,11 @@ from turnlog.infrastructure.append.recording import Recording
 from turnlog.infrastructure.append.step_io import StepIO, StepPlace
 from turnlog.infrastructure.append.stream_recorder import StreamRecorder
 from turnlog.infrastructure.append.turn_owner import owner_of
+from turnlog.infrastructure.read.latest import LatestTurns
 from turnlog.infrastructure.session_reading import SessionReading
+from turnlog.projections.projector import Projector
 from turnlog.projections.prompt import PromptPolicy, check_prompt
+from turnlog.projections.prompt.policy import DEFAULT_POLICY
 from turnlog.projections.prompt.window import estimated_tokens
 
 Chunk = TypeVar("Chunk")
@@ -244,12 +247,13 @@ class SessionTurns(SessionReading):
     def _answer_recorder(self, stream: Any, model: str, place: StepPlace) -> StreamRecorder[Any]:
         return self._parts.recorder(self._step(place), stream, model, takeover=False, detached=True)
 
-    def _session_io(self, prompt: Callable[[bool], Awaitable[list[Any]]]) -> SessionIO:
+    def _session_io(self, prompt: Callable[[Projector, bool], Awaitable[list[Any]]]) -> SessionIO:
         return SessionIO(
             session=self,
             home=self._parts.home,
             aggregate=self._aggregate,
             views=self._parts.views,
+            latest=LatestTurns(self._parts.views, self.id),
             lease_seconds=self._parts.lease.seconds,
             max_bytes=self._parts.settings.max_message_bytes,
             check=self._access.check,
@@ -260,9 +264,14 @@ class SessionTurns(SessionReading):
             deltas=self.deltas,
         )
 
-    async def _chat_prompt(self, max_tokens: int | None, policy: PromptPolicy | None, continues: bool) -> list[Any]:
+    async def _chat_prompt(
+        self, max_tokens: int | None, policy: PromptPolicy | None, latest: Projector, continues: bool
+    ) -> list[Any]:
+        policy = policy or DEFAULT_POLICY
         if continues:
-            policy = (policy or PromptPolicy()).model_copy(update={"broken_off": "continue"})
+            policy = policy.model_copy(update={"broken_off": "continue"})
+        if max_tokens is None and policy == DEFAULT_POLICY:
+            return await self._parts.prompts.chat_of(latest)
         return await self.prompt("chat", max_tokens, policy=policy)
 
     async def _execute(self, command: Command) -> int:

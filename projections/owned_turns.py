@@ -89,10 +89,10 @@ class OwnedTurns(HeldTurns):
         if turn is None:
             latest = self.latest(position)
             turn = latest if not latest.is_queued and latest.freeze().goes_on else self.append(position)
-        before = self._begun_last
+        begun_last = self._begun_last
         self._queue.pop(event.turn_id, None)
         turn.begin_run(event, position)
-        self._close_from(before, position)
+        self._close_from(begun_last, position)
         self._in_hand = turn.index
 
     def end_turn(self, event: TurnEnded, position: int) -> None:

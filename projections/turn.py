@@ -21,6 +21,7 @@ class ToolResult(Frozen):
     """The latest result of a call. `index` names the call inside its step. A repair makes up the synthetic ones.
 
     `sent` is what prompts go on to have in its place: the model had gone on before it came (see LateResult).
+    `was_missing`: the model had gone on without even a pending one.
     `origin`, here and below, is the format of an imported message; None for what was recorded.
     """
 
@@ -31,6 +32,7 @@ class ToolResult(Frozen):
     position: int
     at: datetime
     sent: Content | None = None
+    was_missing: bool = False
     origin: ForeignFormat | None = None
 
 

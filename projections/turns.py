@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from bisect import insort
 from collections.abc import Iterable, Iterator, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-from turnlog.domain.events import Content, StepEnd
+from turnlog.domain.events import StepEnd
 from turnlog.projections.ended import CallEvent, EndedFold
 from turnlog.projections.fold import StepFold
 from turnlog.projections.owned_turns import OwnedTurns
@@ -164,12 +164,7 @@ class Turns(OwnedTurns):
         step = turn.steps[step_id]
         call = step.call(result.index) if late else None
         if call is not None:
-            before = step.results.get(result.index)
-            if before is None:
-                sent: Content = step.notes.text_without_result(result.index)
-            else:
-                sent = before.content if before.sent is None else before.sent
-            result = result.model_copy(update={"sent": sent})
+            result = result.model_copy(update=_as_sent(step, result))
             if result.status != "pending":
                 self.current(position).late_results.append(_late(step_id, call, result))
         return turn.add_result(step_id, result)
@@ -183,6 +178,15 @@ class Turns(OwnedTurns):
         turn = self.thawed(location.turn, position, rewrites=False)
         if not turn.note_call(event, position, late=late):
             self.add_fault("unknown_call", position, f"step {step_id} has no call {event.index}")
+
+
+def _as_sent(step: StepFold | EndedFold, late: ToolResult) -> dict[str, Any]:
+    """What prompts go on to have in the place of a late result."""
+    before = step.results.get(late.index)
+    if before is None:
+        return {"sent": step.notes.text_without_result(late.index), "was_missing": True}
+    sent = before.content if before.sent is None else before.sent
+    return {"sent": sent, "was_missing": before.was_missing}
 
 
 def _late(step_id: str, call: StepToolCall, result: ToolResult) -> LateResult:

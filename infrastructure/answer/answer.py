@@ -210,7 +210,12 @@ class Answer:
         owner, on_busy = self._io.owner(), self._on_busy
         stops = STOPPED_FOR_NEW if on_busy == "stop" else None
         message = replace(message, queue=on_busy == "queue", stops=stops, joins=on_busy != "refuse")
-        self.is_new = await owner.begin(message=message) > 0
+        try:
+            self.is_new = await owner.begin(message=message) > 0
+        except TurnInProgressError:
+            # A known message is a retry. Whether it is known may be for the whole log to say.
+            if turn_of_message((await self._io.all_turns()).turns(), message.message_id) is None:
+                raise
         if owner.is_held:
             self._begin(owner.turn_id if owner.turn_id == message.message_id else None)
             await self._run_owner(owner)
@@ -265,13 +270,15 @@ async def deltas_until(deltas: Deltas, outcome: asyncio.Future[AnswerOutcome], p
     coming: asyncio.Task[Delta] | None = None
     try:
         while not outcome.done() or outcome.result().end > position:
-            coming = coming or asyncio.create_task(_next(deltas))
-            waited_for: list[asyncio.Future[Any]] = [coming] if outcome.done() else [coming, outcome]
-            await asyncio.wait(waited_for, return_when=asyncio.FIRST_COMPLETED)
-            if not coming.done():
-                continue
+            if coming is None and not deltas.is_ready:  # of the deltas of a commit only the first is waited for
+                coming = asyncio.create_task(_next(deltas))
+            if coming is not None:
+                waited_for: list[asyncio.Future[Any]] = [coming] if outcome.done() else [coming, outcome]
+                await asyncio.wait(waited_for, return_when=asyncio.FIRST_COMPLETED)
+                if not coming.done():
+                    continue
             try:
-                delta, coming = coming.result(), None
+                delta, coming = await (coming or anext(deltas)), None
             except StopAsyncIteration:
                 return
             position = delta.position

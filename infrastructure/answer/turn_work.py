@@ -111,7 +111,7 @@ class TurnWork:
 
     async def _turns(self) -> tuple[tuple[Turn, ...], Turn]:
         """The turns with calls that may be due, and the one in hand."""
-        projector = await self._io.last_turns()
+        projector = await self._io.known_turns()
         turns = projector.turns()
         turn = next((turn for turn in reversed(turns) if turn.is_in_hand), None)
         if turn is None or turn.runs[-1].run != self._owner.run:
@@ -139,7 +139,7 @@ class TurnWork:
         unread = self._unread()
         last = turn.steps[-1] if turn.steps else None
         continues = last is not None and self._asking.on_break == "continue" and can_be_continued(last)
-        messages = await self._io.prompt(continues)
+        messages = await self._io.prompt(await self._io.known_turns(), continues)
         place = StepPlace(self._owner.run, unread, continues)
         recorder = self._io.recorder(self._asking.request(messages, continues=continues), self._asking.model, place)
         try:

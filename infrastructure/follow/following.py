@@ -44,6 +44,11 @@ class Following:
     def __aiter__(self) -> Self:
         return self
 
+    @property
+    def is_ready(self) -> bool:
+        """Whether the next event is here, and need not be waited for."""
+        return bool(self._ready)
+
     async def begun(self) -> Self:
         """Waits until it is known that the session and the position are there, as a web handler has to know before it
         sends its first byte. Raises what the first call of the iteration would raise."""

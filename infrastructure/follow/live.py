@@ -41,6 +41,11 @@ class Deltas:
     def __aiter__(self) -> Self:
         return self
 
+    @property
+    def is_ready(self) -> bool:
+        """Whether the next event is here, and need not be waited for."""
+        return self._following.is_ready
+
     async def begun(self) -> Self:
         """Waits until it is known that the session and the position are there. Raises what the first call of the
         iteration would raise."""

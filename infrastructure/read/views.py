@@ -99,6 +99,17 @@ class Views:
         except PagesNeeded:
             return await self.load(session_id)
 
+    async def go_on(self, projector: Projector) -> Projector:
+        """The projection as of now, out of one that was loaded before, which cannot be used any more. Only what came
+        since is read, and nothing is kept: that is for the next reader who loads one. Raises StoreError."""
+        try:
+            if await self._store.events.fold(projector):
+                return projector
+            await self.forget(projector.session_id)
+        except PagesNeeded:
+            pass
+        return await self.load(projector.session_id)
+
     async def _asked_for(
         self, session_id: UUID, asked: Asked | None, read: Callable[[], Awaitable[Cached | None]]
     ) -> tuple[Cached | None, bool]:

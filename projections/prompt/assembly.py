@@ -151,7 +151,9 @@ class Assembly:
         """The calls of a step that can be sent, and their indexes in the order in which they were answered."""
         results = step.results()
         sent = [call for call in step.message.tool_calls if self._can_be_sent(step, call, results)]
-        order = {result.index: number for number, result in enumerate(step.tool_results)}
+        # One that was missing when the model went on keeps the place that it had then.
+        came = (one for one in step.tool_results if not (one.was_missing and self._is_late(one)))
+        order = {result.index: number for number, result in enumerate(came)}
         answers = sorted(range(len(sent)), key=lambda index: order.get(sent[index].index, len(order)))
         notes = CallNotes(step)
         return [self._call(step, call, results.get(call.index), notes) for call in sent], answers
