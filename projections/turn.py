@@ -386,18 +386,20 @@ class Turn(Frozen):
 
     @property
     def broken_off(self) -> Step | None:
-        """The last step, if it is about to be made again: it was not finished, and no call of it has had a result. One
-        that was interrupted, and that the user has answered, is not."""
+        """The last step, if it is about to be made again: it was not finished, no call of it has had a result, and the
+        user has said nothing since: else it has been read, and stays."""
         last = self.steps[-1] if self.steps else None
         if last is None or last.status in ("open", "finished") or last.was_gone_on_from:
             return None
-        return None if last.status == "interrupted" and self.news_after(last.position) else last
+        return None if self.news_after(last.position) else last
 
     def has_replaced(self, step: Step) -> bool:
         """Whether a step of this turn is an attempt that a later one replaced."""
         superseded, continued = self._gone_over
         if step.step_id in superseded:
             return True
+        if step.step_id in continued or (self.runs and step.position > self.runs[0].position):
+            return False  # steps of an owner say what they supersede
         # An attempt whose calls were answered was continued and not made again.
-        is_attempt = step.status in ("failed", "abandoned") and not step.was_gone_on_from and step is not self.steps[-1]
-        return is_attempt and step.step_id not in continued
+        is_attempt = step.status in ("failed", "abandoned") and not step.was_gone_on_from
+        return is_attempt and step is not self.steps[-1]
