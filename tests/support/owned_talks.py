@@ -79,11 +79,7 @@ class OwnedTalk:
         is_owned, said, calls, end = how
         step_id, before = self._new_id("s"), len(self.events)
         run = self._run if is_owned else ""
-        latest = self.state.latest
-        supersedes = latest.step_id if run and latest is not None and latest.status == "failed" and said else ""
-        begin = c.BeginCompletion(
-            BEGAN, step_id, run=run, gone=frozenset({"w1", "w2"}), writer="w1", supersedes=supersedes
-        )
+        begin = c.BeginCompletion(BEGAN, step_id, run=run, gone=frozenset({"w1", "w2"}), writer="w1")
         if not self.do(begin):
             return
         self.asked_at.append(before)
