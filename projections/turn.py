@@ -175,8 +175,8 @@ class Step(Frozen):
 class Message(Frozen):
     """A message that is not a step's: system, developer, user, or a legacy function result.
 
-    A `queued` message was sent while the step before it was open or had unanswered calls, and that is still so. The
-    next prompt has it after that step and its results.
+    A `queued` message was sent while the step before it was open or had unanswered calls, and that is still so: the
+    next prompt has it after that step and its results. Or its turn is queued.
     """
 
     message_id: str
@@ -354,11 +354,12 @@ class Turn(Frozen):
     @property
     def broken_off(self) -> Step | None:
         """The last step, if it is about to be made again: it was not finished, and no call of it has had a result. One
-        that was interrupted, and that the user has answered, is not."""
+        that was interrupted, and that something has followed, is not."""
         last = self.steps[-1] if self.steps else None
         if last is None or last.status in ("open", "finished") or last.was_gone_on_from:
             return None
-        return None if last.status == "interrupted" and self.news_after(last.position) else last
+        followed = any(one.position > last.position for one in (*self.messages[-1:], *self.late_results[-1:]))
+        return None if last.status == "interrupted" and followed else last
 
     def has_replaced(self, step: Step) -> bool:
         """Whether a step of this turn is an attempt that a later one replaced."""

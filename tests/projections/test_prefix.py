@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from tests.support.conversations import FOLDERS, conversations
 from tests.support.events import START, begun, call, finished, result, user
 from tests.support.histories import AT, ID, History, calls_made_by, folded, imported, recorded, repaired, replayed
+from tests.support.owned_talks import owned_histories
 from tests.support.rules import CHECKS
 from tests.support.serialised import serialised
 from tests.support.strategies import histories
@@ -207,6 +208,12 @@ def test_the_report_is_that_of_building_every_prompt_anew(api: Api, history: His
 @settings(max_examples=200)
 @given(talks.map(each_step_once))
 def test_the_report_of_usual_turns_is_that_of_building_every_prompt_anew(api: Api, history: History) -> None:
+    assert explain(ID, history, api) == naive(history, api)
+
+
+@pytest.mark.parametrize("api", CHECKS)
+@given(owned_histories)
+def test_the_report_of_turns_with_owners_is_that_of_building_every_prompt_anew(api: Api, history: History) -> None:
     assert explain(ID, history, api) == naive(history, api)
 
 

@@ -7,6 +7,8 @@ from typing import Any, assert_never, assert_type
 from openai import AsyncOpenAI
 
 from turnlog import (
+    ApprovalDecided,
+    ApprovalRequested,
     Delta,
     FunctionCallFragment,
     MessageCame,
@@ -18,6 +20,9 @@ from turnlog import (
     TextFragment,
     ToolCallFragment,
     ToolResultCame,
+    ToolStarted,
+    TurnEnded,
+    TurnStarted,
 )
 
 
@@ -47,8 +52,10 @@ def by_class(delta: Delta) -> str:
             return delta.text
         case ToolCallFragment() | FunctionCallFragment():
             return delta.arguments
-        case StepStarted() | StepEnded() | ToolResultCame():
+        case StepStarted() | StepEnded() | ToolResultCame() | ToolStarted() | ApprovalRequested() | ApprovalDecided():
             return delta.step_id
+        case TurnStarted() | TurnEnded():
+            return delta.turn_id
         case MessageCame():
             return delta.message_id
         case SessionChanged():
