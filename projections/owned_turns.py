@@ -45,12 +45,12 @@ class OwnedTurns(HeldTurns):
         return corrected(turn.freeze() if isinstance(turn, TurnFold) else turn).has_ended if known is None else known
 
     def current(self, position: int) -> TurnFold:
-        """The turn that what comes at `position` is for: the one in hand, or else the next in the queue, or else the
+        """The turn that what comes at `position` is for: the one in hand, or else the last in the queue, or else the
         latest."""
         if self._in_hand is not None:
             return self.thawed(self._in_hand, position)
         if self._queue:
-            return self.thawed(next(iter(self._queue.values())), position)
+            return self.thawed(next(reversed(self._queue.values())), position)
         return self.latest(position)
 
     def add_message(self, message: Message, *, queued: bool = False) -> None:

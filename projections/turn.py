@@ -358,8 +358,8 @@ class Turn(Frozen):
         last = self.steps[-1] if self.steps else None
         if last is None or last.status in ("open", "finished") or last.was_gone_on_from:
             return None
-        followed = any(one.position > last.position for one in (*self.messages[-1:], *self.late_results[-1:]))
-        return None if last.status == "interrupted" and followed else last
+        after = [one.position for one in self.messages[-1:]] + [one.position for one in self.late_results[-1:]]
+        return None if last.status == "interrupted" and max(after, default=0) > last.position else last
 
     def has_replaced(self, step: Step) -> bool:
         """Whether a step of this turn is an attempt that a later one replaced."""
