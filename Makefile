@@ -7,7 +7,7 @@ PIP = $(BIN)/python -m pip install --quiet --disable-pip-version-check
 TESTS ?=
 WORKERS ?= 2
 
-.PHONY: help setup demo test test-fast test-long test-roles lint check docs bench clean
+.PHONY: help setup demo test test-fast test-long test-roles test-browser lint check docs bench clean
 
 help: ## Say what there is
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -31,6 +31,13 @@ test-fast: setup ## Run the tests that need no server
 
 test-long: setup ## Run what `make test` takes a sample of: a thousand killed processes, every recorded conversation
 	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal -m long $(TESTS)
+
+test-browser: setup $(VENV)/.browser ## Run the pages of the tutorial and the example in the Chromium of this machine
+	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile tests/docs/test_pages_in_a_browser.py
+
+$(VENV)/.browser: pyproject.toml | setup
+	$(PIP) --group browser
+	@touch $@
 
 test-roles: setup ## Run the tests as the application's role, which may not make tables
 	TURNLOG_TEST_ROLE=application $(BIN)/python -m pytest -n $(WORKERS) --dist worksteal -m 'servers and not long' $(TESTS)

@@ -21,7 +21,7 @@ from benchmarks.suite import SUITE, benchmarks_named
 
 _PACKAGES = (
     "turnlog", "psycopg", "redis", "pydantic", "eventsourcing", "langgraph-checkpoint-postgres", "langchain-postgres",
-    "openai-agents", "google-adk", "sqlalchemy", "asyncpg", "orjson",
+    "openai", "openai-agents", "pydantic-ai-slim", "google-adk", "sqlalchemy", "asyncpg", "orjson",
 )  # fmt: skip
 
 

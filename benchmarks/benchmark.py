@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 from benchmarks.contest import Ratio, Samples, Say
 from benchmarks.measuring import machine
 from benchmarks.server import Ground
-from benchmarks.systems import System
+from benchmarks.systems import Contestant
 
 STORED = "all that was acknowledged is stored, as it was sent"
 
@@ -102,7 +102,7 @@ def machine_of(ground: Ground) -> dict[str, Any]:
     return machine(ground.settings())
 
 
-def described(kinds: Sequence[type[System]]) -> dict[str, Any]:
+def described(kinds: Sequence[type[Contestant]]) -> dict[str, Any]:
     """For a report: what each system makes durable, and whether it is a peer."""
     return {
         "systems": {

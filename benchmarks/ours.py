@@ -8,12 +8,18 @@ from contextlib import AsyncExitStack
 from typing import Any, ClassVar, cast
 from uuid import UUID
 
+from benchmarks.server import Ground
 from benchmarks.systems import Conversation, Message, System
 from turnlog.infrastructure.append.completion import Completion
 from turnlog.infrastructure.log import SessionLog
 from turnlog.infrastructure.settings import Settings
 
 USER = "bench"
+
+
+def settings_of(url: str, ground: Ground) -> Settings:
+    """The defaults, on the servers that are measured."""
+    return Settings.from_env({"DATABASE_URL": url, "REDIS_URL": ground.redis_url or "none"})
 
 
 class _Ours(Conversation):
@@ -74,7 +80,7 @@ class Turnlog(System):
 
     def settings(self) -> Settings:
         """The defaults, on the servers that are measured."""
-        return Settings.from_env({"DATABASE_URL": self.url, "REDIS_URL": self.ground.redis_url or "none"})
+        return settings_of(self.url, self.ground)
 
     async def stop(self) -> None:
         await self._stack.aclose()

@@ -63,6 +63,17 @@ class Ground:
         found: dict[str, Any] = self._redis.info("stats") if self._redis else {}
         return int(found.get("total_net_input_bytes", 0)), int(found.get("total_net_output_bytes", 0))
 
+    def postgres_process(self) -> int:
+        """The process of Postgres that serves the run itself; it is one of the server's machine."""
+        return self._admin.info.backend_pid
+
+    def redis_cpu(self) -> float | None:
+        """Seconds of processor time that Redis has taken since it was started; None without one."""
+        if self._redis is None:
+            return None
+        found: dict[str, Any] = self._redis.info("cpu")
+        return float(found["used_cpu_user"]) + float(found["used_cpu_sys"])
+
     def settings(self) -> dict[str, Any]:
         """What of Postgres' settings belongs beside a number."""
         cursor = self._admin.execute(_SETTINGS)

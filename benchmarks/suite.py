@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from benchmarks.answer import ANSWER
 from benchmarks.append import APPEND
 from benchmarks.benchmark import Benchmark
 from benchmarks.follow import FOLLOW
@@ -19,7 +20,7 @@ from benchmarks.turn import TURN
 from benchmarks.writers import WRITERS
 from turnlog.domain.errors import InvalidInputError
 
-SUITE = [APPEND, LATENCY, FOLLOW, WRITERS, REPLAY, READ, TURN, GROWTH, STORAGE, MEMORY, REPAIR, ROW_SECURITY]
+SUITE = [APPEND, LATENCY, FOLLOW, WRITERS, REPLAY, READ, TURN, ANSWER, GROWTH, STORAGE, MEMORY, REPAIR, ROW_SECURITY]
 
 
 def benchmarks_named(names: Iterable[str]) -> list[Benchmark]:

@@ -55,8 +55,8 @@ class Conversation(ABC):
         await self.end_answer()
 
 
-class System(ABC):
-    """A way of keeping conversations, in a database of its own."""
+class Contestant(ABC):
+    """What takes part: what it is called, and what it makes durable."""
 
     name: ClassVar[str]
     per_delta: ClassVar[str]
@@ -66,6 +66,10 @@ class System(ABC):
     saves_deltas: ClassVar[bool] = True
     """Whether Postgres holds each delta before the next one."""
     is_peer: ClassVar[bool] = True
+
+
+class System(Contestant):
+    """A way of keeping conversations, in a database of its own."""
 
     def __init__(self, ground: Ground, url: str | None = None) -> None:
         """`url` leads to the same database another way."""

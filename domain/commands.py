@@ -70,8 +70,12 @@ class AddMessage:
     known: bool = False
     queue: bool = False
     """Whether a message that comes while a turn is in hand has a turn of its own after that one."""
+    stops: str | None = None
+    """Why the turn in hand is stopped, if the message is new. None: it is not."""
     begin: BeginTurn | None = None
-    """What begins with the message, in the same append. If that is refused, so is the message."""
+    """What begins with the message, in the same append. If a turn or a step is in the way, the message is refused."""
+    joins: bool = False
+    """The message is added all the same then: to the turn in hand, or to the queue."""
 
     def beginning(self, begin: BeginTurn) -> AddMessage:
         """The message, with which a turn begins."""
@@ -90,9 +94,9 @@ class BeginCompletion:
     finished, because its writer was alive, and if another step has begun since: the same would be answered twice.
 
     `run` is the run of the turn in hand that the step belongs to. Without one it is refused while a turn is in hand
-    whose owner is alive, by the same rules as for a step; with `live` holding the runs, too. `news` is how much news
-    the prompt has: with more of it the command is refused with NewsError. `supersedes` and `continues` are as in
-    CompletionStarted.
+    whose owner is alive, by the same rules as for a step; with `live` holding the runs, too. `unread` is how much
+    the prompt has that no request has had: if it is not so any more, the command is refused with NewsError. A step of
+    the same turn that broke off just before is superseded; or `continues`: the response goes on with it.
     """
 
     at: datetime
@@ -104,9 +108,8 @@ class BeginCompletion:
     gone: frozenset[str] = frozenset()
     over: str | None = None
     run: str = ""
-    news: int | None = None
-    supersedes: str = ""
-    continues: str = ""
+    unread: int | None = None
+    continues: bool = False
 
 
 @dataclass(slots=True)
@@ -185,13 +188,13 @@ class BeginTurn:
 
 @dataclass(frozen=True, slots=True)
 class EndTurn:
-    """Ends a run. `only_if_done`: refused with NewsError if there is something that no request has had yet."""
+    """Ends a run. `unread`: refused with NewsError if no longer just so much is unread (see Active)."""
 
     at: datetime
     run: str
     status: TurnEnd
     reason: str = ""
-    only_if_done: bool = False
+    unread: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,6 +11,7 @@ from typing import assert_never
 from turnlog.domain.commands import (
     AddMessage,
     AssignOwner,
+    CancelSteps,
     Command,
     CompactContext,
     DeleteSession,
@@ -36,6 +37,7 @@ from turnlog.domain.errors import (
     SessionExistsError,
     SessionNotFoundError,
     SessionOwnedError,
+    TurnInProgressError,
     TurnlogError,
 )
 from turnlog.domain.events import (
@@ -160,6 +162,8 @@ def _compact(state: Active, command: CompactContext) -> Events:
 def _add_message(state: Active, command: AddMessage) -> Events:
     if command.known or command.message_id in state.memory.message_ids:
         return ()
+    stopped = () if command.stops is None else decide_turn(state, CancelSteps(command.at, command.stops))
+    after = _after(state, stopped)
     added = MessageAdded(
         at=command.at,
         message_id=command.message_id,
@@ -169,9 +173,24 @@ def _add_message(state: Active, command: AddMessage) -> Events:
         refusal=command.refusal,
         tool_calls=command.tool_calls,
         function_call=command.function_call,
-        queued=command.queue and command.role == "user" and (state.in_hand is not None or bool(state.queue)),
+        queued=command.queue and command.role == "user" and (after.unfinished is not None or bool(after.queue)),
     )
+    return (*stopped, added, *_begun(_after(after, (added,)), command))
+
+
+def _begun(state: Active, command: AddMessage) -> Events:
     if command.begin is None:
-        return (added,)
-    asked = evolve(state, added)
-    return (added, *begin_turn(asked, command.begin)) if isinstance(asked, Active) else (added,)
+        return ()
+    try:
+        return begin_turn(state, command.begin)
+    except TurnInProgressError:
+        if not command.joins:
+            raise
+        return ()
+
+
+def _after(state: Active, events: Events) -> Active:
+    for event in events:
+        evolved = evolve(state, event)
+        state = evolved if isinstance(evolved, Active) else state
+    return state

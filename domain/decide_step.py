@@ -139,11 +139,13 @@ def decide_step(state: Active, command: StepCommand) -> Events:
 
 
 def _begin(state: Active, command: BeginCompletion) -> Events:
-    turn, latest = state.in_hand, state.latest
+    turn, latest, broken = state.in_hand, state.latest, ""
     if command.run:
         turn = owned(state, command.run)
-        if command.news is not None and command.news != state.news:
+        if command.unread is not None and command.unread != state.unread:
             raise NewsError(turn.turn_id)
+        is_same = latest is not None and latest.turn_id == turn.turn_id
+        broken = latest.step_id if latest is not None and is_same and latest.broke_off else ""
     check_alive(state, command)
     if command.over is not None and latest is not None and (latest.finished or latest.step_id != command.over):
         raise TurnInProgressError(latest.step_id, latest.since, latest.writer)
@@ -154,8 +156,8 @@ def _begin(state: Active, command: BeginCompletion) -> Events:
         writer=command.writer,
         lease_seconds=command.lease_seconds,
         turn_id=turn.turn_id if turn is not None and command.run else "",
-        supersedes=command.supersedes,
-        continues=command.continues,
+        supersedes="" if command.continues else broken,
+        continues=broken if command.continues else "",
     )
     is_lost = turn is not None and not command.run
     ended = (turn_ended(turn, command.at, "abandoned", ABANDONED),) if turn is not None and is_lost else ()

@@ -131,7 +131,7 @@ def begin_turn(state: Active, command: BeginTurn) -> Events:
 
 
 def _end(state: Active, turn: LatestTurn, command: EndTurn) -> Events:
-    if command.only_if_done and state.news:
+    if command.unread is not None and command.unread != state.unread:
         raise NewsError(turn.turn_id)
     reason = command.reason or command.status
     return (*_interrupted(state, command.at, reason), turn_ended(turn, command.at, command.status, command.reason))
@@ -206,5 +206,5 @@ def _cancel(state: Active, command: CancelSteps) -> Events:
 
 
 def _could_go_on(state: Active, turn: LatestTurn) -> bool:
-    is_unfinished = turn.status == "abandoned" or (turn.status == "waiting" and state.awaited.waiting > 0)
-    return state.asked is None and (is_unfinished or (turn.status in ("waiting", "finished") and state.news > 0))
+    is_unfinished = turn.status == "abandoned" or (turn.status == "waiting" and state.is_waiting)
+    return state.asked is None and (is_unfinished or (turn.status in ("waiting", "finished") and state.unread > 0))

@@ -53,7 +53,8 @@ def _ended(state: Active, event: TurnEnded) -> Active:
     if turn is not None and turn.run == event.run:
         # Of a turn that was stopped, or has failed, nothing is left to be answered unless somebody wants it.
         news = 0 if event.status in ("stopped", "failed") else state.news
-        return state.model_copy(update={"turn": turn.model_copy(update={"status": event.status}), "news": news})
+        turn = turn.model_copy(update={"status": event.status})
+        return state.model_copy(update={"turn": turn, "news": news, "results": 0})
     return state.model_copy(update={"queue": tuple(turn_id for turn_id in state.queue if turn_id != event.turn_id)})
 
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import date, datetime
 from decimal import Decimal, InvalidOperation
+from math import inf
 from operator import itemgetter
 from typing import Any, cast, get_args
 from uuid import UUID
@@ -26,6 +27,7 @@ from turnlog.domain.limits import (
     MAX_USAGE_BYTES,
 )
 from turnlog.domain.quoting import quoted
+from turnlog.domain.turns import TurnStatus
 from turnlog.domain.values import JsonObject, JsonPath, is_unicode, json_copy, json_size
 
 ORDER_COLUMNS = ("sequence", "seq", "position", "messageindex", "ordinal")
@@ -120,6 +122,19 @@ def checked_status(value: Any) -> ResultStatus:
     raise InvalidInputError("status", f"{quoted(value)} is not one of {', '.join(get_args(ResultStatus))}")
 
 
+def checked_turn_statuses(
+    value: Any, default: Sequence[TurnStatus] | None = None, of: Sequence[TurnStatus] = get_args(TurnStatus)
+) -> tuple[TurnStatus, ...] | None:
+    """One of these statuses of turns, or several; or the default for None."""
+    if value is None:
+        return None if default is None else tuple(default)
+    listed = [value] if isinstance(value, str) else list(value) if isinstance(value, Iterable) else []
+    for status in listed or [value]:
+        if not isinstance(status, str) or status not in of:
+            raise InvalidInputError("status", f"{quoted(status)} is not one of {', '.join(of)}")
+    return tuple(cast("list[TurnStatus]", listed))
+
+
 def checked_content(value: Any, limit: int, field: str = "content") -> Content:
     """Text, or a non-empty list of content parts, each an object with a `type`."""
     if isinstance(value, str):
@@ -188,6 +203,13 @@ def checked_count(value: Any, field: str) -> int:
         raise InvalidInputError(field, f"must be a whole number, not {quoted(value)}")
     if abs(value) > MAX_COUNTER:
         raise LimitExceededError(field, f"{quoted(value)} is beyond {MAX_COUNTER}", MAX_COUNTER)
+    return value
+
+
+def checked_seconds(value: Any, field: str) -> float:
+    """A positive number of seconds, without end."""
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < inf:
+        raise InvalidInputError(field, f"{quoted(value)} is not a number of seconds above 0")
     return value
 
 

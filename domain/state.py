@@ -32,17 +32,25 @@ class OpenStep(Frozen):
 
 
 class LatestStep(Frozen):
-    """The step that began last, open or not. `status`: how it ended, or "open"."""
+    """The step that began last, open or not. `status`: how it ended, or "open". `turn_id` is as in CompletionStarted;
+    `answered`: a call of it has a result."""
 
     step_id: str
     since: datetime
     writer: str = ""
     status: StepStatus = "open"
+    turn_id: str = ""
+    answered: bool = False
 
     @property
     def finished(self) -> bool:
         """Whether it came to its natural end."""
         return self.status == "finished"
+
+    @property
+    def broke_off(self) -> bool:
+        """Whether it ended otherwise, and nothing came of it that the model has to hear of."""
+        return self.status not in ("open", "finished") and not self.answered
 
 
 class LatestTurn(Frozen):
@@ -101,9 +109,10 @@ class Active(Frozen):
     the sake of their limits.
 
     `turn` is the latest turn with an owner, and `queue` has the ids of the messages whose turns come after it. `asked`
-    is the id of the first user message that no step and no turn has begun to answer. `news` counts the messages of the
-    user, and the results, since the last response began: what no request has had yet. `responses` counts the
-    responses."""
+    is the id of the first user message that no step and no turn has begun to answer. `responses` counts the responses.
+
+    What no request has had yet: `news` counts the messages of the user, and the late results, since the last response
+    began; `results` counts the other results, since then or since the owner of the turn left it."""
 
     kind: Literal["active"] = "active"
     session_id: UUID
@@ -117,17 +126,34 @@ class Active(Frozen):
     queue: tuple[str, ...] = ()
     asked: str | None = None
     news: int = 0
+    results: int = 0
     responses: int = 0
     repairs: tuple[str, ...] = ()
     compacted: tuple[int, str] = (0, "")
-    memory: Memory = Field(default=Memory(), exclude=True)
+    memory: Memory = Field(default_factory=Memory, exclude=True)
     metadata: JsonObject = Field(default={}, exclude=True)
-    counters: InstanceOf[CounterNames] = Field(default=SortedMap(), exclude=True)
+    counters: InstanceOf[CounterNames] = Field(default_factory=SortedMap, exclude=True)
 
     @property
     def in_hand(self) -> LatestTurn | None:
         """The turn that has an owner now."""
         return self.turn if self.turn is not None and self.turn.status is None else None
+
+    @property
+    def unfinished(self) -> LatestTurn | None:
+        """The turn that somebody has in hand, or whose owner has left it: what comes now is for it."""
+        turn = self.turn
+        return turn if turn is not None and turn.status in (None, "abandoned") else None
+
+    @property
+    def is_waiting(self) -> bool:
+        """Whether a call of the latest turn with an owner waits for somebody outside."""
+        return self.turn is not None and self.awaited.waiting_in.get(self.turn.turn_id) is not None
+
+    @property
+    def unread(self) -> int:
+        """How much there is that no request has had yet, or whose tool has been allowed to run."""
+        return self.news + self.results + self.awaited.allowed
 
     def with_facts(self, metadata: JsonObject, counters: Mapping[str, Mapping[str, int]]) -> Active:
         """The state with the metadata and the counters of the session, which it is kept without."""

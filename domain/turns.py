@@ -35,8 +35,8 @@ def next_turn(state: Active) -> str | None:
     the first in the queue, or the latest one if there is news for it. None if there is nothing to do, or if the news is
     for a turn that has had no owner yet."""
     turn = state.turn
-    if turn is not None and (turn.status is None or (turn.status == "abandoned" and state.asked is None)):
-        return turn.turn_id
+    if state.unfinished is not None:
+        return state.unfinished.turn_id
     if state.asked is not None:
         return state.asked
     if state.queue:
@@ -46,7 +46,16 @@ def next_turn(state: Active) -> str | None:
 
 def has_news(state: Active) -> bool:
     """Whether there is something that no request has had yet, or that the owner of a turn has to run."""
-    return state.news > 0 or state.awaited.allowed > 0
+    return state.unread > 0
+
+
+def joined_turn(state: Active) -> str | None:
+    """The id of the turn to which a message of the user goes: the one in hand, the one that was abandoned, or the
+    latest one if it has to be gone on with anyhow. None: a turn begins with it."""
+    turn = state.turn
+    if turn is None or turn.status in ("stopped", "failed") or next_turn(state) != turn.turn_id:
+        return None
+    return turn.turn_id
 
 
 def has_gone_on(state: Active, step_id: str, index: int) -> bool:
@@ -64,19 +73,26 @@ def turn_status(state: Active) -> TurnStatus | None:
     """The status of the latest turn that has begun, or else of what is waiting to begin; None where the state does not
     tell, as after an import."""
     latest, turn = state.latest, state.turn
-    calls_are_open = latest is not None and bool(state.awaited.unanswered.get(latest.step_id))
+    calls_are_open = latest is not None and latest.finished and bool(state.awaited.unanswered.get(latest.step_id))
     if state.in_hand is not None:
-        runs_tools = calls_are_open and state.in_hand.has_begun and not state.open_steps
+        runs_tools = calls_are_open and state.in_hand.has_begun
         return "running_tools" if runs_tools else "answering"
     if state.queue:
         return "queued"
     if state.open_steps or state.asked is not None:
         return "open"
     if turn is not None:
-        return ended_status(turn, news=has_news(state), waits=state.awaited.waiting > 0)
-    if latest is not None and latest.finished and calls_are_open:
+        return ended_status(turn, news=has_news(state), waits=state.is_waiting)
+    if calls_are_open:
         return "open"
     return None if latest is None else latest.status
+
+
+def unfinished_turn(state: Active) -> str | None:
+    """The id of the turn with an owner that somebody has to go on with, now or later. None if there is none."""
+    if state.turn is None or turn_status(state) not in UNFINISHED:
+        return None
+    return next_turn(state) or state.turn.turn_id
 
 
 def ended_status(turn: LatestTurn, *, news: bool, waits: bool) -> TurnStatus:

@@ -1,50 +1,97 @@
-"""A chat in the browser: answers are recorded in the background, and the page shows the log as it grows.
+"""A chat in the browser: turns are answered in the background, and the page shows the log as it grows.
 
     pip install fastapi uvicorn
     python examples/fastapi_chat.py        # then open http://127.0.0.1:8080
 
-Reload the page in mid-answer, or open it twice: each page goes on from the last event that it has. OPENAI_BASE_URL and
-OPENAI_API_KEY choose the provider, OPENAI_MODEL the model. `turnlog provider --pace 0.5` is one that is offline, and
-slow enough to be interrupted.
+Reload the page in mid-answer, open it twice, press Stop, say something while it answers, kill the server and start it
+again. OPENAI_BASE_URL and OPENAI_API_KEY choose the provider, OPENAI_MODEL the model. `turnlog provider --pace 0.5` is
+one that is offline, and slow enough to be interrupted.
 """
 
 from __future__ import annotations
 
+import asyncio
 import os
+import random
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 from uuid import UUID
 
 import uvicorn
-from fastapi import Depends, FastAPI, Header, HTTPException, Request
+from fastapi import Depends, FastAPI, Header, Request
 from fastapi.responses import FileResponse, JSONResponse, StreamingResponse
-from openai import AsyncOpenAI, OpenAIError
-from pydantic import BaseModel
+from openai import AsyncOpenAI
+from pydantic import BaseModel, Field
 
-from turnlog import Session, SessionLog, SessionNotFoundError, TurnInProgressError
+from turnlog import (
+    Answer,
+    EventStreams,
+    InvalidInputError,
+    Session,
+    SessionLog,
+    SessionNotFoundError,
+    StoreError,
+    Tool,
+    TurnlogError,
+    UnknownPositionError,
+)
 
 MODEL = os.environ.get("OPENAI_MODEL", "gpt-4o-mini")
 PAGE = Path(__file__).with_name("fastapi_chat.html")
 
 
-class Question(BaseModel):
-    """What the browser sends. A retry has the same `message_id`, and is stored once."""
+async def get_weather(city: Annotated[str, Field(examples=["Lisbon"])]) -> str:
+    """The weather in a city now."""
+    await asyncio.sleep(float(os.environ.get("WEATHER_SECONDS", "2")))  # in your program a request
+    return f"21 C and clear in {city}"
 
-    text: str
-    message_id: str
+
+def roll_dice(count: Annotated[int, Field(ge=1, le=6)]) -> list[int]:
+    """Rolls dice."""
+    return [random.randint(1, 6) for _ in range(count)]  # noqa: S311 it is a game
+
+
+# A tool that only reads may run again if the process dies while it runs. Dice may not: the model is told.
+TOOLS = [Tool(get_weather, idempotent=True, timeout=30), roll_dice]
+
+
+# --8<-- [start:lifespan]
+@dataclass(frozen=True)
+class Parts:
+    """What all handlers share."""
+
+    log: SessionLog
+    client: AsyncOpenAI
+    streams: EventStreams
+
+    def answer(self, session: Session, **message: Any) -> Answer:
+        """Answers in the background, whether or not the browser stays."""
+        return session.answer(self.client, model=MODEL, tools=TOOLS, **message)
 
 
 @asynccontextmanager
-async def opened(app: FastAPI) -> AsyncIterator[None]:
-    """One log and one client for the whole application."""
-    async with SessionLog.open() as log, AsyncOpenAI() as client:
-        app.state.log, app.state.client = log, client
+async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+    """What is opened last is closed first: the streams, then the log with its answers, then the client that it asks."""
+    async with AsyncOpenAI() as client, SessionLog.open() as log, EventStreams() as streams:
+        app.state.parts = parts = Parts(log, client, streams)
+        resuming = asyncio.create_task(log.resume(parts.answer, every=2))  # turns of processes that have died
         yield
+        resuming.cancel()
 
 
-app = FastAPI(title="turnlog chat", lifespan=opened)
+# --8<-- [end:lifespan]
+app = FastAPI(title="turnlog chat", lifespan=lifespan)
+
+
+class Question(BaseModel):
+    """What the browser sends. A retry has the same `message_id`: it is the same turn, and paid for once."""
+
+    text: str
+    message_id: str
+    on_busy: Literal["steer", "queue", "stop"] = "steer"
 
 
 def current_user() -> str:
@@ -52,10 +99,19 @@ def current_user() -> str:
     return "u1"
 
 
-async def find_session(request: Request, session_id: UUID, user_id: Annotated[str, Depends(current_user)]) -> Session:
+def get_parts(request: Request) -> Parts:
+    """The parts of the running application."""
+    parts: Parts = request.app.state.parts
+    return parts
+
+
+User = Annotated[str, Depends(current_user)]
+Running = Annotated[Parts, Depends(get_parts)]
+
+
+async def find_session(parts: Running, session_id: UUID, user_id: User) -> Session:
     """The session, if it is this user's."""
-    log: SessionLog = request.app.state.log
-    return await log.session(session_id, user_id)
+    return await parts.log.session(session_id, user_id)
 
 
 Mine = Annotated[Session, Depends(find_session)]
@@ -69,53 +125,47 @@ async def page() -> FileResponse:
 
 # --8<-- [start:routes]
 @app.post("/sessions")
-async def start(request: Request, user_id: Annotated[str, Depends(current_user)]) -> dict[str, str]:
+async def start(parts: Running, user_id: User) -> dict[str, str]:
     """A new session."""
-    log: SessionLog = request.app.state.log
-    session = await log.start_session(user_id=user_id)
+    session = await parts.log.start_session(user_id=user_id)
     return {"session_id": str(session.id)}
 
 
 @app.post("/sessions/{session_id}/messages", status_code=202)
-async def ask(request: Request, session: Mine, question: Question) -> dict[str, str]:
-    """Takes a message, and has it answered in the background: whether or not the browser stays."""
-    client: AsyncOpenAI = request.app.state.client
-    await session.say(question.text, message_id=question.message_id)
-    messages = await session.prompt()
-    try:
-        stream = await client.chat.completions.create(model=MODEL, messages=messages, stream=True)
-    except OpenAIError as error:
-        raise HTTPException(502, f"the provider: {error}") from error
-    return {"step_id": await session.record_in_background(stream, MODEL)}
+async def ask(parts: Running, session: Mine, question: Question) -> dict[str, Any]:
+    """Takes a message. Once it is durable this returns, and the answer goes on."""
+    message = {"message": question.text, "message_id": question.message_id, "on_busy": question.on_busy}
+    answer = await parts.answer(session, **message).begun()
+    return {"message_id": answer.message_id, "is_new": answer.is_new}
 
 
 @app.get("/sessions/{session_id}/events")
-async def events(session: Mine, after: int = 0, last_event_id: Annotated[int | None, Header()] = None) -> Any:
-    """What happened after a position, and what happens from now on, as server-sent events. A browser that connects
-    again says by `Last-Event-ID` what it has."""
-    deltas = session.deltas(after=after if last_event_id is None else last_event_id)
-    return StreamingResponse((delta.to_sse() async for delta in deltas), media_type="text/event-stream")
+async def events(
+    parts: Running, session: Mine, after: str = "", last_event_id: Annotated[str | None, Header()] = None
+) -> StreamingResponse:
+    """What happened after an event, and what happens until the turn ends. A browser that connects again says by
+    `Last-Event-ID` what it has."""
+    text = await parts.streams.open(session, last_event_id or after)
+    return StreamingResponse(text, media_type="text/event-stream", headers={"cache-control": "no-store"})
 
 
 @app.post("/sessions/{session_id}/stop")
 async def stop(session: Mine) -> dict[str, bool]:
-    """Stops the answer that is being written, by whichever process."""
+    """Stops the turn: whichever process answers it, and whether the model speaks or its tools run."""
     return {"stopped": await session.cancel("the user pressed stop")}
 
 
 # --8<-- [end:routes]
-@app.exception_handler(SessionNotFoundError)
-async def not_found(_request: Request, error: Exception) -> JSONResponse:
-    """Unknown, deleted, or somebody else's: one answer for all three."""
-    return JSONResponse({"detail": str(error)}, 404)
+STATUS_CODES = {SessionNotFoundError: 404, UnknownPositionError: 410, InvalidInputError: 422, StoreError: 503}
+"""Unknown, deleted, or somebody else's: one answer for all three."""
 
 
-@app.exception_handler(TurnInProgressError)
-async def busy(_request: Request, error: Exception) -> JSONResponse:
-    """An answer is being written. The message is in the log, and the next prompt has it."""
-    return JSONResponse({"detail": str(error)}, 409)
+@app.exception_handler(TurnlogError)
+async def refused(_request: Request, error: Exception) -> JSONResponse:
+    """What the log refuses, in its words."""
+    code = next((code for kind, code in STATUS_CODES.items() if isinstance(error, kind)), 409)
+    return JSONResponse({"detail": str(error)}, code)
 
 
 if __name__ == "__main__":
-    # A page that listens never hangs up: on Ctrl-C it is not waited for.
-    uvicorn.run(app, port=int(os.environ.get("PORT", "8080")), timeout_graceful_shutdown=1)
+    uvicorn.run(app, port=int(os.environ.get("PORT", "8080")))

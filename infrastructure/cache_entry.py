@@ -100,7 +100,8 @@ class Signer:
     """Makes entries, and checks them. Whoever knows the secret can make any."""
 
     def __init__(self, secret: bytes) -> None:
-        self._secret = secret
+        # Keyed once: the key takes longer than an entry of some messages.
+        self._keyed = hmac.new(secret, digestmod="sha256")
 
     def made(self, key: str, position: int, lines: Sequence[bytes], last: bytes, base: Entry | None = None) -> Entry:
         """The entry with these lines, after those of `base`, and this last line. Lines are JSON objects, or several
@@ -135,20 +136,20 @@ class Signer:
             raise CorruptEntryError("its sizes are not possible")
         if block < 0:
             return None
-        entry = Entry(key, int(footer[3]), value, 0, block, start)
-        text = memoryview(value)
-        tag = self._tag(key, entry.position, _digest(text[block:start]), entry.last)
+        text, position, last = memoryview(value), int(footer[3]), value[start:-FOOTER_BYTES].rstrip(b" ")
+        tag = self._tag(key, position, _digest(text[block:start]), last)
         if not hmac.compare_digest(tag, footer[4]):
             raise CorruptEntryError("it was not written for this key, or was changed")
-        entry = entry._replace(begin=_first_line(text, block))
+        entry = Entry(key, position, value, _first_line(text, block), block, start)
         if whole and not entry.is_whole:
             raise CorruptEntryError("it lacks its first lines")
         return entry
 
     def _tag(self, key: str, position: int, block: bytes, last: bytes) -> bytes:
         name = key.encode()
-        said = b"%020d %b %d %b%b" % (position, block, len(name), name, last)
-        return hmac.digest(self._secret, said, "sha256").hex().encode()
+        tag = self._keyed.copy()
+        tag.update(b"%020d %b %d %b%b" % (position, block, len(name), name, last))
+        return tag.hexdigest().encode()
 
 
 def _first_line(text: memoryview, block: int) -> int:

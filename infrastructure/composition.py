@@ -9,6 +9,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from turnlog.domain.errors import InvalidInputError, TurnlogError
+from turnlog.infrastructure.answer.answer import close_answers
 from turnlog.infrastructure.append.stream_recorder import stop_all
 from turnlog.infrastructure.append.writer_lease import WriterLease
 from turnlog.infrastructure.cache import Cache
@@ -50,7 +51,7 @@ async def opened(settings: Settings) -> AsyncIterator[LogParts]:
         await store.schema.prepare()
         await store.schema.set_clock()
         stack.push_async_callback(cancel_and_wait, asyncio.create_task(_keep_time(store)))
-        calls = RedisCalls(_redis(settings))
+        calls = RedisCalls(redis_client(settings))
         stack.push_async_callback(calls.close)
         signer = Signer(await store.schema.cache_secret())
         cache = _cache(settings, calls, signer, store.schema.log_id)
@@ -76,6 +77,7 @@ async def opened(settings: Settings) -> AsyncIterator[LogParts]:
             lease=lease,
         )
         stack.push_async_callback(stop_all, parts.stream_recorders)
+        stack.push_async_callback(close_answers, parts.answers)
         stack.callback(home.let_go, stack)
         yield parts
 
@@ -137,7 +139,7 @@ def _cache(settings: Settings, calls: RedisCalls, signer: Signer, log_id: str) -
 def _opened_notices(settings: Settings, calls: RedisCalls, log_id: str, stack: AsyncExitStack) -> Notices | None:
     if settings.redis_url in (None, "none"):
         return None
-    notices = Notices(Channels(calls, partial(_redis, settings)), f"{settings.cache_prefix}{log_id}:")
+    notices = Notices(Channels(calls, partial(redis_client, settings)), f"{settings.cache_prefix}{log_id}:")
     stack.push_async_callback(notices.close)
     return notices
 
@@ -156,7 +158,9 @@ def _opened_group_commit(settings: Settings, store: EventStore, stack: AsyncExit
     return group_commit
 
 
-def _redis(settings: Settings) -> Redis | None:
+def redis_client(settings: Settings) -> Redis | None:
+    """A client, which connects when it is used; None where no Redis is wanted. Raises InvalidInputError for what the
+    driver does not take as a URL."""
     if settings.redis_url in (None, "none"):
         return None
     from redis.asyncio import Redis  # noqa: PLC0415 a driver

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import date
 from typing import TYPE_CHECKING, Any
@@ -22,15 +22,17 @@ from turnlog.domain.inputs import (
     checked_day,
     checked_id,
     checked_range,
-    checked_session_id,
     checked_short,
     checked_start,
+    checked_turn_statuses,
 )
 from turnlog.domain.state import Active
+from turnlog.domain.turns import TurnStatus
 from turnlog.infrastructure.append.reaper import Reaper
 from turnlog.infrastructure.clock import now
 from turnlog.infrastructure.composition import opened
 from turnlog.infrastructure.follow.session_watcher import FollowStatistics
+from turnlog.infrastructure.log_of_turns import LogOfTurns, found_id
 from turnlog.infrastructure.log_parts import LogParts
 from turnlog.infrastructure.principal import SYSTEM, Principal, checked_principal
 from turnlog.infrastructure.repair.importing import Conversation, ImportReport, import_conversation
@@ -48,9 +50,12 @@ if TYPE_CHECKING:
     from turnlog.infrastructure.store.appends import WriterStatistics
 
 MAX_PAGE = 100
+_FIRST_ID = UUID(int=0)
+
+Statuses = TurnStatus | Iterable[TurnStatus] | None
 
 
-class SessionLog:
+class SessionLog(LogOfTurns):
     """An open log. Use it on the event loop on which it was opened:
 
         async with SessionLog.open() as log:
@@ -60,7 +65,7 @@ class SessionLog:
     """
 
     def __init__(self, parts: LogParts) -> None:
-        self._parts = parts
+        super().__init__(parts)
         self._reaper = Reaper(parts.store.leases, parts.aggregate)
 
     @classmethod
@@ -119,31 +124,22 @@ class SessionLog:
         await aggregate.execute(command)
         return Session(self._parts, aggregate, command.user_id if command.user_id is not None else SYSTEM)
 
-    def session(self, session_id: UUID | str, principal: Principal) -> Session:
-        """The session, as this principal may use it.
-
-        Looks nothing up: each call on the session checks. `await log.session(...)` checks at once. Raises
-        SessionNotFoundError for an id that is no UUID, and InvalidInputError for a missing principal.
-        """
-        principal = checked_principal(principal)
-        return Session(self._parts, self._parts.aggregate(_found_id(session_id)), principal)
-
-    async def list_sessions(self, principal: Principal, limit: int = 50, offset: int = 0) -> SessionPage:
+    async def list_sessions(
+        self, principal: Principal, limit: int = 50, offset: int = 0, status: Statuses = None
+    ) -> SessionPage:
         """A page of the principal's sessions (SYSTEM: all), newest activity first, with their total number.
 
-        `limit` is from 1 to 100. Raises InvalidInputError.
+        `limit` is from 1 to 100. `status`: only sessions whose latest turn has this status, or one of these. A session
+        in which an older version of turnlog wrote last has no status in lists. Raises InvalidInputError.
         """
-        principal = checked_principal(principal)
         checked_range(limit, "limit", 1, MAX_PAGE)
         checked_range(offset, "offset", 0, checked_count(2**53, "offset"))
-        self._parts.check_open()
-        return await self._parts.store.lists.page(None if principal is SYSTEM else principal, limit, offset)
+        statuses = checked_turn_statuses(status)
+        return await self._parts.store.lists.page(self._whose(principal), limit, offset, statuses)
 
     def session_ids(self, principal: Principal) -> AsyncIterator[UUID]:
         """The ids of all the principal's sessions (SYSTEM: all), in an order that appends do not change."""
-        principal = checked_principal(principal)
-        self._parts.check_open()
-        return self._parts.store.lists.ids(None if principal is SYSTEM else principal)
+        return self._parts.store.lists.ids(self._whose(principal))
 
     async def delete_session(self, session_id: UUID | str, principal: Principal) -> bool:
         """Deletes the session: later appends to it are refused. False if the principal has no such session."""
@@ -160,7 +156,7 @@ class SessionLog:
         """Gives a session without an owner to a user. Raises SessionOwnedError if it has one, SessionNotFoundError, and
         InvalidInputError."""
         user_id = checked_id(user_id, "user_id")
-        aggregate = self._parts.aggregate(_found_id(session_id))
+        aggregate = self._parts.aggregate(found_id(session_id))
         await aggregate.execute(AssignOwner(now(), user_id))
         await self._parts.forget(aggregate.session_id)
 
@@ -247,7 +243,8 @@ class SessionLog:
 
     async def rebuild_views(self, progress: Progress | None = None) -> int:
         """Drops the cached and kept views of all sessions, and folds each view anew from its events. Returns the number
-        of sessions. Readers fold what they need themselves meanwhile. Raises StoreError."""
+        of sessions. Readers fold what they need themselves meanwhile. Lists then know how far the turns are also where
+        an older version of turnlog wrote last. Raises StoreError."""
         check_kind(progress, Callable | None, "progress")
         self._parts.check_open()
         total, done = (await self.list_sessions(SYSTEM, 1)).total, 0
@@ -260,7 +257,8 @@ class SessionLog:
         return done
 
     async def reap(self, dry_run: bool = False) -> tuple[ReapedStep, ...]:
-        """Ends the steps of all sessions whose writers' leases have run out, as abandoned, and returns them.
+        """Ends the steps of all sessions, and the turns in hand, whose writers' leases have run out, as abandoned, and
+        returns them.
 
         An open log does this by itself: when it is opened, and then every `reap_seconds`. A dry run ends nothing.
         Raises StoreError.
@@ -271,10 +269,3 @@ class SessionLog:
 
     def _close(self) -> None:
         self._parts.is_closed = True
-
-
-def _found_id(session_id: Any) -> UUID:
-    try:
-        return checked_session_id(session_id)
-    except ValueError:
-        raise SessionNotFoundError(session_id) from None

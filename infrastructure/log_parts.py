@@ -10,9 +10,11 @@ from weakref import WeakValueDictionary
 
 from turnlog.domain.errors import LogClosedError, SessionExistsError
 from turnlog.domain.inputs import checked_session_id
+from turnlog.infrastructure.answer.answer import Answer
 from turnlog.infrastructure.append.aggregate import Aggregate
-from turnlog.infrastructure.append.step_io import StepIO
+from turnlog.infrastructure.append.step_io import StepIO, StepPlace
 from turnlog.infrastructure.append.stream_recorder import StreamRecorder
+from turnlog.infrastructure.append.turn_owner import TurnOwner
 from turnlog.infrastructure.append.writer_lease import WriterLease
 from turnlog.infrastructure.clock import Clock
 from turnlog.infrastructure.follow.session_watcher import SessionWatcher
@@ -45,6 +47,7 @@ class LogParts:
     lease: WriterLease
     clock: Clock = field(default_factory=Clock)
     stream_recorders: set[StreamRecorder[Any]] = field(default_factory=set)
+    answers: set[Answer] = field(default_factory=set)
     is_closed: bool = False
     _aggregates: WeakValueDictionary[UUID, Aggregate] = field(default_factory=WeakValueDictionary)
 
@@ -86,7 +89,11 @@ class LogParts:
         self.prompts.forget(session_id)
         await self.views.forget(session_id)
 
-    def step_io(self, aggregate: Aggregate, authorise: Callable[[], Awaitable[None]]) -> StepIO:
+    def turn_owner(self, aggregate: Aggregate) -> TurnOwner:
+        """What takes a turn of the session in hand."""
+        return TurnOwner(aggregate, self.lease, self.watcher)
+
+    def step_io(self, aggregate: Aggregate, authorise: Callable[[], Awaitable[None]], place: StepPlace) -> StepIO:
         """What writes a new step of the session. `authorise` is awaited before the step is opened."""
         return StepIO(
             home=self.home,
@@ -99,10 +106,17 @@ class LogParts:
             lease=self.lease,
             max_bytes=self.settings.max_message_bytes,
             step_id=new_id(),
+            place=place,
         )
 
     def recorder(
-        self, step: StepIO, stream: AsyncIterator[Chunk], model: str | None, *, takeover: bool, detached: bool
+        self,
+        step: StepIO,
+        stream: AsyncIterator[Chunk] | Awaitable[AsyncIterator[Chunk]],
+        model: str | None,
+        *,
+        takeover: bool,
+        detached: bool,
     ) -> StreamRecorder[Chunk]:
         """What records a provider's stream as this step. Closing the log stops it."""
         limit = self.settings.read_ahead_chunks

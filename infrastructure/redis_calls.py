@@ -104,19 +104,21 @@ class RedisCalls:
         if not self._is_said:
             self._is_said = True
             self._is_flapping = now < self._last_back + CALM_SECONDS
-            logger.warning("Redis: %s; everything is read from Postgres until it is back", _reason(error))
+            logger.warning("Redis: %s; everything is read from Postgres until it is back", reason(error))
         self._is_down, self._last_failure, self._down_until = True, now, now + PROBE_SECONDS
 
     def _answered(self) -> None:
         self._is_down = False
+        if not self._is_said:
+            return
         now = time.monotonic()
         # A server that goes and comes all the time is back when it has stayed.
-        if self._is_said and not (self._is_flapping and now < self._last_failure + CALM_SECONDS):
+        if not (self._is_flapping and now < self._last_failure + CALM_SECONDS):
             self._is_said, self._last_back = False, now
             logger.warning("Redis is back")
 
 
-def _reason(error: Exception) -> str:
+def reason(error: Exception) -> str:
     """Why there is no answer. What cannot be understood may hold anything, and is not repeated."""
     from redis import exceptions  # noqa: PLC0415 importing redis takes a third of a second
 

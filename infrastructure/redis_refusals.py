@@ -9,8 +9,9 @@ from __future__ import annotations
 import logging
 import re
 import time
+from collections.abc import Collection
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, NamedTuple
 
 logger = logging.getLogger("turnlog")
 
@@ -34,13 +35,14 @@ _EFFECTS: dict[Kind, str] = {
 }
 _CLUSTER = "REDIS_URL names a node of a cluster: turnlog needs a single server, or a proxy that looks like one"
 _LOGIN = "it does not accept the user or the password: correct REDIS_URL"
+_NO_LOGIN = "it wants a password: put it into REDIS_URL"
 _OF_ALL = {
     "MOVED": _CLUSTER,
     "ASK": _CLUSTER,
     "CROSSSLOT": _CLUSTER,
     "CLUSTERDOWN": _CLUSTER,
     "TRYAGAIN": _CLUSTER,
-    "NOAUTH": _LOGIN,
+    "NOAUTH": _NO_LOGIN,
     "WRONGPASS": _LOGIN,
     "LOADING": "it still loads its data",
     "BUSY": "it runs a script that does not end: SCRIPT KILL ends it",
@@ -81,6 +83,8 @@ _BY_CLASS = {
 """The driver's classes. It takes the code off the text of these, and older ones know fewer of them."""
 _CODES = re.compile(rf"\b({'|'.join([*_OF_ALL, *_OF_A_KIND, WRONG_TYPE])})\b")
 _TEXTS = {
+    "authentication required": "NOAUTH",
+    "client already authenticated": "NOAUTH",
     "unknown command": "UNKNOWN",
     "unknown redis command": "UNKNOWN",
     "can't run this command": "NOPERM",
@@ -88,7 +92,7 @@ _TEXTS = {
     "max number of clients": "MAXCLIENTS",
     "too many connections": NO_CONNECTION,
 }
-"""Parts of answers without a code, as where a script met a refusal."""
+"""Parts of answers without a code: where a script met a refusal, or the driver took the code off."""
 _OTHER = "turnlog does not know this answer"
 
 
@@ -161,6 +165,21 @@ class Refusals:
 
 
 def _warning(kind: Kind, code: str) -> str:
+    said = refused((kind,), code)
+    return f"{said.what}: {said.advice}; {said.effect} until it allows it"
+
+
+class Said(NamedTuple):
+    """What is refused, what to do about it, and how turnlog does without."""
+
+    what: str
+    advice: str
+    effect: str
+
+
+def refused(kinds: Collection[Kind], code: str) -> Said:
+    """The words for calls of these kinds that were refused with this code."""
     if code in _OF_ALL:
-        return f"everything ({code}): {_OF_ALL[code]}; {_EFFECTS['read']} until it allows it"
-    return f"to {kind} ({code}): {_OF_A_KIND.get(code, _OTHER)}; {_EFFECTS[kind]} until it allows it"
+        return Said(f"everything ({code})", _OF_ALL[code], _EFFECTS["read"])
+    effects = " and ".join(dict.fromkeys(_EFFECTS[kind] for kind in kinds))
+    return Said(f"to {', '.join(kinds)} ({code})", _OF_A_KIND.get(code, _OTHER), effects)

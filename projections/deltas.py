@@ -24,9 +24,10 @@ class _Delta(Frozen):
     kind: str
     position: int
 
-    def to_sse(self) -> str:
-        """The delta as a server-sent event. Its id is the position; a browser sends it back as `Last-Event-ID`."""
-        return f"id: {self.position}\nevent: {self.kind}\ndata: {self.model_dump_json()}\n\n"
+    def to_sse(self, cursor: str = "") -> str:
+        """The delta as a server-sent event. Its id is the position, or this cursor (`Deltas.cursor`); a browser sends
+        it back as `Last-Event-ID`."""
+        return f"id: {cursor or self.position}\nevent: {self.kind}\ndata: {self.model_dump_json()}\n\n"
 
 
 class TurnStarted(_Delta):

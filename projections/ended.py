@@ -18,14 +18,10 @@ CallEvent = ToolStarted | ApprovalRequested | ApprovalDecided
 
 
 class CallNotes:
-    """What is noted of the calls of a step: when their tools were started, what was decided about them, and what
-    somebody still has to do about them.
-
-    `news_at` is the position of the latest result that stands in its place: the model may not have had it yet.
-    """
+    """What is noted of the calls of a step: when their tools were started, what was decided about them, and which of
+    them somebody is waited for."""
 
     __slots__ = (
-        "_allowed",
         "_answered",
         "_approvals",
         "_asked",
@@ -33,7 +29,6 @@ class CallNotes:
         "_started",
         "_tool_runs",
         "_undecided",
-        "news_at",
     )
 
     def __init__(self, step: Step) -> None:
@@ -43,19 +38,12 @@ class CallNotes:
         self._asked = {approval.index for approval in step.approvals if not approval.late}
         self._answered = {result.index for result in step.tool_results}
         self._pending = {result.index for result in step.tool_results if result.status == "pending"}
-        self._undecided = set(step.undecided())
-        self._allowed = {one.index for one in step.approvals if one.approved} - self._answered
-        self.news_at = _news_at(step.tool_results)
+        self._undecided = {index for index, what in step.waiting().items() if what == "decision"}
 
     @property
     def waits(self) -> bool:
         """Whether a call waits for its result, or for a decision."""
         return bool(self._pending or self._undecided)
-
-    @property
-    def has_allowed(self) -> bool:
-        """Whether somebody has allowed a call that has no result yet."""
-        return bool(self._allowed)
 
     def fields(self) -> dict[str, Any]:
         """The notes as fields of the step."""
@@ -94,28 +82,15 @@ class CallNotes:
         decided |= {"for_turn": event.for_turn, "decided_at": event.at}
         self._approvals[index] = asked.model_copy(update=decided)
         self._undecided.discard(index)
-        if event.approved and index not in self._answered:
-            self._allowed.add(index)
-        else:
-            self._allowed.discard(index)
 
-    def answered(self, result: ToolResult, results: Mapping[int, ToolResult]) -> None:
-        """Notes a result, before it is put among these."""
-        before = results.get(result.index)
+    def answered(self, result: ToolResult) -> None:
+        """Notes a result."""
         self._answered.add(result.index)
         self._undecided.discard(result.index)
-        self._allowed.discard(result.index)
         if result.status == "pending":
             self._pending.add(result.index)
         else:
             self._pending.discard(result.index)
-        if before is not None and before.position == self.news_at:
-            self.news_at = _news_at(one for one in results.values() if one is not before)
-        self.news_at = max(self.news_at, _news_at([result]))
-
-
-def _news_at(results: Iterable[ToolResult]) -> int:
-    return max((one.position for one in results if one.status != "pending" and one.sent is None), default=0)
 
 
 class EndedFold:
@@ -167,7 +142,7 @@ class EndedFold:
             return False
         call = self._unanswered.pop(result.index, None)
         self._waiting -= call is not None and bool(call.name)
-        self.notes.answered(result, self.results)
+        self.notes.answered(result)
         self.results[result.index] = result
         self._step = None
         return True

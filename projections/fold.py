@@ -107,7 +107,7 @@ class StepFold:
         """Files a result under its call. False if there is no such call."""
         if result.index not in self.calls:
             return False
-        self.notes.answered(result, self.results)
+        self.notes.answered(result)
         self.results[result.index] = result
         return True
 

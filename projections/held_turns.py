@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from turnlog.projections.repair import corrected
 from turnlog.projections.turn import Fault, Message, Repair, Turn
 from turnlog.projections.turn_fold import TurnFold, frozen
 
@@ -55,9 +54,21 @@ class HeldTurns:
     @property
     def _closed(self) -> int:
         for number, turn in enumerate(self._turns):
-            if number == len(self._turns) - 1 or (isinstance(turn, TurnFold) and turn.is_open()):
+            if number == self._begun_last or (isinstance(turn, TurnFold) and turn.is_open()):
                 return number
         return 0
+
+    @property
+    def _begun_last(self) -> int:
+        """The number of the latest turn among those that are held, but for those that are in the queue, or were stopped
+        there. It may be gone on with: it is not closed."""
+        numbers = range(len(self._turns) - 1, -1, -1)
+        return next((number for number in numbers if not self._turns[number].is_behind), len(self._turns) - 1)
+
+    def _close_from(self, number: int, position: int) -> None:
+        """Notes that the event at `position` has closed the turns from this number on: a later one began."""
+        for closed in range(max(0, number), self._begun_last):
+            self._touch(self._held(closed), position)
 
     @property
     def pinned(self) -> tuple[Message, ...]:
@@ -73,10 +84,6 @@ class HeldTurns:
         return (*self._pinned, *fresh)
 
     # The turns as they are read
-
-    def turns(self) -> tuple[Turn, ...]:
-        """The turns that are held, with repairs applied."""
-        return tuple(corrected(frozen(turn)) for turn in self._turns)
 
     def raw_turns(self) -> tuple[Turn, ...]:
         """The turns that are held, as they were recorded: no repair is applied, and `faults` is empty."""
@@ -104,9 +111,10 @@ class HeldTurns:
 
     def append(self, position: int, *, is_queued: bool = False) -> TurnFold:
         """A new turn, which begins with the event at `position`."""
-        turn = TurnFold(Turn(index=self.turn_count, position=position, is_queued=is_queued))
+        latest, turn = self._begun_last, TurnFold(Turn(index=self.turn_count, position=position, is_queued=is_queued))
         self._turns.append(turn)
         self._touch(turn, position)
+        self._close_from(latest, position)
         return turn
 
     def thawed(self, index: int, position: int, *, rewrites: bool = True) -> TurnFold:

@@ -8,7 +8,7 @@ from turnlog.domain.events import TurnEnded, TurnStarted
 from turnlog.projections.held_turns import HeldTurns
 from turnlog.projections.repair import corrected
 from turnlog.projections.turn import Message, Turn
-from turnlog.projections.turn_fold import TurnFold
+from turnlog.projections.turn_fold import TurnFold, frozen
 
 
 class OwnedTurns(HeldTurns):
@@ -36,31 +36,48 @@ class OwnedTurns(HeldTurns):
         return self._in_hand
 
     @property
+    def joined_turn(self) -> str | None:
+        """The id of the turn to which what comes now goes (see `domain.turns`). It is the latest that has begun."""
+        return None
+
+    @property
     def has_turn_ended(self) -> bool:
-        """Whether the last turn, as the view has it, has ended (see Turn), and none is in hand or queued before it."""
+        """Whether the latest turn that has begun, as the view has it, has ended (see Turn), and none is queued."""
         if not self._turns or self._in_hand is not None or self._queue:
             return False
-        turn = self._turns[-1]
-        known = turn.has_ended() if isinstance(turn, TurnFold) else None
-        return corrected(turn.freeze() if isinstance(turn, TurnFold) else turn).has_ended if known is None else known
+        turn = self._turns[self._begun_last]
+        known = turn.has_ended(has_news=self._has_news(turn)) if isinstance(turn, TurnFold) else None
+        return self._read(turn).has_ended if known is None else known
+
+    def turns(self) -> tuple[Turn, ...]:
+        """The turns that are held, with repairs applied, and as they are to be gone on with."""
+        return tuple(self._read(turn) for turn in self._turns)
+
+    def _read(self, turn: Turn | TurnFold) -> Turn:
+        read = corrected(frozen(turn))
+        return read.model_copy(update={"has_news": True}) if self._has_news(turn) else read
+
+    def _has_news(self, turn: Turn | TurnFold) -> bool:
+        is_over = bool(turn.runs) and turn.runs[-1].status in ("finished", "waiting")
+        return is_over and turn.turn_id == self.joined_turn
 
     def current(self, position: int) -> TurnFold:
-        """The turn that what comes at `position` is for: the one in hand, or else the last in the queue, or else the
-        latest."""
+        """The turn that what comes at `position` is for: the one in hand, or that is to be gone on with, or else the
+        next in the queue, or else the latest that has begun."""
         if self._in_hand is not None:
             return self.thawed(self._in_hand, position)
-        if self._queue:
-            return self.thawed(next(reversed(self._queue.values())), position)
-        return self.latest(position)
+        if self._queue and self.joined_turn is None:
+            return self.thawed(next(iter(self._queue.values())), position)
+        return self.thawed(self.first_turn + self._begun_last, position) if self._turns else self.append(position)
 
     def add_message(self, message: Message, *, queued: bool = False) -> None:
         """Adds a message that is not a step's. A user message begins a turn after one that has steps, or has had an
-        owner, unless one is in hand; a queued one always does."""
+        owner, unless that is to be gone on with; a queued one always does."""
         turn, is_users = self.current(message.position), message.role == "user"
         if queued and is_users and message.message_id not in self._queue:
             turn = self.append(message.position, is_queued=True)
             self._queue[message.message_id] = turn.index
-        elif is_users and self._in_hand is None and (turn.steps or turn.runs):
+        elif is_users and self.joined_turn is None and (turn.steps or turn.runs):
             turn = self.append(message.position)
         turn.messages.append(message)
 
@@ -72,8 +89,10 @@ class OwnedTurns(HeldTurns):
         if turn is None:
             latest = self.latest(position)
             turn = latest if not latest.is_queued and latest.freeze().goes_on else self.append(position)
+        begun_last = self._begun_last
         self._queue.pop(event.turn_id, None)
         turn.begin_run(event, position)
+        self._close_from(begun_last, position)
         self._in_hand = turn.index
 
     def end_turn(self, event: TurnEnded, position: int) -> None:
@@ -112,11 +131,12 @@ class OwnedTurns(HeldTurns):
         is_found = turn_id in self._queue or self._begun(turn_id) is not None
         return is_found or any(turn.steps for turn in self._turns)
 
-    def join_queued(self) -> None:
+    def join_queued(self, position: int) -> None:
         """Makes one turn of those that are queued, and that were stopped in the queue: one step answers all of them."""
         if not self._queue:
             return
-        number, first = len(self._turns), next(iter(self._queue.values())) - self.first_turn
+        latest, number = self._begun_last, len(self._turns)
+        first = next(iter(self._queue.values())) - self.first_turn
         while number > first and not self._turns[number - 1].steps:
             number -= 1
         for index in self._queue.values():
@@ -126,6 +146,7 @@ class OwnedTurns(HeldTurns):
         for other in joined[1:]:
             joined[0].absorb(other)
         del self._turns[number + 1 :]
+        self._close_from(latest, position)
 
 
 def _answers(turn: Turn | TurnFold, turn_id: str) -> bool:

@@ -19,7 +19,7 @@ from turnlog.domain.evolve import evolve
 from turnlog.domain.quoting import quoted
 from turnlog.domain.recorded import RecordedEvent
 from turnlog.domain.state import Active, AnyState, SessionState, initial_state
-from turnlog.domain.turns import has_gone_on
+from turnlog.domain.turns import has_gone_on, joined_turn
 from turnlog.domain.values import Frozen, JsonObject, Text, merge_patch
 from turnlog.projections.ended import CallEvent
 from turnlog.projections.fold import new_step
@@ -105,6 +105,11 @@ class Projector(Turns):
         self.reached_back, self.rewrote = head.reached_back, head.rewrote
         self.restore(pages, head.turns, head.closed_turns, head.pinned)
         return self
+
+    @property
+    def joined_turn(self) -> str | None:
+        """See OwnedTurns."""
+        return joined_turn(self.state) if isinstance(self.state, Active) else None
 
     @property
     def is_large(self) -> bool:

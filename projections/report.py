@@ -11,11 +11,15 @@ from turnlog.projections.turn import Fault
 
 
 class ReapedStep(Frozen):
-    """A step that was open although its writer was gone. `host` and `pid` name the writer's process, and `expired_at`
-    is when its lease ran out; they are None if the lease is no longer on record."""
+    """A step that was open although its writer was gone; or a turn that such a writer had in hand between two steps:
+    then `step_id` is None. `turn_id` is that of the turn which ended with it; None where the step had no turn's owner.
+
+    `since` is when the step, or the owner's hold of the turn, began. `host` and `pid` name the writer's process, and
+    `expired_at` is when its lease ran out; they are None if the lease is no longer on record."""
 
     session_id: UUID
-    step_id: str
+    step_id: str | None
+    turn_id: str | None = None
     since: datetime
     writer: str
     host: str | None = None

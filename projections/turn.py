@@ -6,9 +6,11 @@ sent and all steps that answer it.
 
 from __future__ import annotations
 
+import sys
 from datetime import datetime
 from functools import cached_property
 from typing import Literal
+from uuid import UUID
 
 from turnlog.domain.events import Content, Correction, FunctionCall, ResultStatus, Role, StepStatus, ToolCall, TurnEnd
 from turnlog.domain.foreign import ForeignFormat
@@ -84,12 +86,22 @@ class StepToolCall(ToolCall):
 
 
 class OpenToolCall(StepToolCall):
-    """A call that somebody has to do something about, with the step that made it. `waits_for`: a result of what was
-    started, or a decision; None if its tool has to run."""
+    """A call without a final result, with its step and the index of its turn. `waits_for`: the result of what was
+    started, or somebody's decision; None if its tool has to run."""
 
     step_id: str
     turn: int
     waits_for: Literal["result", "decision"] | None = None
+
+    def of_session(self, session_id: UUID) -> WaitingToolCall:
+        """The call with its session."""
+        return WaitingToolCall(**dict(self), session_id=session_id)
+
+
+class WaitingToolCall(OpenToolCall):
+    """A call that waits for somebody outside, and its session."""
+
+    session_id: UUID
 
 
 class StepMessage(Frozen):
@@ -149,23 +161,39 @@ class Step(Frozen):
         results = self.results()
         return tuple(call for call in self.message.tool_calls if call.index not in results)
 
-    def undecided(self) -> frozenset[int]:
-        """The indexes of the calls that somebody has to decide about. A result takes the place of a decision."""
-        asked = {approval.index for approval in self.approvals if approval.approved is None}
-        return frozenset(asked - {result.index for result in self.tool_results})
+    def waiting(self) -> dict[int, Literal["result", "decision"]]:
+        """What calls wait for, by their index: the final result of what was started, or somebody's decision."""
+        results, waiting = self.results(), dict[int, Literal["result", "decision"]]()
+        for approval in self.approvals:
+            if approval.approved is None and approval.index not in results:
+                waiting[approval.index] = "decision"
+        for result in results.values():
+            if result.status == "pending":
+                waiting[result.index] = "result"
+        return waiting
+
+    def open_calls(self, turn: int) -> tuple[OpenToolCall, ...]:
+        """The calls that have no final result, in the turn with this index."""
+        results, waiting = self.results(), self.waiting()
+        return tuple(
+            OpenToolCall(
+                index=call.index,
+                id=call.id,
+                name=call.name,
+                arguments=call.arguments,
+                step_id=self.step_id,
+                turn=turn,
+                waits_for=waiting.get(call.index),
+            )
+            for call in self.message.tool_calls
+            if call.index in waiting or call.index not in results
+        )
 
     @property
     def was_gone_on_from(self) -> bool:
         """Whether a call had a result before the model was asked again. Such an attempt was not made again, however it
         ended."""
         return any(result.sent is None for result in self.tool_results)
-
-    def has_news(self, position: int) -> bool:
-        """Whether there is something about its calls that the model has to hear of, or whose tool has to run: a result
-        that came after this position, in place, or a call that somebody has allowed."""
-        results = self.results()
-        came = any(one.position > position and one.status != "pending" and one.sent is None for one in results.values())
-        return came or any(one.approved and one.index not in results for one in self.approvals)
 
     def results(self) -> dict[int, ToolResult]:
         """The latest result of each answered call, by the call's index."""
@@ -259,9 +287,10 @@ class TurnRun(Frozen):
 class Turn(Frozen):
     """What the user sent and what answered it. `position` is that of the last event that changed or closed the turn.
 
-    `turn_id` and `runs` are there if it has had an owner; `is_queued` if it waits for the turn in hand. `orphans` are
-    imported results without a call, `flaws` what was found wrong while events were read. In a SessionView the repairs
-    have been applied, and `faults` are those that remain.
+    `turn_id` and `runs` are there if it has had an owner; `is_queued` if it waits for the turn in hand; `has_news` if
+    it has ended, and somebody has to go on with it because of what has come since: a message, a result, a decision.
+    `orphans` are imported results without a call, `flaws` what was found wrong while events were read. In a SessionView
+    the repairs have been applied, and `faults` are those that remain.
     """
 
     index: int
@@ -271,6 +300,7 @@ class Turn(Frozen):
     turn_id: str | None = None
     runs: tuple[TurnRun, ...] = ()
     is_queued: bool = False
+    has_news: bool = False
     late_results: tuple[LateResult, ...] = ()
     usage_reports: tuple[UsageEntry, ...] = ()
     orphans: tuple[ToolResult, ...] = ()
@@ -305,16 +335,20 @@ class Turn(Frozen):
             return "running_tools" if is_running else "answering"
         if run.status not in ("finished", "waiting"):
             return run.status
-        asked_at = 0 if last is None else last.position
-        if self.news_after(asked_at) or any(step.has_news(asked_at) for step in self.steps):
+        if self.has_news:
             return "queued"
-        return "waiting" if run.status == "waiting" and any(map(_waits, self.steps)) else "finished"
+        return "waiting" if run.status == "waiting" and any(step.waiting() for step in self.steps) else "finished"
 
     def news_after(self, position: int) -> bool:
         """Whether a late result, or a message of the user, came after this position."""
         latest = [result.position for result in self.late_results[-1:]]
         latest += [message.position for message in self.messages if message.role == "user"][-1:]
         return any(came > position for came in latest)
+
+    @property
+    def is_behind(self) -> bool:
+        """Whether it is in the queue, or was stopped there before anybody had begun it."""
+        return self.is_queued or (bool(self.runs) and not self.steps and not self.runs[-1].writer)
 
     @property
     def is_in_hand(self) -> bool:
@@ -353,13 +387,13 @@ class Turn(Frozen):
 
     @property
     def broken_off(self) -> Step | None:
-        """The last step, if it is about to be made again: it was not finished, and no call of it has had a result. One
-        that was interrupted, and that something has followed, is not."""
+        """The last step, if the owner is about to make it again: it was not finished, and no call of it has a result.
+        One that had no owner and was interrupted is gone on from."""
         last = self.steps[-1] if self.steps else None
         if last is None or last.status in ("open", "finished") or last.was_gone_on_from:
             return None
-        after = [one.position for one in self.messages[-1:]] + [one.position for one in self.late_results[-1:]]
-        return None if last.status == "interrupted" and max(after, default=0) > last.position else last
+        is_owned = any(run.position < last.position < (run.ended_position or sys.maxsize) for run in self.runs)
+        return last if is_owned or last.status != "interrupted" else None
 
     def has_replaced(self, step: Step) -> bool:
         """Whether a step of this turn is an attempt that a later one replaced."""
@@ -369,7 +403,3 @@ class Turn(Frozen):
         # An attempt whose calls were answered was continued and not made again.
         is_attempt = step.status in ("failed", "abandoned") and not step.was_gone_on_from and step is not self.steps[-1]
         return is_attempt and step.step_id not in continued
-
-
-def _waits(step: Step) -> bool:
-    return bool(step.undecided()) or any(result.status == "pending" for result in step.tool_results)

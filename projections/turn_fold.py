@@ -15,9 +15,7 @@ class TurnFold:
     """A turn that events still change."""
 
     __slots__ = (
-        "_allowed",
         "_corrected",
-        "_news_at",
         "_waiting",
         "flaws",
         "index",
@@ -47,8 +45,6 @@ class TurnFold:
         }
         self.open_steps = sum(isinstance(step, StepFold) for step in self.steps.values())
         self._waiting = {step_id for step_id, step in self.steps.items() if step.notes.waits}
-        self._allowed = {step_id for step_id, step in self.steps.items() if step.notes.has_allowed}
-        self._news_at = max((step.notes.news_at for step in self.steps.values()), default=0)
         self.usage_reports: list[UsageEntry] = list(turn.usage_reports)
         self.orphans = Orphans(turn.orphans)
         self.flaws: list[Fault] = list(turn.flaws)
@@ -79,6 +75,11 @@ class TurnFold:
     def is_open(self) -> bool:
         """Whether more may come for it than late results: it is in hand, or queued, or a step is open."""
         return self.open_steps > 0 or self.is_queued or self.is_in_hand
+
+    @property
+    def is_behind(self) -> bool:
+        """See Turn."""
+        return self.is_queued or (bool(self.runs) and not self.steps and not self.runs[-1].writer)
 
     @property
     def is_in_hand(self) -> bool:
@@ -117,7 +118,7 @@ class TurnFold:
             self.orphans.add(orphan)
         self.set_repairs((*self.repairs, *other.repairs))
 
-    def has_ended(self) -> bool | None:
+    def has_ended(self, *, has_news: bool) -> bool | None:
         """Whether the turn has ended, as `Turn.has_ended` has it, without a look at its other steps. None where that
         does not tell: where a repair or a response of several items may have changed the last step."""
         if self.is_queued or self.is_in_hand:
@@ -125,7 +126,7 @@ class TurnFold:
         last = next(reversed(self.steps.values()), None)
         step = None if last is None else last.base if isinstance(last, StepFold) else last.step
         if self.runs and (step is None or step.position < (self.runs[-1].ended_position or 0)):
-            return None if self.repairs else self._has_run_ended(self.runs[-1], 0 if step is None else step.position)
+            return None if self.repairs else self._has_run_ended(self.runs[-1], has_news=has_news)
         if step is None or step.origin == "responses" or step.position <= self._corrected:
             return None
         if isinstance(last, StepFold):
@@ -135,14 +136,10 @@ class TurnFold:
         calls = step.message.tool_calls or step.message.function_call
         return step.status != "finished" or not calls
 
-    def _has_run_ended(self, run: TurnRun, last: int) -> bool:
+    def _has_run_ended(self, run: TurnRun, *, has_news: bool) -> bool:
         if run.status not in ("finished", "waiting"):
             return True
-        spoken = next((one.position for one in reversed(self.messages) if one.role == "user"), 0)
-        late = self.late_results[-1].position if self.late_results else 0
-        if self._allowed or max(self._news_at, spoken, late) > last:
-            return False
-        return run.status == "finished" or not self._waiting
+        return not has_news and (run.status == "finished" or not self._waiting)
 
     def add_step(self, step_id: str, step: StepFold | EndedFold) -> None:
         """Adds a step after the others."""
@@ -159,10 +156,7 @@ class TurnFold:
 
     def add_result(self, step_id: str, result: ToolResult) -> bool:
         """Files a result under its call. False if the step has no such call."""
-        step = self.steps[step_id]
-        before, is_filed = step.notes.news_at, step.add_result(result)
-        if step.notes.news_at < before:
-            self._news_at = max(one.notes.news_at for one in self.steps.values())
+        is_filed = self.steps[step_id].add_result(result)
         self._calls_changed(step_id)
         return is_filed
 
@@ -173,10 +167,7 @@ class TurnFold:
         return is_noted
 
     def _calls_changed(self, step_id: str) -> None:
-        notes = self.steps[step_id].notes
-        for step_ids, is_one in ((self._waiting, notes.waits), (self._allowed, notes.has_allowed)):
-            (step_ids.add if is_one else step_ids.discard)(step_id)
-        self._news_at = max(self._news_at, notes.news_at)
+        (self._waiting.add if self.steps[step_id].notes.waits else self._waiting.discard)(step_id)
 
 
 def frozen(turn: Turn | TurnFold) -> Turn:

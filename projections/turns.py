@@ -102,8 +102,8 @@ class Turns(OwnedTurns):
             self.add_fault("repeated_step", position, f"step {step_id} was opened twice")
             return
         if self._in_hand is None:
-            self.join_queued()
-        turn = self.current(position)
+            self.join_queued(position)
+        turn = self.latest(position) if self._in_hand is None else self.current(position)
         turn.add_step(step_id, step)
         self._index_step(turn, len(turn.steps) - 1, step_id, step)
 

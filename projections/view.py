@@ -9,13 +9,27 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
+from turnlog.domain.turns import TurnStatus
 from turnlog.domain.values import Frozen, JsonObject, Text
 from turnlog.projections.messages import transcript
-from turnlog.projections.turn import Compaction, Fault, Message, Repair, Step, StepToolCall, ToolResult, Turn, Usage
+from turnlog.projections.turn import (
+    Compaction,
+    Fault,
+    Message,
+    OpenToolCall,
+    Repair,
+    Step,
+    StepToolCall,
+    ToolResult,
+    Turn,
+    Usage,
+    WaitingToolCall,
+)
 
 __all__ = [
     "Fault",
     "Message",
+    "OpenToolCall",
     "Repair",
     "SessionPage",
     "SessionSummary",
@@ -24,6 +38,8 @@ __all__ = [
     "StepToolCall",
     "ToolResult",
     "Turn",
+    "UnfinishedTurn",
+    "WaitingToolCall",
 ]
 
 
@@ -48,17 +64,31 @@ class SessionView(Frozen):
         return transcript(self.turns)
 
     @property
-    def pending_tool_calls(self) -> tuple[StepToolCall, ...]:
+    def pending_tool_calls(self) -> tuple[OpenToolCall, ...]:
         """The calls of finished steps that have no result yet, oldest first: what a handler has to run now.
 
-        A call with a pending result is not among them, because it is already running.
+        A call with a pending result is not among them, because it is already running; nor is one that somebody has to
+        allow first. These are in `waiting_tool_calls`.
         """
         return tuple(
             call
             for turn in self.turns
             for step in turn.steps
             if step.status == "finished"
-            for call in step.unanswered_calls()
+            for call in step.open_calls(turn.index)
+            if call.waits_for is None
+        )
+
+    @property
+    def waiting_tool_calls(self) -> tuple[OpenToolCall, ...]:
+        """The calls that wait for somebody outside, oldest first: for the final result of what was started, or for a
+        decision (`waits_for`)."""
+        return tuple(
+            call
+            for turn in self.turns
+            for step in turn.steps
+            for call in step.open_calls(turn.index)
+            if call.waits_for is not None
         )
 
     @property
@@ -69,7 +99,8 @@ class SessionView(Frozen):
 
 class SessionSummary(Frozen):
     """One line of a list of sessions, without messages. While an answer is streaming, `updated_at` may lag by a
-    second."""
+    second. `turn_status` is how far the latest turn is; None where that is not known, as in an empty session, or where
+    an older version of turnlog wrote last."""
 
     session_id: UUID
     user_id: str | None
@@ -77,6 +108,7 @@ class SessionSummary(Frozen):
     started_at: datetime
     updated_at: datetime
     version: int
+    turn_status: TurnStatus | None = None
 
 
 class SessionPage(Frozen):
@@ -84,3 +116,23 @@ class SessionPage(Frozen):
 
     items: tuple[SessionSummary, ...]
     total: int
+
+
+class UnfinishedTurn(Frozen):
+    """A turn with an owner that somebody has to go on with, now or later. `turn_id` is the id of the message that it
+    answers, `status` as in `Turn.status`, and `since` when its owner began, or the one before.
+
+    `writer`, `host`, `pid` and `expires_at`, the end of its lease, are those of whoever has the turn in hand; they are
+    None where nobody has, or where it is not on record. `is_alive`: whether that lease still runs.
+    """
+
+    session_id: UUID
+    user_id: str | None
+    turn_id: str
+    status: TurnStatus
+    since: datetime
+    writer: str | None = None
+    host: str | None = None
+    pid: int | None = None
+    expires_at: datetime | None = None
+    is_alive: bool = False

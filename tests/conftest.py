@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import itertools
 import shutil
-import tempfile
 from collections.abc import AsyncIterator, Iterator
 from contextlib import nullcontext
-from pathlib import Path
 
 import psycopg
 import pytest
@@ -15,6 +13,7 @@ from hypothesis import settings as hypothesis_settings
 from redis import Redis
 
 from tests.support.killable_servers import KillableServers, short_lived_folder
+from tests.support.memory_disk import quick_folder
 from tests.support.proxy import Proxy
 from tests.support.roles import AS_APPLICATION, as_application
 from turnlog.infrastructure.embedded import EmbeddedServers, Servers
@@ -54,7 +53,7 @@ def no_unmarked_servers(request: pytest.FixtureRequest, monkeypatch: pytest.Monk
 @pytest.fixture(scope="session")
 def servers() -> Iterator[Servers]:
     """Throw-away servers, shared by the tests of this process."""
-    folder = Path(tempfile.mkdtemp(prefix="turnlog-test-"))
+    folder = quick_folder("turnlog-test-")
     embedded = EmbeddedServers(folder)
     try:
         yield embedded.start()

@@ -37,6 +37,8 @@ if TYPE_CHECKING:
     from turnlog.domain.errors import ToolCallConflictError as ToolCallConflictError
     from turnlog.domain.errors import ToolResultConflictError as ToolResultConflictError
     from turnlog.domain.errors import ToolResultError as ToolResultError
+    from turnlog.domain.errors import ToolRunningError as ToolRunningError
+    from turnlog.domain.errors import TurnClosedError as TurnClosedError
     from turnlog.domain.errors import TurnInProgressError as TurnInProgressError
     from turnlog.domain.errors import TurnlogError as TurnlogError
     from turnlog.domain.errors import UnfitDatabaseError as UnfitDatabaseError
@@ -46,8 +48,16 @@ if TYPE_CHECKING:
     from turnlog.domain.errors import WrongLoopError as WrongLoopError
     from turnlog.domain.errors import WrongProcessError as WrongProcessError
     from turnlog.domain.recorded import RecordedEvent as RecordedEvent
+    from turnlog.infrastructure.answer.answer import Answer as Answer
+    from turnlog.infrastructure.answer.outcome import AnswerOutcome as AnswerOutcome
+    from turnlog.infrastructure.answer.tool_context import ToolContext as ToolContext
+    from turnlog.infrastructure.answer.tool_result import Pending as Pending
+    from turnlog.infrastructure.answer.tools import Tool as Tool
     from turnlog.infrastructure.append.completion import Completion as Completion
+    from turnlog.infrastructure.append.held_turn import HeldTurn as HeldTurn
+    from turnlog.infrastructure.append.message_id import MessageId as MessageId
     from turnlog.infrastructure.append.recording import Recording as Recording
+    from turnlog.infrastructure.follow.event_streams import EventStreams as EventStreams
     from turnlog.infrastructure.follow.following import Following as Following
     from turnlog.infrastructure.follow.live import Deltas as Deltas
     from turnlog.infrastructure.follow.live import Live as Live
@@ -75,6 +85,7 @@ if TYPE_CHECKING:
     from turnlog.projections.prompt.policy import PromptPolicy as PromptPolicy
     from turnlog.projections.report import ReapedStep as ReapedStep
     from turnlog.projections.report import RepairReport as RepairReport
+    from turnlog.projections.turn import OpenToolCall as OpenToolCall
     from turnlog.projections.usage_report import UsageReport as UsageReport
     from turnlog.projections.usage_report import UsageRow as UsageRow
     from turnlog.projections.view import Fault as Fault
@@ -83,6 +94,8 @@ if TYPE_CHECKING:
     from turnlog.projections.view import SessionView as SessionView
     from turnlog.projections.view import Step as Step
     from turnlog.projections.view import Turn as Turn
+    from turnlog.projections.view import UnfinishedTurn as UnfinishedTurn
+    from turnlog.projections.view import WaitingToolCall as WaitingToolCall
 
 __version__ = "0.1.0"
 
@@ -92,13 +105,21 @@ _NAMES = {
         EmbeddedServersMissingError InvalidInputError LimitExceededError LogClosedError MissingPrivilegeError
         PoolerError ProjectionError PromptError PromptTooLongError ReadOnlyDatabaseError SchemaVersionError
         SessionExistsError SessionNotFoundError SessionOwnedError StepClosedError StepError StoreError
-        StoreUnavailableError ToolCallConflictError ToolResultConflictError ToolResultError TurnInProgressError
-        TurnlogError UnfitDatabaseError UnknownPositionError UnknownToolCallError UnreadableEventError WrongLoopError
-        WrongProcessError
+        StoreUnavailableError ToolCallConflictError ToolResultConflictError ToolResultError ToolRunningError
+        TurnClosedError TurnInProgressError TurnlogError UnfitDatabaseError UnknownPositionError UnknownToolCallError
+        UnreadableEventError WrongLoopError WrongProcessError
     """,
     "domain.recorded": "RecordedEvent",
+    "infrastructure.answer.answer": "Answer",
+    "infrastructure.answer.outcome": "AnswerOutcome",
+    "infrastructure.answer.tool_context": "ToolContext",
+    "infrastructure.answer.tool_result": "Pending",
+    "infrastructure.answer.tools": "Tool",
     "infrastructure.append.completion": "Completion",
+    "infrastructure.append.held_turn": "HeldTurn",
+    "infrastructure.append.message_id": "MessageId",
     "infrastructure.append.recording": "Recording",
+    "infrastructure.follow.event_streams": "EventStreams",
     "infrastructure.follow.following": "Following",
     "infrastructure.follow.live": "Deltas Live",
     "infrastructure.log": "SessionLog",
@@ -112,8 +133,11 @@ _NAMES = {
     """,
     "projections.prompt.policy": "PromptPolicy",
     "projections.report": "ReapedStep RepairReport",
+    "projections.turn": "OpenToolCall",
     "projections.usage_report": "UsageReport UsageRow",
-    "projections.view": "Fault SessionPage SessionSummary SessionView Step Turn",
+    "projections.view": """
+        Fault SessionPage SessionSummary SessionView Step Turn UnfinishedTurn WaitingToolCall
+    """,
 }
 """The public names by the module that has them. A test holds this table to the imports above, which are for type
 checkers."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from importlib import import_module
+from typing import Any
 
 from benchmarks.systems import System
 
@@ -21,17 +22,23 @@ PEERS = {
 
 def peer(name: str) -> type[System]:
     """The class of a peer. Raises ImportError where what it needs is not installed."""
-    module, _, kind = PEERS[name].partition(":")
-    found: type[System] = getattr(import_module(module), kind)
+    found: type[System] = _class_at(PEERS[name])
     return found
 
 
-def installed_peers(names: Sequence[str] = tuple(PEERS)) -> tuple[list[type[System]], Mapping[str, str]]:
-    """Those of them that can be measured here, and why not the others."""
+def _class_at(place: str) -> Any:
+    module, _, kind = place.partition(":")
+    return getattr(import_module(module), kind)
+
+
+def installed_peers(
+    names: Sequence[str] = tuple(PEERS), places: Mapping[str, str] = PEERS
+) -> tuple[list[type[Any]], Mapping[str, str]]:
+    """Those of them that can be measured here, and why not the others. `places` says where the classes are."""
     there, missing = [], {}
     for name in names:
         try:
-            there.append(peer(name))
+            there.append(_class_at(places[name]))
         except ImportError as error:
             missing[name] = f"{error.name or error} is not installed"
     return there, missing

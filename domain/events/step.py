@@ -131,7 +131,7 @@ class CompletionFailed(CompletionEnded):
 
 
 class CompletionAbandoned(CompletionEnded):
-    """The writer is gone, and somebody else closed its step. The partial answer stays."""
+    """The writer has left the step unfinished, or is gone and somebody else closed it. The partial answer stays."""
 
     topic = "completion-abandoned.v1"
 

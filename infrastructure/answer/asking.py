@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Generator, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Literal
 
 from turnlog.domain.errors import InvalidInputError
-from turnlog.domain.inputs import checked_optional_name, checked_range
+from turnlog.domain.inputs import checked_optional_name, checked_range, checked_seconds
 from turnlog.domain.limits import MAX_CALLS
 from turnlog.domain.quoting import quoted
 from turnlog.domain.values import JsonObject
+from turnlog.infrastructure.answer.continuing import ContinueDialect, continued
 from turnlog.infrastructure.answer.tools import Toolbox
 from turnlog.infrastructure.append.stream_recorder import StreamRecorder
 
 OnBusy = Literal["steer", "queue", "refuse", "stop"]
-OnBreak = Literal["end", "again"]
+OnBreak = Literal["end", "again", "continue"]
 
 MAX_STEPS = 10_000
 RESERVED = ("model", "messages", "stream", "tools")
@@ -24,14 +26,14 @@ RESERVED = ("model", "messages", "stream", "tools")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Asking:
-    """How a turn is answered. `create` makes a provider's stream; `extra` are further arguments for it.
+    """How a turn is answered. `client` makes a provider's stream; `extra` are further arguments for it.
 
-    `max_steps` is the largest number of requests in a turn, `max_parallel` that of tools that run at the same time;
+    `max_steps` is the largest number of requests in a run, `max_parallel` that of tools that run at the same time;
     `seconds` is the longest that a turn may take. `on_break` says what becomes of a stream that breaks in the middle,
     and `attempts` how often it is begun at most.
     """
 
-    create: Callable[..., Awaitable[Any]]
+    client: Any
     model: str
     toolbox: Toolbox
     extra: JsonObject
@@ -40,18 +42,23 @@ class Asking:
     seconds: float | None
     on_break: OnBreak
     attempts: int
+    dialect: ContinueDialect | None
 
-    def request(self, messages: list[Any]) -> Awaitable[Any]:
-        """The awaitable of the provider's stream for this prompt."""
+    def request(self, messages: list[Any], *, continues: bool = False) -> Awaitable[Any]:
+        """The awaitable of the provider's stream for this prompt. `continues`: the last message is to be continued."""
         extra = dict(self.extra)
+        if continues and self.dialect is not None:
+            messages, extra = continued(messages, self.dialect, extra)
         if self.toolbox.specs:
             extra["tools"] = self.toolbox.specs
         extra.setdefault("stream_options", {"include_usage": True})
-        return self.create(model=self.model, messages=messages, stream=True, **extra)
+        create = self.client.chat.completions.create
+        return _Request(self.client, partial(create, model=self.model, messages=messages, stream=True, **extra))
 
 
-def checked_asking(
+def checked_asking(  # noqa: PLR0913 each is checked by itself
     client: Any,
+    *,
     model: Any,
     tools: Any,
     extra: Mapping[str, Any] | None,
@@ -60,28 +67,31 @@ def checked_asking(
     seconds: Any,
     on_break: Any,
     attempts: Any,
+    dialect: Any,
 ) -> Asking:
     """What `Session.answer` was given. Raises InvalidInputError."""
     create = getattr(getattr(getattr(client, "chat", None), "completions", None), "create", None)
     if not callable(create):
-        raise InvalidInputError("client", f"a {type(client).__name__} has no chat.completions.create: give an AsyncOpenAI")
+        raise InvalidInputError("client", f"must be an AsyncOpenAI: a {type(client).__name__} has no chat.completions")
     name = checked_optional_name(model, "model")
     if not name:
         raise InvalidInputError("model", "must be the name of a model")
     if extra is not None and (taken := [key for key in RESERVED if key in extra]):
         raise InvalidInputError(f"extra.{taken[0]}", "is not an argument to choose here")
-    if seconds is not None and not (isinstance(seconds, int | float) and 0 < seconds < float("inf")):
-        raise InvalidInputError("seconds", f"{quoted(seconds)} is not a number of seconds")
+    if on_break == "continue" and dialect is None:
+        choices = ", ".join(ContinueDialect.__args__)  # type: ignore[attr-defined]  # it is a Literal
+        raise InvalidInputError("dialect", f"is missing: an answer is continued in the way of one of: {choices}")
     return Asking(
-        create=create,
+        client=client,
         model=name,
         toolbox=Toolbox(tools),
         extra={} if extra is None else dict(extra),
         max_steps=checked_range(max_steps, "max_steps", 1, MAX_STEPS),
         max_parallel=checked_range(max_parallel, "max_parallel", 1, MAX_CALLS),
-        seconds=seconds,
+        seconds=None if seconds is None else checked_seconds(seconds, "seconds"),
         on_break=checked_choice(on_break, "on_break", OnBreak),
         attempts=checked_range(attempts, "attempts", 1, 100),
+        dialect=None if dialect is None else checked_choice(dialect, "dialect", ContinueDialect),
     )
 
 
@@ -93,14 +103,31 @@ def checked_choice(value: Any, field: str, choices: Any) -> Any:
     return value
 
 
-async def recorded(recorder: StreamRecorder[Any], reason: Callable[[], str | None]) -> None:
-    """Records a stream to its end, with nobody to show it to. Raises what kept the step from being opened. A caller that
-    is cancelled stops it, for the reason that it has then."""
+class _Request:
+    """The awaitable of a stream, with its client, which streams have too. Nothing is asked before it is awaited."""
+
+    def __init__(self, client: Any, make: Callable[[], Any]) -> None:
+        self._client = client
+        self._make = make
+
+    def __await__(self) -> Generator[Any, Any, Any]:
+        return self._made().__await__()
+
+    async def _made(self) -> Any:
+        made = self._make()
+        return await made if hasattr(made, "__await__") else made
+
+
+async def recorded(
+    recorder: StreamRecorder[Any], cause: Callable[[BaseException], tuple[BaseException, str | None]]
+) -> None:
+    """Records a stream to its end, with nobody to show it to. Raises what kept the step from being opened. A caller
+    that is cancelled stops it, with the error and the reason that `cause` gives."""
     recorder.leave()
     recorder.start()
     try:
         await recorder.begun()
         await recorder.over()
     except BaseException as error:
-        recorder.stop(error, reason())
+        recorder.stop(*cause(error))
         raise

@@ -18,17 +18,17 @@ class Task(Enum):
     """Its tool runs."""
     ASK = auto()
     """Somebody has to be asked whether its tool may run."""
-    WAIT = auto()
-    """Somebody has been asked, or its result comes from elsewhere."""
-    UNKNOWN = auto()
+    LEAVE = auto()
+    """Its result comes from elsewhere."""
+    REFUSE = auto()
     """The model has made its tool up."""
-    INTERRUPTED = auto()
+    INTERRUPT = auto()
     """Its tool had begun in an earlier run, and may have had effects."""
 
 
 @dataclass(frozen=True, slots=True)
 class DueCall:
-    """A call without a result, and what it needs. `attempt` is the number of the next run of its tool."""
+    """A call, and what it needs. `attempt` is the number of the next run of its tool."""
 
     step_id: str
     call: StepToolCall
@@ -38,13 +38,27 @@ class DueCall:
 
 
 def due_calls(turns: Iterable[Turn], toolbox: Toolbox) -> Iterator[DueCall]:
-    """The calls of these turns without a result, oldest first. Of a step that broke off there are none: it is made
-    again. `run` is the run that asks."""
+    """The calls of these turns about which something has to be done, oldest first. Of a step that broke off there are
+    none: it is made again."""
     for turn in turns:
         allowed = {name for step in turn.steps for name in _allowed_for_turn(step)}
         for step in turn.steps:
             if step.status == "finished":
-                yield from (_due(step, call, toolbox, allowed) for call in step.unanswered_calls())
+                undecided = {approval.index for approval in step.approvals if approval.approved is None}
+                calls = (call for call in step.unanswered_calls() if call.index not in undecided)
+                yield from (_due(step, call, toolbox, allowed) for call in calls)
+
+
+def waits(step: Step, toolbox: Toolbox) -> bool:
+    """Whether the model cannot be asked after this step, because somebody has to decide about a call of it, or a result
+    comes from elsewhere. For the final result of what a tool of ours has started nobody waits."""
+    waiting = step.waiting()
+    ours = {call.index for call in step.message.tool_calls if not _is_elsewhere(toolbox.get(call.name))}
+    return any(what == "decision" or index not in ours for index, what in waiting.items())
+
+
+def _is_elsewhere(tool: Tool | None) -> bool:
+    return tool is not None and tool.function is None
 
 
 def _allowed_for_turn(step: Step) -> Iterator[str]:
@@ -55,17 +69,14 @@ def _allowed_for_turn(step: Step) -> Iterator[str]:
 def _due(step: Step, call: StepToolCall, toolbox: Toolbox, allowed: set[str]) -> DueCall:
     tool = toolbox.get(call.name)
     runs = [run for run in step.tool_runs if run.index == call.index]
-    approval = next((one for one in step.approvals if one.index == call.index), None)
-    is_allowed = approval is not None and approval.approved is True
+    is_allowed = call.name in allowed or any(one.index == call.index and one.approved for one in step.approvals)
     if tool is None:
-        task = Task.UNKNOWN
+        task = Task.REFUSE
     elif runs and not tool.idempotent:
-        task = Task.INTERRUPTED
-    elif approval is not None and not is_allowed:
-        task = Task.WAIT
-    elif tool.function is None:
-        task = Task.WAIT
-    elif not is_allowed and call.name not in allowed and approval_needed(tool, call.arguments):
+        task = Task.INTERRUPT
+    elif _is_elsewhere(tool):
+        task = Task.LEAVE
+    elif not is_allowed and approval_needed(tool, call.arguments):
         task = Task.ASK
     else:
         task = Task.RUN

@@ -12,9 +12,9 @@ from turnlog.projections.turn import Step, Turn
 class AnswerOutcome(Frozen):
     """The turn as it was when nothing more was to be done for it here.
 
-    `status` is that of the turn: `finished`; `waiting` for a pending result or a decision; `stopped`; `failed`, with the
-    reason, and what the provider said in `failure`; or `abandoned`. `text` is what the last answer says, as far as it
-    got. `position` is that of the session. `is_new` is False where the message had been there before.
+    `status` is that of the turn: `finished`; `waiting` for a pending result or a decision; `stopped`; `failed`, with
+    the reason, and what the provider said in `failure`; or `abandoned`. `text` is what the last answer says, as far as
+    it got. `position` is that of the session. `is_new` is False where the message had been there before.
     """
 
     session_id: UUID
@@ -27,6 +27,12 @@ class AnswerOutcome(Frozen):
     failure: JsonObject | None = None
     position: int
     turn: Turn
+
+    @property
+    def end(self) -> int:
+        """The position of the end of the turn; of the session, for a turn that nobody has owned."""
+        ended = self.turn.runs[-1].ended_position if self.turn.runs else None
+        return self.position if ended is None else ended
 
     @classmethod
     def of(cls, session_id: UUID, turn: Turn, position: int, message_id: str | None, is_new: bool) -> AnswerOutcome:

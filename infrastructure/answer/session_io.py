@@ -13,6 +13,8 @@ from turnlog.infrastructure.append.stream_recorder import StreamRecorder
 from turnlog.infrastructure.append.turn_owner import TurnOwner
 from turnlog.infrastructure.follow.following import Following
 from turnlog.infrastructure.follow.live import Deltas
+from turnlog.infrastructure.process import Home
+from turnlog.infrastructure.read.latest import LatestTurns
 from turnlog.infrastructure.read.views import Views
 from turnlog.projections.projector import Projector
 from turnlog.projections.turn import Turn
@@ -21,17 +23,20 @@ from turnlog.projections.turn import Turn
 @dataclass(frozen=True, slots=True, eq=False)
 class SessionIO:
     """One session. `session` is what tools are given; `check` raises unless the caller may use it; `max_bytes` is the
-    largest size of one text."""
+    largest size of one text; `prompt` gives one of the turns that `known_turns` gave, which ends with what broke off
+    if it is given True. `latest` is for one task."""
 
     session: Any
+    home: Home
     aggregate: Aggregate
     views: Views
+    latest: LatestTurns
     lease_seconds: float
     max_bytes: int
     check: Callable[[], Awaitable[None]]
     owner: Callable[[], TurnOwner]
     recorder: Callable[[Any, str, StepPlace], StreamRecorder[Any]]
-    prompt: Callable[[], Awaitable[list[Any]]]
+    prompt: Callable[[Projector, bool], Awaitable[list[Any]]]
     follow: Callable[[int], Following]
     deltas: Callable[[int], Deltas]
 
@@ -44,7 +49,12 @@ class SessionIO:
     async def last_turns(self) -> Projector:
         """The turns that are not closed, and the one before them."""
         await self.aggregate.flush()
-        return await self.views.load_end(self.aggregate.session_id, 1)
+        return await self.latest.now()
+
+    async def known_turns(self) -> Projector:
+        """The same, as far as this process knows: what others append meanwhile, the next append here will meet."""
+        await self.aggregate.flush()
+        return await self.latest.at(self.aggregate.stored_version, self.aggregate.stored_commit_id)
 
     async def all_turns(self) -> Projector:
         """All turns."""

@@ -98,6 +98,11 @@ class Toolbox:
         for i, given in enumerate(_listed(tools)):
             self._add(given, f"tools[{i}]")
 
+    @property
+    def names(self) -> list[str]:
+        """The names that a model can call."""
+        return list(self._tools)
+
     def get(self, name: str) -> Tool | None:
         """The tool of this name; None if the model has made it up."""
         return self._tools.get(name)

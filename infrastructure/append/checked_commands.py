@@ -5,7 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from turnlog.domain.commands import AddMessage, AddToolResult, CancelSteps, IncrementCounter, ReportUsage, SetTitle
+from turnlog.domain.commands import (
+    AddMessage,
+    AddToolResult,
+    CancelSteps,
+    DecideApproval,
+    IncrementCounter,
+    ReportUsage,
+    SetTitle,
+)
 from turnlog.domain.errors import InvalidInputError
 from turnlog.domain.inputs import (
     check_kind,
@@ -29,6 +37,9 @@ from turnlog.domain.limits import MAX_CALL_ID_LENGTH, MAX_REASON_LENGTH
 from turnlog.infrastructure.append.chunk_reader import json_object
 from turnlog.infrastructure.clock import now
 from turnlog.infrastructure.ids import new_id
+
+REFUSED = "The tool has not run: this call was refused"
+"""The result of a call that somebody has refused."""
 
 
 def checked_message(
@@ -69,9 +80,26 @@ def checked_tool_result(call_id: Any, content: Any, status: Any, step_id: str | 
     )
 
 
-def checked_cancel(reason: Any) -> CancelSteps:
+def checked_cancel(reason: Any, turn_id: Any = None) -> CancelSteps:
     """A cancellation as `Session.cancel` takes it."""
-    return CancelSteps(now(), checked_short(reason, "reason", MAX_REASON_LENGTH))
+    turn_id = None if turn_id is None else checked_id(turn_id, "turn_id")
+    return CancelSteps(now(), checked_short(reason, "reason", MAX_REASON_LENGTH), turn_id)
+
+
+def checked_approval(call_id: Any, step_id: Any, approved: bool, by: Any, reason: Any, for_turn: Any) -> DecideApproval:
+    """A decision about a call as `Session.approve` and `Session.refuse` take it."""
+    check_kind(for_turn, bool, "for_turn")
+    reason = checked_short(reason, "reason", MAX_REASON_LENGTH)
+    return DecideApproval(
+        now(),
+        checked_short(call_id, "call_id", MAX_CALL_ID_LENGTH),
+        None if step_id is None else checked_id(step_id, "step_id"),
+        approved,
+        checked_id(by, "by"),
+        reason,
+        for_turn,
+        "" if approved else f"{REFUSED}: {reason}" if reason else f"{REFUSED}.",
+    )
 
 
 def checked_set_title(title: Any, only_if_empty: Any) -> SetTitle:

@@ -27,7 +27,7 @@ from turnlog.domain.inputs import (
 )
 from turnlog.domain.limits import MAX_CALL_ID_LENGTH, MAX_CALLS, MAX_MESSAGE_LENGTH, MAX_NAME_LENGTH
 from turnlog.infrastructure.append.chunk_reader import as_object
-from turnlog.infrastructure.append.step_io import StepIO, end_for
+from turnlog.infrastructure.append.step_io import StepIO
 from turnlog.infrastructure.clock import now
 
 logger = logging.getLogger("turnlog")
@@ -163,7 +163,7 @@ class Completion:
         self._ended = True
         if isinstance(error, StepClosedError) and error.step_id == self.step_id:
             return  # somebody else has ended the step
-        ended = self._step.end(end_for(self.step_id, error))
+        ended = self._step.end(self._step.end_for(error))
         try:
             await ended
         except TurnlogError as failure:

@@ -1,7 +1,7 @@
-"""The reaper: ends the steps whose writers are gone, so that no turn stays open for ever.
+"""The reaper: ends the steps and the turns whose writers are gone, so that no turn stays open for ever.
 
-Any number of reapers may run at once, in any process: a lease that has run out never comes back, and a step that
-somebody else has ended meanwhile is left alone.
+Any number of reapers may run at once, in any process: a lease that has run out never comes back, and what somebody else
+has ended meanwhile is left alone.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from uuid import UUID
 
 from turnlog.domain.commands import AbandonSteps
 from turnlog.domain.errors import SessionNotFoundError, StoreUnavailableError, TurnlogError
-from turnlog.domain.state import Active
+from turnlog.domain.state import Active, LatestTurn, OpenStep, SessionState
 from turnlog.infrastructure.append.aggregate import Aggregate
 from turnlog.infrastructure.append.writer_lease import LEASE_LOST
 from turnlog.infrastructure.clock import now
@@ -37,7 +37,8 @@ class Reaper:
         self._aggregate = aggregate
 
     async def reap(self, dry_run: bool = False) -> tuple[ReapedStep, ...]:
-        """Ends the open steps whose writers are gone, and returns them. A dry run ends nothing. Raises StoreError."""
+        """Ends the open steps, and the turns in hand, whose writers are gone, and returns them. A dry run ends nothing.
+        Raises StoreError."""
         reaped: list[ReapedStep] = []
         async for lapsed in self._lapsed():
             try:
@@ -47,7 +48,7 @@ class Reaper:
             except StoreUnavailableError:
                 raise
             except TurnlogError as error:  # such as an event of a newer version: it must not hold up the others
-                logger.warning("an open step of session %s could not be ended: %s", lapsed.session_id, error)
+                logger.warning("what is open in session %s could not be ended: %s", lapsed.session_id, error)
         if not dry_run:
             await self._leases.forget_old()
         return tuple(reaped)
@@ -76,7 +77,7 @@ class Reaper:
             return []
         aggregate = self._aggregate(lapsed.session_id)
         await aggregate.refresh()
-        found = _open_steps(aggregate, lapsed)
+        found = _left_open(aggregate.state, lapsed)
         if dry_run:
             return found
         ended = await aggregate.execute(AbandonSteps(now(), frozenset({lapsed.writer_id}), LEASE_LOST))
@@ -85,18 +86,23 @@ class Reaper:
         return found if ended else []
 
 
-def _open_steps(aggregate: Aggregate, lapsed: Lapsed) -> list[ReapedStep]:
-    steps = aggregate.state.open_steps.values() if isinstance(aggregate.state, Active) else ()
+def _left_open(state: SessionState, lapsed: Lapsed) -> list[ReapedStep]:
+    """The steps that the writer has left open, with their turn; or else the turn."""
+    if not isinstance(state, Active):
+        return []
+    turn = state.in_hand
+    turn = turn if turn is not None and turn.writer == lapsed.writer_id else None
+    left: list[OpenStep | LatestTurn] = [s for s in state.open_steps.values() if s.writer == lapsed.writer_id]
     return [
         ReapedStep(
             session_id=lapsed.session_id,
-            step_id=step.step_id,
-            since=step.since,
+            step_id=open_one.step_id if isinstance(open_one, OpenStep) else None,
+            turn_id=None if turn is None else turn.turn_id,
+            since=open_one.since,
             writer=lapsed.writer_id,
             host=lapsed.host,
             pid=lapsed.pid,
             expired_at=lapsed.expires_at,
         )
-        for step in steps
-        if step.writer == lapsed.writer_id
+        for open_one in left or ([] if turn is None else [turn])
     ]

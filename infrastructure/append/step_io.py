@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from turnlog.domain.commands import AnyStepAppend, BeginCompletion, EndCompletion
 from turnlog.domain.decide_turn import NewsError
@@ -29,13 +29,12 @@ CANCELLED = "cancelled"
 
 @dataclass(frozen=True, slots=True)
 class StepPlace:
-    """Where a step belongs: to the `run` of a turn, with the `news` that its prompt has, and in the place of a step
-    that broke off, or after it. See BeginCompletion."""
+    """Where a step belongs: to the `run` of a turn, with so much `unread` in its prompt. `continues`: it goes on with
+    the step that broke off just before. See BeginCompletion."""
 
     run: str = ""
-    news: int | None = None
-    supersedes: str = ""
-    continues: str = ""
+    unread: int | None = None
+    continues: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +58,8 @@ class StepIO:
         """Opens the step. Raises SessionNotFoundError, and TurnInProgressError while another step is open and alive.
 
         An open step whose writer's lease has run out is closed as abandoned. With `takeover` this waits for the lease
-        of the writer to run out, and raises only if the writer renews it.
+        of the writer to run out, and raises only if the writer renews it. Of several attempts that find the same step
+        in their way one begins.
         """
         await self.authorise()
         attempt = Takeover(self.aggregate, self.lease, takeover)
@@ -76,10 +76,9 @@ class StepIO:
             writer_id,
             lease.seconds,
             takeover.gone,
-            takeover.waited_for,
+            takeover.over,
             run=self.place.run,
-            news=self.place.news,
-            supersedes=self.place.supersedes,
+            unread=self.place.unread,
             continues=self.place.continues,
         )
         # It counts as alive from here on: another completion may begin before this one is stored.
@@ -95,7 +94,7 @@ class StepIO:
             raise
         except BaseException as error:
             # The step may be stored all the same, and a caller that was cancelled will not end it.
-            self.end(end_for(self.step_id, error))
+            self.end(self.end_for(error))
             raise
         return None
 
@@ -126,17 +125,22 @@ class StepIO:
         """Ends the step at once. The future is done when the end is stored."""
         return self.lease.end(self.step_id, self.aggregate, EndCompletion(end))
 
+    def end_for(self, error: BaseException | None) -> StepEnd:
+        """The end of a step that was left with this error, or without one."""
+        if isinstance(error, Exception):
+            return CompletionFailed(at=now(), step_id=self.step_id, error=said(error), failure=failure_of(error))
+        return self.broken_off(LEFT_EARLY if error is None or isinstance(error, GeneratorExit) else CANCELLED)
+
+    def broken_off(self, reason: str, **reported: Any) -> StepEnd:
+        """The end of a step that this side breaks off. A turn with an owner is still to be answered then, and its step
+        was abandoned; unless the owner has heard enough."""
+        is_owned = bool(self.place.run) and reason != LEFT_EARLY
+        kind = CompletionAbandoned if is_owned else CompletionInterrupted
+        return kind(at=now(), step_id=self.step_id, reason=reason, **reported)
+
     def _ending(self, reason: str, lost: bool) -> EndCompletion:
-        kind = CompletionAbandoned if lost else CompletionInterrupted
-        return EndCompletion(kind(at=now(), step_id=self.step_id, reason=reason))
-
-
-def end_for(step_id: str, error: BaseException | None) -> StepEnd:
-    """The end of a step that was left with this error, or without one."""
-    if isinstance(error, Exception):
-        return CompletionFailed(at=now(), step_id=step_id, error=said(error), failure=failure_of(error))
-    reason = LEFT_EARLY if error is None or isinstance(error, GeneratorExit) else CANCELLED
-    return CompletionInterrupted(at=now(), step_id=step_id, reason=reason)
+        lost_end = CompletionAbandoned(at=now(), step_id=self.step_id, reason=reason)
+        return EndCompletion(lost_end if lost else self.broken_off(reason))
 
 
 def reason_of(end: StepEnd | None) -> str | None:

@@ -13,12 +13,25 @@ from enum import Enum, auto
 from typing import Any, Generic, TypeVar
 from uuid import UUID
 
-from turnlog.domain.errors import InvalidInputError, LogClosedError, SessionNotFoundError, StepClosedError
+from turnlog.domain.decide_turn import NewsError
+from turnlog.domain.errors import (
+    LogClosedError,
+    SessionNotFoundError,
+    StepClosedError,
+    TurnClosedError,
+)
 from turnlog.domain.events import CompletionFailed, CompletionFinished, CompletionInterrupted, StepEnd
 from turnlog.domain.inputs import check_kind, checked_optional_name
 from turnlog.domain.state import Active
 from turnlog.infrastructure.append.chunk_reader import ChunkReader
 from turnlog.infrastructure.append.failures import failure_of, said
+from turnlog.infrastructure.append.provider_stream import (
+    CLIENT_CLOSED,
+    check_stream,
+    close_stream,
+    is_client_closed,
+    opened_stream,
+)
 from turnlog.infrastructure.append.read_ahead import ReadAhead
 from turnlog.infrastructure.append.step_io import CANCELLED, LEFT_EARLY, StepIO
 from turnlog.infrastructure.append.writer_lease import LOG_CLOSED
@@ -27,10 +40,6 @@ from turnlog.infrastructure.clock import now
 logger = logging.getLogger("turnlog")
 
 Chunk = TypeVar("Chunk")
-
-CLIENT_CLOSED = "the provider's client was closed"
-CLOSING_SECONDS = 5.0
-"""Seconds allowed for closing a provider's stream."""
 
 
 class Phase(Enum):
@@ -83,9 +92,7 @@ class StreamRecorder(Generic[Chunk]):
         check_kind(detached, bool, "detached")
         self._model = checked_optional_name(model, "model")
         self._takeover = takeover
-        if not (hasattr(stream, "__aiter__") or hasattr(stream, "__await__")):
-            reason = f"must be an async iterator, or an awaitable of one, not a {type(stream).__name__}"
-            raise InvalidInputError("stream", reason)
+        check_stream(stream)
         self._stream: Any = stream
         self._recorders = recorders
         self._reader = ChunkReader(step.step_id, step.clock.now)
@@ -93,6 +100,10 @@ class StreamRecorder(Generic[Chunk]):
         self._phase = Phase.NEW
         self._task: asyncio.Task[None] | None = None
         self._error: BaseException | None = None
+        self.end: StepEnd | None = None
+        """How this recorder has ended the step; None where it has not."""
+        self.has_begun_to_read = False
+        """Whether anything has come from the provider."""
 
     # For the consumer
 
@@ -146,7 +157,7 @@ class StreamRecorder(Generic[Chunk]):
     async def over(self) -> None:
         """Waits until the provider's stream is closed."""
         if self._task is None:
-            await _close(self._stream)
+            await close_stream(self._stream)
         else:
             await asyncio.wait([self._task])
 
@@ -194,11 +205,17 @@ class StreamRecorder(Generic[Chunk]):
             self.stop(error)
             self._error = error
         finally:
-            await _close(self._stream)
+            await close_stream(self._stream)
             if self._phase is Phase.LOST:
                 self._error = await self._why_lost()
-            if isinstance(self._error, Exception) and not self._read_ahead.has_consumer:
-                logger.warning("the recording of step %s: %s", self.step.step_id, said(self._error))
+            if not self._read_ahead.has_consumer:
+                self._say_error()
+
+    def _say_error(self) -> None:
+        """Says what nobody else is told of."""
+        error = self._error
+        if isinstance(error, Exception) and not isinstance(error, NewsError | TurnClosedError):  # an owner hears those
+            logger.warning("the recording of step %s: %s", self.step.step_id, said(error))
 
     def _done(self, _: asyncio.Task[None]) -> None:
         self._recorders.discard(self)
@@ -210,7 +227,8 @@ class StreamRecorder(Generic[Chunk]):
         self._phase = Phase.RECORDING
         self.step.watcher.watch(self)
         self._read_ahead.wake()
-        chunks = aiter(await self._opened())
+        self._stream = await opened_stream(self._stream)
+        chunks = aiter(self._stream)
         try:
             while not self._is_over():
                 if self.step.group_commit.is_full:
@@ -222,18 +240,10 @@ class StreamRecorder(Generic[Chunk]):
             if not self._is_over():
                 await self._finish()
 
-    async def _opened(self) -> AsyncIterator[Chunk]:
-        """The provider's stream. Raises what the provider raises, and InvalidInputError for what is no stream."""
-        if not hasattr(self._stream, "__aiter__"):
-            self._stream = await self._stream
-            if not hasattr(self._stream, "__aiter__"):
-                reason = f"the awaitable gave a {type(self._stream).__name__} and no stream: ask with stream=True"
-                raise InvalidInputError("stream", reason)
-        return self._stream  # type: ignore[no-any-return]  # it may be anything that can be iterated
-
     async def _take(self, chunk: Chunk) -> None:
         if self._is_over():  # a stream may yield a chunk although its reader was cancelled
             return
+        self.has_begun_to_read = True
         stored: asyncio.Future[int] | None = None
         for commands in self._reader.read(chunk):
             if stored is not None:
@@ -266,7 +276,7 @@ class StreamRecorder(Generic[Chunk]):
         try:
             await asyncio.shield(self._end(self._finished()))
         except StepClosedError:  # somebody else was faster
-            self._phase = Phase.LOST
+            self._phase, self.end = Phase.LOST, None
 
     def _is_over(self) -> bool:
         return self._phase in _OVER
@@ -279,6 +289,7 @@ class StreamRecorder(Generic[Chunk]):
 
     def _end(self, end: StepEnd) -> asyncio.Future[int]:
         self._forget()
+        self.end = end
         return self.step.end(end)
 
     def _forget(self) -> None:
@@ -287,28 +298,24 @@ class StreamRecorder(Generic[Chunk]):
 
     def _finished(self) -> StepEnd:
         if self._reader.error is not None:
-            return CompletionFailed(at=now(), error=self._reader.error, **self._reported())
-        return CompletionFinished(at=now(), finish_reason=self._reader.finish_reason, **self._reported())
+            return self._ended(CompletionFailed, error=self._reader.error)
+        return self._ended(CompletionFinished, finish_reason=self._reader.finish_reason)
+
+    def _ended(self, kind: type[StepEnd], **fields: Any) -> StepEnd:
+        return kind(at=now(), step_id=self.step.step_id, **fields, **self._reported())
 
     def _early_end(self, error: BaseException | None, reason: str | None) -> StepEnd:
-        if isinstance(error, Exception) and reason is None and not self._is_client_closed():
-            return CompletionFailed(at=now(), error=said(error), failure=failure_of(error), **self._reported())
+        if isinstance(error, Exception) and reason is None and not is_client_closed(self._stream):
+            return self._ended(CompletionFailed, error=said(error), failure=failure_of(error))
         if self._reader.finish_reason is not None:
             return self._finished()
         if reason is None and isinstance(error, Exception):
             reason = CLIENT_CLOSED
         reason = reason or (CANCELLED if isinstance(error, asyncio.CancelledError) else LEFT_EARLY)
-        return CompletionInterrupted(at=now(), reason=reason, **self._reported())
-
-    def _is_client_closed(self) -> bool:
-        """Whether this side has closed the provider's client: then the provider has not failed. The openai package has
-        no other way from a stream to its client."""
-        is_closed = getattr(getattr(self._stream, "_client", None), "is_closed", None)
-        return callable(is_closed) and is_closed() is True
+        return self.step.broken_off(reason, **self._reported())
 
     def _reported(self) -> dict[str, Any]:
         return {
-            "step_id": self.step.step_id,
             "model": self._reader.model,
             "response_id": self._reader.response_id,
             "usage": self._reader.usage,
@@ -321,17 +328,3 @@ async def stop_all(recorders: set[StreamRecorder[Any]]) -> None:
         recorder.stop(LogClosedError(LOG_CLOSED), LOG_CLOSED)
     for recorder in list(recorders):
         await recorder.over()
-
-
-async def _close(stream: Any) -> None:
-    """Closes a provider's stream, so that it stops generating and charging. Errors in closing are dropped, and a close
-    that takes too long is given up."""
-    # What was not awaited is closed, or cancelled, too.
-    close = next((found for name in ("aclose", "close", "cancel") if (found := getattr(stream, name, None))), None)
-    if close is None:
-        return
-    with suppress(Exception):
-        closing = close()
-        if hasattr(closing, "__await__"):
-            async with asyncio.timeout(CLOSING_SECONDS):  # in this task: the stream's resources may be bound to it
-                await closing

@@ -23,8 +23,8 @@ class Takeover:
     """One attempt to begin a step or a turn where another one is open. `is_wanted`: whether to wait for the other
     writer's lease.
 
-    `gone` are the writers whose leases have run out. `waited_for` is the id of the step, or of the run of the turn,
-    whose writer's lease is waited for.
+    `gone` are the writers whose leases have run out. `over` is the step that was in the way at first: where somebody
+    else has taken it over and answered since, this attempt has nothing to answer any more.
     """
 
     def __init__(self, aggregate: Aggregate, lease: WriterLease, is_wanted: bool) -> None:
@@ -32,13 +32,18 @@ class Takeover:
         self._lease = lease
         self._is_wanted = is_wanted
         self._until: datetime | None = None
-        self.waited_for: str | None = None
+        self._found: str | None = None
+        self.over: str | None = None
         self.gone: frozenset[str] = frozenset()
 
     async def judge(self, refusal: TurnInProgressError) -> None:
         """Returns when another try may succeed. Else raises the refusal, with what is known of the other writer."""
         if refusal.step_id in self._lease.live:
             raise _of(refusal, self._lease.host, self._lease.pid)
+        if self._found is None:
+            self._found = refusal.step_id
+            self.over = refusal.step_id if refusal.turn_id is None else None
+        was_in_the_way = self._is_in_the_way(refusal)
         writers = set(self._held().values()) | {refusal.writer}
         alive = await self._lease.others(writers)
         self.gone |= writers - set(alive)
@@ -47,16 +52,15 @@ class Takeover:
             return
         if other is not None:
             raise _of(refusal, other.host, other.pid, other.expires_at)
-        if self.waited_for is not None and not self._is_in_the_way(refusal):
+        if not was_in_the_way:
             raise refusal  # it has ended, or somebody else has taken it over
 
     def _is_in_the_way(self, refusal: TurnInProgressError) -> bool:
-        return refusal.step_id == self.waited_for and refusal.step_id in self._held()
+        return refusal.step_id == self._found and refusal.step_id in self._held()
 
     async def _is_worth_waiting(self, refusal: TurnInProgressError, other: Lease) -> bool:
         """Waits a moment, if that is wanted and the lease is still the one of the first look. Else returns False."""
         self._until = self._until or other.expires_at
-        self.waited_for = self.waited_for or refusal.step_id
         if not self._is_wanted or not self._is_in_the_way(refusal) or other.expires_at > self._until:
             return False
         await asyncio.sleep(min(other.seconds_left, LOOK_AGAIN_SECONDS))

@@ -14,7 +14,7 @@ from types import TracebackType
 from typing import Self
 from uuid import UUID
 
-from turnlog.domain.commands import AddMessage, BeginTurn, CancelSteps, Command, EndTurn, StartTool
+from turnlog.domain.commands import AddMessage, BeginTurn, Command, EndTurn, StartTool
 from turnlog.domain.errors import StepClosedError, StoreError, TurnClosedError, TurnInProgressError, TurnlogError
 from turnlog.domain.events import TurnEnd
 from turnlog.domain.state import Active
@@ -27,13 +27,16 @@ from turnlog.infrastructure.follow.session_watcher import SessionWatcher
 from turnlog.infrastructure.ids import new_id
 
 LEFT = "its owner was cancelled"
+LAST_FAILED = "its last answer failed"
 
 _owners: ContextVar[tuple[TurnOwner, ...]] = ContextVar("turnlog_owners", default=())
 
 
 def owner_of(aggregate: Aggregate) -> TurnOwner | None:
-    """The owner in whose block the running task is, or was started."""
-    return next((owner for owner in reversed(_owners.get()) if owner.aggregate is aggregate), None)
+    """The owner in whose block the running task is, or was started. Not one that has ended its run: what it has left
+    behind, such as a tool's work elsewhere, goes on as anybody else would."""
+    owners = (owner for owner in reversed(_owners.get()) if owner.aggregate is aggregate and not owner.is_ended)
+    return next(owners, None)
 
 
 class TurnOwner:
@@ -49,8 +52,8 @@ class TurnOwner:
         self._task: asyncio.Task[object] | None = None
         self._before: tuple[TurnOwner, ...] = ()
         self._cancels = 0
-        self.is_lost = self._is_cancelled_here = False
-        self._is_held = False
+        self.is_held = False
+        self.is_ended = self.is_lost = self._is_cancelled_here = False
 
     async def begin(
         self,
@@ -59,10 +62,10 @@ class TurnOwner:
         message: AddMessage | None = None,
         takeover: bool = False,
         anyway: bool = False,
-        stop: str | None = None,
-    ) -> bool:
-        """Takes the turn in hand: `turn_id`, or the one whose turn it is, together with a message. Returns False, and
-        does nothing, if the message is known. `stop`: the turn that is in hand now is stopped, for this reason.
+    ) -> int:
+        """Takes the turn in hand: `turn_id`, or the one whose turn it is, together with a message. Returns the number
+        of events that it took: 0 if the message is known. Afterwards `is_held` says whether it has the turn: a message
+        that `joins` may have gone to the turn that somebody else has in hand.
 
         Raises TurnInProgressError while another turn or step is in hand and alive, TurnClosedError if there is nothing
         to do, or not for this turn, and StoreError.
@@ -70,22 +73,19 @@ class TurnOwner:
         attempt = Takeover(self.aggregate, self._lease, takeover)
         while True:
             try:
-                return await self._begin(turn_id, message, attempt, anyway, stop)
+                return await self._begin(turn_id, message, attempt, anyway)
             except TurnInProgressError as refusal:
                 await attempt.judge(refusal)
 
-    async def _begin(
-        self, turn_id: str | None, message: AddMessage | None, attempt: Takeover, anyway: bool, stop: str | None
-    ) -> bool:
+    async def _begin(self, turn_id: str | None, message: AddMessage | None, attempt: Takeover, anyway: bool) -> int:
         lease, writer_id = self._lease, await self._lease.hold()
         begin = BeginTurn(
             now(), turn_id, self.run, writer_id, lease.seconds, live=lease.live, gone=attempt.gone, anyway=anyway
         )
-        commands: list[Command] = [] if stop is None else [CancelSteps(now(), stop)]
-        commands.append(begin if message is None else message.beginning(begin))
+        command: Command = begin if message is None else message.beginning(begin)
         lease.began(self.run, self.aggregate, self._ending)
         try:
-            began = await self.aggregate.execute(*commands)
+            began = await self.aggregate.execute(command)
         except BaseException as error:
             if isinstance(error, TurnlogError) and not isinstance(error, StoreError):
                 lease.left(self.run)
@@ -95,40 +95,34 @@ class TurnOwner:
             raise
         if began > 1:
             self._watcher.steps_ended(self.session_id)  # it took over, or has stopped another
-        return self._has_begun()
-
-    def _has_begun(self) -> bool:
         state = self.aggregate.state
         turn = state.turn if isinstance(state, Active) else None
-        if turn is None or turn.run != self.run:
+        if turn is None or turn.run != self.run or turn.status is not None:
             self._lease.left(self.run)
-            return False
+            return began
         self.turn_id = turn.turn_id
-        self._is_held = True
+        self.is_held = True
         self._watcher.watch(self)
-        return True
+        return began
 
     def _ending(self, reason: str, _lost: bool) -> Command:
         return EndTurn(now(), self.run, "abandoned", reason)
 
-    def end(self, status: TurnEnd, reason: str = "", *, only_if_done: bool = False) -> asyncio.Future[int]:
-        """Ends the run at once. The future is done when the end is stored; it raises NewsError, TurnClosedError and
-        StoreError."""
-        command = EndTurn(now(), self.run, status, reason, only_if_done)
-        if only_if_done:
-            return asyncio.ensure_future(self._end_if_done(command))
-        self.let_go()
-        return self._lease.end(self.run, self.aggregate, command)
+    def end(self, status: TurnEnd, reason: str = "") -> asyncio.Future[int]:
+        """Ends the run at once. The future is done when the end is stored; it raises TurnClosedError and StoreError."""
+        self.let_go(is_ended=True)
+        return self._lease.end(self.run, self.aggregate, EndTurn(now(), self.run, status, reason))
 
-    async def _end_if_done(self, command: EndTurn) -> int:
-        ended = await self.aggregate.execute(command)
-        self.let_go()
-        return ended
+    async def end_if(self, unread: int, status: TurnEnd) -> None:
+        """Ends the run, unless something has come. Raises NewsError if it has, TurnClosedError and StoreError."""
+        await self.aggregate.execute(EndTurn(now(), self.run, status, unread=unread))
+        self.let_go(is_ended=True)
 
-    def let_go(self) -> None:
-        """The run is over for this process."""
-        if self._is_held:
-            self._is_held = False
+    def let_go(self, *, is_ended: bool = False) -> None:
+        """The run is over for this process. `is_ended`: this process has ended it, and it was not lost."""
+        self.is_ended = self.is_ended or is_ended
+        if self.is_held:
+            self.is_held = False
             self._watcher.unwatch(self)
         self._lease.left(self.run)
 
@@ -140,7 +134,7 @@ class TurnOwner:
     def has_news(self) -> bool:
         """Whether there is something that no request has had yet."""
         state = self.aggregate.state
-        return isinstance(state, Active) and state.news > 0
+        return isinstance(state, Active) and state.unread > 0
 
     # When somebody else has ended it
 
@@ -155,7 +149,7 @@ class TurnOwner:
                 self._lose()
 
     def _lose(self) -> None:
-        if not self._is_held:
+        if not self.is_held:
             return
         self.is_lost = True
         self.let_go()
@@ -186,11 +180,14 @@ class TurnOwner:
             raise TurnClosedError(self.turn_id, "was ended by somebody else") from error
 
     def end_of(self, error: BaseException | None) -> tuple[TurnEnd, str]:
-        """How a run ends that was left with this error, or without one."""
-        if error is None:
-            state = self.aggregate.state
-            waits = isinstance(state, Active) and state.awaited.waiting > 0
-            return ("waiting" if waits else "finished"), ""
+        """How a run ends that was left with this error, or without one: if the last answer has failed, it has not
+        finished either."""
+        state = self.aggregate.state
+        if error is None and isinstance(state, Active):
+            latest = state.latest
+            if latest is not None and latest.turn_id == self.turn_id and latest.status == "failed":
+                return "failed", LAST_FAILED
+            return ("waiting" if state.is_waiting else "finished"), ""
         if isinstance(error, Exception):
             return "failed", said(error)
         return "abandoned", LEFT

@@ -30,6 +30,7 @@ COMMANDS = {
     "project": Lazy(f"{_HERE}.project:project", "Keep projections up to date with the log."),
     "rebuild": Lazy(f"{_HERE}.rebuild:rebuild", "Build a projection, or all kept views, anew."),
     "reap": Lazy(f"{_HERE}.reap:reap", "End the steps whose writers are gone."),
+    "work": Lazy(f"{_HERE}.work:work", "Go on with the turns of the dead."),
     "provider": Lazy(f"{_HERE}.provider:provider", "Serve a fake provider, to try a program offline."),
     "doctor": Lazy(f"{_HERE}.doctor:doctor", "Show what is connected and what is wrong."),
 }

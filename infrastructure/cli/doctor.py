@@ -11,7 +11,8 @@ from typing import Any
 from turnlog import __version__
 from turnlog.domain.errors import EmbeddedServersError
 from turnlog.infrastructure.cli.failures import hint_for
-from turnlog.infrastructure.cli.probes import PostgresProbe, RedisProbe, probe_postgres, probe_redis
+from turnlog.infrastructure.cli.postgres_probe import PostgresProbe, probe_postgres
+from turnlog.infrastructure.cli.redis_probe import RedisProbe, probe_redis
 from turnlog.infrastructure.composition import running_servers
 from turnlog.infrastructure.settings import Settings
 from turnlog.infrastructure.store.statements import SCHEMA_VERSION
@@ -106,6 +107,8 @@ async def _examine_redis(found: Diagnosis, settings: Settings, embedded: bool) -
     found.facts["redis"] = _redis_facts(probe, settings, embedded)
     if probe.error is not None:
         found.blame(f"Redis does not answer: {probe.error}", _START_REDIS)
+    for what, advice, effect in probe.refused:
+        found.blame(f"Redis refuses {what}.", f"{advice[0].upper()}{advice[1:]}. Until it allows it, {effect}.")
 
 
 def _versions() -> dict[str, str]:

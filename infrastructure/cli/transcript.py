@@ -132,7 +132,7 @@ def print_step(screen: Screen, step: Step, *, is_replaced: bool = False) -> None
     print_block(screen, label, ended, _ROLE_STYLES["assistant"])
 
 
-def print_call(screen: Screen, call: StepToolCall, label: str = "") -> None:
+def print_call(screen: Screen, call: StepToolCall | LateResult, label: str = "") -> None:
     """Prints a tool call with its arguments."""
     line = Text.assemble(("→ ", "dim"), (printable(call.name) or "(no name)", "cyan"), f"({_cut(call.arguments)})")
     print_block(screen, label, line, _ROLE_STYLES["assistant"])

@@ -1,1 +1,1 @@
-"""The demo: a conversation with tools, a handler that is killed in mid-stream, and a crowd, all on real servers."""
+"""The demo: a conversation with tools, processes that are killed, and a crowd, all on real servers."""

@@ -28,12 +28,14 @@ def is_live() -> bool:
 
 @dataclass(frozen=True, slots=True)
 class Answerer:
-    """A client and the model to ask. `script` sets what answers a turn; a live provider takes no notice of it."""
+    """A client and the model to ask. `script` sets what answers a turn; a live provider takes no notice of it.
+    `paid` is the number of requests so far, where the provider tells it."""
 
     client: AsyncOpenAI
     model: str
     base_url: str | None
     script: Callable[[Turn], None]
+    paid: Callable[[], int] | None = None
 
     async def ask(self, messages: list[ChatCompletionMessageParam]) -> AsyncIterator[ChatCompletionChunk]:
         """The stream of a completion. Raises openai.OpenAIError."""
@@ -52,7 +54,7 @@ async def recorded(answers: Sequence[Scripted] | Callable[[Request], Reply]) -> 
         def script(turn: Turn) -> None:
             provider.add(*(Recorded(name, delay=turn.delay) for name in turn.streams))
 
-        yield Answerer(client, "recorded", provider.base_url, script)
+        yield Answerer(client, "recorded", provider.base_url, script, lambda: len(provider.requests))
 
 
 @asynccontextmanager

@@ -23,7 +23,7 @@ from turnlog.infrastructure.urls import masked
 @json_option
 @pass_globals
 def demo(options: Globals, pace: float | None, keep: bool, model: str, sessions: int, as_json: bool) -> None:
-    """See it work: a conversation with tools, a handler that is killed in mid-stream, and a crowd of sessions.
+    """See it work: a conversation with tools, processes that are killed in mid-stream and in mid-tool, and a crowd.
 
     Runs on the configured servers, or on embedded ones, as the user "demo". Answers come from recorded streams, which
     are played over HTTP to openai's own client, or from the provider that OPENAI_API_KEY and OPENAI_BASE_URL name.
@@ -37,6 +37,8 @@ def demo(options: Globals, pace: float | None, keep: bool, model: str, sessions:
         emit_json(json.dumps(summary.as_json()))
     if not summary.crash.is_survived:
         raise click.ClickException("the killed handler's step was not recovered as it should")
+    if not summary.killed_turn.is_survived:
+        raise click.ClickException("the killed process's turn was not gone on with as it should")
 
 
 def _run(options: Globals, chosen: Options, screen: Screen) -> Summary:

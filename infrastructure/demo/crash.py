@@ -2,14 +2,9 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
-import os
-import signal
-import sys
-from asyncio.subprocess import PIPE, Process
+from asyncio.subprocess import Process
 from collections.abc import AsyncIterator
-from contextlib import suppress
 from dataclasses import asdict, dataclass
 from typing import Any, cast
 
@@ -17,10 +12,10 @@ from turnlog.domain.commands import AppendText
 from turnlog.domain.events import ReasoningDelta, TextDelta
 from turnlog.infrastructure.cli.transcript import print_step
 from turnlog.infrastructure.clock import now
+from turnlog.infrastructure.demo.child import Job, ended_by, kill, started
 from turnlog.infrastructure.demo.conversation import Player
 from turnlog.infrastructure.demo.scene import Scene
 from turnlog.infrastructure.demo.stage import Stage
-from turnlog.infrastructure.demo.victim import Job
 from turnlog.infrastructure.session import Session
 from turnlog.infrastructure.settings import Settings
 from turnlog.infrastructure.testing.errors import RequestRefusedError
@@ -83,37 +78,24 @@ async def crash(session: Session, settings: Settings, scene: Scene, player: Play
 
 async def _killed(job: Job, stage: Stage) -> tuple[list[str], str]:
     """The deltas that the child showed until it was dead, and the name of the signal that ended it."""
-    module = "turnlog.infrastructure.demo.victim"
-    process = await asyncio.create_subprocess_exec(sys.executable, "-m", module, stdin=PIPE, stdout=PIPE)
+    process = await started("turnlog.infrastructure.demo.victim", job)
     try:
-        shown = await _watch(process, job, stage)
+        shown = await _watch(process, stage)
     except BaseException:
-        _kill(process)
+        kill(process)
         raise
-    code = await process.wait()
-    return shown, signal.Signals(-code).name if code < 0 else f"none: it ended with {code}"
+    return shown, await ended_by(process)
 
 
-def _kill(process: Process) -> None:
-    # Not process.kill(): it polls the process first, and can take the exit code away from asyncio.
-    if process.returncode is None:
-        with suppress(ProcessLookupError):
-            os.kill(process.pid, signal.SIGKILL)
-
-
-async def _watch(process: Process, job: Job, stage: Stage) -> list[str]:
+async def _watch(process: Process, stage: Stage) -> list[str]:
     """Kills the child in mid-stream; all deltas that it has shown."""
-    assert process.stdin is not None  # noqa: S101 for the type checker
-    process.stdin.write(job.model_dump_json().encode() + b"\n")
-    await process.stdin.drain()
-    process.stdin.close()
     stage.note(f"(a handler in a process of its own, {process.pid}, records and shows the answer)")
     shown: list[str] = []
     async for text in _shown(process):
         shown.append(text)
         stage.delta(AppendText(now(), "shown", text))
         if len(shown) == SHOWN_BEFORE_KILL:
-            _kill(process)
+            kill(process)
             # The loop goes on: what the child wrote before it was killed was shown too.
     stage.note(f"(kill -9 {process.pid}, after {len(shown)} deltas were seen)", style="bold red")
     return shown

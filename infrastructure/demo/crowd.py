@@ -1,4 +1,4 @@
-"""The third part: many sessions at once, whose deltas share commits."""
+"""The fourth part: many sessions at once, whose deltas share commits."""
 
 from __future__ import annotations
 

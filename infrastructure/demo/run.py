@@ -15,6 +15,7 @@ from turnlog.infrastructure.demo.client import Answerer, is_live, live, recorded
 from turnlog.infrastructure.demo.conversation import Player
 from turnlog.infrastructure.demo.crash import Crash, crash
 from turnlog.infrastructure.demo.crowd import crowd
+from turnlog.infrastructure.demo.killed_turn import killed_turn
 from turnlog.infrastructure.demo.meter import Measured, Meter
 from turnlog.infrastructure.demo.scene import Scene, load_scene
 from turnlog.infrastructure.demo.stage import Stage
@@ -25,6 +26,8 @@ from turnlog.infrastructure.session import Session
 from turnlog.infrastructure.settings import Settings
 
 USER = "demo"
+KEPT = 3
+"""Sessions that can be kept: all but the crowd's."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,16 +51,20 @@ async def run_demo(settings: Settings, options: Options, screen: Screen, progres
         talk = await _talk(log, cast[0], scene, answerer, stage)
         stage.heading(2, "A handler is killed in mid-stream")
         crashed, recovery = await _crash(log, cast[1], scene, answerer, stage)
-        stage.heading(3, f"{options.crowd} sessions at once: group commit")
+        stage.heading(3, "A process is killed while its tool runs, and another one finishes the turn")
+        killed = await killed_turn(cast[2], log.settings, scene, answerer, stage)
+        stage.heading(4, f"{options.crowd} sessions at once: group commit")
         stage.note(f"(each records {len(scene.crowd.chunks)} chunks; what has queued up meanwhile is one commit)")
-        crowded = await crowd(log, cast[2:], scene, progress)
+        crowded = await crowd(log, cast[KEPT:], scene, progress)
         stage.note(_crowd_text(crowded))
-        stage.heading(4, "What the log made of the conversation")
+        stage.heading(5, "What the log made of the conversation")
         await _show(cast[0], screen)
-        kept = [str(session.id) if options.keep else None for session in cast[:2]]
+        kept = [str(session.id) if options.keep else None for session in cast[:KEPT]]
         seconds = time.perf_counter() - began
-        summary = Summary(_provider(options), talk, kept[0], crashed, recovery, kept[1], crowded, seconds)
-        stage.heading(5, "Summary")
+        summary = Summary(
+            _provider(options), talk, kept[0], crashed, recovery, kept[1], killed, kept[2], crowded, seconds
+        )
+        stage.heading(6, "Summary")
         print_summary(screen, summary)
     return summary
 
@@ -72,13 +79,19 @@ def _answerer(options: Options) -> AbstractAsyncContextManager[Answerer]:
 
 @asynccontextmanager
 async def _sessions(log: SessionLog, options: Options) -> AsyncIterator[list[Session]]:
-    """One for the conversation, one for the crash, and the crowd's. Deletes them afterwards, but those to keep."""
-    titles = ["A day at the harbour", "How to keep a lighthouse", *["In the crowd"] * options.crowd]
+    """One for the conversation, one for each process that is killed, and the crowd's. Deletes them afterwards, but
+    those to keep."""
+    titles = [
+        "A day at the harbour",
+        "How to keep a lighthouse",
+        "The weather in Lisbon",
+        *["In the crowd"] * options.crowd,
+    ]
     sessions = [await log.start_session(user_id=USER, title=title) for title in titles]
     try:
         yield sessions
     finally:
-        for session in sessions[2 if options.keep else 0 :]:
+        for session in sessions[KEPT if options.keep else 0 :]:
             await log.delete_session(session.id, SYSTEM)
 
 

@@ -16,12 +16,13 @@ DELTA_MS = 30.0
 @dataclass(frozen=True, slots=True)
 class Scene:
     """The system message; the turns of the first conversation; the long answer that is cut short, and the turn after
-    it; and what each session of the crowd records."""
+    it; the turn that is killed while its tool runs; and what each session of the crowd records."""
 
     system: str
     turns: tuple[Turn, ...]
     long_answer: Turn
     afterwards: Turn
+    with_tools: Turn
     crowd: Stream
 
 
@@ -36,6 +37,7 @@ def load_scene(pace: float | None = None) -> Scene:
         # The answer that is cut short keeps its time, so that there is a middle to cut it in.
         long_answer=long_answer,
         afterwards=replace(umbrella, delay=pace),
+        with_tools=replace(first, delay=pace),
         crowd=_crowd(next(stream for stream in own_corpus() if stream.name in long_answer.streams), pace),
     )
 

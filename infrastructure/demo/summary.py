@@ -9,6 +9,7 @@ from rich.table import Table
 
 from turnlog.infrastructure.cli.output import Screen
 from turnlog.infrastructure.demo.crash import Crash
+from turnlog.infrastructure.demo.killed_turn import KilledTurn
 from turnlog.infrastructure.demo.meter import Measured
 
 
@@ -22,6 +23,8 @@ class Summary:
     crash: Crash
     recovery: Measured
     crash_id: str | None
+    killed_turn: KilledTurn
+    killed_turn_id: str | None
     crowd: Measured
     seconds: float
 
@@ -30,7 +33,7 @@ class Summary:
         return {"conversation": self.conversation, "recovery": self.recovery, "crowd": self.crowd}
 
     def total(self) -> Measured:
-        """All parts together, without the killed process, which cannot tell its numbers."""
+        """All parts together, without the processes of their own, which do not tell their numbers."""
         parts = list(self.parts().values())
         return Measured(
             sessions=self.conversation.sessions + self.recovery.sessions + self.crowd.sessions,
@@ -45,15 +48,17 @@ class Summary:
         """The summary as one JSON object: the totals, then each part."""
         parts = {name: part.as_json() for name, part in self.parts().items()}
         parts["conversation"]["session_id"] = self.conversation_id
+        killed = self.killed_turn.as_json() | {"session_id": self.killed_turn_id}
         crash = self.crash.as_json() | {"session_id": self.crash_id}
-        return {"provider": self.provider, **self.total().as_json(), "crash": crash, **parts}
+        return {"provider": self.provider, **self.total().as_json(), "crash": crash, "killed_turn": killed, **parts}
 
 
 def print_summary(screen: Screen, summary: Summary) -> None:
     """Prints a table, and the commands that show what was kept."""
     screen.print(_table(summary))
     screen.say("")
-    kept = [session for session in (summary.conversation_id, summary.crash_id) if session is not None]
+    ids = (summary.conversation_id, summary.crash_id, summary.killed_turn_id)
+    kept = [session for session in ids if session is not None]
     for session in kept:
         screen.say(f"turnlog show {session}")
     if not kept:

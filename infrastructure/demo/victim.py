@@ -9,23 +9,12 @@ import asyncio
 import json
 import sys
 
-from pydantic import BaseModel
-
 from turnlog.domain.commands import AppendReasoning, AppendText
+from turnlog.infrastructure.demo.child import Job, read_job
 from turnlog.infrastructure.demo.client import Answerer, open_client
 from turnlog.infrastructure.demo.meter import Meter
 from turnlog.infrastructure.log import SessionLog
 from turnlog.infrastructure.principal import SYSTEM
-from turnlog.infrastructure.settings import Settings
-
-
-class Job(BaseModel):
-    """What to record, and where."""
-
-    settings: Settings
-    session_id: str
-    model: str
-    base_url: str | None
 
 
 async def run(job: Job) -> None:
@@ -40,4 +29,4 @@ async def run(job: Job) -> None:
 
 
 if __name__ == "__main__":
-    asyncio.run(run(Job.model_validate_json(sys.stdin.readline())))
+    asyncio.run(run(read_job()))

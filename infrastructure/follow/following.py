@@ -44,10 +44,21 @@ class Following:
     def __aiter__(self) -> Self:
         return self
 
-    async def __anext__(self) -> RecordedEvent:
+    @property
+    def is_ready(self) -> bool:
+        """Whether the next event is here, and need not be waited for."""
+        return bool(self._ready)
+
+    async def begun(self) -> Self:
+        """Waits until it is known that the session and the position are there, as a web handler has to know before it
+        sends its first byte. Raises what the first call of the iteration would raise."""
         self._check()
         if not self._is_over and self._source is None:
             await self._begin()
+        return self
+
+    async def __anext__(self) -> RecordedEvent:
+        await self.begun()
         if self._is_over or self._source is None:
             raise StopAsyncIteration
         if not self._ready:

@@ -41,6 +41,17 @@ class Deltas:
     def __aiter__(self) -> Self:
         return self
 
+    @property
+    def is_ready(self) -> bool:
+        """Whether the next event is here, and need not be waited for."""
+        return self._following.is_ready
+
+    async def begun(self) -> Self:
+        """Waits until it is known that the session and the position are there. Raises what the first call of the
+        iteration would raise."""
+        await self._following.begun()
+        return self
+
     async def __anext__(self) -> Delta:
         if self._taken is None:
             self._taken = await anext(self._following)

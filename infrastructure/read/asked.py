@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from uuid import UUID
 
 from turnlog.domain.errors import SessionNotFoundError
-from turnlog.infrastructure.principal import SYSTEM, Principal, owns
+from turnlog.infrastructure.principal import Principal, owns
 
 if TYPE_CHECKING:
     from turnlog.infrastructure.store.standings import Standing
@@ -29,11 +29,14 @@ class Asked:
         self.base = base
         self._store = store
         self._since = time.monotonic() if since is None else since
-        self._answer = store.standings.ask(session_id, base)
+        self._answer = store.standings.ask(session_id, base, self._since)
 
     async def standing(self) -> Standing:
         """The answer. Raises StoreError."""
-        return await self._store.answered(self._answer, self._since, self.session_id, self.base)
+        standing = await self._answer
+        if standing is None or standing.is_unlisted:
+            return await self._store.asked_again(standing, self._since, self.session_id, self.base)
+        return standing
 
 
 class AskedAccess(Asked):
@@ -43,9 +46,8 @@ class AskedAccess(Asked):
         self, store: EventStore, session_id: UUID, principal: Principal, base: int = 0, since: float | None = None
     ) -> None:
         super().__init__(store, session_id, base, since)
-        owner = store.standings.last_owner(session_id)
         self.principal = principal
-        self.is_expected = principal is SYSTEM or (owner is not None and owns(principal, owner[0]))
+        self.is_expected = owns(principal, store.standings.last_owner(session_id))
 
     async def standing(self) -> Standing:
         """The answer. Raises SessionNotFoundError when the session is unknown, deleted, or not the principal's, and

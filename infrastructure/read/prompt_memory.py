@@ -26,6 +26,9 @@ class PromptMemory:
 
     def put(self, session_id: UUID, entry: Entry) -> None:
         """Remembers an entry, and forgets the ones that were used longest ago if there is no room."""
+        if self._entries.get(session_id) is entry:
+            self._entries.move_to_end(session_id)
+            return
         self.drop(session_id)
         self._entries[session_id] = entry
         self._bytes += len(entry.value)

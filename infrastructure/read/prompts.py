@@ -23,7 +23,7 @@ from turnlog.infrastructure.read.asked import Asked
 from turnlog.infrastructure.read.prompt_memory import PromptMemory
 from turnlog.infrastructure.read.views import TAIL_TO_KEEP, Views
 from turnlog.infrastructure.tasks import Background, off_loop
-from turnlog.projections.projector import LARGE_BYTES, LARGE_SIZE, Projector
+from turnlog.projections.projector import LARGE_SIZE, Projector
 from turnlog.projections.prompt import Api, CountTokens, PromptPolicy, WindowedPrompt, build_prompt, windowed_prompt
 from turnlog.projections.prompt.settled_prefix import (
     ChatMessages,
@@ -95,8 +95,7 @@ class Prompts:
         if not asked.is_expected:
             await asked.standing()
         entry = self._memory.get(session_id) or await self._cache.get(self.key(session_id))
-        # Parsed while Postgres answers.
-        cached = await off_loop(len(entry.value) > LARGE_BYTES, _parsed, entry) if entry is not None else None
+        cached = _parsed(entry) if entry is not None else None  # while Postgres answers
         standing = await asked.standing()
         if cached is not None and cached.entry.position == standing.position:
             if cached.last.commit_id == standing.commit_id:
@@ -106,7 +105,22 @@ class Prompts:
             prompt = await self._continued(asked, cached)
             if prompt is not None:
                 return prompt
-        return await self._begun(asked)
+        return await self._begun(await self._views.load(session_id, asked))
+
+    async def chat_of(self, held: Projector) -> ChatMessages:
+        """The same for somebody who works on the session, and holds its last turns as they are now: of the others only
+        what was cached is read. A prompt in the middle of a turn is kept only if it has more that is settled."""
+        session_id = held.session_id
+        if held.first_turn == 0:
+            return await self._begun(held)
+        entry = self._memory.get(session_id) or await self._cache.get(self.key(session_id))
+        if entry is not None and entry.position <= held.version:
+            base = Asked(self._store, session_id, entry.position)  # answered while the entry is parsed
+            cached = _parsed(entry)
+            prompt = await self._continued(base, cached, held) if cached is not None else None
+            if prompt is not None:
+                return prompt
+        return await self._begun(await self._views.load(session_id))
 
     async def window(
         self, asked: Asked, api: Api, policy: PromptPolicy, max_tokens: int, count_tokens: CountTokens
@@ -129,11 +143,11 @@ class Prompts:
         of = partial(_whole_of, projector, api, policy)
         return await off_loop(projector.is_large, of)
 
-    async def _continued(self, asked: Asked, cached: _Cached) -> ChatMessages | None:
+    async def _continued(self, asked: Asked, cached: _Cached, held: Projector | None = None) -> ChatMessages | None:
         """The cached prompt with what came since. None if it cannot be continued, or rests on a past that is gone."""
         session_id, position = asked.session_id, cached.entry.position
         base = asked if asked.base == position else Asked(self._store, session_id, position)
-        projector = await self._views.load_end(session_id, 1)
+        projector = held or await self._views.load_end(session_id, 1, base)
         if (await base.standing()).base_commit_id != cached.last.commit_id:
             return None
         missing = projector.first_turn - cached.last.turns
@@ -147,12 +161,12 @@ class Prompts:
         more = await off_loop(projector.is_large, _continuation, cached, projector)
         if more is None:
             return None
-        await self._keep(projector, more, cached.entry)
+        if held is None or more.settled:
+            await self._keep(projector, more, cached.entry)
         return cached.settled + more.settled + more.rest
 
-    async def _begun(self, asked: Asked) -> ChatMessages:
-        projector = _found(await self._views.load(asked.session_id, asked))
-        parts = await off_loop(projector.is_large, _beginning, projector)
+    async def _begun(self, projector: Projector) -> ChatMessages:
+        parts = await off_loop(projector.is_large, _beginning, _found(projector))
         await self._keep(projector, parts, None)
         return parts.settled + parts.rest
 

@@ -14,7 +14,7 @@ from uuid import UUID
 from pydantic import TypeAdapter
 
 from turnlog.domain.evolve import evolve
-from turnlog.domain.state import SessionState, initial_state
+from turnlog.domain.state import Active, SessionState, initial_state
 from turnlog.infrastructure.cache import Cache
 from turnlog.infrastructure.cache_entry import Entry
 from turnlog.infrastructure.read.asked import Asked
@@ -99,6 +99,17 @@ class Views:
         except PagesNeeded:
             return await self.load(session_id)
 
+    async def go_on(self, projector: Projector) -> Projector:
+        """The projection as of now, out of one that was loaded before, which cannot be used any more. Only what came
+        since is read, and nothing is kept: that is for the next reader who loads one. Raises StoreError."""
+        try:
+            if await self._store.events.fold(projector):
+                return projector
+            await self.forget(projector.session_id)
+        except PagesNeeded:
+            pass
+        return await self.load(projector.session_id)
+
     async def _asked_for(
         self, session_id: UUID, asked: Asked | None, read: Callable[[], Awaitable[Cached | None]]
     ) -> tuple[Cached | None, bool]:
@@ -175,11 +186,12 @@ class Views:
         await self._store.kept.forget(session_id)
 
     async def rebuild(self, session_id: UUID) -> None:
-        """Folds the view anew from the events, and keeps it."""
+        """Folds the view anew from the events, and keeps it. The session's line in the lists gets what it lacks."""
         await self.forget(session_id)
         projector = await self.load(session_id)
-        if projector.exists:
+        if isinstance(projector.state, Active):
             await self._store.kept.save(projector)
+            await self._store.lists.fill_in(projector.state, projector.version)
 
     # What is cached, and what is kept
 

@@ -57,10 +57,11 @@ def bools(values: Iterable[bool]) -> bytes:
     return _array(BOOL, _with_lengths(b"\1" if value else b"\0" for value in values))
 
 
-def timestamps(values: Iterable[datetime]) -> bytes:
+def timestamps(values: Iterable[datetime | None]) -> bytes:
     """An array of timestamptz."""
     pack = _INT8.pack
-    return _array(TIMESTAMPTZ, [pack(8, (value - _EPOCH) // _MICROSECOND) for value in values])
+    parts = [_NULL if value is None else pack(8, (value - _EPOCH) // _MICROSECOND) for value in values]
+    return _array(TIMESTAMPTZ, parts)
 
 
 def _with_lengths(values: Iterable[bytes | None]) -> list[bytes]:

@@ -9,9 +9,10 @@ from uuid import UUID
 
 from turnlog.domain.events import FRAGMENTS, SessionEvent
 from turnlog.domain.state import Active, Deleted, SessionState
+from turnlog.domain.turns import turn_status, unfinished_turn
 from turnlog.infrastructure.store.appends import Append
 from turnlog.infrastructure.store.dedup_keys import keys_of
-from turnlog.infrastructure.store.rows import KeyRow, SessionRow
+from turnlog.infrastructure.store.rows import KeyRow, SessionRow, TurnColumns
 
 LIST_TOUCH = timedelta(seconds=1)
 """While only fragments come, the session's line in the lists is written this often."""
@@ -72,9 +73,19 @@ class AppendEncoder:
             version=append.position + append.count - 1,
             deleted=is_deleted,
             writer=None if is_deleted else _writer_of(known),
+            turn=TurnColumns() if is_deleted else turn_columns(known),
         )
 
 
+def turn_columns(state: Active) -> TurnColumns:
+    """What the session's line says of its turns."""
+    unfinished = unfinished_turn(state)
+    since = state.turn.since if state.turn is not None and unfinished is not None else None
+    return TurnColumns(turn_status(state), unfinished, since, state.awaited.waiting)
+
+
 def _writer_of(state: Active) -> str | None:
-    """The writer of the open step, the latest one of several; None where no step is open."""
+    """The writer of the turn in hand, or else of the open step, the latest one of several. None where neither is."""
+    if state.in_hand is not None and state.in_hand.writer:
+        return state.in_hand.writer
     return next((step.writer or None for step in reversed(state.open_steps.values())), None)

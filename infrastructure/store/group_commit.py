@@ -18,7 +18,7 @@ from collections.abc import Callable, Sequence
 
 import psycopg
 
-from turnlog.domain.errors import LogClosedError
+from turnlog.domain.errors import LogClosedError, StoreError
 from turnlog.infrastructure.store.appends import Append, Past, WriterStatistics
 from turnlog.infrastructure.store.commit_recovery import (
     SHORTEST_ATTEMPT,
@@ -183,12 +183,11 @@ class GroupCommit:
             return
         try:
             parameters = pack_appends(batch, batch[0].commit_id, self._past)
-        except Exception as error:  # noqa: BLE001 one of them cannot be sent: the others are
-            self._recover(outcome_of(error))
-        else:
             late = self._loop.time() - batch[0].since
             self._wire.patience = max(self._retry_seconds - late, SHORTEST_ATTEMPT)
             self._wire.send(parameters, self._answered)
+        except Exception as error:  # noqa: BLE001 one of them cannot be sent: the others are
+            self._recover(outcome_of(error))
 
     def _answered(self, answer: bytes | None, error: psycopg.Error | None) -> None:
         outcome = outcome_of_answer(answer) if error is None else outcome_of(error)
@@ -222,18 +221,25 @@ class GroupCommit:
             events += append.count
             size += append.size
             append.lane.past = past
-            append.owner.settled(append, None)
+            self._settle(append, None)
         self.statistics.events += events
         if self.on_stored is not None:
-            self.on_stored(batch)
+            try:
+                self.on_stored(batch)
+            except Exception:
+                logger.exception("followers could not be told what was stored")
         self._release(events, size)
 
     def _failed(self, append: Append) -> None:
-        try:
-            append.owner.settled(append, append.lane.broken)
-        except Exception:
-            logger.exception("an append that failed could not be settled")
+        self._settle(append, append.lane.broken)
         self._release(append.count, append.size)
+
+    def _settle(self, append: Append, error: StoreError | None) -> None:
+        """Tells the owner. What goes wrong there is no reason for the others, or for the next batch, to wait."""
+        try:
+            append.owner.settled(append, error)
+        except Exception:
+            logger.exception("an append could not be settled")
 
     def _release(self, events: int, size: int) -> None:
         self._events -= events

@@ -1,4 +1,4 @@
-"""Leases: which writers are alive, and which steps are open although their writer is not.
+"""Leases: which writers are alive, and which steps are open, and turns in hand, although their writer is not.
 
 They are kept in the database that holds the log, and its clock judges all of them: the clocks of two machines may
 differ, and Redis may be empty or gone.
@@ -26,7 +26,8 @@ class Lease(NamedTuple):
 
 
 class Lapsed(NamedTuple):
-    """A session with an open step whose writer has no lease any more. What is not known of the writer is None."""
+    """A session with an open step, or a turn in hand, whose writer has no lease any more. What is not known of the
+    writer is None."""
 
     session_id: UUID
     writer_id: str
@@ -59,13 +60,14 @@ class Leases:
         return {row[0]: Lease(*row) for row in rows}
 
     async def lapsed(self, after: UUID, limit: int) -> list[Lapsed]:
-        """The next sessions, in the order of their ids and after the id `after`, with a step whose writer is gone."""
+        """The next sessions, in the order of their ids and after the id `after`, with something open whose writer is
+        gone."""
         return [Lapsed(*row) for row in await self._fetch("lapsed", after, limit)]
 
     async def clear(self, lapsed: Lapsed) -> None:
-        """Notes that this writer has no step open in the session."""
+        """Notes that this writer has nothing open in the session."""
         await self._fetch("clear_writer", lapsed.session_id, lapsed.writer_id)
 
     async def forget_old(self) -> None:
-        """Removes the leases that ran out more than a day ago and left no step open."""
+        """Removes the leases that ran out more than a day ago and left nothing open."""
         await self._fetch("forget_leases")

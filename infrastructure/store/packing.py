@@ -16,7 +16,7 @@ Parameters = Sequence[bytes | None]
 _EVENT_TYPES = (arrays.UUID, arrays.INT8, arrays.TEXT, arrays.BYTEA)
 _SESSION_TYPES = (
     arrays.UUID, arrays.TEXT, arrays.BYTEA, arrays.TIMESTAMPTZ, arrays.TIMESTAMPTZ, arrays.INT8, arrays.BOOL,
-    arrays.TEXT,
+    arrays.TEXT, arrays.TEXT, arrays.TEXT, arrays.TIMESTAMPTZ, arrays.INT8,
 )  # fmt: skip
 _KEY_TYPES = (arrays.UUID, arrays.BYTEA, arrays.TEXT, arrays.BOOL)
 _BASE_TYPES = (arrays.UUID, arrays.INT8, arrays.INT8)
@@ -96,14 +96,22 @@ def _session_arrays(rows: Sequence[SessionRow]) -> Parameters:
         return _NO_SESSIONS
     return [
         arrays.uuids(row.session_id.bytes for row in rows),
-        arrays.texts(None if row.user_id is None else row.user_id.encode() for row in rows),
+        _texts(row.user_id for row in rows),
         arrays.byteas(row.title for row in rows),
         arrays.timestamps(row.started_at for row in rows),
         arrays.timestamps(row.updated_at for row in rows),
         arrays.int8s(row.version for row in rows),
         arrays.bools(row.deleted for row in rows),
-        arrays.texts(None if row.writer is None else row.writer.encode() for row in rows),
+        _texts(row.writer for row in rows),
+        _texts(row.turn.status for row in rows),
+        _texts(row.turn.unfinished for row in rows),
+        arrays.timestamps(row.turn.since for row in rows),
+        arrays.int8s(row.turn.waiting_calls for row in rows),
     ]
+
+
+def _texts(values: Iterable[str | None]) -> bytes:
+    return arrays.texts(None if value is None else value.encode() for value in values)
 
 
 def _key_arrays(rows: Sequence[KeyRow]) -> Parameters:

@@ -8,7 +8,7 @@ select clock_timestamp()
 select cache_secret from {schema}.turnlog_schema
 
 -- name: append
-select {schema}.{append}($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22)
+select {schema}.{append}($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22, $23, $24, $25, $26)
 
 -- name: find_key
 select value from {schema}.turnlog_keys where session_id = %b and key = %b
@@ -65,6 +65,8 @@ left join lateral (
 ) as base on true
 
 -- name: standings
+-- The arrays come through subqueries so that the planner guesses their length in every case alike. It then keeps one
+-- plan; else it would plan each time anew, which takes four times as long as the answer.
 select array(
     select int8send(coalesce(last.position, 0)) || int8send(coalesce(last.commit_id, 0))
         || int8send(coalesce(base.commit_id, -1))
@@ -74,7 +76,7 @@ select array(
             when line.user_id is null then '\x01'::bytea
             else '\x02'::bytea || convert_to(line.user_id, 'UTF8')
         end
-    from unnest($1::uuid[], $2::bigint[]) with ordinality as asked (id, base, number)
+    from unnest((select $1::uuid[]), (select $2::bigint[])) with ordinality as asked (id, base, number)
     left join lateral (
         select originator_version as position, commit_id from {schema}.{events} where originator_id = asked.id
         order by originator_version desc limit 1
@@ -91,9 +93,22 @@ select array(
 
 -- name: list_sessions
 with mine as materialized (
-    select session_id, user_id, title, started_at, updated_at, version
+    select session_id, user_id, title, started_at, updated_at, version, turn_status
     from {schema}.turnlog_sessions
     where not deleted and (%b::boolean or user_id = %b::text)
+), page as (
+    select * from mine order by updated_at desc, session_id limit %b offset %b
+)
+select (select count(*) from mine) as total, page.*
+from (select 1) as always left join page on true
+order by page.updated_at desc, page.session_id
+
+-- name: list_by_status
+-- A statement of its own, so that it has a plan of its own.
+with mine as materialized (
+    select session_id, user_id, title, started_at, updated_at, version, turn_status
+    from {schema}.turnlog_sessions
+    where not deleted and (%b::boolean or user_id = %b::text) and turn_status = any(%b::text[])
 ), page as (
     select * from mine order by updated_at desc, session_id limit %b offset %b
 )
@@ -105,6 +120,26 @@ order by page.updated_at desc, page.session_id
 select session_id from {schema}.turnlog_sessions
 where not deleted and (%b::boolean or user_id = %b::text) and session_id > %b
 order by session_id limit %b
+
+-- name: unfinished_turns
+select s.session_id, s.user_id, s.unfinished_turn, s.turn_status, s.turn_since, s.writer, w.host, w.pid, w.expires_at,
+    coalesce(w.expires_at > clock_timestamp(), false)
+from {schema}.turnlog_sessions s left join {schema}.turnlog_writers w on w.writer_id = s.writer
+where s.unfinished_turn is not null and (%b::boolean or s.user_id = %b::text) and s.turn_status = any(%b::text[])
+    and s.session_id > %b
+order by s.session_id limit %b
+
+-- name: waiting_sessions
+select session_id from {schema}.turnlog_sessions
+where waiting_calls > 0 and (%b::boolean or user_id = %b::text) and session_id > %b
+order by session_id limit %b
+
+-- name: fill_in_line
+-- Only a process of an older version leaves them all null.
+update {schema}.turnlog_sessions
+set turn_status = %b, unfinished_turn = %b, turn_since = %b, waiting_calls = %b
+where session_id = %b and version <= %b and waiting_calls is null and not deleted
+returning true
 
 -- name: begin_lease
 insert into {schema}.turnlog_writers (writer_id, expires_at, host, pid)

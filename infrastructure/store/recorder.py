@@ -139,12 +139,10 @@ class BatchRecorder(PostgresApplicationRecorder):
         return PolledSubscription(recorder=self, gt=gt, topics=topics)
 
     def standing(self, session_id: UUID, base: int) -> bytes:
-        """The element of the answer of `standings` for one session."""
+        """What the statement `standings` answers for one session."""
         with self.datastore.get_connection() as connection, RawCursor(connection, row_factory=tuple_row) as cursor:
             cursor.execute(self.statements["standings"].as_string(), ([session_id], [base]), binary=True)
-            ((elements,),) = cursor.fetchall()
-            element: bytes = elements[0]
-            return element
+            return (cursor.pgresult and cursor.pgresult.get_value(0, 0)) or b""
 
     def fetch(self, name: str, *params: Any) -> list[tuple[Any, ...]]:
         """The rows of a named statement. Raises the library's PersistenceErrors."""

@@ -18,10 +18,21 @@ class EventRow(NamedTuple):
     state: bytes
 
 
+class TurnColumns(NamedTuple):
+    """What a session's line says of its turns. `status` is how far the latest one is; `unfinished` the turn with an
+    owner that somebody has to go on with, and `since` when its owner, or its last one, has begun; None where there is
+    no such thing. `waiting_calls` counts the calls that wait for a pending result or for a decision."""
+
+    status: str | None = None
+    unfinished: str | None = None
+    since: datetime | None = None
+    waiting_calls: int = 0
+
+
 @dataclass(frozen=True, slots=True)
 class SessionRow:
-    """A session's line in the lists, as of `version`. `writer` is the writer of the open step; None where no step is
-    open."""
+    """A session's line in the lists, as of `version`. `writer` is the writer of the turn in hand, or else of the open
+    step; None where neither is."""
 
     session_id: UUID
     user_id: str | None
@@ -31,6 +42,7 @@ class SessionRow:
     version: int
     deleted: bool
     writer: str | None
+    turn: TurnColumns
 
 
 @dataclass(frozen=True, slots=True)

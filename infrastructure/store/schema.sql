@@ -43,10 +43,28 @@ create table if not exists {schema}.turnlog_sessions (
     deleted boolean not null
 ) with (fillfactor = 70);
 
--- Since version 2: the writer of the open step; null where no step is open.
+-- Since version 2: the writer of the open step, and since version 4 of the turn in hand; null where neither is.
 alter table {schema}.turnlog_sessions add column if not exists writer text;
 
 create index if not exists turnlog_sessions_writer on {schema}.turnlog_sessions (writer) where writer is not null;
+
+-- Since version 4: how far the latest turn is; the turn with an owner that somebody has to go on with, and since when its
+-- owner, or its last one, has had it; how many calls wait for a pending result or for a decision. All four are null where
+-- they are not known: in lines of older versions, and where a process of one wrote last.
+alter table {schema}.turnlog_sessions
+    add column if not exists turn_status text,
+    add column if not exists unfinished_turn text,
+    add column if not exists turn_since timestamptz,
+    add column if not exists waiting_calls bigint;
+
+create index if not exists turnlog_sessions_status on {schema}.turnlog_sessions (turn_status, user_id)
+    where turn_status is not null;
+
+create index if not exists turnlog_sessions_unfinished on {schema}.turnlog_sessions (session_id)
+    where unfinished_turn is not null;
+
+create index if not exists turnlog_sessions_waiting on {schema}.turnlog_sessions (session_id)
+    where waiting_calls > 0;
 
 -- Since version 2: the writers that may have steps open, and the time until which they count as alive. There is one row
 -- a writer: its lease covers all its steps.
@@ -113,6 +131,7 @@ create or replace function {schema}.{append}(
     ids uuid[], positions bigint[], topics text[], states bytea[],
     session_ids uuid[], user_ids text[], titles bytea[], starts timestamptz[], updates timestamptz[],
     versions bigint[], deletes boolean[], writers text[],
+    turn_statuses text[], unfinished_turns text[], turn_sinces timestamptz[], waiting_counts bigint[],
     key_session_ids uuid[], keys bytea[], key_values text[], key_onces boolean[],
     base_ids uuid[], base_positions bigint[], base_commit_ids bigint[],
     last_position bigint, last_commit_id bigint, commit_id bigint
@@ -160,12 +179,19 @@ begin
     select id, position, topic, state, last - cardinality(ids) + number, {append}.commit_id
     from unnest(ids, positions, topics, states) with ordinality as row (id, position, topic, state, number);
     if session_ids is not null then
-        insert into {schema}.turnlog_sessions as t
-            (session_id, user_id, title, started_at, updated_at, version, deleted, writer)
-        select * from unnest(session_ids, user_ids, titles, starts, updates, versions, deletes, writers)
+        insert into {schema}.turnlog_sessions as t (
+            session_id, user_id, title, started_at, updated_at, version, deleted, writer,
+            turn_status, unfinished_turn, turn_since, waiting_calls
+        )
+        select * from unnest(
+            session_ids, user_ids, titles, starts, updates, versions, deletes, writers,
+            turn_statuses, unfinished_turns, turn_sinces, waiting_counts
+        )
         on conflict (session_id) do update set
             user_id = excluded.user_id, title = excluded.title, updated_at = excluded.updated_at,
-            version = excluded.version, deleted = excluded.deleted, writer = excluded.writer
+            version = excluded.version, deleted = excluded.deleted, writer = excluded.writer,
+            turn_status = excluded.turn_status, unfinished_turn = excluded.unfinished_turn,
+            turn_since = excluded.turn_since, waiting_calls = excluded.waiting_calls
         where t.version < excluded.version;
     end if;
     if key_session_ids is not null then
@@ -179,6 +205,26 @@ begin
         on conflict (session_id, key) do update set value = excluded.value;
     end if;
     return last;
+end
+$body$;
+
+-- The same, as processes of version 3 call it: they know nothing of how far a turn is, and what was known before does not
+-- hold any more.
+create or replace function {schema}.{append}(
+    ids uuid[], positions bigint[], topics text[], states bytea[],
+    session_ids uuid[], user_ids text[], titles bytea[], starts timestamptz[], updates timestamptz[],
+    versions bigint[], deletes boolean[], writers text[],
+    key_session_ids uuid[], keys bytea[], key_values text[], key_onces boolean[],
+    base_ids uuid[], base_positions bigint[], base_commit_ids bigint[],
+    last_position bigint, last_commit_id bigint, commit_id bigint
+) returns bigint language plpgsql as $body$
+begin
+    return {schema}.{append}(
+        ids, positions, topics, states, session_ids, user_ids, titles, starts, updates, versions, deletes, writers,
+        null, null, null, null,
+        key_session_ids, keys, key_values, key_onces, base_ids, base_positions, base_commit_ids,
+        last_position, last_commit_id, commit_id
+    );
 end
 $body$;
 

@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
+import time
 from collections import OrderedDict
 from collections.abc import Callable, Iterator
 from struct import Struct
@@ -18,15 +20,17 @@ from uuid import UUID
 import psycopg
 
 from turnlog.infrastructure.store import arrays
+from turnlog.infrastructure.store.alarm import Alarm
 from turnlog.infrastructure.store.wire import Wire
 
 logger = logging.getLogger("turnlog")
 
 PARAMETER_TYPES = [arrays.ARRAY_OF[arrays.UUID], arrays.ARRAY_OF[arrays.INT8]]
 _ARRAY_HEADER = 20
-_LENGTH = Struct(">i")
-_ELEMENT = Struct(">qqqB")
-"""An element of the answer: three numbers, and whether a user id follows (see `standings` in queries.sql)."""
+_ELEMENT = Struct(">iqqqB")
+"""An element of the answer: its size after this number, three numbers, and whether a user id follows (see `standings`
+in queries.sql)."""
+_LENGTH = 4
 _GONE, _NOBODYS, _SOMEBODYS, _UNLISTED = range(4)
 
 REMEMBERED_OWNERS = 10_000
@@ -50,34 +54,43 @@ class Standing(NamedTuple):
 class _Question(NamedTuple):
     session_id: UUID
     base: int
+    until: float
     answer: asyncio.Future[Standing | None]
 
 
 class Standings:
-    """Asks in batches: while one batch is under way, the next one gathers."""
+    """Asks in batches: while one batch is under way, the next one gathers. `timeout`: how many seconds a question
+    waits for its answer."""
 
-    def __init__(self, new_wire: Callable[[], Wire]) -> None:
+    def __init__(self, new_wire: Callable[[], Wire], timeout: float) -> None:
         self._new_wire = new_wire
+        self._timeout = timeout
+        self._loop = asyncio.get_running_loop()
+        self._deadline = Alarm(self._loop, self._give_up)
         self._wire: Wire | None = None
         self._waiting: list[_Question] = []
         self._under_way: list[_Question] = []
         self._opening: asyncio.Task[None] | None = None
         self._is_closed = False
-        self._owners: OrderedDict[UUID, str | None] = OrderedDict()
+        self._owners: OrderedDict[UUID, str] = OrderedDict()
 
-    def last_owner(self, session_id: UUID) -> tuple[str | None] | None:
-        """The owner that was found last, if the session was asked for lately. It may be another one by now: this allows
-        nothing, and only says what is worth doing while the answer comes."""
-        return (self._owners[session_id],) if session_id in self._owners else None
+    def last_owner(self, session_id: UUID) -> str | None:
+        """The owner that was found last; None if it was nobody, or if the session was not asked for lately. It may be
+        another one by now: this allows nothing, and only says what is worth doing while the answer comes."""
+        return self._owners.get(session_id)
 
-    def ask(self, session_id: UUID, base: int = 0) -> asyncio.Future[Standing | None]:
-        """Where the session stands, with the commit id at the position `base`. None if Postgres does not say at once:
-        `standing` of the store waits and tries again."""
-        answer: asyncio.Future[Standing | None] = asyncio.get_running_loop().create_future()
+    def ask(self, session_id: UUID, base: int = 0, since: float | None = None) -> asyncio.Future[Standing | None]:
+        """Where the session stands, with the commit id at the position `base`. `since` is when the call began (of
+        `time.monotonic`; None: now). None if Postgres does not say at once, or in time: `standing` of the store tries
+        again."""
+        answer: asyncio.Future[Standing | None] = self._loop.create_future()
         if self._is_closed:
             answer.set_result(None)
             return answer
-        self._waiting.append(_Question(session_id, base, answer))
+        until = self._loop.time() + self._timeout - (time.monotonic() - since if since is not None else 0)
+        if until < self._deadline.time:
+            self._deadline.set(until)
+        self._waiting.append(_Question(session_id, base, until, answer))
         # Sent at once, because whoever asks has something to do until the answer comes.
         if not self._under_way:
             self._send()
@@ -86,6 +99,7 @@ class Standings:
     def close(self) -> None:
         """Ends the connection. Whoever still waits is told None."""
         self._is_closed = True
+        self._deadline.stop()
         if self._opening is not None:
             self._opening.cancel()
         if self._wire is not None:
@@ -112,12 +126,16 @@ class Standings:
 
     def _send_on(self, wire: Wire) -> None:
         asked = self._under_way
-        ids, bases = [question.session_id.bytes for question in asked], [question.base for question in asked]
-        wire.send([arrays.uuids(ids), arrays.int8s(bases)], self._answered)
+        try:
+            ids, bases = [question.session_id.bytes for question in asked], [question.base for question in asked]
+            wire.send([arrays.uuids(ids), arrays.int8s(bases)], self._answered)
+        except Exception as error:  # noqa: BLE001 whatever it is, nobody may wait for ever
+            logger.debug("standings could not be asked for: %s", error)
+            self._answered(None, None)
 
     def _answered(self, value: bytes | None, _error: psycopg.Error | None) -> None:
         asked, self._under_way = self._under_way, []
-        standings = _standings(value) if value else (None for _ in asked)
+        standings = parse_standings(value) if value else (None for _ in asked)
         for question, standing in zip(asked, standings, strict=True):
             if standing is not None:
                 self._remember(question.session_id, standing)
@@ -131,28 +149,34 @@ class Standings:
         else:
             self._send()
 
+    def _give_up(self) -> None:
+        """Answers those whose time is over. The next one to ring for is the first of the others."""
+        now, first = self._loop.time(), math.inf
+        for question in (*self._under_way, *self._waiting):
+            if question.answer.done():
+                continue
+            if question.until <= now:
+                question.answer.set_result(None)
+            else:
+                first = min(first, question.until)
+        if first < math.inf:
+            self._deadline.set(first)
+
     def _remember(self, session_id: UUID, standing: Standing) -> None:
-        if not standing.exists:
+        if not standing.exists or standing.user_id is None:
             self._owners.pop(session_id, None)
-            return
-        self._owners[session_id] = standing.user_id
-        if len(self._owners) > REMEMBERED_OWNERS:
-            self._owners.popitem(last=False)
+        elif self._owners.get(session_id) != standing.user_id:
+            self._owners[session_id] = standing.user_id
+            if len(self._owners) > REMEMBERED_OWNERS:
+                self._owners.popitem(last=False)
 
 
-def _standings(value: bytes) -> Iterator[Standing]:
+def parse_standings(value: bytes) -> Iterator[Standing]:
+    """What the statement `standings` answers."""
     at = _ARRAY_HEADER
     while at < len(value):
-        (length,) = _LENGTH.unpack_from(value, at)
-        at += _LENGTH.size
-        yield parse_standing(value[at : at + length])
-        at += length
-
-
-def parse_standing(element: bytes) -> Standing:
-    """An element of the answer."""
-    position, commit_id, base_commit_id, kind = _ELEMENT.unpack_from(element)
-    user_id = element[_ELEMENT.size :].decode() if kind == _SOMEBODYS else None
-    is_unlisted = kind == _UNLISTED
-    exists = kind in (_NOBODYS, _SOMEBODYS)
-    return Standing(exists, user_id, position, commit_id, base_commit_id, is_unlisted)
+        length, position, commit_id, base_commit_id, kind = _ELEMENT.unpack_from(value, at)
+        begin, at = at + _ELEMENT.size, at + _LENGTH + length
+        user_id = value[begin:at].decode() if kind == _SOMEBODYS else None
+        exists = kind in (_NOBODYS, _SOMEBODYS)
+        yield Standing(exists, user_id, position, commit_id, base_commit_id, kind == _UNLISTED)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from contextlib import suppress
 from typing import Any, TypeVar
 from uuid import UUID
@@ -28,7 +28,7 @@ from turnlog.infrastructure.store.mapper import EventMapper
 from turnlog.infrastructure.store.packing import PARAMETER_TYPES
 from turnlog.infrastructure.store.recorder import BatchRecorder
 from turnlog.infrastructure.store.schema import Schema
-from turnlog.infrastructure.store.standings import Standing, Standings, parse_standing
+from turnlog.infrastructure.store.standings import Standing, Standings, parse_standings
 from turnlog.infrastructure.store.threads import StoreThreads
 from turnlog.infrastructure.store.whole import WholeAppend
 from turnlog.infrastructure.store.wire import Wire
@@ -55,7 +55,7 @@ class EventStore:
         self.lists = SessionLists(self._threads.fetch)
         self.kept = KeptViews(self._threads, recorder)
         self.leases = Leases(self._lease_thread.fetch)
-        self.standings = Standings(self._standings_wire)
+        self.standings = Standings(self._standings_wire, timeout)
 
     def append_wire(self) -> Wire:
         """A connection of its own for appends. It is opened when it is first used."""
@@ -73,19 +73,21 @@ class EventStore:
     async def standing(self, session_id: UUID, base: int = 0) -> Standing:
         """Where the session stands, with the commit id at the position `base`. Raises StoreError."""
         since = time.monotonic()
-        return await self.answered(self.standings.ask(session_id, base), since, session_id, base)
+        standing = await self.standings.ask(session_id, base, since)
+        if standing is None or standing.is_unlisted:
+            return await self.asked_again(standing, since, session_id, base)
+        return standing
 
-    async def answered(
-        self, asked: Awaitable[Standing | None], since: float, session_id: UUID, base: int = 0
-    ) -> Standing:
-        """The answer to a question that was asked at `since`; where the connection was lost, it is asked again as
-        everything is read. Raises StoreError."""
+    async def asked_again(self, answer: Standing | None, since: float, session_id: UUID, base: int = 0) -> Standing:
+        """Where the session stands, after an answer that does not say it to a question of the time `since` (of
+        `time.monotonic`). Where the connection was lost, it is asked again as everything is read. Raises StoreError."""
+        left = since + self._timeout - time.monotonic()
         with suppress(TimeoutError):
-            async with asyncio.timeout(since + self._timeout - time.monotonic()):
-                standing = await asked
-                if standing is None:
-                    standing = parse_standing(await self.run(self.recorder.standing, session_id, base))
-                return await self.events.judged(session_id, standing) if standing.is_unlisted else standing
+            async with asyncio.timeout(left):
+                await asyncio.sleep(0)  # where no time is left, nothing is asked
+                if answer is None:
+                    (answer,) = parse_standings(await self.run(self.recorder.standing, session_id, base))
+                return await self.events.judged(session_id, answer) if answer.is_unlisted else answer
         raise StoreUnavailableError(f"Postgres: no answer within {self._timeout:g} seconds")
 
     async def run(self, function: Callable[..., T], *args: Any) -> T:

@@ -72,7 +72,7 @@ class WholeAppend:
         except StoreUnavailableError:
             # The answer was lost. If the last event is there, so are all.
             session_id, last = UUID(bytes=self.id_bytes), self._last
-            at = await asyncio.to_thread(self._recorder.fetch, "stored_at", [session_id], [last], [last])
+            at = await self._translated(self._recorder.fetch, "stored_at", [session_id], [last], [last])
             if [row[2] for row in at] != [self.commit_id]:
                 raise
 

@@ -17,6 +17,7 @@ from psycopg.generators import execute
 from psycopg.pq import ExecStatus, Format
 from psycopg.pq.abc import PGconn, PGresult
 
+from turnlog.infrastructure.store.alarm import Alarm
 from turnlog.infrastructure.store.connecting import Door, is_pooled
 
 Answered = Callable[[bytes | None, psycopg.Error | None], None]
@@ -44,7 +45,7 @@ class Wire:
         self._socket = -1
         self._answered: Answered | None = None
         self._result: PGresult | None = None
-        self._deadline: asyncio.TimerHandle | None = None
+        self._deadline = Alarm(self._loop, lambda: self._lost("no answer in time"))
 
     @property
     def is_open(self) -> bool:
@@ -81,17 +82,17 @@ class Wire:
 
     def send(self, parameters: Sequence[bytes | None], answered: Answered) -> None:
         """Sends the statement, with parameters in the binary format. The connection must be open, and no statement may
-        be under way on it."""
+        be under way on it. Whatever goes wrong is an answer, too."""
         assert self._libpq is not None  # noqa: S101 is_open says so
         self._answered = answered
-        self._deadline = self._loop.call_later(self.patience, self._lost, "no answer in time")
+        self._deadline.set(self._loop.time() + self.patience)
         try:
             if self._is_prepared:
                 self._libpq.send_query_prepared(self._name, parameters, self._formats, Format.BINARY)
             else:
                 self._libpq.send_query_params(self._statement, parameters, self._types, self._formats, Format.BINARY)
             self._flush()
-        except psycopg.Error as error:
+        except Exception as error:  # noqa: BLE001 whatever it is, nobody may wait for ever
             self._lost(str(error))
 
     async def call(self, parameters: Sequence[bytes | None]) -> bytes | None:
@@ -122,7 +123,7 @@ class Wire:
         self._loop.remove_writer(self._socket)
         try:
             self._flush()
-        except psycopg.Error as error:
+        except Exception as error:  # noqa: BLE001 see send
             self._lost(str(error))
 
     def _readable(self) -> None:
@@ -139,7 +140,7 @@ class Wire:
                     self._complete()
                 else:
                     self._result = self._result or result
-        except psycopg.Error as error:
+        except Exception as error:  # noqa: BLE001 see send
             self._lost(str(error))
 
     def _complete(self) -> None:
@@ -153,9 +154,7 @@ class Wire:
 
     def _answer(self, value: bytes | None, error: psycopg.Error | None) -> None:
         answered, self._answered = self._answered, None
-        if self._deadline is not None:
-            self._deadline.cancel()
-            self._deadline = None
+        self._deadline.clear()
         if answered is not None:
             answered(value, error)
 
@@ -167,4 +166,5 @@ class Wire:
             self._loop.remove_writer(self._socket)
             libpq.finish()
             self._connection = None
+        self._deadline.stop()
         self._answer(None, psycopg.OperationalError(why.strip()))

@@ -11,7 +11,7 @@ import pytest
 
 from tests.support.sessions import answer, contents
 from turnlog import Session, SessionLog, Settings
-from turnlog.domain.state import MEMORY_LIMIT
+from turnlog.domain import state
 
 Send = Callable[[Session], Awaitable[Any]]
 
@@ -27,6 +27,13 @@ KINDS: dict[str, tuple[Send, Callable[[Session, str], Awaitable[Any]]]] = {
     ),
 }
 KIND = pytest.mark.parametrize("kind", KINDS)
+LIMIT = 16
+"""Ids that a state remembers here: hundreds cost time and show nothing else."""
+
+
+@pytest.fixture(autouse=True)
+def short_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(state, "MEMORY_LIMIT", LIMIT)
 
 
 async def accepted(session: Session) -> int:
@@ -44,7 +51,7 @@ async def fill(session: Session, kind: str, count: int) -> None:
 
 
 @KIND
-@pytest.mark.parametrize("before", [0, MEMORY_LIMIT - 2, MEMORY_LIMIT - 1, MEMORY_LIMIT, 2 * MEMORY_LIMIT - 1])
+@pytest.mark.parametrize("before", [0, LIMIT - 2, LIMIT - 1, LIMIT, 2 * LIMIT - 1])
 async def test_two_at_once_with_others_between_are_one(session: Session, kind: str, before: int) -> None:
     send, other = KINDS[kind]
     await fill(session, kind, before)
@@ -60,7 +67,7 @@ async def test_an_older_handle_of_another_process_finds_what_was_accepted(
     theirs = other_log.session(session.id, "u1")
     await theirs.set_title("t")  # their state is loaded now, and knows of nothing that comes
     await send(session)
-    await fill(session, kind, MEMORY_LIMIT + 1)
+    await fill(session, kind, LIMIT + 1)
     await asyncio.gather(send(theirs), send(theirs))
     assert await accepted(session) == 1
 
@@ -79,7 +86,7 @@ async def test_processes_that_bring_an_id_in_the_same_moment_store_it_once(
 async def test_a_retry_fails_alone_and_what_comes_with_it_is_stored(log: SessionLog, session: Session) -> None:
     send, _ = KINDS["message"]
     await send(session)
-    await fill(session, "message", MEMORY_LIMIT + 1)
+    await fill(session, "message", LIMIT + 1)
     others = [await log.start_session("u1") for _ in range(20)]
     async with session.completion() as completion:
         await asyncio.gather(
@@ -98,7 +105,7 @@ async def test_a_retry_fails_alone_and_what_comes_with_it_is_stored(log: Session
 async def test_a_refused_id_leaves_no_error_in_the_log_of_postgres(log: SessionLog, session: Session) -> None:
     send, _ = KINDS["message"]
     await send(session)
-    await fill(session, "message", MEMORY_LIMIT + 1)
+    await fill(session, "message", LIMIT + 1)
     with psycopg.connect(log.settings.database_url or "", autocommit=True) as connection:
         rolled_back = "select xact_rollback from pg_stat_database where datname = current_database()"
         connection.execute("select pg_stat_force_next_flush()")
@@ -113,7 +120,7 @@ async def test_a_refused_id_leaves_no_error_in_the_log_of_postgres(log: SessionL
 async def test_a_result_is_known_after_more_than_the_memory_holds(
     session: Session, other_log: SessionLog, status: Any
 ) -> None:
-    calls = [f"c{number}" for number in range(MEMORY_LIMIT + 8)]
+    calls = [f"c{number}" for number in range(LIMIT + 8)]
     async with session.completion() as completion:
         for call in calls:
             await completion.tool_call(call, "find", "{}")

@@ -54,7 +54,7 @@ def refused_shortly() -> Iterator[None]:
     assert len(refusal) < LONGEST_ERROR
 
 
-@settings(max_examples=200, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=100, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(call=bad_calls())
 async def test_every_call_takes_a_hostile_value_or_refuses_it_by_a_short_error(
     log: SessionLog, session: Session, call: tuple[str, str, list[Any], dict[str, str]]
@@ -99,7 +99,7 @@ def hostile_chunks() -> st.SearchStrategy[Any]:
     )
 
 
-@settings(max_examples=80, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=50, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(chunk=hostile_chunks())
 async def test_a_hostile_chunk_is_recorded_or_fails_its_step_and_nothing_shown_is_lost(
     log: SessionLog, chunk: Any

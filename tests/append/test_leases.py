@@ -198,16 +198,44 @@ async def test_a_takeover_of_a_step_that_its_writer_ends_is_refused_for_it_was_a
 async def test_of_several_that_take_over_one_does_and_the_others_are_refused(
     brief_log: SessionLog, settings: Settings, log: SessionLog
 ) -> None:
-    theirs = await brief_log.start_session("u1")
-    await begun(theirs, "half")
-    await die(brief_log)
     async with SessionLog.open(settings) as second, SessionLog.open(settings) as third:
+        theirs = await brief_log.start_session("u1")
         takers = [each.session(theirs.id, "u1") for each in (log, second, third)]
+        await begun(theirs, "half")
+        await die(brief_log)  # late: who comes when it was reaped or answered may give another answer
         outcomes = await asyncio.gather(
             *(answer(taker, "next", takeover=True) for taker in takers), return_exceptions=True
         )
     assert sorted(type(outcome).__name__ for outcome in outcomes) == ["NoneType"] + ["TurnInProgressError"] * 2
     assert await ends(log.session(theirs.id, "u1")) == [("abandoned", "half"), ("finished", "next")]
+
+
+@pytest.mark.parametrize("takeover", [False, True])
+async def test_who_found_a_step_in_the_way_that_somebody_else_took_over_and_answered_is_refused(
+    settings: Settings,
+    brief_log: SessionLog,
+    log: SessionLog,
+    other_log: SessionLog,
+    monkeypatch: pytest.MonkeyPatch,
+    takeover: bool,
+) -> None:
+    theirs = await brief_log.start_session("u1")
+    await begun(theirs, "half")
+    await die(brief_log)
+    rows(settings, "update turnlog_writers set expires_at = clock_timestamp()")
+    look = log._parts.lease.others
+
+    async def look_slowly(writers: Any) -> Any:
+        found = await look(writers)
+        monkeypatch.undo()
+        await answer(other_log.session(theirs.id, "u1"), "next")
+        return found
+
+    monkeypatch.setattr(log._parts.lease, "others", look_slowly)
+    ours = log.session(theirs.id, "u1")
+    with pytest.raises(TurnInProgressError):
+        await answer(ours, "again", takeover=takeover)
+    assert await ends(ours) == [("abandoned", "half"), ("finished", "next")]
 
 
 async def test_a_step_without_a_writer_of_before_there_were_leases_is_in_nobodys_way(

@@ -11,6 +11,7 @@ import psycopg
 import pytest
 
 from tests.support.database import rows
+from tests.support.owners import Owner
 from tests.support.sessions import answer, ends, steps
 from tests.support.writers import BRIEF, begun, die
 from turnlog import SessionLog, Settings, StoreUnavailableError
@@ -164,3 +165,69 @@ async def test_a_lease_whose_renewal_is_under_way_has_not_run_out(settings: Sett
             renewal.commit()
 
         assert await reaping == ()
+
+
+async def test_a_step_in_the_way_that_was_reaped_meanwhile_is_in_nobodys_way(
+    settings: Settings, brief_log: SessionLog, log: SessionLog, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    theirs = await brief_log.start_session("u1")
+    await begun(theirs, "half")
+    await die(brief_log)
+    rows(settings, "update turnlog_writers set expires_at = clock_timestamp()")
+    look = log._parts.lease.others
+
+    async def look_and_reap(writers: Any) -> Any:
+        found = await look(writers)
+        assert len(await log.reap()) == 1
+        return found
+
+    monkeypatch.setattr(log._parts.lease, "others", look_and_reap)
+    ours = log.session(theirs.id, "u1")
+    await answer(ours, "next")
+    assert await ends(ours) == [("abandoned", "half"), ("finished", "next")]
+
+
+async def test_the_reaper_ends_a_turn_whose_owner_died_between_two_steps(
+    brief_log: SessionLog, log: SessionLog
+) -> None:
+    between, inside, living = [await log.start_session("u1") for _ in range(3)]
+    for session in (between, inside, living):
+        await session.say("Hi", message_id="m-1")
+    await (await Owner.of(brief_log, between)).asks("c-1")
+    died = await Owner.of(brief_log, inside)
+    await died.begins()
+    await (await Owner.of(log, living)).asks("c-1")
+    assert await log.reap() == ()
+    await asyncio.sleep(BRIEF)
+
+    for dry_run in (True, False):
+        reaped = {one.session_id: one for one in await log.reap(dry_run)}
+        assert {one.session_id: (one.step_id, one.turn_id) for one in reaped.values()} == {
+            between.id: (None, "m-1"),
+            inside.id: (died.step_id, "m-1"),
+        }
+        assert {one.pid for one in reaped.values()} == {os.getpid()}
+    assert await log.reap() == ()
+    statuses = [(await log.session(one.id, "u1").view()).turns[-1].status for one in (between, inside, living)]
+    assert statuses == ["abandoned", "abandoned", "running_tools"]
+    topics = [event.topic async for event in log.session(inside.id, "u1").events()]
+    assert topics[-2:] == ["completion-abandoned.v1", "turn-ended.v1"]
+    # Somebody goes on with it.
+    owner = await Owner.of(log, log.session(between.id, "u1"), "m-1")
+    await owner.asks()
+    await owner.ends()
+    assert (await between.view()).turns[-1].status == "finished"
+
+
+async def test_a_writer_with_a_turn_in_hand_and_no_step_keeps_the_row_of_its_lease(
+    settings: Settings, brief_log: SessionLog
+) -> None:
+    session = await brief_log.start_session("u1")
+    await session.say("Hi")
+    await Owner.of(brief_log, session)
+    rows(settings, "update turnlog_writers set expires_at = now() - interval '2 days'")
+    await brief_log._parts.store.leases.forget_old()
+    assert len(rows(settings, "select writer_id from turnlog_writers")) == 1
+    (reaped,) = await brief_log.reap()
+    assert (reaped.step_id, reaped.pid) == (None, os.getpid())
+    assert rows(settings, "select writer, turn_status from turnlog_sessions") == [(None, "abandoned")]

@@ -5,14 +5,14 @@ from __future__ import annotations
 import asyncio
 import copy
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import pytest
 from openai.types.chat import ChatCompletionChunk
 from pydantic import BaseModel
 
-from tests.support.real_data import needs_real_data, real_corpus
+from tests.support.real_data import each_sample, evenly, needs_real_data, real_corpus
 from tests.support.recording import played
 from turnlog.domain.errors import InvalidInputError
 from turnlog.infrastructure.log import SessionLog
@@ -83,7 +83,7 @@ def _finish_reason(stream: Stream) -> str | None:
 Prepare = Callable[[Stream], list[Any]]
 
 
-async def _differing(log: SessionLog, streams: list[Stream], prepare: Prepare) -> list[str]:
+async def _differing(log: SessionLog, streams: Sequence[Stream], prepare: Prepare) -> list[str]:
     """The names of the streams that come out wrong. They are recorded all at once, as a busy back end would."""
     right = await asyncio.gather(*(_comes_out_right(log, stream, prepare(stream)) for stream in streams))
     return [stream.name for stream, is_right in zip(streams, right, strict=True) if not is_right]
@@ -106,23 +106,30 @@ CORPORA = [
 ]
 
 
+@each_sample
 @pytest.mark.parametrize("streams", CORPORA)
-async def test_a_recorded_stream_gives_the_expected_message(log: SessionLog, streams: list[Stream]) -> None:
-    assert await _differing(log, streams, Stream.parsed) == []
+async def test_a_recorded_stream_gives_the_expected_message(log: SessionLog, streams: list[Stream], count: int) -> None:
+    assert await _differing(log, evenly(streams, 12 * count), Stream.parsed) == []
 
 
+@each_sample
 @pytest.mark.parametrize("streams", CORPORA)
-async def test_models_of_the_openai_package_are_read_as_dicts_are(log: SessionLog, streams: list[Stream]) -> None:
+async def test_models_of_the_openai_package_are_read_as_dicts_are(
+    log: SessionLog, streams: list[Stream], count: int
+) -> None:
     def models(stream: Stream) -> list[Any]:
         return [ChatCompletionChunk.construct(**chunk) for chunk in stream.parsed()]
 
-    assert await _differing(log, streams, models) == []
+    assert await _differing(log, evenly(streams, 4 * count), models) == []
 
 
+@each_sample
 @pytest.mark.parametrize("streams", CORPORA)
-async def test_text_and_arguments_cut_elsewhere_give_the_same_message(log: SessionLog, streams: list[Stream]) -> None:
+async def test_text_and_arguments_cut_elsewhere_give_the_same_message(
+    log: SessionLog, streams: list[Stream], count: int
+) -> None:
     rng = random.Random(7)
-    assert await _differing(log, streams, lambda stream: _recut(stream.parsed(), rng)) == []
+    assert await _differing(log, evenly(streams, 4 * count), lambda stream: _recut(stream.parsed(), rng)) == []
 
 
 class Event(BaseModel):

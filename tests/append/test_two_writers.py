@@ -77,7 +77,7 @@ class Writer:
         raise AttributeError(name)
 
 
-@hypothesis_settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
+@hypothesis_settings(max_examples=20, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 @given(script_a=scripts, script_b=scripts)
 def test_two_writers_lose_repeat_and_reorder_nothing(
     settings: Settings, script_a: list[Act], script_b: list[Act]

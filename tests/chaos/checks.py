@@ -151,7 +151,7 @@ async def _check_intruder(session: Session) -> None:
             await attempt()
         except SessionNotFoundError:
             continue
-        raise AssertionError("somebody was let in")
+        raise AssertionError("a stranger was let in")
 
 
 def copied_wrongly(source: list[RecordedEvent], fork: list[RecordedEvent]) -> str | None:

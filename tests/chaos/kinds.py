@@ -34,13 +34,18 @@ _KINDS: dict[str, Kind] = {}
 def kind(group: Group, says: str, *, needs_disk: bool = False, is_slow: bool = False) -> Callable[[Inject], Inject]:
     """Adds a function as a kind, under its name."""
 
-    def add(inject: Inject) -> Inject:
+    def named(inject: Inject) -> Inject:
         name = inject.__name__.strip("_").replace("_", "-")
-        assert name not in _KINDS, name
-        _KINDS[name] = Kind(name, group, says, inject, needs_disk, is_slow)
+        add(Kind(name, group, says, inject, needs_disk, is_slow))
         return inject
 
-    return add
+    return named
+
+
+def add(kind: Kind) -> None:
+    """Adds a kind."""
+    assert kind.name not in _KINDS, kind.name
+    _KINDS[kind.name] = kind
 
 
 def kinds() -> dict[str, Kind]:

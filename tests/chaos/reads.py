@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from tests.chaos.calls import Call, Made, WrongAnswerError
 from tests.support.rules import CHECKS
-from turnlog.domain.errors import PromptTooLongError, SessionNotFoundError
+from turnlog.domain.errors import LogClosedError, PromptTooLongError, SessionNotFoundError, StoreError, TurnlogError
 from turnlog.domain.events import SessionForked
 from turnlog.infrastructure.session import Session
 from turnlog.projections.view import SessionView
@@ -141,7 +141,11 @@ async def intrude(worker: Worker, _: Session, call: Call) -> None:
             await attempt()
         except SessionNotFoundError:
             continue
-        raise WrongAnswerError(f"somebody else was let in: {call}")
+        except (StoreError, LogClosedError):
+            raise
+        except TurnlogError as error:  # which says that there is a session
+            raise WrongAnswerError(f"a stranger was told {type(error).__name__}: {call}") from error
+        raise WrongAnswerError(f"a stranger was let in: {call}")
 
 
 READS: dict[str, Made] = {

@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import replace
 from random import Random
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import psycopg
 import pytest
 
-from tests.chaos.calls import Call
+from tests.chaos.calls import Call, WrongAnswerError
+from tests.chaos.reads import READS
 from tests.chaos.run import Run
 from tests.chaos.servers import Servers
-from turnlog import SYSTEM, Session
+from tests.chaos.worker import Worker
+from turnlog import SYSTEM, Session, SessionLog, SessionView
 
 pytestmark = pytest.mark.servers
 
@@ -111,6 +114,14 @@ async def test_what_is_answered_wrongly_or_not_stored_is_found(
             with monkeypatch.context() as patched:
                 swap_answers(patched, name, call.session_id, other)
                 assert await run.looked(), f"the {name} of another session"
+        for name, change in VIEWS.items():
+            with monkeypatch.context() as patched:
+                change_views(patched, change)
+                assert ("is not the fold" in str(await run.looked())) == (name != "the same"), name
+        for name in ("view", "prompt", "say"):
+            with monkeypatch.context() as patched:
+                let_strangers_in(patched, name)
+                assert "a stranger was let in" in str(await run.looked()), name
         assert await run.looked() == []
 
         model = run.arena.model
@@ -128,6 +139,48 @@ def swap_answers(monkeypatch: pytest.MonkeyPatch, name: str, one: Any, other: An
         return await original(Session(session._parts, session._parts.aggregate(asked), SYSTEM), *args, **options)
 
     monkeypatch.setattr(Session, name, answered)
+
+
+VIEWS: dict[str, Callable[[SessionView], SessionView]] = {
+    "a field is another": lambda view: view.model_copy(update={"title": "another"}),
+    "the last turn is not there": lambda view: view.model_copy(update={"turns": view.turns[:-1]}),
+    "it is of before the last event": lambda view: view.model_copy(update={"version": view.version - 1}),
+    "the same": lambda view: view,
+}
+"""What a view may have that the fold has not."""
+
+
+def change_views(monkeypatch: pytest.MonkeyPatch, change: Callable[[SessionView], SessionView]) -> None:
+    """Whoever asks for a view gets another one."""
+    original = Session.view
+
+    async def answered(session: Session) -> SessionView:
+        return change(await original(session))
+
+    monkeypatch.setattr(Session, "view", answered)
+
+
+def let_strangers_in(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    """Nobody asks whose the session is. Nothing is stored."""
+    original = getattr(Session, name)
+
+    def answered(session: Session, *args: Any, **options: Any) -> Any:
+        everybody = Session(session._parts, session._aggregate, SYSTEM)
+        return asyncio.sleep(0) if name == "say" else original(everybody, *args, **options)
+
+    monkeypatch.setattr(Session, name, answered)
+
+
+@pytest.mark.parametrize("name", ["view", "prompt", "say", "add_tool_result", "follow"])
+async def test_a_stranger_who_is_told_anything_is_found_by_the_callers(
+    log: SessionLog, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    session, worker = await log.start_session("u1"), cast("Worker", SimpleNamespace(log=log))
+    call = Call("1", "intrude", session.id, "u1")
+    await READS["intrude"](worker, session, call)
+    let_strangers_in(monkeypatch, name)
+    with pytest.raises(WrongAnswerError, match="a stranger was"):
+        await READS["intrude"](worker, session, call)
 
 
 async def test_a_lock_that_outlives_its_statement_is_found(attacked: Servers) -> None:

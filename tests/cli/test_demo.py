@@ -43,9 +43,10 @@ def test_the_demo_shows_a_conversation_a_crash_and_a_crowd(settings: Settings) -
     summary: Json = json.loads(done.stdout)
     check_numbers(summary)
     check_crash(settings, summary["crash"])
+    check_killed_turn(settings, summary["killed_turn"])
     check_conversation(view_of(settings, summary["conversation"]["session_id"]))
     kept = CliRunner().invoke(cli, [*where(settings), "list", "--user", "demo", "--json"])
-    assert json.loads(kept.stdout)["total"] == 2
+    assert json.loads(kept.stdout)["total"] == 3
 
 
 def check_numbers(summary: Json) -> None:
@@ -75,6 +76,16 @@ def check_crash(settings: Settings, crash: Json) -> None:
     assert second.status == "finished"
 
 
+def check_killed_turn(settings: Settings, killed: Json) -> None:
+    assert (killed["survived"], killed["signal"]) == (True, "SIGKILL")
+    assert (killed["status_after_kill"], killed["status_afterwards"]) == ("running_tools", "finished")
+    assert killed["runs"] == {"get_weather": 2, "get_time": 1}
+    assert killed["requests"] == killed["steps"] == 2
+    (turn,) = view_of(settings, killed["session_id"]).turns
+    assert len({run.writer for run in turn.runs}) == 2
+    assert [result.status for result in turn.steps[0].tool_results] == ["final", "final"]
+
+
 def check_conversation(view: SessionView) -> None:
     assert [turn.status for turn in view.turns] == ["finished"] * 3
     assert view.faults == view.pending_tool_calls == ()
@@ -98,7 +109,13 @@ def test_the_demo_in_plain_text_asks_the_provider_of_the_environment(
         "✓ 60 of the 60 deltas that were seen are in the log; the step is open",
         "✓ the next prompt is valid: system, user",
         "✓ the cut step is abandoned",
-        "3  2 sessions at once",
+        "3  A process is killed while its tool runs",
+        "● get_weather begins",
+        ", while get_weather runs)",
+        "✓ the turn is running_tools",
+        "● get_weather begins, again",
+        "✓ the turn is finished, with 2 requests, as without the kill; tools ran: get_time 1x, get_weather 2x",
+        "4  2 sessions at once",
         "turn 3 ──",
         "The next prompt, shortened:",
         "whole demo",
@@ -117,7 +134,7 @@ def test_the_demo_in_plain_text_asks_the_provider_of_the_environment(
 def scripted() -> Iterator[FakeProvider]:
     """A provider that knows the demo's script, as if it were a live one."""
     scene = load_scene()
-    turns = (*scene.turns, scene.long_answer, scene.afterwards)
+    turns = (*scene.turns, scene.long_answer, scene.afterwards, scene.with_tools)
     with FakeProvider([Recorded(name) for turn in turns for name in turn.streams], pace=1e-6) as provider:
         yield provider
 

@@ -13,9 +13,11 @@ from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from tests.support.command_line import Run, Started, lines_of, on_a_log
 from tests.support.database import rows
+from tests.support.owners import Owner
 from tests.support.roles import as_role, make_log
 from turnlog import MissingPrivilegeError, SessionLog, Settings
 from turnlog.infrastructure.cli.app import cli
+from turnlog.infrastructure.store.statements import SCHEMA_VERSION
 from turnlog.infrastructure.tables.usage import UsageProjection
 
 NOBODY_LISTENS = "postgresql://u:secret@127.0.0.1:1/x"
@@ -30,7 +32,7 @@ def test_doctor_says_what_it_found(run: Run) -> None:
     assert done["ok"]
     assert done["problems"] == done["notes"] == []
     assert done["postgres"]["reachable"]
-    assert done["postgres"]["schema_version"] == done["postgres"]["schema_needed"] == 3
+    assert done["postgres"]["schema_version"] == done["postgres"]["schema_needed"] == SCHEMA_VERSION
     assert (done["postgres"]["fsync"], done["postgres"]["synchronous_commit"]) == ("on", "on")
     assert done["redis"]["server"].startswith("valkey ")
     assert {"turnlog", "python", "eventsourcing", "psycopg", "pydantic"} <= set(done["versions"])
@@ -89,7 +91,7 @@ def test_doctor_finds_the_schema_of_a_newer_turnlog(run: Run, settings: Settings
         connection.execute(sql.SQL("update {}.turnlog_schema set version = 99").format(schema))
     done = run("doctor")
     assert done.exit_code == 1
-    assert "the database has turnlog schema 99, this version needs 3: upgrade turnlog" in done.stdout
+    assert f"the database has turnlog schema 99, this version needs {SCHEMA_VERSION}: upgrade turnlog" in done.stdout
     refused = run("list")
     assert refused.exit_code == 1
     assert "hint: pip install --upgrade turnlog" in refused.stderr
@@ -153,7 +155,7 @@ def test_doctor_starts_embedded_servers_where_no_url_is_given(tmp_path: Path) ->
 def test_init_creates_the_schema_once(run: Run) -> None:
     first, second, third = run("init", "--json"), run("init", "--json"), run("init")
     assert [json.loads(done.stdout)["created"] for done in (first, second)] == [True, False]
-    assert third.stdout.startswith("there already: schema 3 in ")
+    assert third.stdout.startswith(f"there already: schema {SCHEMA_VERSION} in ")
 
 
 @pytest.mark.owner
@@ -164,8 +166,8 @@ def test_init_and_doctor_say_that_an_older_schema_is_brought_up_to_date(run: Run
         admin.execute(f"update {settings.database_schema}.turnlog_schema set version = 1".encode())
     doctor = json.loads(run("doctor", "--json").stdout)
     assert doctor["ok"]
-    assert any("`turnlog init` brings it to 3" in note for note in doctor["notes"])
-    assert run("init").stdout.startswith("upgraded schema 1 to 3 in ")
+    assert any(f"`turnlog init` brings it to {SCHEMA_VERSION}" in note for note in doctor["notes"])
+    assert run("init").stdout.startswith(f"upgraded schema 1 to {SCHEMA_VERSION} in ")
     assert json.loads(run("init", "--json").stdout)["upgraded_from"] is None
 
 
@@ -306,3 +308,22 @@ def test_reap_says_what_it_would_end_ends_it_and_has_then_nothing_to_do(
     assert ended[1] == "1 step ended as abandoned"
     assert run("reap").stdout == "0 steps ended as abandoned\n"
     assert json.loads(run("show", session_id, "--json").stdout)["turns"][0]["steps"][0]["status"] == "abandoned"
+
+
+def test_reap_says_which_turns_it_ends_that_had_no_step_open(run: Run, started: Started) -> None:
+    async def own(log: SessionLog) -> str:
+        session, other = await log.start_session("u1"), await log.start_session("u1")
+        await session.say("Hi", message_id="m-1")
+        await Owner.of(log, session)
+        await other.completion().__aenter__()
+        log._parts.lease._live.clear()  # it is not ended when the log is closed, as if it had been killed
+        return str(session.id)
+
+    session_id = started(own)
+    found = {one["session_id"]: one for one in lines_of(run("reap", "--dry-run", "--json").stdout)}
+    assert len(found) == 2
+    assert (found[session_id]["step_id"], found[session_id]["turn_id"]) == (None, "m-1")
+    ended = run("reap").stdout.splitlines()
+    assert any(line.startswith(f"session {session_id}  turn m-1, begun ") for line in ended)
+    assert ended[-1] == "1 step and 1 turn ended as abandoned"
+    assert json.loads(run("show", session_id, "--json").stdout)["turns"][0]["runs"][0]["status"] == "abandoned"

@@ -11,6 +11,7 @@ from datetime import datetime
 from rich.cells import cell_len
 
 from tests.support.command_line import Run, Started, harbour, lines_of
+from tests.support.owners import Owner
 from turnlog import SYSTEM, SessionLog, SessionView, Settings
 from turnlog.infrastructure.cli.output import Screen
 
@@ -30,7 +31,7 @@ def test_list_shows_sessions_by_activity_with_their_total(run: Run, started: Sta
     assert datetime.fromisoformat(page["items"][0]["updated_at"]).tzinfo is not None
     assert json.loads(run("list", "--json", "--user", "u1").stdout)["total"] == 1
     text = run("list", "--limit", "1", "--offset", "1").stdout.splitlines()
-    assert text[0].split() == ["id", "title", "user", "updated", "version"]
+    assert text[0].split() == ["id", "title", "user", "updated", "turn", "version"]
     assert "Session 1" in text[1]
     assert text[2] == "2 to 2 of 3 sessions"
 
@@ -49,9 +50,50 @@ def test_a_list_on_a_narrow_terminal_cuts_titles_and_users_and_no_other_column(
         return screen.file.getvalue()
 
     lines = [re.sub("\x1b[^m]*m", "", line) for line in started(shown).splitlines()]
-    assert lines[0].split() == ["id", "title", "user", "updated", "version"]
+    assert lines[0].split() == ["id", "title", "user", "updated", "turn", "version"]
     assert all(cell_len(line) <= 80 for line in lines)
-    assert all(re.search(r"….*  now +1$", line) for line in lines[1:3])
+    assert all(re.search(r"….*  now +- +1$", line) for line in lines[1:3])
+
+
+def test_a_list_on_a_narrow_terminal_has_room_for_the_status_of_a_turn_before_the_version(started: Started) -> None:
+    from turnlog.infrastructure.cli.commands.listing import _show
+
+    async def shown(log: SessionLog) -> str:
+        session = await log.start_session(user_id="u" * 30, title="A title of more than forty characters")
+        await session.say("Hi")
+        await (await Owner.of(log, session)).asks("c-1")
+        screen = Screen(file=io.StringIO(), force_terminal=True, width=80, no_color=True)
+        _show(screen, await log.list_sessions(SYSTEM), 0)
+        assert isinstance(screen.file, io.StringIO)
+        return f"{session.id} {screen.file.getvalue()}"
+
+    session_id, text = started(shown).split(" ", 1)
+    lines = [re.sub("\x1b[^m]*m", "", line) for line in text.splitlines()]
+    assert lines[0].split() == ["id", "title", "user", "updated", "turn"]
+    assert re.fullmatch(rf"{session_id}  A titl.*…  u+…  now +running_tools *", lines[1])
+    assert all(cell_len(line) <= 80 for line in lines)
+
+
+def test_list_shows_the_status_of_the_latest_turn_and_finds_sessions_by_it(run: Run, started: Started) -> None:
+    async def several(log: SessionLog) -> str:
+        for said in (True, True, False):
+            session = await log.start_session("u1")
+            if said:
+                await session.say("Hi", message_id="m-1")
+        session = log.session((await log.list_sessions("u1")).items[1].session_id, "u1")
+        owner = await Owner.of(log, session)
+        await owner.asks("c-1")
+        return str(session.id)
+
+    session_id = started(several)
+    page = json.loads(run("list", "--json").stdout)
+    assert [item["turn_status"] for item in page["items"]] == ["running_tools", None, "open"]
+    (item,) = json.loads(run("list", "--json", "--status", "running_tools").stdout)["items"]
+    assert item["session_id"] == session_id
+    assert json.loads(run("list", "--json", "--status", "open", "--status", "running_tools").stdout)["total"] == 2
+    assert run("list", "--status", "running_tools").stdout.splitlines()[1].split()[-2:] == ["running_tools", "7"]
+    assert run("list", "--status", "answering").stdout == "0 sessions\n"
+    assert run("list", "--status", "done").exit_code == 2
 
 
 def test_an_empty_list_is_no_error(run: Run) -> None:
@@ -108,6 +150,24 @@ def test_show_marks_a_message_that_is_queued(run: Run, started: Started) -> None
     lines = [line.split() for line in run("show", started(talk)).stdout.splitlines()]
     assert ["user", "Wait,", "what?"] in lines
     assert lines[lines.index(["user", "Wait,", "what?"]) + 1] == ["queued"]
+
+
+def test_show_says_how_far_a_turn_with_an_owner_is(run: Run, started: Started) -> None:
+    async def talk(log: SessionLog) -> str:
+        session = await log.start_session("u1")
+        await session.say("Hi")
+        owner = await Owner.of(log, session)
+        await owner.asks("c-1", "c-2")
+        await owner.needs_approval(0)
+        await owner.gives("c-2", "started", "pending")
+        await owner.begins()
+        await session.add_tool_result("c-2", "21 C")
+        return str(session.id)
+
+    text = run("show", started(talk)).stdout
+    assert re.search(r"turn 1 ─+ answering\n", text)
+    places = [text.index(line) for line in ("← waits for a decision", "← final  21 C", "late ")]
+    assert places == sorted(places)
 
 
 def test_events_are_lines_in_order(run: Run, started: Started) -> None:

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from tests.support.web_servers import variables
 from turnlog import Settings
 from turnlog.testing import FakeProvider
 
@@ -20,9 +21,5 @@ def provider(request: pytest.FixtureRequest) -> Iterator[FakeProvider]:
 @pytest.fixture
 def environment(settings: Settings, provider: FakeProvider, monkeypatch: pytest.MonkeyPatch) -> None:
     """The variables that a reader's program reads."""
-    monkeypatch.setenv("DATABASE_URL", settings.database_url or "")
-    monkeypatch.setenv("REDIS_URL", settings.redis_url or "")
-    monkeypatch.setenv("TURNLOG_DATABASE_SCHEMA", settings.database_schema)
-    monkeypatch.setenv("OPENAI_BASE_URL", provider.base_url)
-    monkeypatch.setenv("OPENAI_API_KEY", "none")
-    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+    for name, value in variables(settings, provider).items():
+        monkeypatch.setenv(name, value)

@@ -5,8 +5,7 @@ from __future__ import annotations
 import asyncio
 import inspect
 import logging
-from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, suppress
+from collections.abc import Iterator
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -16,7 +15,7 @@ from redis import Redis, exceptions
 
 from tests.support.killable_servers import short_lived_folder
 from tests.support.sessions import FEW_SECONDS, answer, checked_prompt
-from tests.support.strict_valkey import strict_valkey
+from tests.support.strict_valkey import REFUSALS, saying, strict_valkey
 from tests.support.views import settled
 from turnlog import SYSTEM, Session, SessionLog, Settings
 from turnlog.infrastructure import redis_calls, redis_refusals
@@ -65,22 +64,6 @@ async def _followed_to(session: Session, position: int) -> None:
     async for event in session.follow():
         if event.position == position:
             return
-
-
-ALLOWED = ("--user", "default", "on", "nopass", "~*", "&*", "+@all")
-REFUSALS: dict[str, tuple[tuple[str, ...], str, str]] = {
-    "a full server": (("--maxmemory", "1mb", "--maxmemory-policy", "noeviction"), "to write (OOM)", "allkeys-lru"),
-    "a replica": (("--replicaof", "127.0.0.1 1"), "to write (READONLY)", "primary"),
-    "too few replicas": (("--min-replicas-to-write", "1"), "to write (NOREPLICAS)", "replicas"),
-    "no scripts": ((*ALLOWED, "-@scripting"), "to write (NOPERM)", "evalsha"),
-    "no writing": ((*ALLOWED, "-@write"), "to write (NOPERM)", "unlink"),
-    "no reading": ((*ALLOWED, "-getrange"), "to read (NOPERM)", "getrange"),
-    "no channels": ((*ALLOWED, "-@pubsub"), "to publish (NOPERM)", "subscribe"),
-    "nothing at all": (("--user", "default", "on", "nopass", "~*", "&*", "-@all"), "(NOPERM)", "ACL"),
-    "no such command": (("--rename-command", "EVALSHA", ""), "to write (UNKNOWN)", "evalsha"),
-    "a password": (("--requirepass", "secret"), "everything (WRONGPASS)", "REDIS_URL"),
-    "a node of a cluster": (("--cluster-enabled", "yes"), "everything (CLUSTERDOWN)", "single server"),
-}
 
 
 @pytest.mark.servers
@@ -190,21 +173,6 @@ async def test_a_server_that_goes_and_comes_all_the_time_is_not_logged_each_time
     assert len(warnings_in(caplog)) == 3
 
 
-@asynccontextmanager
-async def saying(answer: bytes) -> AsyncIterator[str]:
-    """The URL of a server that answers everything with these bytes."""
-
-    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        with suppress(OSError):
-            while await reader.read(65_536):
-                writer.write(answer)
-        writer.close()
-
-    with short_lived_folder() as path:
-        async with await asyncio.start_unix_server(serve, path / "s"):
-            yield f"unix://{path}/s"
-
-
 NONSENSE = (
     b"HTTP/1.1 400 Bad Request\r\n\r\n",
     b"$abc\r\n",
@@ -280,7 +248,8 @@ ANSWERS = {
     "NOPERM this user has no permissions to run the 'evalsha' command": "NOPERM",
     "NOPERM User x has no permissions to access one of the channels used as arguments": "NOPERM",
     "ERR The user executing the script can't run this command or subcommand": "NOPERM",
-    "NOAUTH Authentication required.": "WRONGPASS",
+    "NOAUTH Authentication required.": "NOAUTH",
+    "NOAUTH HELLO must be called with the client already authenticated, or with the AUTH option": "NOAUTH",
     "WRONGPASS invalid username-password pair or user is disabled.": "WRONGPASS",
     "ERR invalid password": "WRONGPASS",
     "MOVED 3999 127.0.0.1:6381": "MOVED",

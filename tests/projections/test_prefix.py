@@ -13,6 +13,7 @@ from tests.support.conversations import FOLDERS, conversations
 from tests.support.events import START, begun, call, finished, result, user
 from tests.support.histories import AT, ID, History, calls_made_by, folded, imported, recorded, repaired, replayed
 from tests.support.owned_talks import owned_histories
+from tests.support.real_data import each_sample, evenly
 from tests.support.rules import CHECKS
 from tests.support.serialised import serialised
 from tests.support.strategies import histories
@@ -65,18 +66,20 @@ def test_only_an_event_of_a_listed_kind_changes_how_a_prompt_begins(api: Api, hi
         sent = prompt
 
 
+@each_sample
 @pytest.mark.parametrize("folder", FOLDERS)
 @pytest.mark.parametrize("api", CHECKS)
-def test_no_prompt_of_a_recorded_conversation_loses_its_prefix(folder: Any, api: Api) -> None:
-    for messages in conversations(folder, "valid")[::4]:
+def test_no_prompt_of_a_recorded_conversation_loses_its_prefix(folder: Any, api: Api, count: int) -> None:
+    for messages in evenly(conversations(folder, "valid"), 2 * count):
         late_system = api == "anthropic" and any(message["role"] == "system" for message in messages[1:])
         assert explain(ID, replayed(messages), api).breaks == () or late_system
 
 
+@each_sample
 @pytest.mark.parametrize("folder", FOLDERS)
 @pytest.mark.parametrize("api", CHECKS)
-def test_each_prompt_that_a_handler_sends_begins_with_the_one_before(folder: Any, api: Api) -> None:
-    for messages in conversations(folder, "valid")[::4]:
+def test_each_prompt_that_a_handler_sends_begins_with_the_one_before(folder: Any, api: Api, count: int) -> None:
+    for messages in evenly(conversations(folder, "valid"), 2 * count):
         if api == "anthropic" and any(message["role"] == "system" for message in messages[1:]):
             continue
         projector, sent = Projector(ID), b""
@@ -195,20 +198,22 @@ def with_repairs(history: History, places: list[int]) -> History:
     return recorded(events)
 
 
-@pytest.mark.parametrize("api", CHECKS)
-@settings(max_examples=300)
-@given(histories, st.lists(st.integers(0, 40), max_size=3))
-def test_the_report_is_that_of_building_every_prompt_anew(api: Api, history: History, places: list[int]) -> None:
-    events = with_repairs(history, places)
-
-    assert explain(ID, events, api) == naive(events, api)
+repaired_histories = st.builds(with_repairs, histories, st.lists(st.integers(0, 40), max_size=3))
+each_number_of_examples = pytest.mark.parametrize("examples", [100, pytest.param(5_000, marks=pytest.mark.long)])
 
 
 @pytest.mark.parametrize("api", CHECKS)
-@settings(max_examples=200)
-@given(talks.map(each_step_once))
-def test_the_report_of_usual_turns_is_that_of_building_every_prompt_anew(api: Api, history: History) -> None:
-    assert explain(ID, history, api) == naive(history, api)
+@pytest.mark.parametrize("events", [repaired_histories, talks.map(each_step_once)], ids=["any events", "usual turns"])
+@each_number_of_examples
+def test_the_report_is_that_of_building_every_prompt_anew(
+    api: Api, events: st.SearchStrategy[History], examples: int
+) -> None:
+    @settings(max_examples=examples)
+    @given(events)
+    def check(history: History) -> None:
+        assert explain(ID, history, api) == naive(history, api)
+
+    check()
 
 
 @pytest.mark.parametrize("api", CHECKS)
@@ -217,10 +222,13 @@ def test_the_report_of_turns_with_owners_is_that_of_building_every_prompt_anew(a
     assert explain(ID, history, api) == naive(history, api)
 
 
+@each_sample
 @pytest.mark.parametrize("folder", FOLDERS)
 @pytest.mark.parametrize("api", CHECKS)
-def test_the_report_of_an_import_with_split_answers_and_its_repair_is_the_same(folder: Any, api: Api) -> None:
-    for messages in conversations(folder, "valid")[::6]:
+def test_the_report_of_an_import_with_split_answers_and_its_repair_is_the_same(
+    folder: Any, api: Api, count: int
+) -> None:
+    for messages in evenly(conversations(folder, "valid"), 2 * count):
         whole = imported([half for message in messages for half in halves(message)])
         projector = folded(whole)
         corrections = repaired(projector)
@@ -271,6 +279,17 @@ def test_a_system_message_that_begins_as_the_users_did_takes_its_place() -> None
     system = e.MessageAdded(at=AT, message_id="m", role="system", content=both)
     breaks = explain(ID, recorded([START, said("user", "hi"), system]), "anthropic").breaks
     assert [(found.reason, found.message) for found in breaks] == [("system_message", 0)]
+
+
+@pytest.mark.parametrize("api", CHECKS)
+def test_a_call_whose_name_comes_after_a_message_of_the_user_is_a_break(api: Api) -> None:
+    nameless = e.ToolCallStarted(at=AT, step_id="s1", index=0, id="", name="")
+    whole = e.ToolCallArgumentsDelta(at=AT, step_id="s1", index=0, arguments="{}")
+    named = e.ToolCallNamed(at=AT, step_id="s1", index=0, id="c1", name="find")
+    events = recorded([START, HI, begun("s1"), nameless, whole, said("user", "and?"), named])
+    found = explain(ID, events, api)
+    assert [(one.position, one.reason) for one in found.breaks] == [(7, "step")]
+    assert found == naive(events, api)
 
 
 def test_a_message_in_the_middle_that_goes_on_is_a_break() -> None:

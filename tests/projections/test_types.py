@@ -1,4 +1,6 @@
-"""The types are for users, too: a program of theirs passes a strict check."""
+"""The types are for users, too: a program of theirs passes a strict check.
+
+`make lint` checks that program with all the rest. Here it is checked as its users do, without turnlog's settings."""
 
 from __future__ import annotations
 
@@ -7,12 +9,15 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 import turnlog
 from turnlog.projections import deltas
 
 ROOT = Path(__file__).parents[2]
 
 
+@pytest.mark.long
 def test_a_program_with_live_deltas_and_prompts_passes_mypy_strict() -> None:
     command = [sys.executable, "-m", "mypy", "--strict", "--config-file=", "--follow-imports=silent"]
     command += ["--cache-dir", str(ROOT / ".mypy_cache" / "user"), str(Path(__file__).with_name("typed_program.py"))]

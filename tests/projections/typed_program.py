@@ -52,14 +52,16 @@ def by_class(delta: Delta) -> str:
             return delta.text
         case ToolCallFragment() | FunctionCallFragment():
             return delta.arguments
-        case StepStarted() | StepEnded() | ToolResultCame() | ToolStarted() | ApprovalRequested() | ApprovalDecided():
+        case StepStarted() | StepEnded() | ToolResultCame():
             return delta.step_id
-        case TurnStarted() | TurnEnded():
-            return delta.turn_id
         case MessageCame():
             return delta.message_id
         case SessionChanged():
             return delta.topic
+        case TurnStarted() | TurnEnded():
+            return delta.turn_id
+        case ToolStarted() | ApprovalRequested() | ApprovalDecided():
+            return delta.call_id
         case SessionGone():
             return delta.to_sse()
         case _:

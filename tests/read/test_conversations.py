@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ import pytest
 
 from tests.support.conversations import FOLDERS, Messages, conversations
 from tests.support.prompt_rules import check_chat_prompt
+from tests.support.real_data import each_sample, evenly
 from turnlog.infrastructure.log import SessionLog
 from turnlog.infrastructure.session import Session
 
@@ -51,7 +53,7 @@ def plain(messages: Any, ids: bool = True) -> list[Any]:
     return out
 
 
-async def prompts(log: SessionLog, replayed: list[Messages]) -> list[Any]:
+async def prompts(log: SessionLog, replayed: Sequence[Messages]) -> list[Any]:
     async def prompt(messages: Messages) -> Any:
         session = await log.start_session(user_id="u1")
         await replay(session, messages)
@@ -60,18 +62,22 @@ async def prompts(log: SessionLog, replayed: list[Messages]) -> list[Any]:
     return await asyncio.gather(*(prompt(messages) for messages in replayed))
 
 
+@each_sample
 @pytest.mark.parametrize("folder", FOLDERS)
-async def test_the_prompt_of_a_recorded_conversation_is_that_conversation(log: SessionLog, folder: Path) -> None:
-    originals = conversations(folder, "valid")
+async def test_the_prompt_of_a_recorded_conversation_is_that_conversation(
+    log: SessionLog, folder: Path, count: int
+) -> None:
+    originals = evenly(conversations(folder, "valid"), 4 * count)
 
     for original, prompt in zip(originals, await prompts(log, originals), strict=True):
         check_chat_prompt(prompt)
         assert plain(prompt) == plain(original)
 
 
+@each_sample
 @pytest.mark.parametrize("folder", FOLDERS)
-async def test_call_ids_that_come_back_pair_with_the_right_call(log: SessionLog, folder: Path) -> None:
-    originals = conversations(folder, "valid_reused_ids")
+async def test_call_ids_that_come_back_pair_with_the_right_call(log: SessionLog, folder: Path, count: int) -> None:
+    originals = evenly(conversations(folder, "valid_reused_ids"), count)
 
     for original, prompt in zip(originals, await prompts(log, originals), strict=True):
         check_chat_prompt(prompt)

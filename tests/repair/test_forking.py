@@ -7,6 +7,7 @@ from typing import Any
 
 import psycopg
 import pytest
+from psycopg import Connection
 
 from tests.support.foreign_messages import FAULTY
 from tests.support.rules import check_prompts_of
@@ -173,3 +174,33 @@ async def test_a_fork_names_as_many_events_as_it_has_copied_while_more_are_writt
         is_over = True
         await asyncio.gather(*writing)
     assert (await session.view()).user_id == "u1"
+
+
+@pytest.mark.parametrize("is_stored", [True, False])
+async def test_a_fork_whose_commit_is_not_answered_is_whole_or_says_what_postgres_said(
+    log: SessionLog, session: Session, monkeypatch: pytest.MonkeyPatch, is_stored: bool
+) -> None:
+    await session.say("hi")
+    execute = Connection.execute
+
+    def unanswered(self: Any, query: Any, *args: Any, **options: Any) -> Any:
+        done = execute(self, query, *args, **options)
+        if query == "commit":
+            raise psycopg.OperationalError("server closed the connection unexpectedly")
+        return done
+
+    fetch = log._parts.store.recorder.fetch
+
+    def away(name: str, *args: Any) -> Any:
+        if name == "stored_at":
+            raise psycopg.OperationalError("server closed the connection unexpectedly")
+        return fetch(name, *args)
+
+    monkeypatch.setattr(Connection, "execute", unanswered)
+    if is_stored:
+        assert (await (await session.fork()).view()).messages == (await session.view()).messages
+        return
+    # Nor does anybody say whether it was stored.
+    monkeypatch.setattr(log._parts.store.recorder, "fetch", away)
+    with pytest.raises(StoreUnavailableError):
+        await session.fork()

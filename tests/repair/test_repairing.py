@@ -188,8 +188,9 @@ async def test_every_real_conversation_has_valid_prompts_before_and_after_repair
 
 
 @needs_real_data
-async def test_real_conversations_that_were_valid_have_no_fault(log: SessionLog) -> None:
-    for conversation in lines_of(REAL_DATA / "conversations" / "valid.jsonl"):
+@each_sample
+async def test_real_conversations_that_were_valid_have_no_fault(log: SessionLog, count: int) -> None:
+    for conversation in evenly(lines_of(REAL_DATA / "conversations" / "valid.jsonl"), 4 * count):
         session = await log.import_session(conversation["messages"], "u1")
         assert (await session.view()).faults == ()
 

@@ -17,6 +17,7 @@ from turnlog.domain.state import SessionState, initial_state
 from turnlog.infrastructure.store.appends import Append
 from turnlog.infrastructure.store.dedup_keys import Key, KeyedCommand, key_of, keys_of, result_key
 from turnlog.infrastructure.store.encoding import AppendEncoder, Decided
+from turnlog.infrastructure.store.rows import TurnColumns
 
 BEGUN = (
     e.SessionStarted(at=BEGAN, user_id="u1", title="A \ud83d title"),
@@ -66,6 +67,23 @@ def test_the_line_of_a_deleted_session_keeps_whose_it_was() -> None:
     line = encoded(AppendEncoder(SESSION_ID), after(*BEGUN), [e.SessionDeleted(at=BEGAN)]).session
     assert line is not None
     assert (line.user_id, line.version, line.deleted, line.writer) == ("u1", 4, True, None)
+
+
+def test_the_line_has_the_owner_of_the_turn_before_the_writer_of_the_step_and_nobody_once_it_is_deleted() -> None:
+    begun = (
+        BEGUN[0],
+        e.MessageAdded(at=BEGAN, message_id="m-1", role="user", content="hi"),
+        e.TurnStarted(at=BEGAN, turn_id="m-1", run="r1", writer="w1"),
+        e.CompletionStarted(at=BEGAN, step_id="s1", turn_id="m-1"),
+        e.ToolCallStarted(at=BEGAN, step_id="s1", index=0, id="c1", name="find"),
+        e.ToolResultAdded(at=BEGAN, step_id="s1", index=0, call_id="c1", status="pending", content="asked"),
+    )
+    line = encoded(AppendEncoder(SESSION_ID), after(), begun).session
+    assert line is not None
+    assert (line.writer, line.turn) == ("w1", TurnColumns("answering", "m-1", BEGAN, 1))
+    line = encoded(AppendEncoder(SESSION_ID), after(*begun), [e.SessionDeleted(at=BEGAN)]).session
+    assert line is not None
+    assert (line.writer, line.turn) == (None, TurnColumns())
 
 
 def test_fragments_write_the_line_only_when_it_is_due() -> None:

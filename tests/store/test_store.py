@@ -251,6 +251,55 @@ async def test_a_process_of_version_2_goes_on_beside_the_upgrade(
         assert await session.view() == Projector(OLD_SESSION).apply_all(events).view()
 
 
+@pytest.fixture
+def version_3(settings: Settings) -> Iterator[psycopg.Connection[Any]]:
+    """A database as version 3 left it. The connection is an old process."""
+    assert settings.database_url is not None
+    with psycopg.connect(settings.database_url, autocommit=True) as old:
+        old.execute(f"create schema {settings.database_schema}".encode())
+        old.execute(f"set search_path to {settings.database_schema}".encode())
+        old.execute((DATA / "schema-3.sql").read_bytes())
+        append_as_version_3(old, 1, GOLDEN_TOPICS)
+        yield old
+
+
+def append_as_version_3(old: psycopg.Connection[Any], position: int, topics: list[str]) -> None:
+    bodies = [(DATA / "golden" / f"{topic}.json").read_bytes().rstrip(b"\n") for topic in topics]
+    positions = list(range(position, position + len(topics)))
+    moment, ids = datetime.now(UTC), [OLD_SESSION] * len(topics)
+    line = ([OLD_SESSION], ["u1"], [b"A title"], [moment], [moment], [positions[-1]], [False], [None])
+    places = ", ".join([  # the columns of events, lists, keys and what is rested on
+        "%s::uuid[], %s::bigint[], %s::text[], %s::bytea[], %s::uuid[], %s::text[], %s::bytea[]",
+        "%s::timestamptz[], %s::timestamptz[], %s::bigint[], %s::boolean[], %s::text[]",
+        "null, null, null, null, null, null, null, 0, 0, 7"])  # fmt: skip
+    old.execute(f"select turnlog_events_append({places})".encode(), (ids, positions, topics, bodies, *line))
+
+
+async def test_what_a_process_of_version_3_writes_leaves_the_status_of_the_turn_unknown(
+    settings: Settings, version_3: psycopg.Connection[Any]
+) -> None:
+    columns = "select turn_status, unfinished_turn, turn_since, waiting_calls from turnlog_sessions"
+
+    async with SessionLog.open(settings) as log:
+        session = log.session(OLD_SESSION, "u1")
+        assert version_3.execute(columns).fetchall() == [(None, None, None, None)]
+        assert [item.turn_status for item in (await log.list_sessions("u1")).items] == [None]
+        await session.say("between")
+        assert version_3.execute(columns).fetchall() == [("open", None, None, 0)]
+        append_as_version_3(version_3, 6, ["text-delta.v1"])
+        assert version_3.execute(columns).fetchall() == [(None, None, None, None)]
+        assert (await log.list_sessions("u1", status="open")).total == 0
+        assert await log.unfinished_turns("u1") == await log.waiting_tool_calls("u1") == ()
+        assert [event.position async for event in session.events()] == [1, 2, 3, 4, 5, 6]
+
+        # A rebuild says what is not known, and changes nothing that is.
+        assert await log.rebuild_views() == 1
+        assert version_3.execute(columns).fetchall() == [("open", None, None, 0)]
+        version_3.execute("update turnlog_sessions set turn_status = 'failed'")
+        await log.rebuild_views()
+        assert version_3.execute(columns).fetchall() == [("failed", None, None, 0)]
+
+
 async def test_processes_that_upgrade_at_once_do_not_get_in_each_others_way(
     settings: Settings, version_1: psycopg.Connection[Any]
 ) -> None:

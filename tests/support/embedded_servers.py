@@ -7,7 +7,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -18,6 +17,7 @@ import psutil  # type: ignore[import-untyped]
 import psycopg
 import redis
 
+from tests.support.memory_disk import quick_folder
 from turnlog.infrastructure.embedded import Servers
 from turnlog.infrastructure.embedded.postgres import Postgres
 from turnlog.infrastructure.embedded.valkey import Valkey
@@ -77,7 +77,7 @@ class AnotherProcess:
 def folder_for_servers() -> Iterator[Path]:
     """An empty folder; servers that a failed test left in it are stopped."""
     # Not pytest's tmp_path: its paths are long, and under root each run of pytest locks the others' folders again.
-    folder = Path(tempfile.mkdtemp(prefix="t-"))
+    folder = quick_folder()
     try:
         yield folder
     finally:

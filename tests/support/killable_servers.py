@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import shutil
 import signal
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -14,6 +13,7 @@ import psutil  # type: ignore[import-untyped]
 import psycopg
 from redis import Redis
 
+from tests.support.memory_disk import quick_folder
 from turnlog import Settings
 from turnlog.infrastructure.embedded import EmbeddedServers
 
@@ -21,7 +21,7 @@ from turnlog.infrastructure.embedded import EmbeddedServers
 @contextmanager
 def short_lived_folder() -> Iterator[Path]:
     """An empty folder with a path short enough for a socket in it, as those of pytest's tmp_path are not."""
-    folder = Path(tempfile.mkdtemp(prefix="t-"))
+    folder = quick_folder()
     try:
         yield folder
     finally:

@@ -9,7 +9,7 @@ from typing import Any
 
 from hypothesis import strategies as st
 
-from tests.support.histories import ID, History, folded
+from tests.support.histories import ID, History
 from tests.support.strategies import BEGAN
 from turnlog.domain import commands as c
 from turnlog.domain import events as e
@@ -79,10 +79,7 @@ class OwnedTalk:
         is_owned, said, calls, end = how
         step_id, before = self._new_id("s"), len(self.events)
         run = self._run if is_owned else ""
-        supersedes = self._broken_off() if run else ""
-        begin = c.BeginCompletion(
-            BEGAN, step_id, run=run, gone=frozenset({"w1", "w2"}), writer="w1", supersedes=supersedes
-        )
+        begin = c.BeginCompletion(BEGAN, step_id, run=run, gone=frozenset({"w1", "w2"}), writer="w1")
         if not self.do(begin):
             return
         self.asked_at.append(before)
@@ -92,11 +89,6 @@ class OwnedTalk:
             self.do(c.AppendToolCall(BEGAN, step_id, index, call_id, "find", "{}"))
         if end != "open":
             self.do(c.EndCompletion(ENDS[end](step_id)))
-
-    def _broken_off(self) -> str:
-        """The step that the owner of the turn makes again."""
-        turn = next((turn for turn in folded(self.events).turns() if turn.is_in_hand), None)
-        return turn.broken_off.step_id if turn is not None and turn.broken_off is not None else ""
 
     def _call(self, number: int) -> Any:
         calls = self.state.awaited.in_order()
@@ -230,7 +222,7 @@ def everything_in_a_turn() -> History:
         c.BeginCompletion(at, "s0", run="r1", writer=writer),
         c.AppendText(at, "s0", "I will lo"),
         c.EndCompletion(failed),
-        c.BeginCompletion(at, "s1", run="r1", writer=writer, supersedes="s0"),
+        c.BeginCompletion(at, "s1", run="r1", writer=writer),
         c.AppendText(at, "s1", "I will look."),
         *(c.AppendToolCall(at, "s1", i, f"call_{i}", name, given) for i, (name, given) in enumerate(calls)),
         c.EndCompletion(e.CompletionFinished(at=at, step_id="s1", finish_reason="tool_calls")),

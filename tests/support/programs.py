@@ -177,3 +177,45 @@ async def record_until_told(line: Line, settings: Settings, session_id: UUID) ->
     assert task is not None
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
     await record(line, settings, session_id, 0.01)
+
+
+async def answer(line: Line, settings: Settings, session_id: UUID, url: str, options: dict[str, Any]) -> None:
+    """Answers with a tool that never ends, which says "tool"; says how the answer came out, or which error it gave."""
+
+    async def wait() -> str:
+        line.say("tool")
+        await asyncio.Event().wait()
+        return ""
+
+    async with SessionLog.open(settings) as log, AsyncOpenAI(base_url=url, api_key="none", max_retries=0) as client:
+        session = log.session(session_id, SYSTEM)
+        try:
+            outcome = await session.answer(client, model="m", tools=[wait], **options)
+        except TurnlogError as error:
+            line.say(type(error).__name__)
+        else:
+            line.say((outcome.status, outcome.text))
+
+
+async def answer_all(line: Line, settings: Settings, session_id: UUID, url: str, name: str, count: int) -> None:
+    """Answers `count` messages at once, as soon as it is told to, and says how each came out."""
+    ways = itertools.cycle(["steer", "queue"])
+    asked = [{"message_id": f"{name}-{number}", "on_busy": next(ways)} for number in range(count)]
+    await _answer_at_once(line, settings, session_id, url, asked)
+
+
+async def answer_again(line: Line, settings: Settings, session_id: UUID, url: str, name: str, count: int) -> None:
+    """Answers one message `count` times at once, as soon as it is told to, and says how each came out."""
+    await _answer_at_once(line, settings, session_id, url, [{"message_id": name}] * count)
+
+
+async def _answer_at_once(
+    line: Line, settings: Settings, session_id: UUID, url: str, asked: Sequence[dict[str, Any]]
+) -> None:
+    async with SessionLog.open(settings) as log, AsyncOpenAI(base_url=url, api_key="none", max_retries=0) as client:
+        session = log.session(session_id, SYSTEM)
+        line.say("ready")
+        await line.hear()
+        answers = [session.answer(client, model="m", message=one["message_id"], **one) for one in asked]
+        outcomes = await asyncio.gather(*answers)
+        line.say([(outcome.status, outcome.text, outcome.is_new) for outcome in outcomes])

@@ -25,7 +25,7 @@ def real_corpus() -> list[Stream]:
     return load_streams(REAL_DATA / "streams") if REAL_DATA.is_dir() else []
 
 
-SAMPLE = 25
+SAMPLE = 8
 
 
 def evenly(cases: Sequence[Case], count: int) -> Sequence[Case]:

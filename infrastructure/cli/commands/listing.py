@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from typing import get_args
 
 import click
 from rich.cells import cell_len
 from rich.table import Table
 
+from turnlog.domain.turns import TurnStatus
 from turnlog.infrastructure.cli.output import Screen, counted, emit_json, one_line, stdout
 from turnlog.infrastructure.cli.shared import Globals, json_option, pass_globals
 from turnlog.infrastructure.cli.times import ago
@@ -15,7 +17,7 @@ from turnlog.infrastructure.log import MAX_PAGE
 from turnlog.infrastructure.principal import SYSTEM
 from turnlog.projections.view import SessionPage, SessionSummary
 
-HEADER = ("id", "title", "user", "updated", "version")
+HEADER = ("id", "title", "user", "updated", "turn", "version")
 LEAST_TITLE, LEAST_USER, MOST_USER = 8, 4, 20
 
 
@@ -23,12 +25,20 @@ LEAST_TITLE, LEAST_USER, MOST_USER = 8, 4, 20
 @click.option("--user", metavar="ID", help="Only the sessions of this user.")
 @click.option("--limit", type=click.IntRange(1, MAX_PAGE), default=50, show_default=True, help="How many to list.")
 @click.option("--offset", type=click.IntRange(min=0), default=0, show_default=True, help="How many to skip.")
+@click.option(
+    "--status",
+    type=click.Choice(get_args(TurnStatus)),
+    multiple=True,
+    help="Only sessions whose latest turn has this status; can be given several times.",
+)
 @json_option
 @pass_globals
-def listing(options: Globals, user: str | None, limit: int, offset: int, as_json: bool) -> None:
-    """List sessions, newest activity first."""
+def listing(
+    options: Globals, user: str | None, limit: int, offset: int, status: tuple[TurnStatus, ...], as_json: bool
+) -> None:
+    """List sessions, newest activity first, with the status of the latest turn where it is known."""
     principal = SYSTEM if user is None else user
-    page = options.run(lambda log: log.list_sessions(principal, limit, offset))
+    page = options.run(lambda log: log.list_sessions(principal, limit, offset, status or None))
     if as_json:
         emit_json(page.model_dump_json())
     else:
@@ -46,22 +56,26 @@ def _table(page: SessionPage, width: int) -> Table:
     now = datetime.now(UTC)
     rows = [_row(item, now) for item in page.items]
     longest = [max(map(cell_len, column)) for column in zip(HEADER, *rows, strict=True)]
-    title, user = _shares(width - sum(longest) + longest[1] + longest[2] - 2 * (len(HEADER) - 1), longest[2])
+    room = width - sum(longest) + longest[1] + longest[2] - 2 * (len(HEADER) - 1)
+    has_version = room >= LEAST_TITLE + LEAST_USER
+    title, user = _shares(room if has_version else room + longest[5] + 2, longest[2])
     table = Table(box=None, pad_edge=False, header_style="bold")
     table.add_column(HEADER[0], no_wrap=True)
     table.add_column(HEADER[1], no_wrap=True, overflow="ellipsis", max_width=title)
     table.add_column(HEADER[2], no_wrap=True, overflow="ellipsis", max_width=user)
     table.add_column(HEADER[3], no_wrap=True)
-    table.add_column(HEADER[4], justify="right", no_wrap=True)
+    table.add_column(HEADER[4], no_wrap=True)
+    if has_version:
+        table.add_column(HEADER[5], justify="right", no_wrap=True)
     for row in rows:
-        table.add_row(*row)
+        table.add_row(*row[: len(table.columns)])
     return table
 
 
 def _row(item: SessionSummary, now: datetime) -> tuple[str, ...]:
     title = one_line(item.title) if item.title is not None else "-"
     user = one_line(item.user_id) if item.user_id is not None else "-"
-    return str(item.session_id), title, user, ago(item.updated_at, now), str(item.version)
+    return str(item.session_id), title, user, ago(item.updated_at, now), item.turn_status or "-", str(item.version)
 
 
 def _shares(room: int, longest_user: int) -> tuple[int, int]:

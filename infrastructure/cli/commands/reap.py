@@ -22,10 +22,10 @@ from turnlog.projections.report import ReapedStep
 @json_option
 @pass_globals
 def reap(options: Globals, watch: float | None, dry_run: bool, as_json: bool) -> None:
-    """End the steps whose writers are gone: their leases have run out without a sign of life.
+    """End the steps, and the turns, whose writers are gone: their leases have run out without a sign of life.
 
     An open SessionLog does this by itself, every reap_seconds. Safe to repeat, and to run several times at once. With
-    --json, one step in each line.
+    --json, one step in each line, or one turn that was left between two steps (its step_id is null).
     """
 
     async def work(log: SessionLog) -> None:
@@ -50,10 +50,19 @@ def _show(reaped: tuple[ReapedStep, ...], dry_run: bool, as_json: bool, quiet: b
         _print(screen, step)
     if reaped or not quiet:
         what = "would be ended" if dry_run else "ended"
-        screen.say(f"{counted(len(reaped), 'step')} {what} as abandoned", style="dim")
+        screen.say(f"{_how_many(reaped)} {what} as abandoned", style="dim")
+
+
+def _how_many(reaped: tuple[ReapedStep, ...]) -> str:
+    turns = sum(one.step_id is None for one in reaped)
+    steps = counted(len(reaped) - turns, "step")
+    if not turns:
+        return steps
+    return f"{steps} and {counted(turns, 'turn')}" if turns < len(reaped) else counted(turns, "turn")
 
 
 def _print(screen: Screen, step: ReapedStep) -> None:
     who = f"process {step.pid} on {step.host}" if step.pid is not None else "unknown"
     since = ago(step.since, datetime.now(UTC))
-    screen.say(f"session {step.session_id}  step {step.step_id}, begun {since}  writer {step.writer}: {who}")
+    what = f"turn {step.turn_id}" if step.step_id is None else f"step {step.step_id}"
+    screen.say(f"session {step.session_id}  {what}, begun {since}  writer {step.writer}: {who}")

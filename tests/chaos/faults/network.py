@@ -2,152 +2,129 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
 from functools import partial
 
 from tests.chaos.arena import Arena
-from tests.chaos.kinds import kind
+from tests.chaos.kinds import Kind, add, kind
 from tests.chaos.proxy import Cut, Proxy
 
 _EXCHANGE_SECONDS = 0.3
+_BRIEFLY = (0.01, 0.05)
+_FOR_A_WHILE = (0.1, 0.3, 2.0)
 
 
-@kind("network", "every connection to Postgres is reset")
-async def postgres_reset(arena: Arena) -> None:
+@dataclass(frozen=True, slots=True)
+class _Server:
+    """A server that is behind a proxy, and by how many seconds its network may be late."""
+
+    name: str
+    delays: tuple[float, ...]
+
+    def proxy(self, arena: Arena) -> Proxy:
+        found: Proxy = getattr(arena.servers, f"to_{self.name.lower()}")
+        return found
+
+
+_POSTGRES = _Server("Postgres", (0.005, 0.02, 0.08))
+_REDIS = _Server("Redis", (0.005, 0.05, 0.4))
+
+
+async def _reset(arena: Arena, server: _Server) -> None:
     for _ in arena.times(1, 3):
-        arena.servers.to_postgres.reset_all()
-        await arena.hold(0.01, 0.05)
+        server.proxy(arena).reset_all()
+        await arena.hold(*_BRIEFLY)
 
 
-@kind("network", "every connection to Postgres is closed, as by a server that ends")
-async def postgres_closed(arena: Arena) -> None:
-    arena.servers.to_postgres.close_all()
-    await arena.hold(0.01, 0.05)
+async def _closed(arena: Arena, server: _Server) -> None:
+    server.proxy(arena).close_all()
+    await arena.hold(*_BRIEFLY)
 
 
-@kind("network", "nothing passes to or from Postgres, and the connections stay open")
-async def postgres_black_hole(arena: Arena) -> None:
-    rules = arena.servers.to_postgres.rules
+async def _black_hole(arena: Arena, server: _Server) -> None:
+    rules = server.proxy(arena).rules
     rules.loses_requests = rules.loses_answers = True
-    await arena.hold(0.1, 0.3, 2.0)
-    arena.servers.to_postgres.reset_all()
+    await arena.hold(*_FOR_A_WHILE)
+    server.proxy(arena).reset_all()
 
 
-@kind("network", "Postgres gets what is sent, and no answer comes back")
-async def postgres_answers_lost(arena: Arena) -> None:
-    arena.servers.to_postgres.rules.loses_answers = True
-    await arena.hold(0.1, 0.3, 2.0)
-    arena.servers.to_postgres.reset_all()
+async def _answers_lost(arena: Arena, server: _Server) -> None:
+    server.proxy(arena).rules.loses_answers = True
+    await arena.hold(*_FOR_A_WHILE)
+    server.proxy(arena).reset_all()
 
 
-@kind("network", "nothing reaches Postgres for a while, and then all of it")
-async def postgres_requests_held_up(arena: Arena) -> None:
-    arena.servers.to_postgres.rules.loses_requests = True
-    await arena.hold(0.1, 0.4, 1.5)
+async def _requests_held_up(arena: Arena, server: _Server) -> None:
+    server.proxy(arena).rules.loses_requests = True
+    await arena.hold(*_FOR_A_WHILE)
 
 
-@kind("network", "every piece to and from Postgres is late")
-async def postgres_delay(arena: Arena) -> None:
-    arena.servers.to_postgres.rules.delay = arena.rng.choice((0.005, 0.02, 0.08))
-    await arena.hold(0.2, 0.3, 1.5)
+async def _delay(arena: Arena, server: _Server) -> None:
+    server.proxy(arena).rules.delay = arena.rng.choice(server.delays)
+    await arena.hold(*_FOR_A_WHILE)
 
 
-@kind("network", "what passes to and from Postgres comes in pieces of a few bytes")
-async def postgres_slow_drip(arena: Arena) -> None:
-    arena.servers.to_postgres.rules.drip = arena.rng.choice((1, 7, 40))
-    await arena.hold(0.2, 0.3, 1.5)
+async def _slow_drip(arena: Arena, server: _Server) -> None:
+    server.proxy(arena).rules.drip = arena.rng.choice((1, 7, 40))
+    await arena.hold(*_FOR_A_WHILE)
 
 
-@kind("network", "connections to Postgres are reset, and new ones refused")
-async def postgres_refused(arena: Arena) -> None:
-    arena.servers.to_postgres.rules.refuses = True
-    arena.servers.to_postgres.reset_all()
-    await arena.hold(0.05, 0.2, 2.0)
+def _refuse(arena: Arena, server: _Server) -> None:
+    server.proxy(arena).rules.refuses = True
+    server.proxy(arena).reset_all()
 
 
-@kind("network", "connections to Postgres are reset, and nobody answers new ones")
-async def postgres_deaf(arena: Arena) -> None:
-    arena.servers.to_postgres.rules.is_deaf = True
-    arena.servers.to_postgres.reset_all()
-    await arena.hold(0.1, 0.3, 2.0)
+async def _refused(arena: Arena, server: _Server) -> None:
+    _refuse(arena, server)
+    await arena.hold(*_FOR_A_WHILE)
 
 
-async def _cut(arena: Arena, proxy: Proxy, cut: Cut, *, appends: bool) -> None:
+async def _deaf(arena: Arena, server: _Server) -> None:
+    server.proxy(arena).rules.is_deaf = True
+    server.proxy(arena).reset_all()
+    await arena.hold(*_FOR_A_WHILE)
+
+
+def _cut(cut: Cut, *, appends: bool = False) -> Callable[[Arena, _Server], Awaitable[None]]:
     """Cuts a few exchanges."""
-    for _ in arena.times(1, 4):
-        await arena.run(partial(proxy.cut_one, cut, appends=appends, seconds=_EXCHANGE_SECONDS))
+
+    async def inject(arena: Arena, server: _Server) -> None:
+        for _ in arena.times(1, 4):
+            await arena.run(partial(server.proxy(arena).cut_one, cut, appends=appends, seconds=_EXCHANGE_SECONDS))
+
+    return inject
 
 
-@kind("network", "a request to Postgres is cut in the middle")
-async def postgres_half_request(arena: Arena) -> None:
-    await _cut(arena, arena.servers.to_postgres, "half_request", appends=False)
+_Fault = tuple[str, str, Callable[[Arena, _Server], Awaitable[None]]]
+_OF_ANY: list[_Fault] = [
+    ("{}-reset", "every connection to {} is reset", _reset),
+    ("{}-closed", "every connection to {} is closed, as by a server that ends", _closed),
+    ("{}-black-hole", "nothing passes to or from {}, and the connections stay open", _black_hole),
+    ("{}-answers-lost", "{} gets what is sent, and no answer comes back", _answers_lost),
+    ("{}-requests-held-up", "nothing reaches {} for a while, and then all of it", _requests_held_up),
+    ("{}-delay", "every piece to and from {} is late", _delay),
+    ("{}-slow-drip", "what passes to and from {} comes in pieces of a few bytes", _slow_drip),
+    ("{}-refused", "connections to {} are reset, and new ones refused", _refused),
+    ("{}-deaf", "connections to {} are reset, and nobody answers new ones", _deaf),
+    ("{}-half-request", "a request to {} is cut in the middle", _cut("half_request")),
+    ("{}-half-answer", "half of an answer of {} arrives", _cut("half_answer")),
+]
+"""The name, what happens before a server, and how."""
+_OF_APPENDS: list[_Fault] = [
+    ("append-lost", "an append is lost before it reaches {}", _cut("request", appends=True)),
+    ("append-answer-lost", "an append is committed, and its answer is lost", _cut("answer", appends=True)),
+    ("append-half-answer", "half of the answer to an append arrives", _cut("half_answer", appends=True)),
+]
 
-
-@kind("network", "an append is lost before it reaches Postgres")
-async def append_lost(arena: Arena) -> None:
-    await _cut(arena, arena.servers.to_postgres, "request", appends=True)
-
-
-@kind("network", "an append is committed, and its answer is lost")
-async def append_answer_lost(arena: Arena) -> None:
-    await _cut(arena, arena.servers.to_postgres, "answer", appends=True)
-
-
-@kind("network", "half of the answer to an append arrives")
-async def append_half_answer(arena: Arena) -> None:
-    await _cut(arena, arena.servers.to_postgres, "half_answer", appends=True)
-
-
-@kind("network", "half of the answer to any question of Postgres arrives")
-async def postgres_half_answer(arena: Arena) -> None:
-    await _cut(arena, arena.servers.to_postgres, "half_answer", appends=False)
-
-
-@kind("network", "every connection to Redis is reset")
-async def redis_reset(arena: Arena) -> None:
-    for _ in arena.times(1, 3):
-        arena.servers.to_redis.reset_all()
-        await arena.hold(0.01, 0.05)
-
-
-@kind("network", "nothing passes to or from Redis, and the connections stay open")
-async def redis_black_hole(arena: Arena) -> None:
-    rules = arena.servers.to_redis.rules
-    rules.loses_requests = rules.loses_answers = True
-    await arena.hold(0.1, 0.4, 1.5)
-
-
-@kind("network", "every piece to and from Redis is late")
-async def redis_delay(arena: Arena) -> None:
-    arena.servers.to_redis.rules.delay = arena.rng.choice((0.005, 0.05, 0.4))
-    await arena.hold(0.2, 0.3, 1.5)
-
-
-@kind("network", "what passes to and from Redis comes in pieces of a few bytes")
-async def redis_slow_drip(arena: Arena) -> None:
-    arena.servers.to_redis.rules.drip = arena.rng.choice((1, 7, 40))
-    await arena.hold(0.2, 0.3, 1.5)
-
-
-@kind("network", "connections to Redis are reset, and new ones refused")
-async def redis_refused(arena: Arena) -> None:
-    arena.servers.to_redis.rules.refuses = True
-    arena.servers.to_redis.reset_all()
-    await arena.hold(0.1, 0.2, 1.5)
-
-
-@kind("network", "a request to Redis is cut in the middle")
-async def redis_half_request(arena: Arena) -> None:
-    await _cut(arena, arena.servers.to_redis, "half_request", appends=False)
-
-
-@kind("network", "half of an answer of Redis arrives")
-async def redis_half_answer(arena: Arena) -> None:
-    await _cut(arena, arena.servers.to_redis, "half_answer", appends=False)
+for _server, _faults in ((_POSTGRES, _OF_ANY + _OF_APPENDS), (_REDIS, _OF_ANY)):
+    for _name, _says, _inject in _faults:
+        _at_server = partial(_inject, server=_server)
+        add(Kind(_name.format(_server.name.lower()), "network", _says.format(_server.name), _at_server))
 
 
 @kind("network", "Postgres and Redis are out of reach at the same time")
 async def both_refused(arena: Arena) -> None:
-    for proxy in (arena.servers.to_postgres, arena.servers.to_redis):
-        proxy.rules.refuses = True
-        proxy.reset_all()
-    await arena.hold(0.05, 0.2, 2.0)
+    for server in (_POSTGRES, _REDIS):
+        _refuse(arena, server)
+    await arena.hold(*_FOR_A_WHILE)

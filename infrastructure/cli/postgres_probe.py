@@ -1,9 +1,8 @@
-"""Asking the servers directly: with the reason if they do not answer, and without creating anything."""
+"""Asking Postgres directly: with the reason if it does not answer, and without creating anything."""
 
 from __future__ import annotations
 
 import asyncio
-import time
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -37,14 +36,6 @@ class PostgresProbe:
     lags: list[Lag] = field(default_factory=list)
 
 
-@dataclass(frozen=True, slots=True)
-class RedisProbe:
-    """What Redis answered; `error` if it did not answer."""
-
-    error: str | None = None
-    facts: dict[str, Any] = field(default_factory=dict)
-
-
 async def probe_postgres(settings: Settings) -> PostgresProbe:
     """Connects and examines as an open does, and reads the settings that durability depends on, and the counts."""
     url = settings.database_url or ""
@@ -75,37 +66,6 @@ async def _schema(settings: Settings) -> tuple[int | None, dict[str, int], list[
         statistics = await store.schema.statistics()
         lags = await store.run(read_lags, store.recorder, store.mapper)
     return version, {name: value for name, value in statistics.items() if isinstance(value, int)}, lags
-
-
-async def probe_redis(settings: Settings) -> RedisProbe:
-    """Connects, and reads which server it is and how full."""
-    from redis.asyncio import Redis  # noqa: PLC0415 importing redis takes a third of a second
-    from redis.asyncio.retry import Retry  # noqa: PLC0415 a driver
-    from redis.backoff import NoBackoff  # noqa: PLC0415 a driver
-    from redis.exceptions import RedisError  # noqa: PLC0415 a driver
-
-    timeout = settings.redis_timeout_seconds
-    limits: dict[str, Any] = {"socket_timeout": timeout, "socket_connect_timeout": timeout}
-    try:
-        async with Redis.from_url(settings.redis_url or "", retry=Retry(NoBackoff(), 0), **limits) as client:
-            began = time.perf_counter()
-            await client.ping()
-            trip = time.perf_counter() - began
-            return RedisProbe(facts=_redis_facts(await client.info(), trip))
-    except (RedisError, OSError, TimeoutError, ValueError) as error:
-        return RedisProbe(error=without_secrets(_first_line(error), settings.redis_url or ""))
-
-
-def _redis_facts(info: dict[str, Any], trip: float) -> dict[str, Any]:
-    name = str(info.get("server_name", "redis"))
-    limit = "unlimited" if not info.get("maxmemory") else str(info.get("maxmemory_human"))
-    return {
-        "server": f"{name} {info.get(f'{name}_version') or info.get('redis_version')}",
-        "round_trip_ms": round(trip * 1000, 2),
-        "memory": f"{info.get('used_memory_human')} of {limit}, {info.get('maxmemory_policy')}",
-        "hits": info.get("keyspace_hits", 0),
-        "misses": info.get("keyspace_misses", 0),
-    }
 
 
 def _first_line(error: Exception) -> str:

@@ -1,0 +1,153 @@
+"""What a session gives to read."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from functools import partial
+from typing import Any, Literal, TypeVar, overload
+from uuid import UUID
+
+from turnlog.domain.errors import SessionNotFoundError
+from turnlog.domain.inputs import check_kind, checked_version
+from turnlog.domain.recorded import Cursor, RecordedEvent
+from turnlog.infrastructure.access import Access
+from turnlog.infrastructure.append.aggregate import Aggregate
+from turnlog.infrastructure.follow.following import Following
+from turnlog.infrastructure.follow.live import Deltas, Live
+from turnlog.infrastructure.follow.source import Source
+from turnlog.infrastructure.log_parts import LogParts
+from turnlog.infrastructure.principal import Principal
+from turnlog.infrastructure.tasks import off_loop
+from turnlog.projections.deltas import Offsets
+from turnlog.projections.projector import Projector
+from turnlog.projections.prompt import Api, CountTokens, PromptPolicy, check_api, check_prompt
+from turnlog.projections.prompt.explain import Explanation, explain
+from turnlog.projections.prompt.policy import DEFAULT_POLICY
+from turnlog.projections.prompt.window import estimated_tokens
+from turnlog.projections.view import SessionView
+
+Chunk = TypeVar("Chunk")
+
+
+class SessionReading:
+    """The part of a Session that reads it: see there."""
+
+    def __init__(self, parts: LogParts, aggregate: Aggregate, principal: Principal) -> None:
+        self._parts = parts
+        self._aggregate = aggregate
+        self._access = Access(parts, aggregate, principal)
+
+    @property
+    def id(self) -> UUID:
+        """The session's id."""
+        return self._aggregate.session_id
+
+    async def view(self) -> SessionView:
+        """The session as it is now, with everything that this process has appended."""
+        projector = await self._parts.views.load(self.id, await self._access.ask())
+        if not projector.exists:
+            raise SessionNotFoundError(self.id)
+        return await off_loop(projector.is_large, projector.view)
+
+    @overload
+    async def prompt(
+        self,
+        api: Literal["chat", "responses"] = "chat",
+        max_tokens: int | None = None,
+        count_tokens: CountTokens = estimated_tokens,
+        policy: PromptPolicy | None = None,
+    ) -> list[Any]: ...
+
+    @overload
+    async def prompt(
+        self,
+        api: Literal["anthropic"],
+        max_tokens: int | None = None,
+        count_tokens: CountTokens = estimated_tokens,
+        policy: PromptPolicy | None = None,
+    ) -> dict[str, Any]: ...
+
+    async def prompt(
+        self,
+        api: Api = "chat",
+        max_tokens: int | None = None,
+        count_tokens: CountTokens = estimated_tokens,
+        policy: PromptPolicy | None = None,
+    ) -> Any:
+        """What to send to the provider next. It is valid for the API, whatever has happened in the session.
+
+        `chat` gives messages, `anthropic` a dict with `system` and `messages`, `responses` input items. With
+        `max_tokens` the prompt has the system and developer messages, and as many whole turns from the end as fit.
+        `count_tokens` takes a list of messages in the shape of the API, and may be called on a thread. Raises
+        InvalidInputError, and PromptTooLongError when not even the last turn fits with its tool results shortened.
+        """
+        check_prompt(api, max_tokens, count_tokens, policy)
+        prompts, policy = self._parts.prompts, policy or DEFAULT_POLICY
+        asked = await self._access.ask(prompts.base(self.id))
+        if max_tokens is not None:
+            return await prompts.window(asked, api, policy, max_tokens, count_tokens)
+        if api == "chat" and policy == DEFAULT_POLICY:
+            return await prompts.chat(asked)
+        return await prompts.whole(asked, api, policy)
+
+    async def explain_prompt(self, api: Api = "chat") -> Explanation:
+        """Which events each message of the prompt comes from, and where a prompt did not begin like the one before
+        it. Reads all events, so it is for looking into a session. Raises InvalidInputError."""
+        check_api(api)
+        events = [event async for event in self.events()]
+        return await asyncio.to_thread(explain, self.id, events, api)
+
+    async def at(self, version: int) -> SessionView:
+        """The view as it was after the event at this position. No later event is read. Raises InvalidInputError for a
+        position that the session does not have."""
+        standing, projector = await self._access.standing(), Projector(self.id)
+        await self._parts.store.events.fold(projector, checked_version(version, standing.position))
+        return await off_loop(projector.is_large, projector.view)
+
+    async def events(self, after: int | str = 0) -> AsyncIterator[RecordedEvent]:
+        """The stored events after a position or a cursor, in order, up to the last one. Raises UnknownPositionError for
+        one that the session does not have, and InvalidInputError."""
+        cursor = Cursor.of(after)
+        await self._access.check_cursor(cursor)
+        async for page in self._parts.store.events.pages(self.id, cursor.position):
+            for event in page:
+                yield event
+
+    def follow(self, after: int | str = 0, until_turn_ends: bool = False) -> Following:
+        """The events after a position or a cursor: those that are stored, then each as it comes, from any process.
+
+        An async iterator that gives the events in order, each exactly once, until the caller leaves it. With
+        `until_turn_ends` it ends when the last turn has ended (`Turn.has_ended`): at once, if that has happened already
+        and nothing comes after `after`. See Following for what it raises.
+        """
+        cursor = Cursor.of(after)
+        check_kind(until_turn_ends, bool, "until_turn_ends")
+        parts, source = self._parts, partial(self._source, cursor)
+        return Following(source, parts.watcher.left, cursor.position, until_turn_ends, parts.home.check)
+
+    def deltas(self, after: int | str = 0, until_turn_ends: bool = False) -> Deltas:
+        """Like `follow`, with each event as the Delta that a client needs: small, and with its position as a cursor.
+
+        `after` is the position of the last delta that the client has, the version of its view, or a cursor
+        (`Deltas.cursor`). A cursor is refused where the log went back before it; of positions only one beyond the end.
+        """
+        return self._deltas(after, until_turn_ends)
+
+    def live(self, until_turn_ends: bool = False) -> Live:
+        """The view as it is now and the deltas after it, without a gap or a repetition:
+
+            async with session.live() as live:
+                live.view
+                async for delta in live: ...
+
+        The deltas come as from `deltas`.
+        """
+        return Live(self.view, self._deltas, until_turn_ends)
+
+    def _deltas(self, after: int | str, until_turn_ends: bool, offsets: Offsets | None = None) -> Deltas:
+        return Deltas(self.follow(after, until_turn_ends), self._parts.store, self.id, offsets)
+
+    async def _source(self, cursor: Cursor) -> Source:
+        await self._access.check_cursor(cursor)
+        return await self._parts.watcher.source(self.id)
