@@ -6,7 +6,6 @@ sent and all steps that answer it.
 
 from __future__ import annotations
 
-import sys
 from datetime import datetime
 from functools import cached_property
 from typing import Literal
@@ -387,19 +386,20 @@ class Turn(Frozen):
 
     @property
     def broken_off(self) -> Step | None:
-        """The last step, if the owner is about to make it again: it was not finished, and no call of it has a result.
-        One that had no owner and was interrupted is gone on from."""
+        """The last step, if it is about to be made again: it was not finished, no call of it has had a result, and the
+        user has said nothing since: else it has been read, and stays."""
         last = self.steps[-1] if self.steps else None
         if last is None or last.status in ("open", "finished") or last.was_gone_on_from:
             return None
-        is_owned = any(run.position < last.position < (run.ended_position or sys.maxsize) for run in self.runs)
-        return last if is_owned or last.status != "interrupted" else None
+        return None if self.news_after(last.position) else last
 
     def has_replaced(self, step: Step) -> bool:
         """Whether a step of this turn is an attempt that a later one replaced."""
         superseded, continued = self._gone_over
         if step.step_id in superseded:
             return True
+        if step.step_id in continued or (self.runs and step.position > self.runs[0].position):
+            return False  # steps of an owner say what they supersede
         # An attempt whose calls were answered was continued and not made again.
-        is_attempt = step.status in ("failed", "abandoned") and not step.was_gone_on_from and step is not self.steps[-1]
-        return is_attempt and step.step_id not in continued
+        is_attempt = step.status in ("failed", "abandoned") and not step.was_gone_on_from
+        return is_attempt and step is not self.steps[-1]

@@ -19,6 +19,7 @@ from turnlog import (
     TurnClosedError,
 )
 from turnlog.infrastructure.answer import turn_work
+from turnlog.infrastructure.read.prompts import Prompts
 from turnlog.testing import Answer, Failure, Recorded, ToolCall
 
 
@@ -198,7 +199,7 @@ async def test_a_store_that_fails_leaves_a_turn_that_can_be_gone_on_with(
         answer = model.answer(session, "Hi", tools=[gate.tool])
         await gate.begun.wait()
         with monkeypatch.context() as patch:
-            patch.setattr(type(answer._io), "last_turns", away)
+            patch.setattr(Prompts, "chat", away)
             gate.opened.set()
             with pytest.raises(StoreUnavailableError):
                 await answer

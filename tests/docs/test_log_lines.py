@@ -196,7 +196,7 @@ WARNINGS: dict[str, Scene] = {
     "Postgres refused a batch of …": a_batch_is_refused,
     "the sequence of the log positions lags the log, and is set right": the_sequence_was_not_restored,
     "what is open in session … could not be ended: …": an_event_of_a_newer_version_is_in_the_way,
-    "the lease ran out before it was renewed, and … steps and turns are given up": a_lease_is_lost,
+    "the lease ran out before it was renewed: … steps and turns are given up": a_lease_is_lost,
     "the end of step … was not recorded: …": an_end_is_not_stored,
     "the recording of step …: …": nobody_waits_for_a_recording_that_fails,
     "the kept view of session … does not parse and is folded anew": a_kept_view_is_damaged,
