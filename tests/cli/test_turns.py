@@ -18,11 +18,11 @@ def test_a_session_shows_each_turn_with_its_owners_and_what_became_of_its_calls(
     print_session(Screen(file=shown), folded(everything_in_a_turn()).view())
 
     lines = [line.rstrip().replace("─", "") for line in shown.getvalue().splitlines()]
-    turns = "\n".join(lines[lines.index("turn 1  queued") :])
+    turns = "\n".join(lines[lines.index("turn 1  finished") :])
     assert (
         turns
         == """\
-turn 1  queued
+turn 1  finished
 user       A flight to Rome, and a hotel.
 assistant  I will lo
            failed · HTTP 429 · slow down · made again
