@@ -204,7 +204,7 @@ async def test_a_store_that_fails_leaves_a_turn_that_can_be_gone_on_with(
         answer = model.answer(session, "Hi", tools=[gate.tool])
         await gate.begun.wait()
         with monkeypatch.context() as patch:
-            patch.setattr(type(answer._io), "last_turns", away)
+            patch.setattr(type(answer._io), "known_turns", away)
             gate.opened.set()
             with pytest.raises(StoreUnavailableError):
                 await answer
