@@ -37,7 +37,7 @@ class AwaitedCall:
 
     `response` is the number of the response that had begun last when the call, or its pending result, came. `run` is
     the run in which its tool was started last, `attempts` says how often that was. `approval` says that somebody has to
-    decide about it, or has allowed it.
+    decide about it, or has allowed it. `turn_id` is the turn with an owner in which it was made, if it was in one.
     """
 
     step_id: str
@@ -48,6 +48,7 @@ class AwaitedCall:
     run: str = ""
     attempts: int = 0
     approval: Literal["", "requested", "approved"] = ""
+    turn_id: str = ""
 
     @property
     def waits(self) -> bool:
@@ -116,8 +117,8 @@ class AwaitedCalls:
 
     `by_call` has each by its step and index, `by_id` the step of each by its id and number, and `by_state` the index of
     each by its id, its step, whether it is pending, and its number. `unanswered` counts, for each step, the calls
-    without a pending result; `waiting` counts those that wait for somebody outside, and `allowed` those whose tool
-    somebody has allowed to run.
+    without a pending result; `waiting` counts those that wait for somebody outside, `waiting_in` the same for each
+    turn, and `allowed` those whose tool somebody has allowed to run.
     """
 
     by_call: SortedMap[tuple[str, int], tuple[int, AwaitedCall]] = _NONE
@@ -126,6 +127,7 @@ class AwaitedCalls:
     next_number: int = 0
     unanswered: SortedMap[str, int] = _NONE
     waiting: int = 0
+    waiting_in: SortedMap[str, int] = _NONE
     allowed: int = 0
 
     @classmethod
@@ -133,13 +135,15 @@ class AwaitedCalls:
         """These calls, in their order."""
         numbered = {(call.step_id, call.index): (number, call) for number, call in enumerate(calls)}
         unanswered = Counter(call.step_id for _, call in numbered.values() if call.pending is None)
+        waiting_in = Counter(call.turn_id for _, call in numbered.values() if call.waits)
         return cls(
             SortedMap.of(numbered.items()),
             SortedMap.of(((call.call_id, number), call.step_id) for number, call in numbered.values()),
             SortedMap.of((_state_key(number, call), call.index) for number, call in numbered.values()),
             max((number + 1 for number, _ in numbered.values()), default=0),
             SortedMap.of(unanswered.items()),
-            sum(call.waits for _, call in numbered.values()),
+            waiting_in.total(),
+            SortedMap.of(waiting_in.items()),
             sum(call.is_allowed for _, call in numbered.values()),
         )
 
@@ -179,8 +183,9 @@ class AwaitedCalls:
             others.by_id.plus((call.call_id, number), call.step_id),
             others.by_state.plus(_state_key(number, call), call.index),
             max(self.next_number, number + 1),
-            _counted(others.unanswered, call, 1),
+            others.unanswered if call.pending is not None else _counted(others.unanswered, call.step_id, 1),
             others.waiting + call.waits,
+            _counted(others.waiting_in, call.turn_id, 1) if call.waits else others.waiting_in,
             others.allowed + call.is_allowed,
         )
 
@@ -205,17 +210,16 @@ class AwaitedCalls:
             self.by_id.minus((call.call_id, number)),
             self.by_state.minus(_state_key(number, call)),
             self.next_number,
-            _counted(self.unanswered, call, -1),
+            self.unanswered if call.pending is not None else _counted(self.unanswered, call.step_id, -1),
             self.waiting - call.waits,
+            _counted(self.waiting_in, call.turn_id, -1) if call.waits else self.waiting_in,
             self.allowed - call.is_allowed,
         )
 
 
-def _counted(unanswered: SortedMap[str, int], call: AwaitedCall, by: int) -> SortedMap[str, int]:
-    if call.pending is not None:
-        return unanswered
-    count = (unanswered.get(call.step_id) or 0) + by
-    return unanswered.plus(call.step_id, count) if count else unanswered.minus(call.step_id)
+def _counted(counts: SortedMap[str, int], key: str, by: int) -> SortedMap[str, int]:
+    count = (counts.get(key) or 0) + by
+    return counts.plus(key, count) if count else counts.minus(key)
 
 
 def _state_key(number: int, call: AwaitedCall) -> tuple[str, str, bool, int]:

@@ -173,7 +173,7 @@ def _add_message(state: Active, command: AddMessage) -> Events:
         refusal=command.refusal,
         tool_calls=command.tool_calls,
         function_call=command.function_call,
-        queued=command.queue and command.role == "user" and (after.in_hand is not None or bool(after.queue)),
+        queued=command.queue and command.role == "user" and (after.unfinished is not None or bool(after.queue)),
     )
     return (*stopped, added, *_begun(_after(after, (added,)), command))
 

@@ -144,7 +144,8 @@ def _begin(state: Active, command: BeginCompletion) -> Events:
         turn = owned(state, command.run)
         if command.unread is not None and command.unread != state.unread:
             raise NewsError(turn.turn_id)
-        is_same = latest is not None and latest.turn_id == turn.turn_id
+        # What the user has answered since has been read: it stays.
+        is_same = latest is not None and latest.turn_id == turn.turn_id and not state.news
         broken = latest.step_id if latest is not None and is_same and latest.broke_off else ""
     check_alive(state, command)
     if command.over is not None and latest is not None and (latest.finished or latest.step_id != command.over):

@@ -206,5 +206,5 @@ def _cancel(state: Active, command: CancelSteps) -> Events:
 
 
 def _could_go_on(state: Active, turn: LatestTurn) -> bool:
-    is_unfinished = turn.status == "abandoned" or (turn.status == "waiting" and state.awaited.waiting > 0)
+    is_unfinished = turn.status == "abandoned" or (turn.status == "waiting" and state.is_waiting)
     return state.asked is None and (is_unfinished or (turn.status in ("waiting", "finished") and state.unread > 0))

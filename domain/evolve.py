@@ -45,6 +45,7 @@ from turnlog.domain.events import (
 from turnlog.domain.evolve_turn import evolve_turn
 from turnlog.domain.foreign import ForeignCall, ForeignMessage
 from turnlog.domain.state import Active, Deleted, LatestStep, Memory, OpenStep, SessionState, Unborn
+from turnlog.domain.turns import joined_turn
 from turnlog.domain.values import fingerprint, merge_patch
 
 
@@ -124,8 +125,11 @@ def _evolve_active(state: Active, event: SessionEvent) -> SessionState:
 def _response_began(state: Active, *, is_owned: bool) -> Active:
     """The state in which a request has had all that was there. A step without an owner answers what is queued, too."""
     changes: dict[str, Any] = {"responses": state.responses + 1, "news": 0, "results": 0, "asked": None}
+    turn = state.in_hand
+    if turn is not None and not turn.has_begun:
+        changes |= {"turn": turn.model_copy(update={"has_begun": True})}
     if not is_owned:
-        changes |= {"queue": (), "turn": state.in_hand}
+        changes |= {"queue": ()} | ({"turn": None} if turn is None else {})
     return state.model_copy(update=changes)
 
 
@@ -134,7 +138,8 @@ def _call_started(state: Active, event: ToolCallStarted) -> Active:
     if step is None or step.calls.get(event.index) is not None:
         return state
     head = CallHead(index=event.index, id=event.id, name=event.name)
-    awaited = AwaitedCall(event.step_id, event.index, event.id, response=state.responses)
+    turn_id = "" if state.in_hand is None else state.in_hand.turn_id
+    awaited = AwaitedCall(event.step_id, event.index, event.id, response=state.responses, turn_id=turn_id)
     return _with_head(state, step, head).model_copy(update={"awaited": state.awaited.plus_all([awaited])})
 
 
@@ -193,10 +198,11 @@ def _message_added(state: Active, event: MessageAdded) -> Active:
 
 
 def _asked(state: Active, message_id: str) -> Active:
-    """The state with a message of the user that has to be answered: in the turn in hand, or in the next one."""
-    if state.in_hand is None and state.queue:
+    """The state with a message of the user that has to be answered: in the turn that is to be gone on with, or in the
+    first of the queue, or in one of its own."""
+    if state.unfinished is None and state.queue:
         return state
-    asked = state.asked if state.in_hand is not None else state.asked or message_id
+    asked = state.asked if joined_turn(state) is not None else state.asked or message_id
     return state.model_copy(update={"news": state.news + 1, "asked": asked})
 
 
@@ -237,7 +243,7 @@ def _result_added(state: Active, event: ToolResultAdded) -> Active:
         memory = memory.with_answer(answer_key(event.call_id, step_id), digest)
     awaited = state.awaited.minus(event.step_id, event.index)
     # The next turn in the queue has it anyway.
-    is_news = state.in_hand is not None or not state.queue
+    is_news = state.unfinished is not None or not state.queue
     counted = {"news": state.news + is_news} if event.late else {"results": state.results + is_news}
     return state.model_copy(update={"awaited": awaited, "memory": memory, **counted})
 

@@ -38,8 +38,11 @@ def evolve_turn(state: Active, event: TurnEvent) -> Active:
 
 
 def _started(state: Active, event: TurnStarted) -> Active:
-    is_queued = event.turn_id in state.queue
-    turn = LatestTurn(turn_id=event.turn_id, run=event.run, writer=event.writer, since=event.at)
+    is_queued, before = event.turn_id in state.queue, state.turn
+    has_begun = before.has_begun if before is not None and before.turn_id == event.turn_id else False
+    # A turn that answers no message goes on with what is there.
+    has_begun = has_begun or not (is_queued or state.asked)
+    turn = LatestTurn(turn_id=event.turn_id, run=event.run, writer=event.writer, since=event.at, has_begun=has_begun)
     queue = tuple(turn_id for turn_id in state.queue if turn_id != event.turn_id)
     news = state.news + is_queued
     return state.model_copy(update={"turn": turn, "queue": queue, "asked": None, "news": news})

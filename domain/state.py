@@ -55,13 +55,14 @@ class LatestStep(Frozen):
 
 class LatestTurn(Frozen):
     """The turn that had an owner last. `status`: how its last run ended; None while it is in hand. `run` and `writer`
-    are as in TurnStarted, `since` is when the run began."""
+    are as in TurnStarted, `since` is when the run began. `has_begun`: it has had a response."""
 
     turn_id: str
     run: str
     writer: str
     since: datetime
     status: TurnEnd | None = None
+    has_begun: bool = False
 
 
 class Memory(Frozen):
@@ -129,14 +130,25 @@ class Active(Frozen):
     responses: int = 0
     repairs: tuple[str, ...] = ()
     compacted: tuple[int, str] = (0, "")
-    memory: Memory = Field(default=Memory(), exclude=True)
+    memory: Memory = Field(default_factory=Memory, exclude=True)
     metadata: JsonObject = Field(default={}, exclude=True)
-    counters: InstanceOf[CounterNames] = Field(default=SortedMap(), exclude=True)
+    counters: InstanceOf[CounterNames] = Field(default_factory=SortedMap, exclude=True)
 
     @property
     def in_hand(self) -> LatestTurn | None:
         """The turn that has an owner now."""
         return self.turn if self.turn is not None and self.turn.status is None else None
+
+    @property
+    def unfinished(self) -> LatestTurn | None:
+        """The turn that somebody has in hand, or whose owner has left it: what comes now is for it."""
+        turn = self.turn
+        return turn if turn is not None and turn.status in (None, "abandoned") else None
+
+    @property
+    def is_waiting(self) -> bool:
+        """Whether a call of the latest turn with an owner waits for somebody outside."""
+        return self.turn is not None and self.awaited.waiting_in.get(self.turn.turn_id) is not None
 
     @property
     def unread(self) -> int:

@@ -35,8 +35,8 @@ def next_turn(state: Active) -> str | None:
     the first in the queue, or the latest one if there is news for it. None if there is nothing to do, or if the news is
     for a turn that has had no owner yet."""
     turn = state.turn
-    if turn is not None and (turn.status is None or (turn.status == "abandoned" and state.asked is None)):
-        return turn.turn_id
+    if state.unfinished is not None:
+        return state.unfinished.turn_id
     if state.asked is not None:
         return state.asked
     if state.queue:
@@ -49,6 +49,21 @@ def has_news(state: Active) -> bool:
     return state.unread > 0
 
 
+def joined_turn(state: Active) -> str | None:
+    """The id of the turn to which a message of the user goes: the one in hand, the one that was abandoned, or the
+    latest one if it has to be gone on with anyhow. None: a turn begins with it."""
+    turn = state.turn
+    if turn is None or turn.status in ("stopped", "failed") or next_turn(state) != turn.turn_id:
+        return None
+    return turn.turn_id
+
+
+def has_gone_on(state: Active, step_id: str, index: int) -> bool:
+    """Whether the model has gone on without the final result of this call."""
+    call = state.awaited.get(step_id, index)
+    return call is not None and state.responses > call.response
+
+
 def may_go_on(state: Active, turn: LatestTurn) -> bool:
     """Whether somebody may go on with the latest turn, which has ended: it was not finished, or there is news."""
     return state.asked is None and (turn.status in ("failed", "abandoned", "waiting") or has_news(state))
@@ -58,16 +73,17 @@ def turn_status(state: Active) -> TurnStatus | None:
     """The status of the latest turn that has begun, or else of what is waiting to begin; None where the state does not
     tell, as after an import."""
     latest, turn = state.latest, state.turn
-    calls_are_open = latest is not None and bool(state.awaited.unanswered.get(latest.step_id))
+    calls_are_open = latest is not None and latest.finished and bool(state.awaited.unanswered.get(latest.step_id))
     if state.in_hand is not None:
-        return "running_tools" if calls_are_open and not state.open_steps else "answering"
+        runs_tools = calls_are_open and state.in_hand.has_begun
+        return "running_tools" if runs_tools else "answering"
     if state.queue:
         return "queued"
     if state.open_steps or state.asked is not None:
         return "open"
     if turn is not None:
-        return ended_status(turn, news=has_news(state), waits=state.awaited.waiting > 0)
-    if latest is not None and latest.finished and calls_are_open:
+        return ended_status(turn, news=has_news(state), waits=state.is_waiting)
+    if calls_are_open:
         return "open"
     return None if latest is None else latest.status
 

@@ -2,8 +2,8 @@
 
     python examples/tool_loop.py "What is the weather in Lisbon?"
 
-`session.answer` is such a loop, and knows more. OPENAI_BASE_URL and OPENAI_API_KEY choose the provider, OPENAI_MODEL the
-model. `turnlog provider` is one that is offline.
+`session.answer` is such a loop, and knows more. OPENAI_BASE_URL and OPENAI_API_KEY choose the provider, OPENAI_MODEL
+the model. `turnlog provider` is one that is offline.
 """
 
 from __future__ import annotations

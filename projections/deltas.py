@@ -7,6 +7,7 @@ it are equal to the view at the end.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Literal
 
 from turnlog.domain import events as e
@@ -29,12 +30,35 @@ class _Delta(Frozen):
         return f"id: {cursor or self.position}\nevent: {self.kind}\ndata: {self.model_dump_json()}\n\n"
 
 
+class TurnStarted(_Delta):
+    """Somebody begins to answer, or goes on: the message of the id `turn_id`, in this `run`. What that message and
+    those before it in the queue had to wait for is over."""
+
+    kind: Literal["turn_started"] = "turn_started"
+    turn_id: str
+    run: str
+
+
+class TurnEnded(_Delta):
+    """A run of the turn is over: see `TurnRun`. A message that was queued is stopped in a run without an id."""
+
+    kind: Literal["turn_ended"] = "turn_ended"
+    turn_id: str
+    run: str
+    status: e.TurnEnd
+    reason: Text
+
+
 class StepStarted(_Delta):
-    """An answer begins."""
+    """An answer begins: in the turn `turn_id`, or without an owner. The text of the step that it `supersedes` is gone;
+    that of the one that it `continues` stays, and this one goes on with it."""
 
     kind: Literal["step_started"] = "step_started"
     step_id: str
     model: Text | None
+    turn_id: str | None = None
+    supersedes: str | None = None
+    continues: str | None = None
 
 
 class TextFragment(_Delta):
@@ -70,7 +94,7 @@ class FunctionCallFragment(_Delta):
 
 
 class StepEnded(_Delta):
-    """An answer has ended. `note` says why, unless it was finished."""
+    """An answer has ended. `note` says why, unless it was finished; `failure` is what the provider said."""
 
     kind: Literal["step_ended"] = "step_ended"
     step_id: str
@@ -79,10 +103,12 @@ class StepEnded(_Delta):
     note: Text | None
     model: Text | None
     usage: JsonObject | None
+    failure: JsonObject | None = None
 
 
 class MessageCame(_Delta):
-    """A whole message. An assistant message is a step of its own, whose id is the message's."""
+    """A whole message. An assistant message is a step of its own, whose id is the message's. A `queued` one begins a
+    turn of its own, after those that were there before it."""
 
     kind: Literal["message"] = "message"
     message_id: str
@@ -92,10 +118,47 @@ class MessageCame(_Delta):
     refusal: Text | None
     tool_calls: tuple[e.ToolCall, ...]
     function_call: e.FunctionCall | None
+    queued: bool = False
+
+
+class ToolStarted(_Delta):
+    """The tool of the call at `index` begins to run, for the `attempt`-th time."""
+
+    kind: Literal["tool_started"] = "tool_started"
+    step_id: str
+    index: int
+    call_id: Text
+    run: str
+    attempt: int
+
+
+class ApprovalRequested(_Delta):
+    """Somebody has to decide whether the tool of the call at `index` may run."""
+
+    kind: Literal["approval_requested"] = "approval_requested"
+    step_id: str
+    index: int
+    call_id: Text
+    run: str
+
+
+class ApprovalDecided(_Delta):
+    """Somebody (`by`) has allowed the call at `index`, or refused it. `for_turn`: and all calls of its tool in the
+    turn."""
+
+    kind: Literal["approval_decided"] = "approval_decided"
+    step_id: str
+    index: int
+    call_id: Text
+    approved: bool
+    by: Text
+    reason: Text
+    for_turn: bool
 
 
 class ToolResultCame(_Delta):
-    """A result of the call at `index`. It replaces an earlier one."""
+    """A result of the call at `index`. It replaces an earlier one. A `late` one came when the model had gone on; one
+    that is not pending stands where it came, too, as a message in the turn (see `LateResult`)."""
 
     kind: Literal["tool_result"] = "tool_result"
     step_id: str
@@ -103,6 +166,7 @@ class ToolResultCame(_Delta):
     call_id: Text
     status: e.ResultStatus
     content: e.Content
+    late: bool = False
 
 
 class SessionChanged(_Delta):
@@ -119,17 +183,34 @@ class SessionGone(_Delta):
 
 
 Delta = (
-    StepStarted
+    TurnStarted
+    | TurnEnded
+    | StepStarted
     | TextFragment
     | ToolCallFragment
     | FunctionCallFragment
     | StepEnded
     | MessageCame
+    | ToolStarted
+    | ApprovalRequested
+    | ApprovalDecided
     | ToolResultCame
     | SessionChanged
     | SessionGone
 )
 """Any delta. `kind` tells which one it is, also to a type checker."""
+
+
+_TOLD_AS: dict[type[e.SessionEvent], Callable[..., Delta]] = {
+    e.MessageAdded: MessageCame,
+    e.ToolResultAdded: ToolResultCame,
+    e.TurnStarted: TurnStarted,
+    e.TurnEnded: TurnEnded,
+    e.ToolStarted: ToolStarted,
+    e.ApprovalRequested: ApprovalRequested,
+    e.ApprovalDecided: ApprovalDecided,
+}
+"""Events with a delta of the same fields."""
 
 
 class Offsets:
@@ -217,13 +298,18 @@ def delta_of(recorded: RecordedEvent, offset: int) -> Delta:
 def _whole(at: int, event: e.SessionEvent) -> Delta:
     match event:
         case e.CompletionStarted(step_id=step_id, model=model):
-            return StepStarted(position=at, step_id=step_id, model=model)
+            return StepStarted(
+                position=at,
+                step_id=step_id,
+                model=model,
+                turn_id=event.turn_id or None,
+                supersedes=event.supersedes or None,
+                continues=event.continues or None,
+            )
         case e.CompletionEnded():
             return _ended(at, event)
-        case e.MessageAdded():
-            return MessageCame(position=at, **dict(event))
-        case e.ToolResultAdded():
-            return ToolResultCame(position=at, **dict(event))
+        case _ if (told := _TOLD_AS.get(type(event))) is not None:
+            return told(position=at, **dict(event))
         case e.SessionDeleted():
             return SessionGone(position=at)
         case _:
@@ -239,4 +325,5 @@ def _ended(at: int, event: e.StepEnd) -> StepEnded:
         note=note_of(event),
         model=event.model,
         usage=event.usage,
+        failure=event.failure if isinstance(event, e.CompletionFailed) else None,
     )

@@ -14,43 +14,83 @@ from turnlog.domain.events import ApprovalDecided, ApprovalRequested, ToolStarte
 from turnlog.projections.placeholders import NO_RESULT, NOT_ALLOWED_YET, TOOL_INTERRUPTED
 from turnlog.projections.turn import Approval, Step, StepToolCall, ToolResult, ToolRun
 
+CallEvent = ToolStarted | ApprovalRequested | ApprovalDecided
+
 
 class CallNotes:
-    """What is noted of the calls of a step: when their tools were started, and what was decided about them."""
+    """What is noted of the calls of a step: when their tools were started, what was decided about them, and which of
+    them somebody is waited for."""
 
-    __slots__ = ("_approvals", "_tool_runs")
+    __slots__ = (
+        "_answered",
+        "_approvals",
+        "_asked",
+        "_pending",
+        "_started",
+        "_tool_runs",
+        "_undecided",
+    )
 
     def __init__(self, step: Step) -> None:
         self._tool_runs = list(step.tool_runs)
+        self._started = {run.index for run in step.tool_runs if not run.late}
         self._approvals = {approval.index: approval for approval in step.approvals}
+        self._asked = {approval.index for approval in step.approvals if not approval.late}
+        self._answered = {result.index for result in step.tool_results}
+        self._pending = {result.index for result in step.tool_results if result.status == "pending"}
+        self._undecided = {index for index, what in step.waiting().items() if what == "decision"}
+
+    @property
+    def waits(self) -> bool:
+        """Whether a call waits for its result, or for a decision."""
+        return bool(self._pending or self._undecided)
 
     def fields(self) -> dict[str, Any]:
         """The notes as fields of the step."""
         return {"tool_runs": tuple(self._tool_runs), "approvals": tuple(self._approvals.values())}
 
-    def tool_started(self, event: ToolStarted, position: int) -> None:
-        """Notes that the tool of a call was started."""
-        run = ToolRun(index=event.index, attempt=event.attempt, run=event.run, position=position, at=event.at)
-        self._tool_runs.append(run)
+    def text_without_result(self, index: int) -> str:
+        """What prompts have of a call without a result."""
+        if index in self._asked:
+            return NOT_ALLOWED_YET
+        return TOOL_INTERRUPTED if index in self._started else NO_RESULT
 
-    def approval_requested(self, event: ApprovalRequested, position: int) -> None:
-        """Notes that somebody has to decide about a call."""
-        self._approvals.setdefault(event.index, Approval(index=event.index, position=position, at=event.at))
+    def take(self, event: CallEvent, position: int, *, late: bool) -> None:
+        """Notes what the event says. `late`: the model has gone on by now, and prompts stay as they are."""
+        index = event.index
+        match event:
+            case ToolStarted():
+                run = ToolRun(
+                    index=index, attempt=event.attempt, run=event.run, position=position, at=event.at, late=late
+                )
+                self._tool_runs.append(run)
+                self._started |= set() if late else {index}
+            case ApprovalRequested():
+                if index not in self._approvals:
+                    self._approvals[index] = self._asked_for(event, position, late=late)
+                    self._undecided |= {index} - self._answered
+            case ApprovalDecided():
+                self._decided(event, self._approvals.get(index) or self._asked_for(event, position, late=late))
 
-    def approval_decided(self, event: ApprovalDecided) -> None:
-        """Notes what was decided about a call."""
-        approval = self._approvals.get(event.index)
-        if approval is not None:
-            decided = {"approved": event.approved, "by": event.by, "reason": event.reason}
-            decided |= {"for_turn": event.for_turn, "decided_at": event.at}
-            self._approvals[event.index] = approval.model_copy(update=decided)
+    def _asked_for(self, event: CallEvent, position: int, *, late: bool) -> Approval:
+        self._asked |= set() if late else {event.index}
+        return Approval(index=event.index, position=position, at=event.at, late=late)
 
+    def _decided(self, event: ApprovalDecided, asked: Approval) -> None:
+        index = event.index
+        decided = {"approved": event.approved, "by": event.by, "reason": event.reason}
+        decided |= {"for_turn": event.for_turn, "decided_at": event.at}
+        self._approvals[index] = asked.model_copy(update=decided)
+        self._undecided.discard(index)
 
-def text_without_result(step: Step, index: int) -> str:
-    """What prompts have of a call without a result. It stays the same until there is one."""
-    if any(approval.index == index for approval in step.approvals):
-        return NOT_ALLOWED_YET
-    return TOOL_INTERRUPTED if any(run.index == index for run in step.tool_runs) else NO_RESULT
+    def answered(self, result: ToolResult) -> None:
+        """Notes a result."""
+        self._answered.add(result.index)
+        self._undecided.discard(result.index)
+        if result.status == "pending":
+            self._pending.add(result.index)
+        else:
+            self._pending.discard(result.index)
 
 
 class EndedFold:
@@ -88,10 +128,13 @@ class EndedFold:
             self._step = self.step.model_copy(update={"tool_results": results, **self.notes.fields()})
         return self._step
 
-    def changed(self) -> CallNotes:
-        """The notes, which are about to change."""
+    def note_call(self, event: CallEvent, position: int, *, late: bool) -> bool:
+        """Notes what has become of a call. False if there is no such call."""
+        if self.call(event.index) is None:
+            return False
+        self.notes.take(event, position, late=late)
         self._step = None
-        return self.notes
+        return True
 
     def add_result(self, result: ToolResult) -> bool:
         """Files a result under its call. False if there is no such call."""
@@ -99,6 +142,7 @@ class EndedFold:
             return False
         call = self._unanswered.pop(result.index, None)
         self._waiting -= call is not None and bool(call.name)
+        self.notes.answered(result)
         self.results[result.index] = result
         self._step = None
         return True

@@ -1,12 +1,9 @@
-"""Turns and steps while events still change them: their parts are in lists, which are joined when they are frozen.
+"""Steps while their response is still coming: their parts are in lists, which are joined when they are frozen.
 
 Appending each delta to an immutable text would take a time that grows with the square of its length.
 """
 
 from __future__ import annotations
-
-from collections.abc import Iterable
-from datetime import datetime
 
 from turnlog.domain.events import (
     STATUS_OF_END,
@@ -22,24 +19,14 @@ from turnlog.domain.events import (
     ToolCallArgumentsDelta,
     ToolCallNamed,
     ToolCallStarted,
-    TurnEnd,
-    TurnEnded,
-    TurnStarted,
 )
 from turnlog.domain.values import JsonObject
-from turnlog.projections.ended import CallNotes, EndedFold, Orphans
+from turnlog.projections.ended import CallEvent, CallNotes
 from turnlog.projections.turn import (
-    Fault,
-    LateResult,
-    Message,
-    Repair,
     Step,
     StepMessage,
     StepToolCall,
     ToolResult,
-    Turn,
-    TurnRun,
-    UsageEntry,
 )
 
 
@@ -120,6 +107,7 @@ class StepFold:
         """Files a result under its call. False if there is no such call."""
         if result.index not in self.calls:
             return False
+        self.notes.answered(result)
         self.results[result.index] = result
         return True
 
@@ -128,9 +116,11 @@ class StepFold:
         results = tuple(self.results.values())
         return self.base.model_copy(update={"message": self._message(), "tool_results": results, **self.notes.fields()})
 
-    def changed(self) -> CallNotes:
-        """The notes, which are about to change."""
-        return self.notes
+    def note_call(self, event: CallEvent, position: int, *, late: bool) -> bool:
+        """Notes what has become of a call. False if there is no such call."""
+        if event.index in self.calls:
+            self.notes.take(event, position, late=late)
+        return event.index in self.calls
 
     def call(self, index: int) -> StepToolCall | None:
         """The call at this index."""
@@ -189,127 +179,6 @@ def note_of(event: StepEnd) -> str | None:
             return event.reason
         case CompletionFinished():
             return None
-
-
-class TurnFold:
-    """A turn that events still change."""
-
-    __slots__ = (
-        "_corrected",
-        "flaws",
-        "index",
-        "is_queued",
-        "late_results",
-        "messages",
-        "open_steps",
-        "orphans",
-        "position",
-        "repairs",
-        "runs",
-        "steps",
-        "turn_id",
-        "usage_reports",
-    )
-
-    def __init__(self, turn: Turn) -> None:
-        self.index = turn.index
-        self.position = turn.position
-        self.turn_id = turn.turn_id
-        self.runs: list[TurnRun] = list(turn.runs)
-        self.is_queued = turn.is_queued
-        self.messages: list[Message] = list(turn.messages)
-        self.late_results: list[LateResult] = list(turn.late_results)
-        self.steps: dict[str, StepFold | EndedFold] = {
-            step.step_id: StepFold(step) if step.status == "open" else EndedFold(step) for step in turn.steps
-        }
-        self.open_steps = sum(isinstance(step, StepFold) for step in self.steps.values())
-        self.usage_reports: list[UsageEntry] = list(turn.usage_reports)
-        self.orphans = Orphans(turn.orphans)
-        self.flaws: list[Fault] = list(turn.flaws)
-        self.set_repairs(turn.repairs)
-
-    def freeze(self) -> Turn:
-        """The turn as it is now."""
-        return Turn(
-            index=self.index,
-            position=self.position,
-            messages=tuple(self.messages),
-            steps=tuple(step.freeze() for step in self.steps.values()),
-            turn_id=self.turn_id,
-            runs=tuple(self.runs),
-            is_queued=self.is_queued,
-            late_results=tuple(self.late_results),
-            usage_reports=tuple(self.usage_reports),
-            orphans=self.orphans.in_order(),
-            flaws=tuple(self.flaws),
-            repairs=self.repairs,
-        )
-
-    def set_repairs(self, repairs: Iterable[Repair]) -> None:
-        """Has these repairs, and no others, apply to the turn."""
-        self.repairs = tuple(repairs)
-        self._corrected = max((c.position for repair in self.repairs for c in repair.corrections), default=0)
-
-    def is_open(self) -> bool:
-        return self.open_steps > 0 or self.is_queued or self.is_in_hand
-
-    @property
-    def is_in_hand(self) -> bool:
-        return bool(self.runs) and self.runs[-1].status is None
-
-    def begin_run(self, event: TurnStarted, position: int) -> None:
-        """Somebody takes the turn in hand. A run that was open until now was abandoned."""
-        if self.is_in_hand:
-            self._end_run("abandoned", "", position, event.at)
-        self.turn_id, self.is_queued = event.turn_id, False
-        self.runs.append(TurnRun(run=event.run, writer=event.writer, position=position, started_at=event.at))
-
-    def end_run(self, event: TurnEnded, position: int) -> None:
-        """Ends the latest run, or says otherwise how it ended. A turn that nobody had begun has one that ends here."""
-        if not self.runs or self.is_queued:
-            self.turn_id, self.is_queued = event.turn_id, False
-            self.runs.append(TurnRun(run=event.run, writer="", position=position, started_at=event.at))
-        self._end_run(event.status, event.reason, position, event.at)
-
-    def _end_run(self, status: TurnEnd, reason: str, position: int, at: datetime) -> None:
-        ended = {"status": status, "reason": reason, "ended_position": position, "ended_at": at}
-        self.runs[-1] = self.runs[-1].model_copy(update=ended)
-
-    def has_ended(self) -> bool | None:
-        """Whether the turn has ended, as `Turn.has_ended` has it, without a look at its other steps. None where that
-        does not tell: where a repair or a response of several items may have changed the last step."""
-        if self.is_queued or self.is_in_hand:
-            return False
-        if self.runs:
-            return None
-        last = next(reversed(self.steps.values()), None)
-        step = last.base if isinstance(last, StepFold) else None if last is None else last.step
-        if step is None or step.origin == "responses" or step.position <= self._corrected:
-            return None
-        if isinstance(last, StepFold) or last is None:
-            return False
-        if self.is_open():
-            return None if self.repairs else False
-        calls = step.message.tool_calls or step.message.function_call
-        return step.status != "finished" or not calls
-
-    def add_step(self, step_id: str, step: StepFold | EndedFold) -> None:
-        """Adds a step after the others."""
-        self.steps[step_id] = step
-        self.open_steps += isinstance(step, StepFold)
-
-    def end_step(self, end: StepEnd) -> EndedFold:
-        """Ends an open step."""
-        step = self.steps[end.step_id]
-        assert isinstance(step, StepFold)  # noqa: S101 whoever calls has found it open
-        self.steps[end.step_id] = ended = EndedFold(step.ended(end))
-        self.open_steps -= 1
-        return ended
-
-
-def frozen(turn: Turn | TurnFold) -> Turn:
-    """The turn as it is now."""
-    return turn.freeze() if isinstance(turn, TurnFold) else turn
 
 
 def new_step(event: CompletionStarted, position: int) -> StepFold:

@@ -9,9 +9,9 @@ from turnlog.domain.events import FunctionCall, MessageAdded, MessageImported, T
 from turnlog.domain.foreign import ForeignCall, ForeignMessage, ForeignResult
 from turnlog.domain.quoting import quoted
 from turnlog.projections.ended import EndedFold
-from turnlog.projections.fold import TurnFold
 from turnlog.projections.placeholders import is_placeholder
 from turnlog.projections.turn import Fault, Message, Step, StepMessage, StepToolCall, ToolResult
+from turnlog.projections.turn_fold import TurnFold
 from turnlog.projections.turns import Turns
 
 
@@ -133,15 +133,15 @@ def _file_result(turns: Turns, step: EndedFold, result: ToolResult) -> None:
             text = f"the user spoke between the call {quoted(result.call_id)} and its result"
             fault = Fault(kind="user_message_between", position=result.position, index=result.index, message=text)
             turn.flaws.append(fault)
-        step.add_result(result)
+        turn.add_result(step.step.step_id, result)
     elif known.position < step.step.position:
         # The early result that the call was given before is not its own: its own is this one, after the call.
-        step.add_result(result)
+        turn.add_result(step.step.step_id, result)
         turn.orphans.add(known)
     else:
         stays = is_placeholder(result.content) and not is_placeholder(known.content)
         if not stays:
-            step.add_result(result)
+            turn.add_result(step.step.step_id, result)
         which = "the first" if stays else "the last"
         text = f"call {quoted(result.call_id)} has a second result; {which} one is kept"
         turns.add_fault("duplicate_result", result.position, text, result.index)

@@ -11,7 +11,7 @@ from typing import Any
 from turnlog.domain.events import Content, FunctionCall
 from turnlog.projections.joining import joined_contents, joined_texts
 from turnlog.projections.late import late_result_content
-from turnlog.projections.turn import LateResult, Message, Step, ToolResult, Turn
+from turnlog.projections.turn import LateResult, Message, Step, StepMessage, ToolResult, Turn
 
 ChatMessage = dict[str, Any]
 
@@ -59,13 +59,25 @@ def _of_message(message: Message) -> ChatMessage:
 
 def _of_steps(steps: Sequence[Step]) -> ChatMessage:
     said = [step.message for step in steps]
-    functions = [message.function_call for message in said if message.function_call is not None]
+    message = said[0] if len(said) == 1 else _joined(said)
     return assistant_message(
-        _as_json(joined_contents(message.content for message in said)),
-        [tool_call(call.id, call.name, call.arguments) for message in said for call in message.tool_calls],
-        name=said[0].name,
-        refusal=joined_texts(message.refusal for message in said),
-        function_call=functions[-1] if functions else None,
+        _as_json(message.content),
+        [tool_call(call.id, call.name, call.arguments) for call in message.tool_calls],
+        name=message.name,
+        refusal=message.refusal,
+        function_call=message.function_call,
+    )
+
+
+def _joined(said: Sequence[StepMessage]) -> StepMessage:
+    functions = [message.function_call for message in said if message.function_call is not None]
+    return said[0].model_copy(
+        update={
+            "content": joined_contents(message.content for message in said),
+            "refusal": joined_texts(message.refusal for message in said),
+            "tool_calls": tuple(call for message in said for call in message.tool_calls),
+            "function_call": functions[-1] if functions else None,
+        }
     )
 
 

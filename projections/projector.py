@@ -19,7 +19,9 @@ from turnlog.domain.evolve import evolve
 from turnlog.domain.quoting import quoted
 from turnlog.domain.recorded import RecordedEvent
 from turnlog.domain.state import Active, AnyState, SessionState, initial_state
+from turnlog.domain.turns import has_gone_on, joined_turn
 from turnlog.domain.values import Frozen, JsonObject, Text, merge_patch
+from turnlog.projections.ended import CallEvent
 from turnlog.projections.fold import new_step
 from turnlog.projections.imported import fold_imported, whole_step
 from turnlog.projections.queue import mark_queued
@@ -52,6 +54,7 @@ class SessionHead(Frozen):
     turns: tuple[Turn, ...]
     pinned: tuple[Message, ...] = ()
     reached_back: int = 0
+    rewrote: int = 0
     compaction: Compaction | None = None
     state: AnyState
 
@@ -99,9 +102,14 @@ class Projector(Turns):
         self._counters = {name: dict(keys) for name, keys in head.counters.items()}
         self._started_at, self._updated_at = head.started_at, head.updated_at
         self._compaction = head.compaction
-        self.reached_back = head.reached_back
+        self.reached_back, self.rewrote = head.reached_back, head.rewrote
         self.restore(pages, head.turns, head.closed_turns, head.pinned)
         return self
+
+    @property
+    def joined_turn(self) -> str | None:
+        """See OwnedTurns."""
+        return joined_turn(self.state) if isinstance(self.state, Active) else None
 
     @property
     def is_large(self) -> bool:
@@ -145,6 +153,8 @@ class Projector(Turns):
             return True
         if isinstance(event, e.CompletionStarted):
             return False  # decide opens each step under a new id
+        if isinstance(event, e.TurnStarted | e.TurnEnded):
+            return not self.knows_turn(event.turn_id)
         step_id = getattr(event, "step_id", None)
         return step_id is not None and not self.knows_step(step_id)
 
@@ -168,6 +178,7 @@ class Projector(Turns):
             turns=self.unclosed_turns(),
             pinned=self.pinned_in_pages(),
             reached_back=self.reached_back,
+            rewrote=self.rewrote,
             state=self.state,
         )
 
@@ -252,7 +263,7 @@ class Projector(Turns):
         pass  # whoever wants to know the source of the session reads its events
 
     def _completion_started(self, event: e.CompletionStarted, position: int) -> None:
-        self.add_step(event.step_id, new_step(event, position), position, event.turn_id)
+        self.add_step(event.step_id, new_step(event, position), position)
 
     def _text(self, event: e.TextDelta, position: int) -> None:
         if step := self.open_step(event.step_id, position):
@@ -300,23 +311,10 @@ class Projector(Turns):
                 "orphan_result", position, f"a result of the call {quoted(event.call_id)}, which no step has made"
             )
 
-    def _turn_started(self, event: e.TurnStarted, position: int) -> None:
-        self.begin_turn(event, position)
-
-    def _turn_ended(self, event: e.TurnEnded, position: int) -> None:
-        self.end_turn(event, position)
-
-    def _tool_started(self, event: e.ToolStarted, position: int) -> None:
-        if notes := self.note_of_call(event.step_id, position):
-            notes.tool_started(event, position)
-
-    def _approval_requested(self, event: e.ApprovalRequested, position: int) -> None:
-        if notes := self.note_of_call(event.step_id, position):
-            notes.approval_requested(event, position)
-
-    def _approval_decided(self, event: e.ApprovalDecided, position: int) -> None:
-        if notes := self.note_of_call(event.step_id, position):
-            notes.approval_decided(event)
+    def _call_noted(self, event: CallEvent, position: int) -> None:
+        state = self.state
+        late = isinstance(state, Active) and has_gone_on(state, event.step_id, event.index)
+        self.note_call(event, position, late=late)
 
     def _usage_reported(self, event: e.UsageReported, position: int) -> None:
         entry = UsageEntry(step_id=None, position=position, model=event.model, usage=event.usage)
@@ -345,11 +343,11 @@ class Projector(Turns):
         e.CompletionFailed: _ended,
         e.CompletionAbandoned: _ended,
         e.ToolResultAdded: _result_added,
-        e.TurnStarted: _turn_started,
-        e.TurnEnded: _turn_ended,
-        e.ToolStarted: _tool_started,
-        e.ApprovalRequested: _approval_requested,
-        e.ApprovalDecided: _approval_decided,
+        e.TurnStarted: Turns.begin_turn,
+        e.TurnEnded: Turns.end_turn,
+        e.ToolStarted: _call_noted,
+        e.ApprovalRequested: _call_noted,
+        e.ApprovalDecided: _call_noted,
         e.UsageReported: _usage_reported,
         e.MessageImported: _message_imported,
         e.SessionRepaired: _session_repaired,

@@ -21,6 +21,7 @@ class ToolResult(Frozen):
     """The latest result of a call. `index` names the call inside its step. A repair makes up the synthetic ones.
 
     `sent` is what prompts go on to have in its place: the model had gone on before it came (see LateResult).
+    `was_missing`: the model had gone on without even a pending one.
     `origin`, here and below, is the format of an imported message; None for what was recorded.
     """
 
@@ -31,6 +32,7 @@ class ToolResult(Frozen):
     position: int
     at: datetime
     sent: Content | None = None
+    was_missing: bool = False
     origin: ForeignFormat | None = None
 
 
@@ -50,13 +52,15 @@ class LateResult(Frozen):
 
 
 class ToolRun(Frozen):
-    """A tool was started for the call at `index`, for the `attempt`-th time, by the owner of the turn in this `run`."""
+    """A tool was started for the call at `index`, for the `attempt`-th time, by the owner of the turn in this `run`.
+    `late`, here and in Approval: the model had gone on by then, and prompts go on to say of the call what they said."""
 
     index: int
     attempt: int
     run: str
     position: int
     at: datetime
+    late: bool = False
 
 
 class Approval(Frozen):
@@ -71,6 +75,7 @@ class Approval(Frozen):
     reason: Text = ""
     for_turn: bool = False
     decided_at: datetime | None = None
+    late: bool = False
 
 
 class StepToolCall(ToolCall):
@@ -183,12 +188,11 @@ class Step(Frozen):
             if call.index in waiting or call.index not in results
         )
 
-    def has_news(self, position: int) -> bool:
-        """Whether there is something about its calls that the model has to hear of, or whose tool has to run: a result
-        that came after this position, in place, or a call that somebody has allowed."""
-        results = self.results()
-        came = any(one.position > position and one.status != "pending" and one.sent is None for one in results.values())
-        return came or any(one.approved and one.index not in results for one in self.approvals)
+    @property
+    def was_gone_on_from(self) -> bool:
+        """Whether a call had a result before the model was asked again. Such an attempt was not made again, however it
+        ended."""
+        return any(result.sent is None for result in self.tool_results)
 
     def results(self) -> dict[int, ToolResult]:
         """The latest result of each answered call, by the call's index."""
@@ -282,9 +286,10 @@ class TurnRun(Frozen):
 class Turn(Frozen):
     """What the user sent and what answered it. `position` is that of the last event that changed or closed the turn.
 
-    `turn_id` and `runs` are there if it has had an owner; `is_queued` if it waits for the turn in hand. `orphans` are
-    imported results without a call, `flaws` what was found wrong while events were read. In a SessionView the repairs
-    have been applied, and `faults` are those that remain.
+    `turn_id` and `runs` are there if it has had an owner; `is_queued` if it waits for the turn in hand; `has_news` if
+    it has ended, and somebody has to go on with it because of what has come since: a message, a result, a decision.
+    `orphans` are imported results without a call, `flaws` what was found wrong while events were read. In a SessionView
+    the repairs have been applied, and `faults` are those that remain.
     """
 
     index: int
@@ -294,6 +299,7 @@ class Turn(Frozen):
     turn_id: str | None = None
     runs: tuple[TurnRun, ...] = ()
     is_queued: bool = False
+    has_news: bool = False
     late_results: tuple[LateResult, ...] = ()
     usage_reports: tuple[UsageEntry, ...] = ()
     orphans: tuple[ToolResult, ...] = ()
@@ -328,8 +334,7 @@ class Turn(Frozen):
             return "running_tools" if is_running else "answering"
         if run.status not in ("finished", "waiting"):
             return run.status
-        came_since = any(step.has_news(run.ended_position or 0) for step in self.steps)
-        if came_since or self.news_after(0 if last is None else last.position):
+        if self.has_news:
             return "queued"
         return "waiting" if run.status == "waiting" and any(step.waiting() for step in self.steps) else "finished"
 
@@ -338,6 +343,11 @@ class Turn(Frozen):
         latest = [result.position for result in self.late_results[-1:]]
         latest += [message.position for message in self.messages if message.role == "user"][-1:]
         return any(came > position for came in latest)
+
+    @property
+    def is_behind(self) -> bool:
+        """Whether it is in the queue, or was stopped there before anybody had begun it."""
+        return self.is_queued or (bool(self.runs) and not self.steps and not self.runs[-1].writer)
 
     @property
     def is_in_hand(self) -> bool:
@@ -357,6 +367,13 @@ class Turn(Frozen):
         message = self.steps[-1].message
         return status != "finished" or not (message.tool_calls or message.function_call)
 
+    @property
+    def goes_on(self) -> bool:
+        """Whether whoever takes the session in hand goes on with this turn: it has no owner, and has not ended, or has
+        had news since."""
+        last = self.steps[-1].position if self.steps else 0
+        return self._run is None and (not self.has_ended or self.news_after(last))
+
     def entries(self) -> list[Message | Step | LateResult]:
         """The messages, steps and late results in the order of the log."""
         entries: list[Message | Step | LateResult] = [*self.messages, *self.steps, *self.late_results]
@@ -367,11 +384,22 @@ class Turn(Frozen):
         superseded = frozenset(step.supersedes for step in self.steps if step.supersedes is not None)
         return superseded, frozenset(step.continues for step in self.steps if step.continues is not None)
 
+    @property
+    def broken_off(self) -> Step | None:
+        """The last step, if it is about to be made again: it was not finished, no call of it has had a result, and the
+        user has said nothing since: else it has been read, and stays."""
+        last = self.steps[-1] if self.steps else None
+        if last is None or last.status in ("open", "finished") or last.was_gone_on_from:
+            return None
+        return None if self.news_after(last.position) else last
+
     def has_replaced(self, step: Step) -> bool:
         """Whether a step of this turn is an attempt that a later one replaced."""
         superseded, continued = self._gone_over
         if step.step_id in superseded:
             return True
+        if step.step_id in continued or (self.runs and step.position > self.runs[0].position):
+            return False  # steps of an owner say what they supersede
         # An attempt whose calls were answered was continued and not made again.
-        is_attempt = step.status in ("failed", "abandoned") and not step.tool_results and step is not self.steps[-1]
-        return is_attempt and step.step_id not in continued
+        is_attempt = step.status in ("failed", "abandoned") and not step.was_gone_on_from
+        return is_attempt and step is not self.steps[-1]

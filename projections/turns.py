@@ -1,19 +1,17 @@
-"""The turns that a projection holds, and where in them each step is.
-
-A closed turn is held as it is in the view. When an event changes it, it is thawed, and stays so.
-"""
+"""Where in the turns each step is, and what is filed under it: deltas, results, and what is noted of its calls."""
 
 from __future__ import annotations
 
 from bisect import insort
 from collections.abc import Iterable, Iterator, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-from turnlog.domain.events import Content, StepEnd, TurnEnded, TurnStarted
-from turnlog.projections.ended import CallNotes, EndedFold, text_without_result
-from turnlog.projections.fold import StepFold, TurnFold, frozen
-from turnlog.projections.repair import corrected
-from turnlog.projections.turn import Fault, LateResult, Message, Repair, Step, StepToolCall, ToolResult, Turn
+from turnlog.domain.events import StepEnd
+from turnlog.projections.ended import CallEvent, EndedFold
+from turnlog.projections.fold import StepFold
+from turnlog.projections.owned_turns import OwnedTurns
+from turnlog.projections.turn import LateResult, Message, Step, StepToolCall, ToolResult, Turn
+from turnlog.projections.turn_fold import TurnFold
 
 
 class StepLocation(NamedTuple):
@@ -24,37 +22,29 @@ class StepLocation(NamedTuple):
     step_id: str
 
 
-class Turns:
-    """Turns in the order of the session: all of them, or the last ones.
-
-    `first_turn` is the index of the first turn that is held. `reached_back` is the position of the last event that
-    changed a turn which had ended and was not the last one. `imported_ids` are the ids of imported calls.
-    """
+class Turns(OwnedTurns):
+    """Turns and their steps. `imported_ids` are the ids of imported calls."""
 
     def __init__(self) -> None:
-        self.first_turn = 0
-        self.reached_back = 0
+        super().__init__()
         self.imported_ids: set[str] = set()
-        self._turns: list[Turn | TurnFold] = []
         self._locations: dict[str, StepLocation] = {}
         self._callers: dict[str, list[StepLocation]] = {}  # the ended steps with a call of this id, in order
         self._open: dict[str, tuple[StepFold, TurnFold]] = {}
-        self._pinned: tuple[Message, ...] = ()
-        self._in_hand: int | None = None  # the index of the turn that has an owner
 
     def restore(
         self, pages: Iterable[Turn], unclosed: Iterable[Turn], closed: int, pinned: tuple[Message, ...]
     ) -> None:
-        """Takes the last closed turns, of which the session has `closed` in total, the turns after them, and the pinned
-        messages of all closed turns."""
-        self._pinned = pinned
-        self._turns = list[Turn | TurnFold](pages)
-        self.first_turn = closed - len(self._turns)
-        self._turns += [TurnFold(turn) for turn in unclosed]
+        """See HeldTurns."""
+        super().restore(pages, unclosed, closed, pinned)
         for turn in self._turns:
             self._index(turn)
-        in_hand = (turn.index for turn in reversed(self._turns[closed - self.first_turn :]) if turn.is_in_hand)
-        self._in_hand = next(in_hand, None)
+
+    def prepend(self, pages: Sequence[Turn]) -> None:
+        """See HeldTurns."""
+        super().prepend(pages)
+        for page in pages:
+            self._index(page)
 
     @property
     def size(self) -> int:
@@ -63,84 +53,9 @@ class Turns:
         return len(self._turns) + len(self._locations) + len(self._callers) + calling
 
     @property
-    def in_hand(self) -> int | None:
-        """The index of the turn that has an owner now."""
-        return self._in_hand
-
-    @property
     def is_streaming(self) -> bool:
         """Whether a step is open."""
         return bool(self._open)
-
-    @property
-    def has_turn_ended(self) -> bool:
-        """Whether the last turn, as the view has it, has ended (see Turn)."""
-        if not self._turns:
-            return False
-        turn = self._turns[-1]
-        known = turn.has_ended() if isinstance(turn, TurnFold) else None
-        return corrected(frozen(turn)).has_ended if known is None else known
-
-    @property
-    def turn_count(self) -> int:
-        """The number of turns in the session."""
-        return self.first_turn + len(self._turns)
-
-    @property
-    def closed_turns(self) -> int:
-        """The number of closed turns in the session: those at its beginning that only late results still change."""
-        return self.first_turn + self._closed
-
-    @property
-    def _closed(self) -> int:
-        for number, turn in enumerate(self._turns):
-            if number == len(self._turns) - 1 or (isinstance(turn, TurnFold) and turn.is_open()):
-                return number
-        return 0
-
-    @property
-    def pinned(self) -> tuple[Message, ...]:
-        """The system and developer messages of the turns before the first one that is held."""
-        held = {message.position for turn in self._turns for message in turn.messages}
-        return tuple(message for message in self._pinned if message.position not in held)
-
-    def pinned_in_pages(self) -> tuple[Message, ...]:
-        """The system and developer messages of all closed turns, also of those that are not held."""
-        known = {message.position for message in self._pinned}
-        closed = self._turns[: self._closed]
-        fresh = (m for turn in closed for m in turn.messages if m.is_pinned and m.position not in known)
-        return (*self._pinned, *fresh)
-
-    # The turns as they are read
-
-    def turns(self) -> tuple[Turn, ...]:
-        """The turns that are held, with repairs applied."""
-        return tuple(corrected(frozen(turn)) for turn in self._turns)
-
-    def raw_turns(self) -> tuple[Turn, ...]:
-        """The turns that are held, as they were recorded: no repair is applied, and `faults` is empty."""
-        return tuple(map(frozen, self._turns))
-
-    def unclosed_turns(self) -> tuple[Turn, ...]:
-        """The turns after the closed ones."""
-        return tuple(map(frozen, self._turns[self._closed :]))
-
-    def pages(self, after: int = 0) -> tuple[Turn, ...]:
-        """The closed turns that an event after the position `after` has changed, for keeping."""
-        return tuple(frozen(turn) for turn in self._turns[: self._closed] if turn.position > after)
-
-    def pages_from(self, index: int) -> tuple[Turn, ...]:
-        """The closed turns from this one on, for keeping. They must be held."""
-        return tuple(frozen(turn) for turn in self._turns[index - self.first_turn : self._closed])
-
-    def prepend(self, pages: Sequence[Turn]) -> None:
-        """Takes the closed turns before the first one that is held, as they are now."""
-        self._turns[:0] = pages
-        self.first_turn -= len(pages)
-        for page in pages:
-            self._index(page)
-
-    # For the events that change them
 
     def knows_step(self, step_id: str) -> bool:
         """Whether the step was opened in one of the turns that are held."""
@@ -169,49 +84,6 @@ class Turns:
         if step.origin is not None:
             self.imported_ids.update(call_ids - {""})
 
-    def current(self, position: int) -> TurnFold:
-        """The turn that what comes at `position` is for: the one in hand, or else the next in the queue, or else the
-        latest."""
-        if self._in_hand is not None:
-            return self.thawed(self._in_hand, position)
-        queued = self._queued()
-        return self.thawed(self.first_turn + queued[0], position) if queued else self.latest(position)
-
-    def _queued(self) -> list[int]:
-        """The numbers of the queued turns among those that are held, in order: they come after all steps."""
-        queued = list[int]()
-        for number in range(len(self._turns) - 1, -1, -1):
-            turn = self._turns[number]
-            if turn.steps:
-                break
-            if turn.is_queued:
-                queued.insert(0, number)
-        return queued
-
-    def latest(self, position: int) -> TurnFold:
-        """The latest turn, which the event at `position` changes."""
-        if not self._turns:
-            self._turns.append(TurnFold(Turn(index=0, position=position)))
-        return self.thawed(self.first_turn + len(self._turns) - 1, position)
-
-    def thawed(self, index: int, position: int, *, rewrites: bool = True) -> TurnFold:
-        """The turn of this index, which the event at `position` changes. `rewrites`: prompts have it otherwise then."""
-        number = index - self.first_turn
-        turn = self._held(number)
-        if rewrites and number < len(self._turns) - 1 and not turn.is_open():
-            self.reached_back = position
-        self._touch(turn, position)
-        return turn
-
-    def _touch(self, turn: TurnFold, position: int) -> None:
-        """Notes that the event at `position` changes the turn."""
-        turn.position = position
-
-    def add_fault(self, kind: str, position: int, message: str, index: int | None = None) -> None:
-        """Notes in the latest turn what is wrong with the event at `position`."""
-        fault = Fault(kind=kind, position=position, index=index, message=message)
-        self.latest(position).flaws.append(fault)
-
     def open_step(self, step_id: str, position: int) -> StepFold | None:
         """The open step that the event at `position` changes. If it is not open, the event is a fault."""
         found = self._open.get(step_id)
@@ -223,60 +95,17 @@ class Turns:
         self._touch(found[1], position)
         return found[0]
 
-    def add_step(self, step_id: str, step: StepFold | EndedFold, position: int, turn_id: str = "") -> None:
-        """Adds a step to the turn of this id, or to the latest turn, unless there is one with its id. What is queued is
-        answered by a step without a turn."""
+    def add_step(self, step_id: str, step: StepFold | EndedFold, position: int) -> None:
+        """Adds a step to the turn in hand, or else to the latest, unless there is one with its id. Where nothing is in
+        hand, it answers what is queued, too."""
         if step_id in self._locations:
             self.add_fault("repeated_step", position, f"step {step_id} was opened twice")
             return
-        if not turn_id and self._in_hand is None:
-            self._join_queued()
-        turn = self.current(position)
+        if self._in_hand is None:
+            self.join_queued(position)
+        turn = self.latest(position) if self._in_hand is None else self.current(position)
         turn.add_step(step_id, step)
         self._index_step(turn, len(turn.steps) - 1, step_id, step)
-
-    def _join_queued(self) -> None:
-        """Makes one turn of those that are queued."""
-        queued = self._queued()
-        if not queued:
-            return
-        first, *others = (self._held(number) for number in queued)
-        first.is_queued = False
-        for other in others:
-            first.messages += other.messages
-        self._turns = [turn for number, turn in enumerate(self._turns) if number not in queued[1:]]
-        for number in range(queued[0], len(self._turns)):
-            self._held(number).index = self.first_turn + number
-
-    def begin_turn(self, event: TurnStarted, position: int) -> None:
-        """Somebody takes a turn in hand."""
-        if self._in_hand is not None and self.thawed(self._in_hand, position).turn_id != event.turn_id:
-            self.end_turn(self._lost(event), position)
-        turn = self._wanted(event.turn_id, position)
-        turn.begin_run(event, position)
-        self._in_hand = turn.index
-
-    def end_turn(self, event: TurnEnded, position: int) -> None:
-        """The turn has no owner any more."""
-        turn = self._wanted(event.turn_id, position)
-        if turn.index == self._in_hand:
-            self._in_hand = None
-        turn.end_run(event, position)
-
-    def _lost(self, event: TurnStarted) -> TurnEnded:
-        turn = self._held((self._in_hand or 0) - self.first_turn)
-        run = turn.runs[-1].run
-        return TurnEnded(at=event.at, turn_id=turn.turn_id or "", run=run, status="abandoned")
-
-    def _wanted(self, turn_id: str, position: int) -> TurnFold:
-        """The turn of this id, or with the message of this id: one that is queued, or the latest that has begun."""
-        for number in range(len(self._turns) - 1, -1, -1):
-            turn = self._turns[number]
-            if turn.turn_id == turn_id or any(message.message_id == turn_id for message in turn.messages):
-                return self.thawed(self.first_turn + number, position)
-            if turn.steps:
-                break
-        return self.current(position)
 
     def end_step(self, end: StepEnd, position: int) -> None:
         """Ends an open step."""
@@ -293,15 +122,6 @@ class Turns:
             return
         for position in range(first, first + len(texts)):
             self.open_step(step_id, position)  # each of them is a fault
-
-    def add_message(self, message: Message, *, queued: bool = False) -> None:
-        """Adds a message that is not a step's. A user message after a step begins a turn, unless one is in hand; a
-        queued one always does."""
-        turn = self.current(message.position)
-        if queued or (message.role == "user" and turn.steps and self._in_hand is None):
-            turn = TurnFold(Turn(index=self.turn_count, position=message.position, is_queued=queued))
-            self._turns.append(turn)
-        turn.messages.append(message)
 
     def steps_before(self) -> Iterator[EndedFold]:
         """The steps that have ended, the latest first."""
@@ -329,13 +149,6 @@ class Turns:
         assert isinstance(step, EndedFold)  # noqa: S101 its calls are indexed when it ends
         return step
 
-    def _held(self, number: int) -> TurnFold:
-        """The turn of this number among those that are held, thawed."""
-        turn = self._turns[number]
-        if isinstance(turn, Turn):
-            turn = self._turns[number] = TurnFold(turn)
-        return turn
-
     def turn_of(self, step: Step, position: int) -> TurnFold:
         """The turn of a step, which the event at `position` changes."""
         return self.thawed(self._locations[step.step_id].turn, position)
@@ -347,38 +160,33 @@ class Turns:
         if location is None:
             return False
         position = result.position
-        step = self.thawed(location.turn, position, rewrites=not late).steps[step_id]
+        turn = self.thawed(location.turn, position, rewrites=not late)
+        step = turn.steps[step_id]
         call = step.call(result.index) if late else None
         if call is not None:
-            before = step.results.get(result.index)
-            if before is None:
-                sent: Content = text_without_result(step.freeze(), result.index)
-            else:
-                sent = before.content if before.sent is None else before.sent
-            result = result.model_copy(update={"sent": sent})
+            result = result.model_copy(update=_as_sent(step, result))
             if result.status != "pending":
                 self.current(position).late_results.append(_late(step_id, call, result))
-        return step.add_result(result)
+        return turn.add_result(step_id, result)
 
-    def note_of_call(self, step_id: str, position: int) -> CallNotes | None:
-        """The notes about the calls of a step, which the event at `position` changes. None if there is no such step."""
-        location = self._locations.get(step_id)
+    def note_call(self, event: CallEvent, position: int, *, late: bool) -> None:
+        """Notes what has become of a call. Without such a call the event is a fault."""
+        step_id, location = event.step_id, self._locations.get(event.step_id)
         if location is None:
-            return None
-        return self.thawed(location.turn, position, rewrites=False).steps[step_id].changed()
+            self.add_fault("unknown_step", position, f"an event for step {step_id}, which was never opened")
+            return
+        turn = self.thawed(location.turn, position, rewrites=False)
+        if not turn.note_call(event, position, late=late):
+            self.add_fault("unknown_call", position, f"step {step_id} has no call {event.index}")
 
-    def add_repair(self, index: int, repair: Repair, position: int) -> None:
-        """Applies a repair to a turn, if there is such a turn."""
-        if self.first_turn <= index < self.turn_count:
-            turn = self.thawed(index, position)
-            turn.set_repairs((*turn.repairs, repair))
 
-    def withdraw_repair(self, repair_id: str, position: int) -> None:
-        """Withdraws a repair from all turns."""
-        for index, turn in enumerate(self._turns, self.first_turn):
-            if any(repair.repair_id == repair_id for repair in turn.repairs):
-                thawed = self.thawed(index, position)
-                thawed.set_repairs(repair for repair in thawed.repairs if repair.repair_id != repair_id)
+def _as_sent(step: StepFold | EndedFold, late: ToolResult) -> dict[str, Any]:
+    """What prompts go on to have in the place of a late result."""
+    before = step.results.get(late.index)
+    if before is None:
+        return {"sent": step.notes.text_without_result(late.index), "was_missing": True}
+    sent = before.content if before.sent is None else before.sent
+    return {"sent": sent, "was_missing": before.was_missing}
 
 
 def _late(step_id: str, call: StepToolCall, result: ToolResult) -> LateResult:

@@ -67,6 +67,8 @@ if TYPE_CHECKING:
     from turnlog.infrastructure.session import Session as Session
     from turnlog.infrastructure.settings import Settings as Settings
     from turnlog.infrastructure.tables.projection import Projection as Projection
+    from turnlog.projections.deltas import ApprovalDecided as ApprovalDecided
+    from turnlog.projections.deltas import ApprovalRequested as ApprovalRequested
     from turnlog.projections.deltas import Delta as Delta
     from turnlog.projections.deltas import FunctionCallFragment as FunctionCallFragment
     from turnlog.projections.deltas import MessageCame as MessageCame
@@ -77,6 +79,9 @@ if TYPE_CHECKING:
     from turnlog.projections.deltas import TextFragment as TextFragment
     from turnlog.projections.deltas import ToolCallFragment as ToolCallFragment
     from turnlog.projections.deltas import ToolResultCame as ToolResultCame
+    from turnlog.projections.deltas import ToolStarted as ToolStarted
+    from turnlog.projections.deltas import TurnEnded as TurnEnded
+    from turnlog.projections.deltas import TurnStarted as TurnStarted
     from turnlog.projections.prompt.policy import PromptPolicy as PromptPolicy
     from turnlog.projections.report import ReapedStep as ReapedStep
     from turnlog.projections.report import RepairReport as RepairReport
@@ -123,8 +128,8 @@ _NAMES = {
     "infrastructure.settings": "Settings",
     "infrastructure.tables.projection": "Projection",
     "projections.deltas": """
-        Delta FunctionCallFragment MessageCame SessionChanged SessionGone StepEnded StepStarted TextFragment
-        ToolCallFragment ToolResultCame
+        ApprovalDecided ApprovalRequested Delta FunctionCallFragment MessageCame SessionChanged SessionGone StepEnded
+        StepStarted TextFragment ToolCallFragment ToolResultCame ToolStarted TurnEnded TurnStarted
     """,
     "projections.prompt.policy": "PromptPolicy",
     "projections.report": "ReapedStep RepairReport",

@@ -114,7 +114,7 @@ class Answer:
         except asyncio.CancelledError:
             self._fail(LogClosedError(LOG_CLOSED) if self._is_closing else asyncio.CancelledError())
             raise
-        except Exception as error:  # noqa: BLE001 whoever awaits it gets it
+        except BaseException as error:  # noqa: BLE001 whoever awaits it gets it, whatever a tool has raised
             self._fail(error)
 
     def _settle(self, outcome: AnswerOutcome) -> None:
@@ -210,7 +210,12 @@ class Answer:
         owner, on_busy = self._io.owner(), self._on_busy
         stops = STOPPED_FOR_NEW if on_busy == "stop" else None
         message = replace(message, queue=on_busy == "queue", stops=stops, joins=on_busy != "refuse")
-        self.is_new = await owner.begin(message=message) > 0
+        try:
+            self.is_new = await owner.begin(message=message) > 0
+        except TurnInProgressError:
+            # A known message is a retry. Whether it is known may be for the whole log to say.
+            if turn_of_message((await self._io.all_turns()).turns(), message.message_id) is None:
+                raise
         if owner.is_held:
             self._begin(owner.turn_id if owner.turn_id == message.message_id else None)
             await self._run_owner(owner)

@@ -147,7 +147,7 @@ def _outcome(tool: Tool, work: asyncio.Task[Any]) -> ToolOutcome:
 
 
 def _timed_out(tool: Tool) -> ToolOutcome:
-    logger.warning("tool %s did not end within %g seconds", tool.name, tool.timeout)
+    logger.warning("tool %s did not end within %s seconds", tool.name, tool.timeout)
     return refused(f"{tool.name} did not end within {tool.timeout:g} seconds. It may have had effects.")
 
 

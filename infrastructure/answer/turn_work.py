@@ -18,7 +18,7 @@ from turnlog.infrastructure.append.step_io import StepPlace
 from turnlog.infrastructure.append.stream_recorder import StreamRecorder
 from turnlog.infrastructure.append.turn_owner import LEFT, TurnOwner
 from turnlog.infrastructure.append.writer_lease import LOG_CLOSED
-from turnlog.projections.turn import Turn
+from turnlog.projections.turn import Step, Turn
 
 RETRY_SECONDS = 0.5
 """The pause before an answer that broke off is begun again, twice as long each time."""
@@ -79,23 +79,30 @@ class TurnWork:
 
     async def _settled(self) -> Turn | None:
         """The turn, once the model can be asked: its calls have results, or somebody has said something meanwhile.
-        None if it has ended, because a call has to be waited for."""
+        None if it has ended, because a call has to be waited for, or because an owner who died had all but ended it."""
         while True:
             turns, _ = await self._turns()
             if await self._tools.settle(turns):
                 continue
             unread = self._unread()
             _, turn = await self._turns()
-            last = turn.steps[-1] if turn.steps else None
-            if last is None or turn.news_after(last.position) or not self._tools.waits(last):
+            if self._is_to_be_asked(turn, unread):
                 return turn
             if await self._end_if(unread):
                 return None
 
+    def _is_to_be_asked(self, turn: Turn, unread: int) -> bool:
+        last = turn.steps[-1] if turn.steps else None
+        if last is None:
+            return unread > 0 or turn.news_after(0)
+        if turn.news_after(last.position):
+            return True
+        return not self._tools.waits(last) and (unread > 0 or not _is_last_word(last))
+
     async def _end_if(self, unread: int) -> bool:
         """Ends the run, unless something has come that the model has to see."""
         state = self._io.state
-        waits = state is not None and state.awaited.waiting > 0
+        waits = state is not None and state.is_waiting
         try:
             await self._owner.end_if(unread, "waiting" if waits else "finished")
         except NewsError:
@@ -178,6 +185,10 @@ class TurnWork:
 
     def _too_late(self) -> str:
         return f"not answered within {self._asking.seconds or 0:g} seconds"
+
+
+def _is_last_word(step: Step) -> bool:
+    return step.status == "finished" and not step.message.tool_calls
 
 
 def _made(turn: Turn, step_ids: set[str]) -> bool:

@@ -17,9 +17,9 @@ class HeldTurn:
 
     Entering raises TurnInProgressError while a turn or a step is in somebody else's hand, and TurnClosedError if
     `turn_id` is not the turn to be answered now. Leaving ends the turn: as `waiting` if a call waits for a result or a
-    decision, else as `finished`; as `failed` after an exception; as `abandoned`, so that anybody can go on, when the
-    task was cancelled. When somebody else ends the turn, as by `Session.cancel`, the task is cancelled within about a
-    second, and the block raises TurnClosedError.
+    decision, else as `finished`; as `failed` after an exception, or if its last answer has failed; as `abandoned`, so
+    that anybody can go on, when the task was cancelled. When somebody else ends the turn, as by `Session.cancel`, the
+    task is cancelled within about a second, and the block raises TurnClosedError.
     """
 
     def __init__(

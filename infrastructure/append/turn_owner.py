@@ -27,6 +27,7 @@ from turnlog.infrastructure.follow.session_watcher import SessionWatcher
 from turnlog.infrastructure.ids import new_id
 
 LEFT = "its owner was cancelled"
+LAST_FAILED = "its last answer failed"
 
 _owners: ContextVar[tuple[TurnOwner, ...]] = ContextVar("turnlog_owners", default=())
 
@@ -179,11 +180,14 @@ class TurnOwner:
             raise TurnClosedError(self.turn_id, "was ended by somebody else") from error
 
     def end_of(self, error: BaseException | None) -> tuple[TurnEnd, str]:
-        """How a run ends that was left with this error, or without one."""
-        if error is None:
-            state = self.aggregate.state
-            waits = isinstance(state, Active) and state.awaited.waiting > 0
-            return ("waiting" if waits else "finished"), ""
+        """How a run ends that was left with this error, or without one: if the last answer has failed, it has not
+        finished either."""
+        state = self.aggregate.state
+        if error is None and isinstance(state, Active):
+            latest = state.latest
+            if latest is not None and latest.turn_id == self.turn_id and latest.status == "failed":
+                return "failed", LAST_FAILED
+            return ("waiting" if state.is_waiting else "finished"), ""
         if isinstance(error, Exception):
             return "failed", said(error)
         return "abandoned", LEFT

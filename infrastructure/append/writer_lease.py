@@ -151,9 +151,7 @@ class WriterLease:
         given_up = {held_id: held for held_id, held in self._live.items() if held.writer_id == lost}
         self._unended.clear()
         if given_up:
-            logger.warning(
-                "the lease ran out before it was renewed, and %d steps and turns are given up", len(given_up)
-            )
+            logger.warning("the lease ran out before it was renewed: %d steps and turns are given up", len(given_up))
         for held_id, held in given_up.items():
             # Whoever goes on with it gets StepClosedError or TurnClosedError.
             self.end(held_id, held.aggregate, held.ending(LEASE_LOST, True))

@@ -152,7 +152,7 @@ class _Stream:
         except SessionNotFoundError:
             yield _end(None)
         except (StoreError, LogClosedError, UnknownPositionError) as error:
-            logger.info("a stream of events ends: %s", error)
+            logger.debug("a stream of events ends: %s", error)
 
     def _told(self, delta: Delta, cursor: str) -> str:
         self._position, self._cursor = delta.position, cursor

@@ -156,7 +156,7 @@ class Prompts:
         compacted = projector.compaction.position if projector.compaction else 0
         if not projector.exists or compacted != cached.last.compacted:
             return None
-        if projector.reached_back > position or projector.first_turn > cached.last.turns:
+        if projector.rewrote > position or projector.first_turn > cached.last.turns:
             return None
         more = await off_loop(projector.is_large, _continuation, cached, projector)
         if more is None:

@@ -17,7 +17,7 @@ from dataclasses import replace
 from turnlog.domain.events import Content, FunctionCall
 from turnlog.domain.values import as_unicode, fingerprint
 from turnlog.projections.arguments import is_object, with_whole_escapes
-from turnlog.projections.ended import text_without_result
+from turnlog.projections.ended import CallNotes
 from turnlog.projections.joining import joined_contents, joined_texts
 from turnlog.projections.late import late_result_content
 from turnlog.projections.placeholders import NO_RESULT
@@ -151,9 +151,12 @@ class Assembly:
         """The calls of a step that can be sent, and their indexes in the order in which they were answered."""
         results = step.results()
         sent = [call for call in step.message.tool_calls if self._can_be_sent(step, call, results)]
-        order = {result.index: number for number, result in enumerate(step.tool_results)}
+        # One that was missing when the model went on keeps the place that it had then.
+        came = (one for one in step.tool_results if not (one.was_missing and self._is_late(one)))
+        order = {result.index: number for number, result in enumerate(came)}
         answers = sorted(range(len(sent)), key=lambda index: order.get(sent[index].index, len(order)))
-        return [self._call(step, call, results.get(call.index)) for call in sent], answers
+        notes = CallNotes(step)
+        return [self._call(step, call, results.get(call.index), notes) for call in sent], answers
 
     def _can_be_sent(self, step: Step, call: StepToolCall, results: Results) -> bool:
         if not call.name:
@@ -162,20 +165,20 @@ class Assembly:
         is_closed = self._policy.unfinished_calls == "close" or call.index in results
         return is_closed or not was_cut_off
 
-    def _call(self, step: Step, call: StepToolCall, result: ToolResult | None) -> PromptCall:
+    def _call(self, step: Step, call: StepToolCall, result: ToolResult | None, notes: CallNotes) -> PromptCall:
         return PromptCall(
             id=self._unique(as_unicode(call.id), step, call.index),
             name=self._dialect.tool_name(call.name),
             arguments=_arguments(call.arguments),
-            result=sendable(self._sent(step, call.index, result), "tool") or "",
+            result=sendable(self._sent(call, result, notes), "tool") or "",
             is_error=result is not None and result.status == "error" and not self._is_late(result),
             positions=(step.position,) if result is None else (step.position, result.position),
         )
 
-    def _sent(self, step: Step, index: int, result: ToolResult | None) -> Content:
+    def _sent(self, call: StepToolCall, result: ToolResult | None, notes: CallNotes) -> Content:
         """What stands directly after the call: a late result stands further down."""
         if result is None:
-            return text_without_result(step, index)
+            return notes.text_without_result(call.index)
         return result.sent if result.sent is not None and self._is_late(result) else result.content
 
     def _is_late(self, result: ToolResult) -> bool:

@@ -14,7 +14,6 @@ from uuid import UUID
 from turnlog.domain.events import FunctionCall
 from turnlog.domain.recorded import RecordedEvent
 from turnlog.projections.ended import EndedFold
-from turnlog.projections.fold import TurnFold, frozen
 from turnlog.projections.projector import Projector
 from turnlog.projections.prompt import APIS, Api
 from turnlog.projections.prompt.assembly import Assembly
@@ -23,6 +22,7 @@ from turnlog.projections.prompt.policy import DEFAULT_POLICY
 from turnlog.projections.prompt.selection import Selected, select, sent_length, with_summary
 from turnlog.projections.repair import mended
 from turnlog.projections.turn import Compaction, Step, Turn
+from turnlog.projections.turn_fold import TurnFold, frozen
 
 
 class RewindablePrompt:
@@ -178,22 +178,26 @@ class _ChangeTracker(Projector):
 
     def is_at_end(self, step_id: str) -> bool:
         """Whether the step is open, and the last thing in the session."""
-        turn = self._turns[-1] if self._turns else None
+        turn = self._last_sent()
         if not isinstance(turn, TurnFold) or next(reversed(turn.steps), None) != step_id or step_id not in self._open:
             return False
         step, _ = self._open[step_id]
-        return all(message.position < step.base.position for message in turn.messages[-1:])
+        return _last_message(turn) < step.base.position
 
     def clearly_waits(self, compaction: Compaction | None) -> bool:
         """Whether the last thing in the session is a finished step with a call that has a name and no result."""
-        turn = self._turns[-1] if self._turns else None
+        turn = self._last_sent()
         if not isinstance(turn, TurnFold) or turn.repairs:
             return False
         last = next(reversed(turn.steps.values()), None)
         if not isinstance(last, EndedFold) or last.step.status != "finished" or last.step.origin is not None:
             return False
-        after = max(turn.messages[-1].position if turn.messages else 0, compaction.upto if compaction else 0)
+        after = max(_last_message(turn), compaction.upto if compaction else 0)
         return last.step.position > after and last.waits
+
+    def _last_sent(self) -> Turn | TurnFold | None:
+        """The last turn of a prompt: what is queued has to wait for the turn in hand."""
+        return None if not self._turns else self._turns[-1 if self.in_hand is None else self.in_hand]
 
     def mended_turns(self, index: int) -> tuple[Turn, ...]:
         """The turns from this index on, with repairs applied. Faults are not looked for: no prompt needs them."""
@@ -203,6 +207,11 @@ class _ChangeTracker(Projector):
         super()._touch(turn, position)
         if self._changed_from is None or turn.index < self._changed_from:
             self._changed_from = turn.index
+
+
+def _last_message(turn: TurnFold) -> int:
+    messages, results = turn.messages, turn.late_results
+    return max(messages[-1].position if messages else 0, results[-1].position if results else 0)
 
 
 class _AssemblyMark(NamedTuple):

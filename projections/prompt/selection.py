@@ -35,18 +35,14 @@ def select(
 def _is_sent(turn: Turn, entry: Step | LateResult, policy: PromptPolicy) -> bool:
     if isinstance(entry, LateResult):
         return policy.late_results == "message"
-    return not (turn.has_replaced(entry) or _is_made_again(turn, entry, policy)) and _is_wanted(entry, policy)
-
-
-def _is_made_again(turn: Turn, step: Step, policy: PromptPolicy) -> bool:
-    """Whether the owner of the turn is about to make the step again. It broke off."""
-    is_last = turn.is_in_hand and step is turn.steps[-1] and policy.broken_off == "again"
-    return is_last and step.status not in ("open", "finished") and not step.tool_results
+    if turn.is_in_hand and policy.broken_off == "again" and entry is turn.broken_off:
+        return False  # the owner makes it again, whatever has been said since
+    return not turn.has_replaced(entry) and _is_wanted(entry, policy)
 
 
 def _is_wanted(step: Step, policy: PromptPolicy) -> bool:
     wish = {"interrupted": policy.interrupted, "failed": policy.failed, "abandoned": policy.abandoned}
-    return wish.get(step.status, "send") == "send" or bool(step.tool_results)
+    return wish.get(step.status, "send") == "send" or step.was_gone_on_from
 
 
 def sent_length(selected: Sequence[Selected], policy: PromptPolicy = DEFAULT_POLICY) -> int:
@@ -55,7 +51,7 @@ def sent_length(selected: Sequence[Selected], policy: PromptPolicy = DEFAULT_POL
     length = len(selected)
     while length:
         last = selected[length - 1].entry
-        if not isinstance(last, Step) or last.tool_results or last.status in ("finished", "interrupted"):
+        if not isinstance(last, Step) or last.was_gone_on_from or last.status in ("finished", "interrupted"):
             break
         if policy.broken_off == "continue" and last.status != "open":
             break

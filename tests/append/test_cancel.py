@@ -19,7 +19,7 @@ from tests.support.recording import SOON, Words, chunk, numbers, show, text_of, 
 from tests.support.sessions import assert_conversation_goes_on, last_step
 from turnlog import Session, SessionLog, SessionNotFoundError, Settings, StepClosedError
 from turnlog.domain.events import CompletionFinished, CompletionInterrupted, StepEnd
-from turnlog.infrastructure.append import stream_recorder
+from turnlog.infrastructure.append import provider_stream
 from turnlog.testing import FakeProvider, Recorded, own_corpus
 
 A_SECOND = 1.5
@@ -243,7 +243,7 @@ async def test_a_stream_that_does_not_close_holds_up_neither_a_stop_nor_a_close(
         async def aclose(self) -> None:
             await asyncio.sleep(3_600)
 
-    monkeypatch.setattr(stream_recorder, "CLOSING_SECONDS", 0.2)
+    monkeypatch.setattr(provider_stream, "CLOSING_SECONDS", 0.2)
     async with asyncio.timeout(10):
         async with SessionLog.open(settings) as log:
             session = await log.start_session("u1")

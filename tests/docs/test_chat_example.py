@@ -19,7 +19,7 @@ from turnlog.infrastructure.embedded import Servers
 from turnlog.testing import Answer, FakeProvider, ToolCall
 
 Asked = Callable[[], list[dict[str, Any]]]
-TOOL_STARTED = "tool-started.v1"
+TOOL_STARTED = "tool_started"
 WEATHER = Answer(tool_calls=[ToolCall("get_weather", {"city": "Lisbon"})])
 
 

@@ -85,9 +85,10 @@ def test_a_block_that_is_no_whole_program_promises_something() -> None:
 def test_a_turnlog_command_runs(command: str, environment: None, tmp_path: Path) -> None:
     shutil.copy(next(stream.path for stream in own_corpus()), tmp_path / "FILE.jsonl")
     shutil.copy(ROOT / "examples" / "own_projection.py", tmp_path / "module.py")
+    (tmp_path / "chat.py").write_text("def answer(session): ...", "utf-8")  # there is no turn to go on with
     (tmp_path / "CHATS.jsonl").write_text('[{"role": "user", "content": "hi"}]', "utf-8")
     session_id = str(asyncio.run(spoken_session()).id)
-    once = re.sub(r"(turnlog project (?!.*--)[^#]*)", r"\1 --once ", command)  # else it keeps up until Ctrl-C
+    once = re.sub(r"(turnlog (?:project|work) (?!.*--)[^#]*)", r"\1 --once ", command)  # else it keeps up until Ctrl-C
 
     if "--drop" in command:
         run_command("turnlog project module:Questions --once", tmp_path)

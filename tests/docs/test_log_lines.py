@@ -7,6 +7,7 @@ import logging
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 from uuid import UUID
 
@@ -18,7 +19,7 @@ from tests.support.recording import chunk, played, spoken
 from tests.support.sessions import answer, contents, talked
 from tests.support.views import settled
 from tests.support.writers import begun
-from turnlog import Session, SessionLog, Settings, StoreUnavailableError, UnreadableEventError
+from turnlog import Answer, Session, SessionLog, Settings, StoreUnavailableError, UnreadableEventError
 from turnlog.infrastructure.embedded.valkey import Valkey
 from turnlog.infrastructure.store import commit_recovery, group_commit
 from turnlog.infrastructure.tables import worker as projection_worker
@@ -149,6 +150,48 @@ async def a_projection_loses_postgres(log: SessionLog, _: Settings, patch: pytes
     await worker.run()
 
 
+async def _created(**_: Any) -> Any:
+    return spoken("Hel", "lo")
+
+
+CLIENT = SimpleNamespace(chat=SimpleNamespace(completions=SimpleNamespace(create=_created)))
+"""As much of a client as an answer needs."""
+
+
+async def nobody_waits_for_an_answer_that_fails(log: SessionLog, _: Settings, __: pytest.MonkeyPatch) -> None:
+    session = await log.start_session("u1")
+    left = log.session(session.id, "u2").answer(CLIENT, model="any", message="hi")
+    await asyncio.wait([left._task])
+
+
+async def a_queued_message_cannot_be_answered(log: SessionLog, _: Settings, patch: pytest.MonkeyPatch) -> None:
+    async def gone(_: Answer) -> None:
+        raise StoreUnavailableError("Postgres: gone")
+
+    patch.setattr(Answer, "_go_on_with_queue", gone)
+    answered = (await log.start_session("u1")).answer(CLIENT, model="any", message="hi")
+    assert (await answered).text == "Hello"
+    await asyncio.wait([answered._task])
+
+
+async def a_turn_cannot_be_gone_on_with(log: SessionLog, _: Settings, __: pytest.MonkeyPatch) -> None:
+    await _resumed(log, StoreUnavailableError("Postgres: gone"))
+
+
+async def _resumed(log: SessionLog, error: Exception) -> None:
+    """Goes on with a turn that was abandoned, by a function that raises this."""
+    session = await log.start_session("u1")
+    await session.say("hi")
+    with suppress(asyncio.CancelledError):
+        async with session.turn():
+            raise asyncio.CancelledError
+
+    async def answer(_: Session) -> Any:
+        raise error
+
+    assert await log.resume(answer) == ()
+
+
 WARNINGS: dict[str, Scene] = {
     "Postgres refused a batch of …": a_batch_is_refused,
     "the sequence of the log positions lags the log, and is set right": the_sequence_was_not_restored,
@@ -159,6 +202,9 @@ WARNINGS: dict[str, Scene] = {
     "the kept view of session … does not parse and is folded anew": a_kept_view_is_damaged,
     "step … has several choices; only choice 0 is recorded": a_stream_has_two_choices,
     "what a provider sent is not recorded: …": a_usage_object_is_no_json,
+    "an answer that nobody waits for has failed: …": nobody_waits_for_an_answer_that_fails,
+    "a queued message was not answered: …": a_queued_message_cannot_be_answered,
+    "turn … of session … was not gone on with: …": a_turn_cannot_be_gone_on_with,
     "background work failed: …": background_work_fails,
     "projection … lost Postgres and tries again: …": a_projection_loses_postgres,
 }
@@ -176,6 +222,15 @@ async def test_a_warning_is_logged_once(
     assert len(said) == 1, said
     assert said[0].startswith(line.partition("…")[0])
     assert all(record.name == "turnlog" for record in caplog.records if record.levelno >= logging.WARNING)
+
+
+async def test_a_function_for_resume_that_raises_is_logged_with_its_traceback(
+    log: SessionLog, caplog: pytest.LogCaptureFixture
+) -> None:
+    await _resumed(log, ValueError("not thought of"))
+    (record,) = [record for record in caplog.records if record.levelno == logging.ERROR]
+    assert record.getMessage().endswith("was not gone on with")
+    assert record.exc_info
 
 
 def test_an_embedded_server_that_does_not_stop_is_named(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

@@ -41,13 +41,14 @@ def test_every_test_that_a_page_names_is_there(page: Path) -> None:
 def test_every_file_that_a_page_names_is_there(page: Path) -> None:
     named = re.findall(r"`([\w/.-]+(?:\.(?:py|sql|toml|yml|md|html)|/))`", page.read_text("utf-8"))
     folders = [ROOT, ROOT / "infrastructure", ROOT / "tests", ROOT / "projections" / "prompt"]
-    made = {"first.py", "site/"}  # by the reader, and by `make docs`
+    made = {"first.py", "chat.py", "chat.html", "site/"}  # by the reader, and by `make docs`
     assert [name for name in named if name not in made and not any((base / name).exists() for base in folders)] == []
 
 
 @each_page
 def test_every_member_of_a_class_that_a_page_names_is_there(page: Path) -> None:
-    named = set(re.findall(r"\b([A-Z]+[a-z]\w*)\.([a-z_]\w*)", page.read_text("utf-8")))
+    text = re.sub(r"^```html\n.*?^```$", "", page.read_text("utf-8"), flags=re.MULTILINE | re.DOTALL)
+    named = set(re.findall(r"\b([A-Z]+[a-z]\w*)\.([a-z_]\w*)", text))
     assert {f"{owner}.{member}" for owner, member in named if not is_member(owner, member)} == set()
 
 
@@ -66,7 +67,11 @@ EXPLAINING = ("CONTRIBUTING.md", "glossary.md")
 
 
 def is_member(owner: str, member: str) -> bool:
-    return any(re.search(rf"\b{member}\b", body) for body in classes().get(owner, ()))
+    """Whether a class, or one that it derives from, has it."""
+    found = classes().get(owner, ())
+    return any(re.search(rf"\b{member}\b", body) for body, _ in found) or any(
+        is_member(base, member) for _, bases in found for base in bases
+    )
 
 
 @cache
@@ -92,14 +97,15 @@ def names_of_tests() -> set[str]:
 
 
 @cache
-def classes() -> dict[str, list[str]]:
-    """The source of each class of the package, by name."""
+def classes() -> dict[str, list[tuple[str, list[str]]]]:
+    """The source of each class of the package, and the names of its bases, by name."""
     found = defaultdict(list)
     for path in _sources():
         source = path.read_text("utf-8")
         for node in ast.walk(ast.parse(source)):
             if isinstance(node, ast.ClassDef):
-                found[node.name].append(ast.get_source_segment(source, node) or "")
+                bases = [base.id for base in node.bases if isinstance(base, ast.Name)]
+                found[node.name].append((ast.get_source_segment(source, node) or "", bases))
     return found
 
 

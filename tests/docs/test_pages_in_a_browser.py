@@ -143,6 +143,18 @@ def test_a_turn_that_has_failed_is_tried_again(page: Any, chat: WebServer, provi
     assert seen(page).count("Are you there?") == 1
 
 
+def test_an_answer_that_its_server_did_not_finish_is_shown_once(
+    page: Any, chat: WebServer, provider: FakeProvider
+) -> None:
+    provider.add(Answer("One two three four five six seven", delay=0.4), Answer("One two three."))
+    say(page, "Count.")
+    see(page, "One two")
+    chat.stop()
+    chat.start()
+    see(page, "One two three.")
+    assert seen(page).count("One two") == 1
+
+
 def test_a_page_comes_back_to_the_server_that_follows_a_killed_one(
     page: Any, chat: WebServer, provider: FakeProvider, tool: str
 ) -> None:

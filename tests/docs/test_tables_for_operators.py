@@ -66,7 +66,7 @@ def logged() -> dict[str, set[str]]:
                 if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and _is_logger(node.func.value):
                     line = node.args[0]
                     if node.func.attr != "getLogger" and isinstance(line, ast.Constant):
-                        found.setdefault(node.func.attr, set()).add(re.sub(r"%[sd]", "…", str(line.value)))
+                        found.setdefault(node.func.attr, set()).add(re.sub(r"%[sdg]", "…", str(line.value)))
     return found
 
 

@@ -20,7 +20,7 @@ from turnlog.testing import Answer, Failure, FakeProvider, ToolCall
 TUTORIAL = ROOT / "docs" / "tutorial.md"
 (PROGRAM,) = [block for block in blocks(TUTORIAL, "python") if "FastAPI(" in block.code]
 (PAGE,) = blocks(TUTORIAL, "html")
-TOOL_STARTED = "tool-started.v1"
+TOOL_STARTED = "tool_started"
 TIDE = Answer(tool_calls=[ToolCall("get_tide", {"harbour": "Lisbon"})])
 
 

@@ -10,90 +10,15 @@ from typing import Any
 import pytest
 
 from tests.support.followers import to_the_end
+from tests.support.page import Page
 from tests.support.recording import played, record_texts
-from turnlog import Delta, Session, SessionLog, SessionView, Settings
+from turnlog import Session, SessionLog, Settings
 from turnlog.infrastructure.follow import live
 from turnlog.infrastructure.testing import own_corpus
-from turnlog.projections.deltas import (
-    FunctionCallFragment,
-    MessageCame,
-    Offsets,
-    SessionGone,
-    StepEnded,
-    StepStarted,
-    TextFragment,
-    ToolCallFragment,
-    ToolResultCame,
-    delta_of,
-)
+from turnlog.projections.deltas import Offsets, SessionGone, delta_of
 from turnlog.projections.projector import Projector
 
 SOON = 10.0
-Shown = dict[str, Any]
-
-
-class Page:
-    """A client: it has what a view says, and puts each delta in its place."""
-
-    def __init__(self, view: SessionView | None) -> None:
-        self.steps: dict[str, Shown] = {}
-        self.messages: list[tuple[str, Any]] = []
-        for turn in view.turns if view else ():
-            self.messages += [(message.role, message.content) for message in turn.messages]
-            for step in turn.steps:
-                message = step.message
-                self.steps[step.step_id] = {
-                    "text": message.content or "",
-                    "reasoning": message.reasoning or "",
-                    "refusal": message.refusal or "",
-                    "calls": {call.index: [call.id, call.name, call.arguments] for call in message.tool_calls},
-                    "function": [message.function_call.name, message.function_call.arguments]
-                    if message.function_call
-                    else ["", ""],
-                    "results": {r.index: (r.call_id, r.status, r.content) for r in step.tool_results},
-                    "ended": (step.status, step.finish_reason, step.note),
-                }
-
-    def tell(self, delta: Delta) -> None:
-        match delta:
-            case StepStarted():
-                self.steps[delta.step_id] = _empty()
-            case TextFragment():
-                step = self.steps[delta.step_id]
-                step[delta.kind] = _put(step[delta.kind], delta.offset, delta.text)
-            case ToolCallFragment():
-                call = self.steps[delta.step_id]["calls"].setdefault(delta.index, ["", "", ""])
-                named = zip(call[:2], (delta.id, delta.name), strict=True)
-                call[:2] = [old if new is None else new for old, new in named]
-                call[2] = _put(call[2], delta.offset, delta.arguments)
-            case FunctionCallFragment():
-                function = self.steps[delta.step_id]["function"]
-                function[0] += delta.name
-                function[1] = _put(function[1], delta.offset, delta.arguments)
-            case StepEnded():
-                self.steps[delta.step_id]["ended"] = (delta.status, delta.finish_reason, delta.note)
-            case ToolResultCame():
-                result = (delta.call_id, delta.status, delta.content)
-                self.steps[delta.step_id]["results"][delta.index] = result
-            case MessageCame() if delta.role == "assistant":
-                calls = {i: [call.id, call.name, call.arguments] for i, call in enumerate(delta.tool_calls)}
-                self.steps[delta.message_id] = {**_empty(), "text": delta.content or "", "calls": calls}
-                self.steps[delta.message_id]["ended"] = ("finished", None, None)
-            case MessageCame():
-                self.messages.append((delta.role, delta.content))
-            case _:
-                pass
-
-
-def _empty() -> Shown:
-    texts = {"text": "", "reasoning": "", "refusal": ""}
-    return {**texts, "calls": {}, "function": ["", ""], "results": {}, "ended": ("open", None, None)}
-
-
-def _put(text: str, offset: int, fragment: str) -> str:
-    """There is neither a gap nor a repeat: the offset is where the text ends."""
-    assert offset == len(text)
-    return text + fragment
 
 
 async def everything(log: SessionLog) -> Session:
@@ -130,7 +55,7 @@ async def test_a_view_at_any_position_and_the_deltas_after_it_are_the_view_at_th
                 page.tell(delta)
                 positions.append(delta.position)
             assert positions == list(range(cut + 1, len(events) + 1))
-            assert (page.steps, page.messages) == (whole.steps, whole.messages)
+            assert page.shown() == whole.shown()
 
 
 async def test_a_live_page_loses_and_repeats_nothing_whenever_it_is_opened(
@@ -152,7 +77,7 @@ async def test_a_live_page_loses_and_repeats_nothing_whenever_it_is_opened(
         pages = await asyncio.gather(*looking)
         assert other._parts.watcher._sources == {}
     whole = Page(await session.view())
-    assert [page.steps == whole.steps and page.messages == whole.messages for page in pages] == [True] * 40
+    assert [page.shown() == whole.shown() for page in pages] == [True] * 40
 
 
 async def test_a_delta_is_a_server_sent_event_with_its_position_as_the_id(session: Session) -> None:

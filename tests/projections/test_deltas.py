@@ -5,7 +5,11 @@ from __future__ import annotations
 import json
 
 from hypothesis import given
+from hypothesis import strategies as st
 
+from tests.support.histories import History, folded
+from tests.support.owned_talks import owned_histories
+from tests.support.page import Page
 from tests.support.strategies import SESSION_ID, histories
 from turnlog import RecordedEvent
 from turnlog.projections.deltas import Offsets, delta_of
@@ -18,3 +22,16 @@ def test_every_event_has_one_delta_whatever_was_recorded(events: list[RecordedEv
     deltas = [delta_of(event, offsets.take(event.event)) for event in events]
     assert [delta.position for delta in deltas] == [event.position for event in events]
     assert all(json.loads(delta.model_dump_json())["kind"] == delta.kind for delta in deltas)
+
+
+@given(owned_histories, st.data())
+def test_a_view_of_owned_turns_and_the_deltas_after_it_are_the_view_at_the_end(
+    history: History, data: st.DataObject
+) -> None:
+    cut = data.draw(st.integers(1, len(history)))
+    before = folded(history[:cut]).view()
+    page, offsets = Page(before), Offsets(before)
+    for event in history[cut:]:
+        page.tell(delta_of(event, offsets.take(event.event)))
+
+    assert page.shown() == Page(folded(history).view()).shown()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -15,12 +14,13 @@ from tests.support.events import START, begun, call, finished, result, user
 from tests.support.histories import AT, ID, History, calls_made_by, folded, imported, recorded, repaired, replayed
 from tests.support.real_data import each_sample, evenly
 from tests.support.rules import CHECKS
+from tests.support.serialised import serialised
 from tests.support.strategies import histories
 from tests.support.talks import each_step_once, talks
 from turnlog.domain import events as e
 from turnlog.projections.diagnosis import PROVIDER_ERRORS
 from turnlog.projections.projector import Projector
-from turnlog.projections.prompt import APIS, Api, build_prompt
+from turnlog.projections.prompt import APIS, Api
 from turnlog.projections.prompt.assembly import assemble
 from turnlog.projections.prompt.entries import PromptStep, Rendered
 from turnlog.projections.prompt.explain import (
@@ -45,12 +45,6 @@ LISTED = (
     e.CompletionEnded,
 )
 """Events after which a prompt may begin otherwise, in a history of any events at all. Any other kind may not."""
-
-
-def serialised(projector: Projector, api: Api) -> bytes:
-    """The prompt as it is sent, without the brackets that close the last message and the list."""
-    view = projector.view()
-    return json.dumps(build_prompt(view.turns, api, view.compaction), ensure_ascii=False).encode().rstrip(b"]}")
 
 
 def is_listed(event: e.SessionEvent, api: Api) -> bool:

@@ -74,7 +74,7 @@ def test_a_prompt_that_goes_on_is_the_prompt(cases: Cases, share: float) -> None
                 end.apply_all(history[cut:])
             except PagesNeeded:
                 return saw("all pages are needed")
-            if end.reached_back > cut or end.first_turn > kept.turns or end.compaction != early.compaction:
+            if end.rewrote > cut or end.first_turn > kept.turns or end.compaction != early.compaction:
                 return saw("what was settled has changed")
 
             after = end.turns()[kept.turns - end.first_turn :]

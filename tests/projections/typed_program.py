@@ -7,6 +7,8 @@ from typing import Any, assert_never, assert_type
 from openai import AsyncOpenAI
 
 from turnlog import (
+    ApprovalDecided,
+    ApprovalRequested,
     Delta,
     FunctionCallFragment,
     MessageCame,
@@ -18,6 +20,9 @@ from turnlog import (
     TextFragment,
     ToolCallFragment,
     ToolResultCame,
+    ToolStarted,
+    TurnEnded,
+    TurnStarted,
 )
 
 
@@ -53,6 +58,10 @@ def by_class(delta: Delta) -> str:
             return delta.message_id
         case SessionChanged():
             return delta.topic
+        case TurnStarted() | TurnEnded():
+            return delta.turn_id
+        case ToolStarted() | ApprovalRequested() | ApprovalDecided():
+            return delta.call_id
         case SessionGone():
             return delta.to_sse()
         case _:

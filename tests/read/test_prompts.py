@@ -10,6 +10,7 @@ from redis import Redis
 from tests.support.foreign_messages import call
 from tests.support.prompt_rules import check_chat_prompt
 from tests.support.sessions import answer, call_tools, checked_prompt, roles, wait_until_cached
+from tests.support.views import settled
 from turnlog import SYSTEM, PromptTooLongError, Session, SessionLog, SessionNotFoundError, Settings
 
 
@@ -113,3 +114,22 @@ async def test_a_process_remembers_no_more_prompts_than_it_may(settings: Setting
         remembered = log._parts.prompts._memory
         assert 3_000 < sum(len(entry.value) for entry in remembered._entries.values()) == remembered._bytes <= 5_000
         assert session.id in remembered._entries
+
+
+@pytest.mark.parametrize(("memory", "most"), [(1_000_000, 1), (0, 2)], ids=["remembered", "from Redis"])
+async def test_a_prompt_that_is_continued_asks_where_the_session_stands_no_more_than_it_needs(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch, memory: int, most: int
+) -> None:
+    async with SessionLog.open(settings.model_copy(update={"prompt_memory_bytes": memory})) as log:
+        session = await log.start_session("u1")
+        for number in range(3):
+            await session.say(f"question {number}")
+            await answer(session, "An answer.")
+            await session.prompt()
+            await settled(log)
+        await session.say("and now?")
+        asked, standings = list[Any](), log._parts.store.standings
+        ask = standings.ask
+        monkeypatch.setattr(standings, "ask", lambda *question: (asked.append(question), ask(*question))[1])
+        assert (await session.prompt())[-1] == {"role": "user", "content": "and now?"}
+        assert len(asked) == most

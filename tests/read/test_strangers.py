@@ -3,6 +3,7 @@ and not by the time that it takes."""
 
 from __future__ import annotations
 
+import inspect
 import time
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -12,7 +13,7 @@ from uuid import UUID, uuid4
 
 import pytest
 
-from tests.support.inputs import PATHS
+from tests.support.inputs import NOBODY, PATHS
 from tests.support.sessions import answer, talked
 from turnlog import Session, SessionLog, SessionNotFoundError, Settings, TurnlogError
 
@@ -38,6 +39,10 @@ MORE: Mapping[str, Callable[[Session], Awaitable[Any]]] = {
     "a compaction of what is not there": lambda s: s.compact("x", 10**9),
     "a known call": lambda s: s.add_tool_result("call-1", "21 C", "pending"),
     "a known message": lambda s: s.say("again", message_id="m-1"),
+    "an answer to a known message": lambda s: s.answer(NOBODY, model="m", message="again", message_id="m-1"),
+    "going on with a turn": lambda s: s.answer(NOBODY, model="m"),
+    "the deltas of an answer": lambda s: anext(aiter(s.answer(NOBODY, model="m", message="Hello"))),
+    "the turn of a known message": lambda s: s.turn("m-1").__aenter__(),
 }
 OF_THE_LOG: Mapping[str, Ask] = {
     "session": lambda log, session_id: log.session(session_id, "mallory")._checked(),
@@ -98,7 +103,7 @@ def counted(log: SessionLog, monkeypatch: pytest.MonkeyPatch) -> Iterator[list[s
 
 
 def test_every_method_is_asked() -> None:
-    methods = {name for name in vars(Session) if not name.startswith("_") and callable(getattr(Session, name))}
+    methods = {name for name, _ in inspect.getmembers(Session, callable) if not name.startswith("_")}
     assert methods | {"await"} == set(PATHS)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
-from typing import Any
+from typing import Any, Self
 
 import pytest
 
@@ -58,6 +58,23 @@ async def _awaited(session: Session) -> Session:
     return await session
 
 
+class _Nobody:
+    """A provider's client that nothing may be asked of."""
+
+    @property
+    def chat(self) -> Self:
+        return self
+
+    @property
+    def completions(self) -> Self:
+        return self
+
+    async def create(self, **_: Any) -> Any:
+        raise AssertionError("a provider was asked")
+
+
+NOBODY = _Nobody()
+
 PATHS: Mapping[str, Callable[[Session], Awaitable[Any]]] = {
     "add_message": lambda s: s.add_message("user", "Hello"),
     "add_tool_result": lambda s: s.add_tool_result("call-1", "21 C"),
@@ -80,6 +97,10 @@ PATHS: Mapping[str, Callable[[Session], Awaitable[Any]]] = {
     "at": lambda s: s.at(1),
     "compact": lambda s: s.compact("So far so good.", 1),
     "fork": lambda s: s.fork(),
+    "answer": lambda s: s.answer(NOBODY, model="m", message="Hello"),
+    "turn": lambda s: s.turn().__aenter__(),
+    "approve": lambda s: s.approve("call-1", by="boss"),
+    "refuse": lambda s: s.refuse("call-1", by="boss"),
     "await": _awaited,
 }
 """By its name: each way into a session."""

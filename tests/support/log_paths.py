@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from typing import Any
 from uuid import uuid4
 
-from tests.support.inputs import PATHS
+from tests.support.inputs import NOBODY, PATHS
 from tests.support.recording import numbers
 from turnlog import SYSTEM, Session, SessionLog, TurnlogError
 from turnlog.infrastructure.repair.importing import Conversation
@@ -41,6 +41,9 @@ LOG_PATHS: Mapping[str, Callable[[SessionLog], Awaitable[Any]]] = {
     "usage": lambda log: log.usage(SYSTEM),
     "rebuild_views": lambda log: log.rebuild_views(),
     "reap": lambda log: log.reap(),
+    "unfinished_turns": lambda log: log.unfinished_turns(SYSTEM),
+    "waiting_tool_calls": lambda log: log.waiting_tool_calls(SYSTEM),
+    "resume": lambda log: log.resume(lambda session: session.answer(NOBODY, model="m")),
 }
 """By its name: each method of a log."""
 

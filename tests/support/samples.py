@@ -39,6 +39,11 @@ SAMPLES: tuple[e.SessionEvent, ...] = (
     e.CompletionFailed(error="boom", **_ENDED),
     e.CompletionAbandoned(reason="gone", **_ENDED),
     e.ToolResultAdded(at=AT, step_id="s1", index=1, call_id="c1", status="final", content="21 C"),
+    e.TurnStarted(at=AT, turn_id="m1", run="r1", writer="w1", lease_seconds=30.0),
+    e.TurnEnded(at=AT, turn_id="m1", run="r1", status="failed", reason="boom"),
+    e.ToolStarted(at=AT, step_id="s1", index=1, call_id="c1", run="r1", attempt=2),
+    e.ApprovalRequested(at=AT, step_id="s1", index=1, call_id="c1", run="r1"),
+    e.ApprovalDecided(at=AT, step_id="s1", index=1, call_id="c1", approved=True, by="u1", reason="fine", for_turn=True),
     e.UsageReported(at=AT, id="i1", model="m", usage={"prompt_tokens": 1}),
     e.MessageImported(
         at=AT, message_id="imported-1", format="chat", message={"role": "user", "content": [{"a": None}]}
@@ -61,5 +66,12 @@ SAMPLES: tuple[e.SessionEvent, ...] = (
 
 LATER: tuple[tuple[str, e.SessionEvent], ...] = (
     ("lease", e.CompletionStarted(at=AT, step_id="s1", model="m", writer="w1", lease_seconds=30.0)),
+    ("turn", e.CompletionStarted(at=AT, step_id="s2", turn_id="m1", supersedes="s1", continues="s0")),
+    ("queued", e.MessageAdded(at=AT, message_id="m2", role="user", content="and?", queued=True)),
+    ("failure", e.CompletionFailed(at=AT, step_id="s1", error="no", failure={"status": 429, "type": "rate_limit"})),
+    (
+        "late",
+        e.ToolResultAdded(at=AT, step_id="s1", index=1, call_id="c1", status="final", content="21 C", late=True),
+    ),
 )
 """Events with fields that came after their first golden file; each has one of its own, `TOPIC+NAME.json`."""

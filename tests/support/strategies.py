@@ -38,6 +38,11 @@ PARTS: list[dict[str, Any]] = [
 contents = any_text | st.lists(st.sampled_from(PARTS), min_size=1, max_size=3).map(tuple)
 usages = st.none() | st.fixed_dictionaries({"prompt_tokens": st.integers(0, 9), "completion_tokens": st.integers(0, 9)})
 
+seldom = st.sampled_from([False, False, True])
+message_ids = st.sampled_from(["m1", "m2", "m3"])
+turn_ids = st.sampled_from(["m1", "m2", "m3", "r1"])
+runs = st.sampled_from(["r1", "r2", "r3"])
+
 
 def _event(cls: Any, **fields: Any) -> st.SearchStrategy[Any]:
     return st.builds(cls, at=st.just(BEGAN), **fields)
@@ -49,9 +54,10 @@ def _call(index: int = 0) -> st.SearchStrategy[e.ToolCall]:
 
 plain_messages = _event(
     e.MessageAdded,
-    message_id=st.sampled_from(["m1", "m2", "m3"]),
+    message_id=message_ids,
     role=st.sampled_from(["system", "developer", "user"]),
     content=contents,
+    queued=seldom,
 )
 function_messages = _event(
     e.MessageAdded,
@@ -82,7 +88,7 @@ deltas = st.one_of(
 ends = st.one_of(
     _event(e.CompletionFinished, step_id=step_ids, finish_reason=st.just("stop"), usage=usages),
     _event(e.CompletionInterrupted, step_id=step_ids, reason=st.just("closed early")),
-    _event(e.CompletionFailed, step_id=step_ids, error=st.just("boom")),
+    _event(e.CompletionFailed, step_id=step_ids, error=st.just("boom"), failure=st.none() | st.just({"status": 429})),
     _event(e.CompletionAbandoned, step_id=step_ids, reason=st.just("gone")),
 )
 results = _event(
@@ -92,6 +98,30 @@ results = _event(
     call_id=call_ids,
     status=st.sampled_from(["pending", "final", "error"]),
     content=contents,
+    late=seldom,
+)
+turns = st.one_of(
+    _event(e.TurnStarted, turn_id=turn_ids, run=runs, writer=st.just("w1"), lease_seconds=st.none() | st.just(30.0)),
+    _event(
+        e.TurnEnded,
+        turn_id=turn_ids,
+        run=st.just("") | runs,
+        status=st.sampled_from(["finished", "waiting", "stopped", "failed", "abandoned"]),
+        reason=st.just("why"),
+    ),
+)
+calls_at_work = st.one_of(
+    _event(e.ToolStarted, step_id=step_ids, index=indexes, call_id=call_ids, run=runs, attempt=st.integers(1, 2)),
+    _event(e.ApprovalRequested, step_id=step_ids, index=indexes, call_id=call_ids, run=runs),
+    _event(
+        e.ApprovalDecided,
+        step_id=step_ids,
+        index=indexes,
+        call_id=call_ids,
+        approved=st.booleans(),
+        by=st.just("u1"),
+        for_turn=st.booleans(),
+    ),
 )
 others = st.one_of(
     _event(e.SessionTitled, title=any_text),
@@ -106,6 +136,9 @@ started = _event(
     model=st.just("m"),
     writer=st.sampled_from(["", "w1", "w2"]),
     lease_seconds=st.none() | st.just(30.0),
+    turn_id=st.just("") | turn_ids,
+    supersedes=st.just("") | step_ids,
+    continues=st.just("") | step_ids,
 )
 foreign_calls = st.fixed_dictionaries(
     {"id": call_ids, "function": st.fixed_dictionaries({"name": names, "arguments": fragments})}
@@ -146,9 +179,13 @@ live_event = st.one_of(
     deltas,
     deltas,
     ends,
+    ends,
     results,
     results,
     others,
+    turns,
+    turns,
+    calls_at_work,
 )
 """Any event that is neither an import nor a repair."""
 

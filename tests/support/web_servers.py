@@ -30,10 +30,10 @@ class Sent(NamedTuple):
     data: dict[str, Any]
 
 
-def until(events: Iterator[Sent], kind: str) -> list[Sent]:
+def until(events: Iterator[Sent], wanted: str) -> list[Sent]:
     """The events up to one of this kind, or of this topic."""
     heard = [next(events)]
-    while kind not in (heard[-1].kind, heard[-1].data.get("topic")):
+    while wanted not in (heard[-1].kind, str(heard[-1].data.get("topic")).partition(".")[0].replace("-", "_")):
         heard.append(next(events))
     return heard
 

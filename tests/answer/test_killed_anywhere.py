@@ -1,0 +1,166 @@
+"""A process that answers may be killed at any instant: the next one finishes the turn, and pays for one request more at
+most."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from pathlib import Path
+from random import Random
+from typing import Any
+
+import pytest
+
+from tests.answer.deaths import SCENARIOS, act, awaits, decide, tools
+from tests.support.openai_client import client_of
+from tests.support.processes import Child
+from tests.support.prompt_rules import check_chat_prompt
+from tests.support.rules import check_prompts_of
+from turnlog import Session, SessionLog, Settings
+from turnlog.testing import Answer, Failure, FakeProvider, Request, ToolCall
+
+LIVING_LEASE_SECONDS, DYING_LEASE_SECONDS = 30.0, 2.0
+"""Leases that do not run out under those who live, on a busy machine."""
+FINISHED_WITHIN = 30.0
+IDEMPOTENT = "look_up"
+CALLS = {
+    "with tools": ("effect", "look_up", "large", "made_up"),
+    "with a decision": ("danger", "elsewhere"),
+    "stopped": ("slow",),
+    "limited": ("slow",),
+    "closed": ("slow",),
+}
+"""The tools that the model calls, by the message."""
+PACES = {"attached": 0.05, "without client": 0.4}
+"""Seconds before each chunk, by the message."""
+Point = tuple[str, int]
+
+
+class Theatre:
+    """Plays scenarios in processes that die, and has this one finish them."""
+
+    def __init__(self, log: SessionLog, settings: Settings, provider: FakeProvider, client: Any, folder: Path) -> None:
+        self._log = log
+        self._settings = settings
+        self._provider = provider
+        self._client = client
+        self._folder = folder
+        self._plays = 0
+
+    async def play(self, scenario: str, point: Point | None = None) -> dict[str, int]:
+        """Plays a scenario, to its end or to the point where the process dies. Looks at what comes of it, and returns
+        the points that were reached by a process that lived."""
+        self._plays += 1
+        model, effects = f"{scenario}/{self._plays}", self._folder / f"effects-{self._plays}"
+        effects.touch()
+        session = await self._log.start_session(user_id=model)
+        lease = DYING_LEASE_SECONDS if point is not None else LIVING_LEASE_SECONDS
+        settings = self._settings.model_copy(update={"lease_seconds": lease, "reap_seconds": 0})
+        with Child(act, settings, session.id, self._provider.base_url, model, effects, point) as child:
+            told = await child.rest()
+        assert bool(told) == (point is None), f"{point} of {scenario} was not reached"
+        await self._finish(session, scenario, model, effects)
+        await self._check(session, scenario, model, effects, point)
+        return told[0] if told else {}
+
+    def _answer(self, session: Session, model: str, effects: Path, message: str | None = None) -> Any:
+        return session.answer(
+            self._client, model=model, tools=tools(effects), message=message, message_id=message, on_break="again"
+        )
+
+    async def _finish(self, session: Session, scenario: str, model: str, effects: Path) -> None:
+        """Goes on with the turns of the dead; then the client sends its messages again."""
+        async with asyncio.timeout(FINISHED_WITHIN):
+            while [turn for turn in await self._log.unfinished_turns(model) if turn.status != "waiting"]:
+                await self._log.resume(lambda found: self._answer(found, model, effects), principal=model)
+                await asyncio.sleep(0.05)
+            for message in SCENARIOS[scenario][1]:
+                await self._answer(session, model, effects, message)
+            while await self._log.unfinished_turns(model):
+                await decide(session)
+                await self._answer(session, model, effects)
+
+    async def _check(self, session: Session, scenario: str, model: str, effects: Path, point: Point | None) -> None:
+        asked = sum(request["model"] == model for request in self._provider.requests)
+        most = SCENARIOS[scenario][2] + (point is not None)
+        assert asked <= most, f"{asked} requests and not {most} in {scenario} with {point}"
+        turns = (await session.view()).turns
+        assert {turn.status for turn in turns} <= {"finished", "stopped"}, f"{point}: {[t.status for t in turns]}"
+        assert [message.message_id for turn in turns for message in turn.messages] == list(SCENARIOS[scenario][1])
+        for done, times in Counter(_lines(effects)).items():
+            assert times == 1 or done.startswith(IDEMPOTENT), f"{done} was done {times} times: {scenario}, {point}"
+        await check_prompts_of(session)
+
+
+def _lines(path: Path) -> list[str]:
+    return path.read_text().splitlines()
+
+
+def reply(request: Request) -> Answer | Failure:
+    """What the model says, by what was said."""
+    check_chat_prompt(request["messages"])
+    spoken = [message["content"] for message in request["messages"] if message["role"] == "user"]
+    rounds = sum("tool_calls" in message for message in request["messages"])
+    if not rounds and spoken[-1] in CALLS:
+        return Answer("I call.", tool_calls=[ToolCall(name) for name in CALLS[spoken[-1]]])
+    return Answer("one two three four five", delay=PACES.get(spoken[-1]))
+
+
+class Moody:
+    """Says what the model says, but for the first time."""
+
+    def __init__(self) -> None:
+        self._seen = set[str]()
+
+    def __call__(self, request: Request) -> Answer | Failure:
+        answer, is_first = reply(request), request["model"] not in self._seen
+        self._seen.add(request["model"])
+        if is_first and request["model"].startswith("breaking"):
+            return Answer("one two three", fails_after=2)
+        return Failure(400, message="No.") if is_first and request["model"].startswith("refused") else answer
+
+
+async def try_points(settings: Settings, folder: Path, chosen: Any, at_once: int) -> None:
+    """Plays all scenarios, and then as many times as there are chosen points."""
+    settings = settings.model_copy(update={"max_message_bytes": 10_000})
+    async with FakeProvider(Moody()) as provider, client_of(provider) as client, SessionLog.open(settings) as log:
+        theatre = Theatre(log, settings, provider, client, folder)
+        reached = dict(zip(SCENARIOS, await asyncio.gather(*(theatre.play(name) for name in SCENARIOS)), strict=True))
+        slots = asyncio.Semaphore(at_once)
+
+        async def play(scenario: str, point: Point) -> None:
+            async with slots:
+                await theatre.play(scenario, point)
+
+        await asyncio.gather(*(play(scenario, point) for scenario, point in chosen(reached)))
+
+
+def all_points(reached: dict[str, dict[str, int]]) -> list[tuple[str, Point]]:
+    """Each point once, in the first scenario that reaches it; those of the log in all, and again later on."""
+    points = dict[Point, str]()
+    for scenario, counts in reached.items():
+        for name, count in counts.items():
+            points.setdefault((name, 1), scenario)
+            if count > 2:
+                points.setdefault((name, 2), scenario)
+    return [(scenario, point) for point, scenario in points.items()]
+
+
+def check_all_reached(reached: dict[str, dict[str, int]]) -> None:
+    """Asserts that there is no await at which no process can be killed."""
+    names = {name for counts in reached.values() for name in counts}
+    missed = [name for name in awaits().values() if f"before {name}" not in names]
+    assert not missed, "\n".join(["no scenario reaches these", *missed])
+
+
+async def test_whoever_is_killed_while_it_answers_is_gone_on_with(settings: Settings, tmp_path: Path) -> None:
+    def some(reached: dict[str, dict[str, int]]) -> list[tuple[str, Point]]:
+        check_all_reached(reached)
+        return Random(7).sample(all_points(reached), 6)
+
+    await try_points(settings, tmp_path, some, at_once=6)
+
+
+@pytest.mark.long
+async def test_it_is_so_at_each_await(settings: Settings, tmp_path: Path) -> None:
+    await try_points(settings, tmp_path, all_points, at_once=4)

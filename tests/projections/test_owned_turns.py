@@ -1,0 +1,102 @@
+"""Turns with owners: what is made of their events is valid, the same however it is folded, and what the state says."""
+
+from __future__ import annotations
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tests.support.histories import ID, History, folded
+from tests.support.owned_talks import OwnedTalk, owned_histories, owned_talks
+from tests.support.rules import CHECKS, check_prompts
+from tests.support.serialised import serialised
+from turnlog.domain.turns import turn_status
+from turnlog.projections.projector import PagesNeeded, Projector, SessionHead
+from turnlog.projections.prompt import chat_prompt
+from turnlog.projections.turn_watch import TurnWatch
+from turnlog.projections.view import Turn
+
+
+@given(owned_histories)
+def test_every_prompt_of_owned_turns_is_valid(history: History) -> None:
+    check_prompts(folded(history).view())
+
+
+@given(owned_histories, st.data())
+def test_a_fold_of_owned_turns_can_stop_and_go_on_with_few_pages(history: History, data: st.DataObject) -> None:
+    cut = data.draw(st.integers(1, len(history)))
+    pages = data.draw(st.integers(0, 3))
+    early, whole = folded(history[:cut]), folded(history)
+    head = SessionHead.from_json(early.head().to_json())
+    kept = [Turn.from_json(page.to_short_json()) for page in early.pages()]
+    resumed = Projector.resume(head, kept).apply_all(history[cut:])
+    assert resumed.view() == whole.view()
+    assert resumed.head().to_json() == whole.head().to_json()
+    assert resumed.pages() == whole.pages()
+    end = Projector.resume(head, kept[max(0, len(kept) - pages) :])
+    try:
+        end.apply_all(history[cut:])
+    except PagesNeeded:
+        return
+    assert end.turns() == whole.turns()[end.first_turn :]
+    assert end.head().to_json() == whole.head().to_json()
+
+
+@given(owned_histories)
+def test_the_watch_says_when_the_last_turn_has_ended(history: History) -> None:
+    projector = folded(history[:1])
+    watch = TurnWatch(projector)
+    for event in history[1:]:
+        assert watch.apply(event) == _has_ended(projector.apply_all([event]))
+
+
+def _has_ended(projector: Projector) -> bool:
+    turns = projector.turns()
+    under_way = any(turn.is_in_hand or turn.is_queued for turn in turns)
+    return bool(turns) and not under_way and turns[-1].has_ended
+
+
+@given(owned_talks)
+def test_the_state_says_the_status_that_the_view_has(talk: OwnedTalk) -> None:
+    """The lists have the one, and readers of the session the other."""
+    turns = folded(talk.events).turns()
+    in_hand = [turn for turn in turns if turn.is_in_hand]
+    queued = [turn for turn in turns if turn.is_queued]
+    begun = [turn for turn in turns if not turn.runs or turn.runs[-1].run]
+    of_view = (in_hand or queued or begun)[-1].status if turns else None
+    if of_view == "open" and talk.state.latest is None and talk.state.asked is None:
+        of_view = None  # nothing was asked
+    of_state = turn_status(talk.state)
+    assert of_state == of_view or _waits_elsewhere(talk, turns), (of_state, of_view)
+
+
+def _waits_elsewhere(talk: OwnedTalk, turns: tuple[Turn, ...]) -> bool:
+    """Whether a call of an earlier turn waits, or may run: the state counts those of all turns."""
+    ids = {step.step_id for turn in turns[:-1] for step in turn.steps}
+    return any(call.step_id in ids and (call.waits or call.approval) for call in talk.state.awaited.in_order())
+
+
+@given(owned_talks)
+def test_what_was_sent_is_never_rewritten(talk: OwnedTalk) -> None:
+    """Each request begins with the one before it: a late result changes nothing of what the model has had."""
+    projector = Projector(ID)
+    sent = dict.fromkeys(CHECKS, b"")
+    has_system = any(getattr(event.event, "role", "") == "system" for event in talk.events)  # it stands before all else
+    for count in talk.asked_at:
+        projector.apply_all(talk.events[:count])
+        if projector.is_streaming or [one["role"] for one in chat_prompt(projector.turns())[-1:]] == ["assistant"]:
+            continue  # nobody asks before the answer is there, or when there is nothing to ask
+        for api, before in sent.items():
+            sent[api] = serialised(projector, api)
+            assert sent[api].startswith(before) or (api == "anthropic" and has_system)
+
+
+@given(owned_talks)
+def test_pages_that_have_changed_are_told(talk: OwnedTalk) -> None:
+    """Who holds only the last pages learns whether others have changed."""
+    projector = Projector(talk.events[0].session_id)
+    for event in talk.events:
+        pages = {page.index: page for page in projector.pages()}
+        projector.apply(event)
+        now = {page.index: page for page in projector.pages()}
+        if any(now.get(index) != page for index, page in pages.items()):
+            assert projector.reached_back == event.position
