@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import AsyncIterator
+from contextlib import suppress
 from typing import Any
 
 import pytest
 
 from tests.support.answering import asking, brief, calling, said, statuses, turns_of
-from tests.support.recording import Words, record, spoken
+from tests.support.recording import record, spoken
 from tests.support.writers import die
 from turnlog import (
     Session,
@@ -281,17 +283,33 @@ async def test_a_step_that_is_open_refuses_it(session: Session, elsewhere: Sessi
 
 
 async def test_the_log_is_closed_while_it_is_held(settings: Settings, session: Session) -> None:
+    async def hanging() -> AsyncIterator[Any]:
+        yield {"choices": [{"delta": {"content": "Hel"}}]}
+        await asyncio.sleep(60)
+
     await session.say("Hi")
     async with SessionLog.open(settings) as log:
         there = log.session(session.id, "u1")
         turn = there.turn()
         await turn.__aenter__()
-        await anext(there.record(Words("Hel").stream(), detached=True))
+        recording = there.record(hanging(), detached=True)
+        await anext(recording)
     assert await statuses(session) == ["abandoned"]
     async with asking([Answer("Hello.")]) as model:
-        # The answer had come to its end: nobody pays for another one.
         outcome = await model.answer(session)
-        assert (outcome.status, outcome.text, model.asked) == ("finished", "Hel", 0)
+        assert (outcome.status, outcome.text, model.asked) == ("finished", "Hello.", 1)
+
+
+async def test_an_answer_that_has_come_to_its_end_is_not_paid_for_again(session: Session) -> None:
+    await session.say("Hi")
+    with suppress(asyncio.CancelledError):
+        async with session.turn():
+            await record(session, spoken("Hello."))
+            raise asyncio.CancelledError
+    assert await statuses(session) == ["abandoned"]
+    async with asking([]) as model:
+        outcome = await model.answer(session)
+        assert (outcome.status, outcome.text, model.asked) == ("finished", "Hello.", 0)
 
 
 async def test_what_is_queued_is_answered_when_the_block_has_been_left(session: Session) -> None:
