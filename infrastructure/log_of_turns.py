@@ -92,8 +92,8 @@ class LogOfTurns:
     async def resume(
         self, answer: ResumeAnswer, *, every: float | None = None, parallel: int = 8
     ) -> tuple[AnswerOutcome, ...]:
-        """Goes on with the turns of the dead, in the sessions of all users: those whose owners are gone, those that were
-        abandoned, and messages that were queued and that nobody answers; each from its last durable point, at most
+        """Goes on with the turns of the dead, in the sessions of all users: those whose owners are gone, those that
+        were abandoned, and messages that were queued and that nobody answers; each from its last durable point, at most
         `parallel` at the same time.
 
         `answer` is given each session, as SYSTEM, and returns its answer, such as `session.answer(client, model=...)`

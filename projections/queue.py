@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 
 from turnlog.projections.turn import Step, Turn
@@ -9,11 +10,11 @@ from turnlog.projections.turn import Step, Turn
 
 def mark_queued(turns: Sequence[Turn]) -> tuple[Turn, ...]:
     """The turns with the queued messages marked: those that came after the last step began, if that is still open or
-    has finished with unanswered calls. The next prompt has them after that step and its results."""
+    has finished with unanswered calls; and those of turns that are queued. A later prompt has them after that step and
+    its results."""
     last = next((turn.steps[-1] for turn in reversed(turns) if turn.steps), None)
-    if last is None or not _is_waited_for(last):
-        return tuple(turns)
-    return tuple(_marked(turn, last.position) for turn in turns)
+    after = last.position if last is not None and _is_waited_for(last) else sys.maxsize
+    return tuple(_marked(turn, 0 if turn.is_queued else after) for turn in turns)
 
 
 def _is_waited_for(step: Step) -> bool:

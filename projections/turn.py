@@ -202,8 +202,8 @@ class Step(Frozen):
 class Message(Frozen):
     """A message that is not a step's: system, developer, user, or a legacy function result.
 
-    A `queued` message was sent while the step before it was open or had unanswered calls, and that is still so. The
-    next prompt has it after that step and its results.
+    A `queued` message was sent while the step before it was open or had unanswered calls, and that is still so: the
+    next prompt has it after that step and its results. Or its turn is queued.
     """
 
     message_id: str

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections import Counter
 from collections.abc import Iterator
 
@@ -11,7 +12,7 @@ from rich.text import Text
 from turnlog.domain.events import Content
 from turnlog.infrastructure.cli.output import Screen, counted, one_line, printable, shortened
 from turnlog.infrastructure.cli.times import ago, moment
-from turnlog.projections.turn import LateResult
+from turnlog.projections.turn import Approval, LateResult, TurnRun
 from turnlog.projections.usage import TOKEN_PATHS
 from turnlog.projections.view import Message, SessionView, Step, StepToolCall, ToolResult, Turn
 
@@ -60,16 +61,50 @@ def print_turn(screen: Screen, turn: Turn) -> None:
     rule = "─" * max(3, min(screen.width, 100) - len(name) - len(turn.status) - 2)
     line = Text.assemble("\n", (name, "bold"), (f" {rule} ", "dim"), (turn.status, STATUS_STYLES[turn.status]))
     screen.print(line, soft_wrap=True)
-    for entry in turn.entries():
-        if isinstance(entry, Message):
-            print_message(screen, entry.role, entry.content, entry.name)
-            if entry.queued:
-                print_block(screen, "", Text("queued", style="yellow"))
-        elif isinstance(entry, LateResult):
-            print_call(screen, entry, "late")
-            print_result(screen, entry)
-        else:
-            print_step(screen, entry)
+    entries: list[Message | Step | LateResult | TurnRun] = [*turn.entries(), *turn.runs]
+    for entry in sorted(entries, key=_place):
+        match entry:
+            case Message():
+                print_message(screen, entry.role, entry.content, entry.name)
+                if entry.queued:
+                    print_block(screen, "", Text("queued", style="yellow"))
+            case Step():
+                print_step(screen, entry, is_replaced=turn.has_replaced(entry))
+            case LateResult():
+                print_late_result(screen, entry)
+            case TurnRun():
+                print_run(screen, entry)
+
+
+def _place(entry: Message | Step | LateResult | TurnRun) -> int:
+    """A run stands where it ended, after what it brought; one that is under way, at the end."""
+    if isinstance(entry, TurnRun):
+        return sys.maxsize if entry.ended_position is None else entry.ended_position
+    return entry.position
+
+
+def print_run(screen: Screen, run: TurnRun) -> None:
+    """Prints who had a turn in hand, and how that ended."""
+    who = f"by {one_line(run.writer)}" if run.writer else ""
+    if run.status is None:
+        line = Text.assemble(("in hand", "cyan"), (f" {who}, since {moment(run.started_at)}", "dim"))
+    else:
+        why = f" · {one_line(run.reason)}" if run.reason else ""
+        whose = f" · {who}" if who else ""
+        line = Text.assemble((run.status, STATUS_STYLES[run.status]), (f"{why}{whose}", "dim"))
+    print_block(screen, "owner", line, "dim")
+
+
+def print_late_result(screen: Screen, late: LateResult) -> None:
+    """Prints a result that came when the model had gone on."""
+    call = f"{printable(late.name) or '(no name)'}({_cut(late.arguments)})"
+    line = Text.assemble(
+        ("← ", "dim"),
+        (late.status, STATUS_STYLES[late.status]),
+        (f" of the earlier call {call}  ", "dim"),
+        _cut(content_text(late.content)),
+    )
+    print_block(screen, "late", line, "bold")
 
 
 def print_message(screen: Screen, role: str, content: Content | None, name: str | None = None) -> None:
@@ -78,22 +113,22 @@ def print_message(screen: Screen, role: str, content: Content | None, name: str 
     print_block(screen, role, f"{name}: {text}" if name else text, _ROLE_STYLES.get(role, "bold"))
 
 
-def print_step(screen: Screen, step: Step) -> None:
-    """Prints one LLM response: its reasoning, text, calls with their results, and end."""
+def print_step(screen: Screen, step: Step, *, is_replaced: bool = False) -> None:
+    """Prints one LLM response: its reasoning, text, calls with what became of them, and end."""
     if step.message.reasoning:
         print_block(screen, "reasoning", step.message.reasoning, "dim", "dim italic")
-    label, waiting = "assistant", step.waiting()
+    label = "assistant"
     for text, style in _spoken(step):
         print_block(screen, label, text, _ROLE_STYLES["assistant"], style)
         label = ""
     for call in step.message.tool_calls:
         print_call(screen, call, label)
         label = ""
+        print_work(screen, step, call.index)
         if result := step.result_of(call.index):
             print_result(screen, result)
-        elif call.index in waiting:
-            print_block(screen, "", Text.assemble(("  ← ", "dim"), ("waits for a decision", STATUS_STYLES["waiting"])))
-    ended = Text.assemble((step.status, STATUS_STYLES[step.status]), (_circumstances(step), "dim"))
+    replaced = (" · made again", "yellow") if is_replaced else ""
+    ended = Text.assemble((step.status, STATUS_STYLES[step.status]), (_circumstances(step), "dim"), replaced)
     print_block(screen, label, ended, _ROLE_STYLES["assistant"])
 
 
@@ -103,10 +138,34 @@ def print_call(screen: Screen, call: StepToolCall | LateResult, label: str = "")
     print_block(screen, label, line, _ROLE_STYLES["assistant"])
 
 
-def print_result(screen: Screen, result: ToolResult | LateResult) -> None:
+def print_work(screen: Screen, step: Step, index: int) -> None:
+    """Prints what was decided about a call, and when its tool was started."""
+    for approval in step.approvals:
+        if approval.index == index:
+            print_block(screen, "", Text.assemble(("  ? ", "dim"), *_decision(approval)))
+    for run in step.tool_runs:
+        if run.index == index:
+            attempt = f", attempt {run.attempt}" if run.attempt > 1 else ""
+            print_block(screen, "", Text(f"  ▸ started at {moment(run.at)}{attempt}", style="dim"))
+
+
+def _decision(approval: Approval) -> Iterator[tuple[str, str]]:
+    if approval.approved is None:
+        yield "waits for a decision", "yellow"
+        return
+    yield ("allowed", "green") if approval.approved else ("refused", "red")
+    whole = " for the whole turn" if approval.for_turn else ""
+    why = f": {one_line(approval.reason)}" if approval.reason else ""
+    yield f"{whole} by {one_line(approval.by) or 'nobody'}{why}", "dim"
+
+
+def print_result(screen: Screen, result: ToolResult) -> None:
     """Prints a tool's result with its status."""
     line = Text.assemble(
-        ("  ← ", "dim"), (result.status, STATUS_STYLES[result.status]), f"  {_cut(content_text(result.content))}"
+        ("  ← ", "dim"),
+        (result.status, STATUS_STYLES[result.status]),
+        ("" if result.sent is None else ", late", "yellow"),
+        f"  {_cut(content_text(result.content))}",
     )
     print_block(screen, "", line)
 
@@ -171,7 +230,9 @@ def _spoken(step: Step) -> Iterator[tuple[str, str]]:
 
 
 def _circumstances(step: Step) -> str:
-    said = [step.finish_reason, step.note, step.model, _tokens(step)]
+    failure = step.failure or {}
+    refused = f"HTTP {failure['status']}" if isinstance(failure.get("status"), int) else None
+    said = [step.finish_reason, refused, step.note, step.model, _tokens(step)]
     return "".join(f" · {one_line(part)}" for part in said if part)
 
 

@@ -14,6 +14,7 @@ from uuid import UUID
 from turnlog.domain.events import (
     FRAGMENTS,
     STEP_DELTAS,
+    ApprovalRequested,
     ContextCompacted,
     MessageAdded,
     MessageImported,
@@ -21,6 +22,9 @@ from turnlog.domain.events import (
     SessionEvent,
     SessionRepaired,
     ToolResultAdded,
+    ToolStarted,
+    TurnEnded,
+    TurnStarted,
 )
 from turnlog.domain.recorded import RecordedEvent
 from turnlog.domain.values import Frozen, JsonObject, Text
@@ -35,6 +39,8 @@ BREAKS: dict[str, str] = {
     "repair": "the history was repaired, or a repair was withdrawn",
     "compaction": "a summary replaced what it sums up",
     "system_message": "the API has system messages apart, before all others",
+    "turn": "a turn has begun, so what is queued waits, and an answer that broke off is made again; or it has ended",
+    "tool": "a tool was started, or somebody was asked about it, for a call that something had followed",
     "step": "a step went on after something had followed it, or began directly after another one",
 }
 """Why a prompt may no longer begin as the one before it."""
@@ -110,6 +116,10 @@ def _reason(event: SessionEvent) -> str:
             return "repair"
         case ContextCompacted():
             return "compaction"
+        case TurnStarted() | TurnEnded():
+            return "turn"
+        case ToolStarted() | ApprovalRequested():
+            return "tool"
         case MessageAdded(role="system" | "developer"):
             return "system_message"
         case _:

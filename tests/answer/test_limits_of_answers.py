@@ -146,9 +146,10 @@ async def test_a_stream_that_breaks_is_asked_for_again_by_policy_and_followers_a
         outcome = await model.answer(session, "Hi", on_break="again")
         assert (outcome.status, outcome.text) == ("finished", "Whole.")
         assert [said(prompt) for prompt in model.prompts] == [[("user", "Hi")]] * 3
-        await follower
+        begun = [delta for delta in await follower if delta.kind == "step_started"]
     (turn,) = await turns_of(session)
     assert [step.supersedes for step in turn.steps] == [None, turn.steps[0].step_id, turn.steps[1].step_id]
+    assert [delta.supersedes for delta in begun] == [step.supersedes for step in turn.steps]
     assert said(await session.prompt()) == [("user", "Hi"), ("assistant", "Whole.")]
 
 

@@ -28,7 +28,7 @@ async def elsewhere(request: pytest.FixtureRequest, session: Session, other_log:
 async def test_a_queued_message_has_a_turn_of_its_own_after_the_one_in_hand(
     session: Session, elsewhere: Session
 ) -> None:
-    async with asking(echo) as model:
+    async with asking(echo, pace=0.1) as model:
         first = model.answer(session, "one", "m-1")
         await first.begun()
         others = [
@@ -198,7 +198,7 @@ async def test_a_tool_can_send_a_message_of_its_own(session: Session) -> None:
 
 async def test_many_messages_during_one_request_share_the_next_one(session: Session, other_log: SessionLog) -> None:
     there = other_log.session(session.id, "u1")
-    async with asking([slow(delay=0.03), Answer("All.")]) as model:
+    async with asking([slow(delay=0.2), Answer("All.")]) as model:
         answers = [await model.answer(session, "0").begun()]
         await until(lambda: model.asked)
         for number in range(1, 9):

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from tests.support.conversations import FOLDERS, conversations
 from tests.support.events import START, begun, call, finished, result, user
 from tests.support.histories import AT, ID, History, calls_made_by, folded, imported, recorded, repaired, replayed
+from tests.support.owned_talks import owned_histories
 from tests.support.real_data import each_sample, evenly
 from tests.support.rules import CHECKS
 from tests.support.serialised import serialised
@@ -213,6 +214,12 @@ def test_the_report_is_that_of_building_every_prompt_anew(
         assert explain(ID, history, api) == naive(history, api)
 
     check()
+
+
+@pytest.mark.parametrize("api", CHECKS)
+@given(owned_histories)
+def test_the_report_of_turns_with_owners_is_that_of_building_every_prompt_anew(api: Api, history: History) -> None:
+    assert explain(ID, history, api) == naive(history, api)
 
 
 @each_sample

@@ -208,3 +208,43 @@ def talked(done: Sequence[Sequence[Sequence[Action]]]) -> OwnedTalk:
 owned_talks = st.lists(scenes, min_size=2, max_size=5).map(talked)
 owned_histories = owned_talks.map(lambda talk: talk.events)
 """Conversations of turns with owners, and at times without."""
+
+
+def everything_in_a_turn() -> History:
+    """An answer that is made again, calls that are allowed and run and wait, a queued message, a late result, a turn
+    that is lost, and one that is stopped in the queue."""
+    talk, at, writer = OwnedTalk(), BEGAN, "w1"
+    failed = e.CompletionFailed(at=at, step_id="s0", error="slow down", failure={"status": 429})
+    calls = [("book", '{"to":"Rome"}'), ("hotel", "{}"), ("weather", "{}")]
+    commands: list[c.Command] = [
+        c.AddMessage(at, "m1", "user", "A flight to Rome, and a hotel."),
+        c.BeginTurn(at, None, "r1", writer),
+        c.BeginCompletion(at, "s0", run="r1", writer=writer),
+        c.AppendText(at, "s0", "I will lo"),
+        c.EndCompletion(failed),
+        c.BeginCompletion(at, "s1", run="r1", writer=writer),
+        c.AppendText(at, "s1", "I will look."),
+        *(c.AppendToolCall(at, "s1", i, f"call_{i}", name, given) for i, (name, given) in enumerate(calls)),
+        c.EndCompletion(e.CompletionFinished(at=at, step_id="s1", finish_reason="tool_calls")),
+        c.AddMessage(at, "m2", "user", "And a restaurant.", queue=True),
+        c.RequestApproval(at, "r1", "s1", 0),
+        c.StartTool(at, "r1", "s1", 1),
+        c.StartTool(at, "r1", "s1", 2),
+        c.AddToolResult(at, "call_1", "pending", "asked the hotel", step_id="s1", index=1, run="r1"),
+        c.AddToolResult(at, "call_2", "error", "no weather", step_id="s1", index=2, run="r1"),
+        c.EndTurn(at, "r1", "waiting"),
+        c.DecideApproval(at, "call_0", "s1", True, "anna", "it is cheap", for_turn=True),
+        c.BeginTurn(at, None, "r2", "w2"),
+        c.AbandonSteps(at, frozenset({"w2"}), "its writer is gone"),
+        c.BeginTurn(at, None, "r3", "w3"),
+        c.BeginCompletion(at, "s2", run="r3", writer="w3"),
+        c.AppendText(at, "s2", "The hotel will answer."),
+        c.EndCompletion(e.CompletionFinished(at=at, step_id="s2", finish_reason="stop")),
+        c.AddToolResult(at, "call_1", "final", "The room is yours.", step_id="s1", index=1),
+        c.AddMessage(at, "m4", "user", "Buy shoes.", queue=True),
+        c.CancelSteps(at, "not now", turn_id="m4"),
+        c.AddMessage(at, "m5", "user", "Sing.", queue=True),
+    ]
+    for command in commands:
+        assert talk.do(command), command
+    return talk.events

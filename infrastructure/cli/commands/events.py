@@ -64,4 +64,4 @@ def _style(topic: str) -> str:
         return "dim"
     if topic.startswith(("completion-failed", "completion-interrupted", "completion-abandoned")):
         return "yellow"
-    return "green" if topic.startswith("completion") else "cyan"
+    return "green" if topic.startswith(("completion", "turn")) else "cyan"

@@ -15,14 +15,20 @@ from turnlog.infrastructure.cli.transcript import STATUS_STYLES, content_text, p
 from turnlog.infrastructure.log import SessionLog
 from turnlog.infrastructure.principal import SYSTEM
 from turnlog.projections.deltas import (
+    ApprovalDecided,
+    ApprovalRequested,
     Delta,
     FunctionCallFragment,
     MessageCame,
     SessionChanged,
     StepEnded,
+    StepStarted,
     TextFragment,
     ToolCallFragment,
     ToolResultCame,
+    ToolStarted,
+    TurnEnded,
+    TurnStarted,
 )
 
 _STYLES = {"reasoning": "dim italic", "refusal": "red"}
@@ -82,9 +88,32 @@ class Teller:
         match delta:
             case MessageCame():
                 print_message(self._screen, delta.role, delta.content, delta.name)
+                if delta.queued:
+                    self._line(("queued", "yellow"))
+            case TurnStarted():
+                self._line(("turn started", "cyan"), (f" · {one_line(delta.turn_id)}", "dim"))
+            case TurnEnded():
+                why = f" · {one_line(delta.reason)}" if delta.reason else ""
+                self._line(("turn ", ""), (delta.status, STATUS_STYLES[delta.status]), (why, "dim"))
+            case StepStarted():
+                again = " · the answer before it is made again" if delta.supersedes else ""
+                self._line(("step started", "dim"), (again, "yellow"))
+            case ToolStarted():
+                attempt = f", attempt {delta.attempt}" if delta.attempt > 1 else ""
+                self._line((f"▸ {one_line(delta.call_id)} started{attempt}", "dim"))
+            case ApprovalRequested():
+                self._line((f"? {one_line(delta.call_id)}", ""), (" waits for a decision", "yellow"))
+            case ApprovalDecided():
+                decided = ("allowed", "green") if delta.approved else ("refused", "red")
+                self._line((f"? {one_line(delta.call_id)} ", ""), decided, (f" by {one_line(delta.by)}", "dim"))
             case ToolResultCame():
                 text = shortened(one_line(content_text(delta.content)), RESULT_LENGTH)
-                self._line(("← ", "dim"), (delta.status, STATUS_STYLES[delta.status]), f"  {text}")
+                self._line(
+                    ("← ", "dim"),
+                    (delta.status, STATUS_STYLES[delta.status]),
+                    (", late" if delta.late else "", "yellow"),
+                    f"  {text}",
+                )
             case StepEnded():
                 why = one_line(delta.note or delta.finish_reason or "")
                 self._line((delta.status, STATUS_STYLES[delta.status]), (f" · {why}" if why else "", "dim"))

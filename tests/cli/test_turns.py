@@ -1,0 +1,79 @@
+"""What people are shown of a turn: who answers, what its tools do, and how it ended."""
+
+from __future__ import annotations
+
+from io import StringIO
+
+from tests.support.histories import folded
+from tests.support.owned_talks import everything_in_a_turn
+from turnlog.infrastructure.cli.commands.follow import Teller
+from turnlog.infrastructure.cli.output import Screen
+from turnlog.infrastructure.cli.transcript import print_session
+from turnlog.projections.deltas import Offsets, delta_of
+
+
+def test_a_session_shows_each_turn_with_its_owners_and_what_became_of_its_calls() -> None:
+    shown = StringIO()
+
+    print_session(Screen(file=shown), folded(everything_in_a_turn()).view())
+
+    lines = [line.rstrip().replace("─", "") for line in shown.getvalue().splitlines()]
+    turns = "\n".join(lines[lines.index("turn 1  finished") :])
+    assert (
+        turns
+        == """\
+turn 1  finished
+user       A flight to Rome, and a hotel.
+assistant  I will lo
+           failed · HTTP 429 · slow down · made again
+assistant  I will look.
+           → book({"to":"Rome"})
+             ? allowed for the whole turn by anna: it is cheap
+           → hotel({})
+             ▸ started at 2026-01-01 00:00:00 UTC
+             ← final, late  The room is yours.
+           → weather({})
+             ▸ started at 2026-01-01 00:00:00 UTC
+             ← error  no weather
+           finished · tool_calls
+owner      waiting · by w1
+
+turn 2  answering
+user       And a restaurant.
+owner      abandoned · its writer is gone · by w2
+assistant  The hotel will answer.
+           finished · stop
+late       ← final of the earlier call hotel({})  The room is yours.
+owner      in hand by w3, since 2026-01-01 00:00:00 UTC
+
+turn 3  stopped
+user       Buy shoes.
+owner      stopped · not now
+
+turn 4  queued
+user       Sing.
+           queued"""
+    )
+
+
+def test_whoever_follows_hears_of_each_event_of_a_turn() -> None:
+    shown, offsets = StringIO(), Offsets()
+    teller = Teller(Screen(file=shown))
+
+    for event in everything_in_a_turn():
+        teller.tell(delta_of(event, offsets.take(event.event)))
+
+    told = shown.getvalue().splitlines()
+    for line in (
+        "turn started · m1",
+        "step started · the answer before it is made again",
+        "queued",
+        "? call_0 waits for a decision",
+        "▸ call_1 started",
+        "turn waiting",
+        "? call_0 allowed by anna",
+        "turn abandoned · its writer is gone",
+        "← final, late  The room is yours.",
+        "turn stopped · not now",
+    ):
+        assert line in told, line
