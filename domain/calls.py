@@ -35,9 +35,9 @@ class CallHead:
 class AwaitedCall:
     """A call without a final result. `pending` is the fingerprint of its pending result, if there is one.
 
-    `response` is the number of the response that had begun last when the call, or its pending result, came. `run` is
-    the run in which its tool was started last, `attempts` says how often that was. `approval` says that somebody has to
-    decide about it, or has allowed it. `turn_id` is the turn with an owner in which it was made, if it was in one.
+    `response` is the number of the response that made it. `run` is the run in which its tool was started last,
+    `attempts` says how often that was. `approval` says that somebody has to decide about it, or has allowed it.
+    `turn_id` is the turn with an owner in which it was made, if it was in one.
     """
 
     step_id: str

@@ -236,9 +236,7 @@ def _result_added(state: Active, event: ToolResultAdded) -> Active:
         call = state.awaited.get(event.step_id, event.index)
         if call is None:
             return state
-        # In the place of a late one prompts have what they had: so the final one is late, too.
-        response = call.response if event.late else state.responses
-        pending = replace(call, pending=fingerprint(event.content), response=response)
+        pending = replace(call, pending=fingerprint(event.content))
         return state.model_copy(update={"awaited": state.awaited.plus(pending)})
     memory, digest = state.memory, result_fingerprint(event)
     for step_id in (None, event.step_id):

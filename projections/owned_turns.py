@@ -63,11 +63,11 @@ class OwnedTurns(HeldTurns):
 
     def current(self, position: int) -> TurnFold:
         """The turn that what comes at `position` is for: the one in hand, or that is to be gone on with, or else the
-        next in the queue, or else the latest that has begun."""
+        last in the queue, or else the latest that has begun."""
         if self._in_hand is not None:
             return self.thawed(self._in_hand, position)
         if self._queue and self.joined_turn is None:
-            return self.thawed(next(iter(self._queue.values())), position)
+            return self.thawed(next(reversed(self._queue.values())), position)
         return self.thawed(self.first_turn + self._begun_last, position) if self._turns else self.append(position)
 
     def add_message(self, message: Message, *, queued: bool = False) -> None:

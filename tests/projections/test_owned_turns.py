@@ -66,14 +66,7 @@ def test_the_state_says_the_status_that_the_view_has(talk: OwnedTalk) -> None:
     of_view = (in_hand or queued or begun)[-1].status if turns else None
     if of_view == "open" and talk.state.latest is None and talk.state.asked is None:
         of_view = None  # nothing was asked
-    of_state = turn_status(talk.state)
-    assert of_state == of_view or _waits_elsewhere(talk, turns), (of_state, of_view)
-
-
-def _waits_elsewhere(talk: OwnedTalk, turns: tuple[Turn, ...]) -> bool:
-    """Whether a call of an earlier turn waits, or may run: the state counts those of all turns."""
-    ids = {step.step_id for turn in turns[:-1] for step in turn.steps}
-    return any(call.step_id in ids and (call.waits or call.approval) for call in talk.state.awaited.in_order())
+    assert turn_status(talk.state) == of_view
 
 
 @given(owned_talks)
