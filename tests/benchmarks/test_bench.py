@@ -13,6 +13,7 @@ import pytest
 from click.testing import CliRunner
 
 from benchmarks.command import bench
+from benchmarks.loops import PEERS as LOOPS
 from benchmarks.measuring import Spread, percentile, ratios, resident_bytes
 from benchmarks.memory import Sample, verdict
 from benchmarks.peers import PEERS as PEER_CLASSES
@@ -93,6 +94,7 @@ PROCESSES = ["1 process", "2 processes"]
 
 SMALL = {
     "turn": ("--streams 1,3 --deltas 20 --repeat 1 --peers eventsourcing,replaced", "deltas/s"),
+    "answer": ("--at-once 2 --chunks 5 --pace 1 --repeat 1 --peers none", "client CPU, ms a turn"),
     "read": ("--messages 2,10 --seconds 0.02 --repeat 1 --peers eventsourcing,replaced", "ms"),
     "growth": ("--turns 3,6 --peer-turns 3 --deltas 5 --repeat 2 --peers eventsourcing,replaced", "statements"),
     "storage": ("--deltas 30 --answers 2 --repeat 1 --peers eventsourcing,replaced", "WAL bytes a delta"),
@@ -105,6 +107,10 @@ SMALL = {
 
 FOUND = {
     "turn": {case: [*OURS, *FLOORS, *PEERS] for case in ("1 stream at once", "3 streams at once")},
+    "answer": {
+        case: ["turnlog, answer() awaited", "turnlog, answer() iterated", "loop without a log"]
+        for case in ("at full speed", "a chunk every 1 ms")
+    },
     "read": {case: [*READS, "GET and parse", *PEERS] for case in ("2 messages", "10 messages")},
     "growth": {
         "turn 3": ["turnlog", "turnlog, whole answers", "bare INSERT", *PEERS],
@@ -255,3 +261,15 @@ def test_measures() -> None:
     assert ratios([4.0, 9.0], [2.0, 3.0]) == [2.0, 3.0]
     assert percentile([1.0, 2.0, 3.0, 4.0], 99) == 4.0
     assert resident_bytes() > 1_000_000
+
+
+@pytest.mark.filterwarnings("ignore")  # what other people's packages warn of is not ours to mend
+@pytest.mark.parametrize("peer", LOOPS)
+def test_a_peer_answers_with_tools_as_turnlog_does(peer: str, settings: Settings) -> None:
+    report = json.loads(run(settings, "answer", *f"--at-once 2 --pace 0 --repeat 1 --peers {peer}".split(), "--json"))
+    assert report["verified"] is True
+    missing = [note for note in report["notes"] if "not measured" in note]
+    if missing:
+        pytest.skip(f"needs the group `bench`: {missing}")
+    assert report["notes"] == []
+    assert len({each["system"] for each in report["series"]}) == 4
