@@ -52,7 +52,12 @@ def test_the_watch_says_when_the_last_turn_has_ended(history: History) -> None:
 def _has_ended(projector: Projector) -> bool:
     turns = projector.turns()
     under_way = any(turn.is_in_hand or turn.is_queued for turn in turns)
-    return bool(turns) and not under_way and turns[-1].has_ended
+    return bool(turns) and not under_way and _latest(turns).has_ended
+
+
+def _latest(turns: tuple[Turn, ...]) -> Turn:
+    """The latest turn that has begun, if any has."""
+    return ([turn for turn in turns if not turn.is_behind] or list(turns))[-1]
 
 
 @given(owned_talks)
@@ -61,8 +66,7 @@ def test_the_state_says_the_status_that_the_view_has(talk: OwnedTalk) -> None:
     turns = folded(talk.events).turns()
     in_hand = [turn for turn in turns if turn.is_in_hand]
     queued = [turn for turn in turns if turn.is_queued]
-    begun = [turn for turn in turns if not turn.runs or turn.runs[-1].run]
-    of_view = (in_hand or queued or begun)[-1].status if turns else None
+    of_view = (in_hand or queued or [_latest(turns)])[-1].status if turns else None
     if of_view == "open" and talk.state.latest is None and talk.state.asked is None:
         of_view = None  # nothing was asked
     of_state = turn_status(talk.state)
