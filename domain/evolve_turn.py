@@ -39,9 +39,11 @@ def evolve_turn(state: Active, event: TurnEvent) -> Active:
 
 def _started(state: Active, event: TurnStarted) -> Active:
     is_queued, before = event.turn_id in state.queue, state.turn
-    has_begun = before.has_begun if before is not None and before.turn_id == event.turn_id else False
-    # A turn that answers no message goes on with what is there.
-    has_begun = has_begun or not (is_queued or state.asked)
+    if before is not None and before.turn_id == event.turn_id:
+        has_begun = before.has_begun
+    else:
+        # A turn that answers no message goes on with the steps that had no owner.
+        has_begun = before is None and not (is_queued or state.asked)
     turn = LatestTurn(turn_id=event.turn_id, run=event.run, writer=event.writer, since=event.at, has_begun=has_begun)
     queue = tuple(turn_id for turn_id in state.queue if turn_id != event.turn_id)
     news = state.news + is_queued

@@ -56,14 +56,18 @@ def _has_ended(projector: Projector) -> bool:
     return bool(begun) and not under_way and begun[-1].has_ended
 
 
+def _latest(turns: tuple[Turn, ...]) -> Turn:
+    """The latest turn that has begun, if any has."""
+    return ([turn for turn in turns if not turn.is_behind] or list(turns))[-1]
+
+
 @given(owned_talks)
 def test_the_state_says_the_status_that_the_view_has(talk: OwnedTalk) -> None:
     """The lists have the one, and readers of the session the other."""
     turns = folded(talk.events).turns()
     in_hand = [turn for turn in turns if turn.is_in_hand]
     queued = [turn for turn in turns if turn.is_queued]
-    begun = [turn for turn in turns if not turn.runs or turn.runs[-1].run]
-    of_view = (in_hand or queued or begun)[-1].status if turns else None
+    of_view = (in_hand or queued or [_latest(turns)])[-1].status if turns else None
     if of_view == "open" and talk.state.latest is None and talk.state.asked is None:
         of_view = None  # nothing was asked
     assert turn_status(talk.state) == of_view
