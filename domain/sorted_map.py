@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Iterator
-from operator import itemgetter
+from operator import eq, itemgetter
 from typing import Any, Generic, NamedTuple, TypeVar
 
 K = TypeVar("K")
@@ -56,6 +56,12 @@ class SortedMap(Generic[K, V]):
 
     def __len__(self) -> int:
         return self._length
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, SortedMap) and len(self) == len(other) and all(map(eq, self, other))
+
+    def __hash__(self) -> int:
+        return hash(tuple(self))
 
     def __iter__(self) -> Iterator[tuple[K, V]]:
         return _items(self._root)

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from typing import Any
 from uuid import UUID
 
-from turnlog.domain.errors import SessionNotFoundError
+from turnlog.domain.errors import SessionNotFoundError, StoreError
 from turnlog.domain.inputs import (
     check_kind,
     checked_range,
@@ -23,6 +24,8 @@ from turnlog.infrastructure.principal import SYSTEM, Principal, checked_principa
 from turnlog.infrastructure.resuming import RESUMABLE, ResumeAnswer, Resuming
 from turnlog.infrastructure.session import Session
 from turnlog.projections.view import UnfinishedTurn, WaitingToolCall
+
+logger = logging.getLogger("turnlog")
 
 MAX_PAGE = 100
 _FIRST_ID = UUID(int=0)
@@ -87,31 +90,32 @@ class LogOfTurns:
         return tuple(found)
 
     async def resume(
-        self,
-        answer: ResumeAnswer,
-        *,
-        principal: Principal = SYSTEM,
-        every: float | None = None,
-        parallel: int = 8,
+        self, answer: ResumeAnswer, *, every: float | None = None, parallel: int = 8
     ) -> tuple[AnswerOutcome, ...]:
-        """Goes on with the turns of the dead: those whose owners are gone, those that were abandoned, and messages that
-        were queued and that nobody answers; each from its last durable point, at most `parallel` at the same time.
+        """Goes on with the turns of the dead, in the sessions of all users: those whose owners are gone, those that
+        were abandoned, and messages that were queued and that nobody answers; each from its last durable point, at most
+        `parallel` at the same time.
 
-        `answer` is given each session, and returns its answer, such as `session.answer(client, model=...)` without a
-        message. A tool that had begun runs again only if it is idempotent. Any number of processes may do this at once.
-        Returns the outcomes. With `every` it looks again after so many seconds, until it is cancelled. A turn that
-        cannot be gone on with is logged. Raises InvalidInputError, StoreError and LogClosedError.
+        `answer` is given each session, as SYSTEM, and returns its answer, such as `session.answer(client, model=...)`
+        without a message. A tool that had begun runs again only if it is idempotent. Any number of processes may do
+        this at once. Returns the outcomes. With `every` it looks again after so many seconds, until it is cancelled,
+        also where Postgres was away meanwhile. A turn that cannot be gone on with is logged. Raises InvalidInputError,
+        StoreError and LogClosedError.
         """
         check_kind(answer, Callable, "answer")
-        principal = checked_principal(principal)
         checked_range(parallel, "parallel", 1, 1_000)
         every = None if every is None else checked_seconds(every, "every")
 
         async def page(after: UUID | None) -> tuple[UnfinishedTurn, ...]:
-            return await self.unfinished_turns(principal, after=after, status=RESUMABLE)
+            return await self.unfinished_turns(SYSTEM, after=after, status=RESUMABLE)
 
         while True:
-            outcomes = await Resuming(page, lambda found: self.session(found, principal), answer, parallel).run()
+            try:
+                outcomes = await Resuming(page, lambda found: self.session(found, SYSTEM), answer, parallel).run()
+            except StoreError as error:
+                if every is None:
+                    raise
+                logger.warning("unfinished turns were not looked for: %s", error)
             if every is None:
                 return outcomes
             await asyncio.sleep(every)

@@ -82,8 +82,9 @@ class SessionTurns(SessionReading):
         again, until the model has no more to say. Without a message it goes on with what is to be answered: a message
         that nobody has answered, a turn that was abandoned, a result that came late, a decision about a call.
 
-        `client` is an AsyncOpenAI, `tools` are functions, Tools, or entries of a request's `tools`. The Answer goes on
-        in the background: await it, iterate over it, or leave it.
+        `client` is an AsyncOpenAI, `tools` are functions, Tools, or entries of a request's `tools`: for the calls of
+        those the turn waits until somebody else has answered all of them, or the user says something. The Answer goes
+        on in the background: await it, iterate over it, or leave it.
 
         With a `message_id` that is known it is a retry: it gives what was answered, waits for what is being answered in
         whichever process, and goes on with what has failed. A message is never answered twice.
@@ -95,9 +96,10 @@ class SessionTurns(SessionReading):
         A stream that breaks in the middle ends the turn as failed; with `on_break="again"` it is asked for again, at
         most `attempts` times in all, and the new answer supersedes the partial one; with `continue` the provider goes
         on with the partial text where it can, in the way of its `dialect` (deepseek, moonshot or vllm). What a provider
-        refuses before its stream is its client's business. `max_steps` limits the requests of a turn, `max_parallel`
-        the tools that run at the same time, and `seconds` the turn. `max_tokens` and `policy` are as in `prompt`;
-        `extra` are further arguments for the provider. Raises InvalidInputError.
+        refuses before its stream is its client's business. `max_steps` limits the requests, `max_parallel` the tools
+        that run at the same time, and `seconds` the time; a turn that comes to such an end has failed, and a retry goes
+        on with it. `max_tokens` and `policy` are as in `prompt`; `extra` are further arguments for the provider. Raises
+        InvalidInputError.
         """
         asking = checked_asking(
             client,

@@ -57,6 +57,7 @@ class Answer:
         self._work: TurnWork | None = None
         self._is_closing = self._is_awaited = False
         self._runs: set[str] = set()
+        self._refusal: TurnInProgressError | None = None
         self._start = 0
         self.is_new = False
         """Whether the message was new. Known once it has begun."""
@@ -190,7 +191,7 @@ class Answer:
             raise SessionNotFoundError(self._io.aggregate.session_id)
         if self._message is not None:
             if turn is None:
-                raise InvalidInputError("message_id", "is the id of an answer, and not of a message")
+                raise self._refusal or InvalidInputError("message_id", "is the id of an answer, and not of a message")
             if not self.is_new:
                 self._start = next(one.position for one in turn.messages if one.message_id == self._message.message_id)
         elif not self._runs:
@@ -205,17 +206,15 @@ class Answer:
         return next((turn for turn in reversed(turns) if turn.turn_id == self.turn_id), None) if self.turn_id else None
 
     async def _say(self, message: AddMessage) -> None:
-        """Adds the message, and begins its turn with it if nothing is in the way. Raises TurnInProgressError where the
-        message is not to come while a turn is in hand."""
+        """Adds the message, and begins its turn with it if nothing is in the way. Where the message is not to come
+        while a turn is in hand, it is refused; unless it is known, which the turns will tell."""
         owner, on_busy = self._io.owner(), self._on_busy
         stops = STOPPED_FOR_NEW if on_busy == "stop" else None
         message = replace(message, queue=on_busy == "queue", stops=stops, joins=on_busy != "refuse")
         try:
             self.is_new = await owner.begin(message=message) > 0
-        except TurnInProgressError:
-            # A known message is a retry. Whether it is known may be for the whole log to say.
-            if turn_of_message((await self._io.all_turns()).turns(), message.message_id) is None:
-                raise
+        except TurnInProgressError as refusal:
+            self._refusal = refusal
         if owner.is_held:
             self._begin(owner.turn_id if owner.turn_id == message.message_id else None)
             await self._run_owner(owner)

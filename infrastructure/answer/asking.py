@@ -8,7 +8,7 @@ from functools import partial
 from typing import Any, Literal
 
 from turnlog.domain.errors import InvalidInputError
-from turnlog.domain.inputs import checked_optional_name, checked_range, checked_seconds
+from turnlog.domain.inputs import check_kind, checked_optional_name, checked_range, checked_seconds
 from turnlog.domain.limits import MAX_CALLS
 from turnlog.domain.quoting import quoted
 from turnlog.domain.values import JsonObject
@@ -76,6 +76,9 @@ def checked_asking(  # noqa: PLR0913 each is checked by itself
     name = checked_optional_name(model, "model")
     if not name:
         raise InvalidInputError("model", "must be the name of a model")
+    check_kind(extra, Mapping | None, "extra")
+    if extra is not None and not all(isinstance(key, str) for key in extra):
+        raise InvalidInputError("extra", "has a key that is not a string")
     if extra is not None and (taken := [key for key in RESERVED if key in extra]):
         raise InvalidInputError(f"extra.{taken[0]}", "is not an argument to choose here")
     if on_break == "continue" and dialect is None:

@@ -15,7 +15,7 @@ from typing import Self
 from uuid import UUID
 
 from turnlog.domain.commands import AddMessage, BeginTurn, Command, EndTurn, StartTool
-from turnlog.domain.errors import StepClosedError, StoreError, TurnClosedError, TurnInProgressError, TurnlogError
+from turnlog.domain.errors import StoreError, TurnClosedError, TurnInProgressError, TurnlogError
 from turnlog.domain.events import TurnEnd
 from turnlog.domain.state import Active
 from turnlog.infrastructure.append.aggregate import Aggregate
@@ -191,8 +191,3 @@ class TurnOwner:
         if isinstance(error, Exception):
             return "failed", said(error)
         return "abandoned", LEFT
-
-
-def is_lost(error: BaseException | None, owner: TurnOwner) -> bool:
-    """Whether the error says that somebody else has ended the run, or a step of it."""
-    return owner.is_lost or isinstance(error, TurnClosedError | StepClosedError)

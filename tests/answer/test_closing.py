@@ -41,6 +41,7 @@ async def test_an_answer_that_is_closed_in_mid_stream_is_abandoned(
             else:
                 assert (await other.answer(session, "And?")).text == "Again."
                 assert said(other.prompts[0])[1] == ("assistant", turn.steps[-1].message.content)
+                assert said(await session.prompt())[:3] == said(other.prompts[0])
 
 
 @pytest.mark.parametrize("first", ["the log", "the client"])

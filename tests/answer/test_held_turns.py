@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from tests.support.answering import asking, brief, calling, said, statuses, turns_of
-from tests.support.recording import played, record, spoken
+from tests.support.recording import Words, record, spoken
 from tests.support.writers import die
 from turnlog import (
     Session,
@@ -286,11 +286,12 @@ async def test_the_log_is_closed_while_it_is_held(settings: Settings, session: S
         there = log.session(session.id, "u1")
         turn = there.turn()
         await turn.__aenter__()
-        recording = there.record(played({"choices": [{"delta": {"content": "Hel"}}]}), detached=True)
-        await anext(recording)
+        await anext(there.record(Words("Hel").stream(), detached=True))
     assert await statuses(session) == ["abandoned"]
     async with asking([Answer("Hello.")]) as model:
-        assert (await model.answer(session)).text == "Hello."
+        # The answer had come to its end: nobody pays for another one.
+        outcome = await model.answer(session)
+        assert (outcome.status, outcome.text, model.asked) == ("finished", "Hel", 0)
 
 
 async def test_what_is_queued_is_answered_when_the_block_has_been_left(session: Session) -> None:

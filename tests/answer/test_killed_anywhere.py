@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
+from functools import partial
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -68,11 +69,15 @@ class Theatre:
             self._client, model=model, tools=tools(effects), message=message, message_id=message, on_break="again"
         )
 
+    async def _gone_on(self, session: Session, model: str, effects: Path, found: Session) -> Any:
+        """Goes on with this session only: the others are other plays'."""
+        return await self._answer(found, model, effects) if found.id == session.id else None
+
     async def _finish(self, session: Session, scenario: str, model: str, effects: Path) -> None:
         """Goes on with the turns of the dead; then the client sends its messages again."""
         async with asyncio.timeout(FINISHED_WITHIN):
             while [turn for turn in await self._log.unfinished_turns(model) if turn.status != "waiting"]:
-                await self._log.resume(lambda found: self._answer(found, model, effects), principal=model)
+                await self._log.resume(partial(self._gone_on, session, model, effects))
                 await asyncio.sleep(0.05)
             for message in SCENARIOS[scenario][1]:
                 await self._answer(session, model, effects, message)

@@ -19,7 +19,6 @@ from turnlog import (
     TurnClosedError,
 )
 from turnlog.infrastructure.answer import turn_work
-from turnlog.infrastructure.read.prompts import Prompts
 from turnlog.testing import Answer, Failure, Recorded, ToolCall
 
 
@@ -147,9 +146,10 @@ async def test_a_stream_that_breaks_is_asked_for_again_by_policy_and_followers_a
         outcome = await model.answer(session, "Hi", on_break="again")
         assert (outcome.status, outcome.text) == ("finished", "Whole.")
         assert [said(prompt) for prompt in model.prompts] == [[("user", "Hi")]] * 3
-        await follower
+        begun = [delta for delta in await follower if delta.kind == "step_started"]
     (turn,) = await turns_of(session)
     assert [step.supersedes for step in turn.steps] == [None, turn.steps[0].step_id, turn.steps[1].step_id]
+    assert [delta.supersedes for delta in begun] == [step.supersedes for step in turn.steps]
     assert said(await session.prompt()) == [("user", "Hi"), ("assistant", "Whole.")]
 
 
@@ -199,7 +199,7 @@ async def test_a_store_that_fails_leaves_a_turn_that_can_be_gone_on_with(
         answer = model.answer(session, "Hi", tools=[gate.tool])
         await gate.begun.wait()
         with monkeypatch.context() as patch:
-            patch.setattr(Prompts, "chat", away)
+            patch.setattr(type(answer._io), "known_turns", away)
             gate.opened.set()
             with pytest.raises(StoreUnavailableError):
                 await answer

@@ -26,7 +26,8 @@ async def test_a_second_message_while_the_first_is_answered_is_answered_with_it(
         assert outcomes[1].text == "both"
         assert model.asked == 2
         assert [role for role, _ in said(model.prompts[1])] == ["user", "assistant", "user"]
-    assert await statuses(session) == ["finished"]
+    (turn,) = await turns_of(session)
+    assert [run.status for run in turn.runs] == ["finished"]
 
 
 async def test_a_second_message_while_a_tool_runs_waits_for_its_result(session: Session) -> None:

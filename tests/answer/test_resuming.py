@@ -52,15 +52,15 @@ async def test_what_was_abandoned_is_gone_on_with_and_what_lives_or_is_finished_
     assert await log.unfinished_turns(SYSTEM) == ()
 
 
-async def test_a_principal_goes_on_with_its_own_turns_only(log: SessionLog) -> None:
+async def test_a_function_that_waits_for_its_answer_will_do_and_sees_whose_session_it_is(log: SessionLog) -> None:
     mine, theirs = await abandoned(log), await abandoned(log, user="u2")
     async with asking() as model:
 
         async def answer(session: Session) -> Any:
-            return await model.answer(session)
+            return await model.answer(session) if (await session.view()).user_id == "u1" else None
 
-        (outcome,) = await log.resume(answer, principal="u1")
-    assert outcome.session_id == mine.id
+        outcomes = await log.resume(answer)
+    assert [outcome.session_id for outcome in outcomes] == [mine.id]
     assert await statuses(theirs) == ["abandoned"]
 
 
@@ -73,6 +73,28 @@ async def test_a_log_looks_again_until_it_is_cancelled(log: SessionLog) -> None:
         resuming.cancel()
         await asyncio.wait([resuming])
     assert resuming.cancelled()
+
+
+async def test_a_log_that_looks_again_and_again_outlives_an_outage(
+    log: SessionLog, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    session = await abandoned(log)
+    async with asking() as model:
+        lists = type(log._parts.store.lists)
+
+        async def away(*_: Any) -> Any:
+            raise StoreUnavailableError("away")
+
+        with monkeypatch.context() as patch, caplog.at_level(logging.WARNING, "turnlog"):
+            patch.setattr(lists, "unfinished", away)
+            with pytest.raises(StoreUnavailableError):
+                await log.resume(model.answer)
+            resuming = asyncio.create_task(log.resume(model.answer, every=0.05))
+            await until(lambda: caplog.records)
+        while await statuses(session) != ["finished"]:
+            await asyncio.sleep(0.02)
+        resuming.cancel()
+    assert caplog.records[0].getMessage() == "unfinished turns were not looked for: away"
 
 
 async def test_a_turn_that_cannot_be_gone_on_with_is_logged_and_the_others_are(
@@ -120,7 +142,7 @@ async def test_an_answer_that_nobody_waits_for_says_what_went_wrong(
     ]
 
 
-@pytest.mark.parametrize("wrong", [{"every": 0}, {"every": "1"}, {"parallel": 0}, {"principal": None}])
+@pytest.mark.parametrize("wrong", [{"every": 0}, {"every": "1"}, {"parallel": 0}])
 async def test_what_no_pass_can_be_made_with_is_refused(log: SessionLog, wrong: dict[str, Any]) -> None:
     with pytest.raises(InvalidInputError, match=f"^{next(iter(wrong))}"):
         await log.resume(lambda session: session.answer(None, model="m"), **wrong)

@@ -44,7 +44,7 @@ async def test_in_mid_stream(session: Session, elsewhere: Session) -> None:
         assert (outcome.status, outcome.reason) == ("stopped", "enough")
         assert outcome.text.startswith(shown)
         assert not await elsewhere.cancel("enough")
-        assert (await told(session.deltas(until_turn_ends=True)))[-1].kind == "changed"
+        assert (await told(session.deltas(until_turn_ends=True)))[-1].kind == "turn_ended"
         assert model.asked == 1
     assert said(await session.prompt()) == [("user", "Hi"), ("assistant", outcome.text)]
 

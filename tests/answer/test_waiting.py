@@ -216,7 +216,7 @@ async def test_a_decision_may_be_for_the_turn(session: Session) -> None:
         assert sent == ["a", "b"]
 
 
-async def test_the_turn_waits_until_all_is_decided_and_runs_the_rest_meanwhile(session: Session) -> None:
+async def test_the_turn_waits_until_all_is_decided_and_runs_the_rest(log: SessionLog, session: Session) -> None:
     sent: list[str] = []
     gate = Gate()
     gate.opened.set()
@@ -229,6 +229,7 @@ async def test_the_turn_waits_until_all_is_decided_and_runs_the_rest_meanwhile(s
         await session.approve(one.id, by="boss")
         assert (await model.answer(session, tools=tools)).status == "waiting"
         assert (sent, model.asked) == (["a"], 1)
+        assert [turn.status for turn in await log.unfinished_turns("u1")] == ["waiting"]
         await session.refuse(two.id, by="boss")
         assert (await model.answer(session, tools=tools)).text == "Sent."
         assert (sent, gate.runs) == (["a"], 1)
@@ -250,6 +251,8 @@ async def test_a_decision_that_comes_while_another_tool_runs_is_carried_out_by_t
         gate.opened.set()
         assert (await answer).text == "Sent."
         assert (sent, gate.runs) == (["a"], 1)
+    (turn,) = await turns_of(session)
+    assert len(turn.runs) == 1
 
 
 async def test_a_message_that_comes_while_a_decision_is_due_is_answered_without_it(session: Session) -> None:

@@ -35,3 +35,15 @@ def test_a_change_leaves_the_map_as_it_was() -> None:
     before = SortedMap.of((n, n) for n in range(1_000))
     before.plus(1, -1).minus(2)
     assert list(before) == [(n, n) for n in range(1_000)]
+
+
+def test_maps_of_the_same_entries_are_equal_however_they_came_about() -> None:
+    one = SortedMap.of((number, str(number)) for number in range(100))
+    other: SortedMap[int, str] = SortedMap()
+    for number in reversed(range(101)):
+        other = other.plus(number, str(number))
+    assert one != other
+    assert one == other.minus(100)
+    assert hash(one) == hash(other.minus(100))
+    assert one.plus(3, "three") != one
+    assert one != dict(one)

@@ -83,6 +83,17 @@ async def no_chunks() -> AsyncIterator[dict[str, Any]]:
         yield chunk
 
 
+class Client:
+    """A provider's client whose model has nothing to say."""
+
+    def __init__(self) -> None:
+        self.chat = self.completions = self
+
+    async def create(self, **_: Any) -> AsyncIterator[Any]:
+        """A stream without chunks."""
+        return no_chunks()
+
+
 GOOD: dict[str, Callable[[], Any]] = {
     "user_id": lambda: "u1",
     "principal": lambda: SYSTEM,
@@ -103,6 +114,10 @@ GOOD: dict[str, Callable[[], Any]] = {
     "id": lambda: "c1",
     "name": lambda: "find",
     "index": lambda: 0,
+    "client": Client,
+    "model": lambda: "m",
+    "answer": lambda: lambda session: None,
+    "by": lambda: "ada",
     "conversation": lambda: None,  # anything: whatever it is, it must not raise what is not an error of turnlog
 }
 """What is given for the arguments that a call must have, apart from the session's id."""
