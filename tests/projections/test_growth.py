@@ -13,7 +13,7 @@ import pytest
 
 from tests.support.foreign_messages import call, result, said, user
 from tests.support.histories import AT, folded, imported
-from tests.support.large import attempts, grows_in_proportion, response_of_calls, talk
+from tests.support.large import attempts, grows_in_proportion, owned_turns, response_of_calls, talk
 from turnlog.domain import events as e
 from turnlog.domain.commands import AddToolResult
 from turnlog.domain.decide import decide
@@ -85,7 +85,7 @@ def test_each_result_is_filed_without_copying_the_others() -> None:
 
 
 @pytest.mark.parametrize("api", APIS)
-@pytest.mark.parametrize("events", [response_of_calls, attempts, talk])
+@pytest.mark.parametrize("events", [response_of_calls, attempts, talk, owned_turns])
 def test_a_prompt(api: Api, events: Callable[[int], list[e.SessionEvent]]) -> None:
     def work(count: int) -> Callable[[], Any]:
         turns = Projector(SESSION_ID).apply_all(recorded(events(count))).turns()
@@ -111,7 +111,7 @@ def test_a_prompt_whose_results_are_shortened() -> None:
     assert grows_in_proportion(work)
 
 
-@pytest.mark.parametrize("events", [response_of_calls, attempts, talk])
+@pytest.mark.parametrize("events", [response_of_calls, attempts, talk, owned_turns])
 def test_a_watch_for_the_end_of_a_turn(events: Callable[[int], list[e.SessionEvent]]) -> None:
     def work(count: int) -> Callable[[], Any]:
         def watch() -> None:
@@ -121,6 +121,19 @@ def test_a_watch_for_the_end_of_a_turn(events: Callable[[int], list[e.SessionEve
                 watching.apply(event)
 
         return watch
+
+    assert grows_in_proportion(work)
+
+
+def test_turns_with_owners_are_decided_on_folded_and_shown() -> None:
+    def work(count: int) -> Callable[[], Any]:
+        events = owned_turns(count)
+
+        def fold() -> None:
+            state_after(events)
+            assert Projector(SESSION_ID).apply_all(recorded(events)).view().messages
+
+        return fold
 
     assert grows_in_proportion(work)
 

@@ -55,3 +55,36 @@ def talk(count: int) -> list[e.SessionEvent]:
         turns.append(e.CompletionStarted(at=AT, step_id=f"s{number}"))
         turns.append(e.CompletionFinished(at=AT, step_id=f"s{number}", finish_reason="stop"))
     return turns
+
+
+def owned_turns(count: int) -> list[e.SessionEvent]:
+    """A turn in which many calls are asked about, allowed and run, with as many messages queued behind it: half of them
+    are stopped there, and half answered one after the other. Then the results of the calls come, late."""
+    begun: list[e.SessionEvent] = [
+        e.SessionStarted(at=AT, user_id="u1"),
+        e.MessageAdded(at=AT, message_id="m", role="user", content="go on"),
+        e.TurnStarted(at=AT, turn_id="m", run="r", writer="w"),
+        *response_of_calls(count, result=None)[2:],
+    ]
+    called = {"at": AT, "step_id": "s1"}
+    for index in range(count):
+        call = {**called, "index": index, "call_id": f"c{index}"}
+        begun.append(e.MessageAdded(at=AT, message_id=f"q{index}", role="user", content="and?", queued=True))
+        begun.append(e.ApprovalRequested(**call, run="r"))
+        begun.append(e.ApprovalDecided(**call, approved=True, by="u1"))
+        begun.append(e.ToolStarted(**call, run="r", attempt=1))
+        begun.append(e.ToolResultAdded(**call, status="pending", content="started"))
+    begun.append(e.TurnEnded(at=AT, turn_id="m", run="r", status="waiting"))
+    for number in range(count):
+        if number % 2:
+            begun.append(e.TurnEnded(at=AT, turn_id=f"q{number}", run="", status="stopped"))
+            continue
+        begun.append(e.TurnStarted(at=AT, turn_id=f"q{number}", run=f"r{number}", writer="w"))
+        begun.append(e.CompletionStarted(at=AT, step_id=f"q{number}", turn_id=f"q{number}"))
+        begun.append(e.CompletionFinished(at=AT, step_id=f"q{number}", finish_reason="stop"))
+        begun.append(e.TurnEnded(at=AT, turn_id=f"q{number}", run=f"r{number}", status="finished"))
+    late = [
+        e.ToolResultAdded(**called, index=n, call_id=f"c{n}", status="final", content="done", late=True)
+        for n in range(count)
+    ]
+    return [*begun, *late]
