@@ -238,3 +238,58 @@ def test_a_fork_is_in_nobodys_hand() -> None:
 
 
 STARTED_FROM = UUID(int=2)
+
+
+STEERED = QUEUED.model_copy(update={"queued": False})
+PENDING = e.ToolResultAdded(at=AT, step_id="s1", index=0, call_id="c1", status="pending", content="begun")
+
+
+@pytest.mark.parametrize(
+    ("before", "answers"),
+    [
+        ((STARTED, ASKED, BEGUN, STEP, STEP_DONE, ended("abandoned")), "m1"),
+        ((STARTED, ASKED, BEGUN, STEP, STEERED.model_copy(update={"message_id": "m0"}), STEP_DONE, ENDED), "m1"),
+        ((*CALLED, PENDING, ended("waiting"), PENDING.model_copy(update={"status": "final"})), "m1"),
+        ((*CALLED, PENDING, ended("waiting")), "m2"),
+        ((STARTED, ASKED, BEGUN, STEP, STEP_DONE, ended("failed")), "m2"),
+        ((STARTED, ASKED, BEGUN, STEP, STEP_DONE, ended("stopped")), "m2"),
+        (ANSWERED, "m2"),
+    ],
+    ids=["abandoned", "a message unread", "a result unread", "waiting", "failed", "stopped", "finished"],
+)
+def test_a_message_goes_to_the_turn_that_has_to_be_gone_on_with(
+    before: tuple[e.SessionEvent, ...], answers: str
+) -> None:
+    after = state_after(*before, STEERED)
+    assert next_turn(after) == answers
+    assert after.asked == (None if answers == "m1" else "m2")
+    ask = c.AddMessage(AT, "m2", "user", "and?", begin=BEGIN)
+    Given(*before).when(ask).then(STEERED, begun(answers))
+
+
+def test_a_message_can_be_queued_behind_a_turn_that_was_abandoned() -> None:
+    left = (STARTED, ASKED, BEGUN, ended("abandoned"))
+    Given(*left).when(c.AddMessage(AT, "m2", "user", "and?", queue=True, begin=BEGIN)).then(QUEUED, begun("m1"))
+
+
+def test_a_turn_waits_for_its_own_calls_and_runs_its_own_tools() -> None:
+    waiting = (*CALLED, PENDING, ended("waiting"), STEERED)
+    assert turn_status(state_after(*CALLED, PENDING, ended("waiting"))) == "waiting"
+    second = (begun("m2"), STEP.model_copy(update={"step_id": "s2", "turn_id": "m2"}))
+    done = STEP_DONE.model_copy(update={"step_id": "s2"})
+    end = ended("finished", run="r2", turn_id="m2")
+    assert turn_status(state_after(*waiting, *second, done, end)) == "finished"
+    assert not state_after(*waiting, *second, done).is_waiting
+    Given(*waiting, *second, done, end).when(c.CancelSteps(AT, "stopped")).then()
+    unanswered = (*CALLED, e.ApprovalRequested(at=AT, step_id="s1", index=0, call_id="c1", run="r1"), ended("stopped"))
+    assert turn_status(state_after(*unanswered, STEERED, begun("m2"))) == "answering"
+
+
+def test_a_pending_result_changes_nothing_of_what_is_late() -> None:
+    step = e.CompletionStarted(at=AT, step_id="s2", writer="w1", turn_id="m1")
+    add = c.AddToolResult(AT, "c1", "pending", "still at it", step_id="s1", index=0)
+    late = PENDING.model_copy(update={"content": "still at it", "late": True})
+    gone_on = (*CALLED, PENDING, step)
+    Given(*gone_on).when(add).then(late)
+    final = late.model_copy(update={"status": "final", "content": "done"})
+    Given(*gone_on, late).when(replace(add, status="final", content="done")).then(final)
