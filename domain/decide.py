@@ -130,9 +130,9 @@ def _decide_session(state: Active, command: SessionCommand) -> Events:
         case CompactContext():
             return _compact(state, command)
         case MarkFork(at, source, upto):
-            # Whoever writes the open steps, and owns the turn, does so in the source.
+            # Whoever writes the open steps, and owns the turn, does so in the source. Nobody goes on with it unasked.
             forked = SessionForked(at=at, source=source, upto=upto)
-            ended = () if state.in_hand is None else (turn_ended(state.in_hand, at, "abandoned", FORKED),)
+            ended = () if state.in_hand is None else (turn_ended(state.in_hand, at, "failed", FORKED),)
             return (forked, *abandoned(state.open_steps.values(), at, FORKED), *ended)
         case DeleteSession(at):
             return (SessionDeleted(at=at),)

@@ -234,7 +234,7 @@ def test_a_result_is_late_when_the_model_has_gone_on() -> None:
 def test_a_fork_is_in_nobodys_hand() -> None:
     fork = c.MarkFork(AT, STARTED_FROM, 3)
     events = decide(state_after(STARTED, ASKED, BEGUN), fork)
-    assert events[1:] == (ended("abandoned", "the session was forked in the middle of it"),)
+    assert events[1:] == (ended("failed", "the session was forked in the middle of it"),)
 
 
 STARTED_FROM = UUID(int=2)
