@@ -12,7 +12,7 @@ import pytest
 from tests.support.proxy import Proxy
 from tests.support.recording import chunk, numbers, text_of
 from tests.support.sessions import ends, last_step
-from turnlog import SYSTEM, AppendRefusedError, SessionLog, Settings, StoreUnavailableError
+from turnlog import SYSTEM, AppendRefusedError, MessageId, SessionLog, Settings, StoreUnavailableError
 from turnlog.infrastructure.store import commit_recovery, group_commit
 
 
@@ -143,7 +143,7 @@ async def test_an_append_that_cannot_be_sent_is_refused_and_the_others_are_store
     async with asyncio.timeout(10):
         outcomes = await asyncio.gather(*(session.say("hi") for session in sessions), return_exceptions=True)
 
-    assert [type(outcome) for outcome in outcomes] == [str, AppendRefusedError, str]
+    assert [type(outcome) for outcome in outcomes] == [MessageId, AppendRefusedError, MessageId]
     await sessions[0].say("and on")
 
 
