@@ -11,7 +11,7 @@ from tests.support.foreign_messages import call
 from tests.support.prompt_rules import check_chat_prompt
 from tests.support.sessions import answer, call_tools, checked_prompt, roles, wait_until_cached
 from tests.support.views import settled
-from turnlog import SYSTEM, PromptTooLongError, Session, SessionLog, SessionNotFoundError, Settings
+from turnlog import SYSTEM, PromptPolicy, PromptTooLongError, Session, SessionLog, SessionNotFoundError, Settings
 
 
 async def test_an_empty_session_has_a_view_and_an_empty_prompt(session: Session) -> None:
@@ -53,7 +53,13 @@ async def test_a_late_final_result_replaces_the_pending_one(
     view = await session.view()
     assert [message["content"] for message in view.messages if message["role"] == "tool"] == ["the report"]
     assert view.turns[0].steps[0].tool_results[0].status == "final"
-    assert roles(await checked_prompt(session)) == ["user", "assistant", "tool", "user", "assistant"]
+    # The model has gone on: what it was sent stays as it was.
+    sent = ["user", "assistant", "tool", "user", "assistant"]
+    prompt = await checked_prompt(session)
+    assert (roles(prompt), prompt[2]["content"]) == ([*sent, "user"], "started")
+    assert prompt[-1]["content"].endswith("the report")
+    in_place = await session.prompt(policy=PromptPolicy(late_results="in_place"))
+    assert (roles(in_place), in_place[2]["content"]) == (sent, "the report")
 
 
 async def test_an_explanation_names_the_events_of_a_message_and_a_late_result(session: Session) -> None:
