@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import date, datetime
 from decimal import Decimal, InvalidOperation
-from math import inf
 from operator import itemgetter
 from typing import Any, cast, get_args
 from uuid import UUID
@@ -23,6 +22,7 @@ from turnlog.domain.limits import (
     MAX_MESSAGE_LENGTH,
     MAX_METADATA_BYTES,
     MAX_NAME_LENGTH,
+    MAX_SECONDS,
     MAX_TITLE_LENGTH,
     MAX_USAGE_BYTES,
 )
@@ -207,10 +207,10 @@ def checked_count(value: Any, field: str) -> int:
 
 
 def checked_seconds(value: Any, field: str) -> float:
-    """A positive number of seconds, without end."""
-    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < inf:
-        raise InvalidInputError(field, f"{quoted(value)} is not a number of seconds above 0")
-    return value
+    """A positive number of seconds, at most some months."""
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value <= MAX_SECONDS:
+        raise InvalidInputError(field, f"{quoted(value)} is not a number of seconds from above 0 to {MAX_SECONDS:,}")
+    return float(value)
 
 
 def checked_range(value: Any, field: str, low: int, high: int) -> int:

@@ -38,3 +38,5 @@ MAX_COUNTER = 2**53
 """Most that a counter is changed by at once. JSON readers everywhere keep whole numbers up to this one exactly."""
 MAX_COUNTERS = 10_000
 """Counters of a session, each with its keys counted singly."""
+MAX_SECONDS = 10_000_000
+"""Seconds that a turn may be given, or that may lie between two looks: some months."""

@@ -166,7 +166,7 @@ def test_show_says_how_far_a_turn_with_an_owner_is(run: Run, started: Started) -
 
     text = run("show", started(talk)).stdout
     assert re.search(r"turn 1 ─+ answering\n", text)
-    places = [text.index(line) for line in ("← waits for a decision", "← final  21 C", "late ")]
+    places = [text.index(line) for line in ("? waits for a decision", "← final, late  21 C", "late  ")]
     assert places == sorted(places)
 
 

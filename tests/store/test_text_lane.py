@@ -128,8 +128,12 @@ def test_a_text_delta_that_is_written_without_its_model_is_the_same(at: datetime
 
 @pytest.fixture
 def store(settings: Settings) -> Iterator[EventStore]:
-    opened = EventStore(settings.database_url or "", schema=settings.database_schema)
-    asyncio.run(opened.schema.prepare())
+    async def prepared() -> EventStore:
+        opened = EventStore(settings.database_url or "", schema=settings.database_schema)
+        await opened.schema.prepare()
+        return opened
+
+    opened = asyncio.run(prepared())
     yield opened
     opened._datastore.close()
 
