@@ -217,7 +217,13 @@ async def stopped(stage: Stage) -> None:
 async def limited(stage: Stage) -> None:
     """The time of the turn is over while its tool runs."""
     await stage.answer("limited", seconds=SLOW_SECONDS / 2)
-    await stage.answer("limited", max_steps=1)
+    await stage.answer("limited")
+
+
+async def one_step(stage: Stage) -> None:
+    """The turn has had all its requests, and its calls have results."""
+    await stage.answer("one step", max_steps=1)
+    await stage.answer("one step")
 
 
 async def closed(stage: Stage) -> None:
@@ -250,6 +256,7 @@ SCENARIOS: dict[str, tuple[Scenario, tuple[str, ...], int]] = {
     "attached": (attached, ("attached",), 1),
     "stopped": (stopped, ("stopped",), 2),
     "limited": (limited, ("limited",), 2),
+    "one step": (one_step, ("one step",), 2),
     "closed": (closed, ("closed",), 2),
     "without client": (without_client, ("without client",), 2),
     "long ago": (long_ago, ("long ago", "since", "and since"), 3),

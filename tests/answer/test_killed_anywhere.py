@@ -34,6 +34,7 @@ CALLS = {
     "with a decision": ("danger", "elsewhere"),
     "stopped": ("slow",),
     "limited": ("slow",),
+    "one step": ("slow",),
     "closed": ("slow",),
 }
 """The tools that the model calls, by the message."""
