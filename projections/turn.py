@@ -249,4 +249,11 @@ class Turn(Frozen):
             return False  # steps of an owner say what they supersede
         # An attempt whose calls were answered was continued and not made again.
         is_attempt = step.status in ("failed", "abandoned") and not step.was_gone_on_from
-        return is_attempt and step is not self.steps[-1]
+        return is_attempt and step is not self.steps[-1] and not self._was_followed(step)
+
+    def _was_followed(self, step: Step) -> bool:
+        """Whether a late result came between this step and the next one: then a prompt has had both."""
+        if not self.late_results:
+            return False
+        after = next((other.position for other in self.steps if other.position > step.position), step.position)
+        return any(step.position < result.position < after for result in self.late_results)
