@@ -22,7 +22,9 @@ def test_what_is_queued_came_after_a_step_that_is_not_over(cases: st.SearchStrat
             for event in history:
                 view = projector.apply_all([event]).view()
                 steps = [step for turn in view.turns for step in turn.steps]
-                for message in [message for turn in view.turns for message in turn.messages if message.queued]:
+                assert all(message.queued for turn in view.turns if turn.is_queued for message in turn.messages)
+                begun = [turn for turn in view.turns if not turn.is_queued]
+                for message in [message for turn in begun for message in turn.messages if message.queued]:
                     last = steps[-1]
                     assert message.position > last.position
                     assert last.status == "open" or last.unanswered_calls()
