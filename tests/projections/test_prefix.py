@@ -44,10 +44,7 @@ LISTED = (
     e.CompletionStarted,
     e.StepDelta,
     e.CompletionEnded,
-    e.ApprovalRequested,
-    e.ToolStarted,
-    e.TurnStarted,
-    e.TurnEnded,
+    e.TurnEvent,
 )
 """Events after which a prompt may begin otherwise, in a history of any events at all. Any other kind may not."""
 
