@@ -78,13 +78,7 @@ def _evolve_active(state: Active, event: SessionEvent) -> SessionState:
         case ToolCallNamed():
             return _call_named(state, event)
         case CompletionStarted():
-            step = OpenStep(step_id=event.step_id, since=event.at, writer=event.writer)
-            # Message ids and step ids share a namespace: an answer that is stored again under its step's id is known.
-            memory = state.memory.with_message(event.step_id)
-            latest = LatestStep(step_id=event.step_id, since=event.at, writer=event.writer, turn_id=event.turn_id)
-            steps = {**state.open_steps, event.step_id: step}
-            changed = _response_began(state, is_owned=bool(event.turn_id))
-            return changed.model_copy(update={"open_steps": steps, "latest": latest, "memory": memory})
+            return _step_began(state, event)
         case CompletionEnded():
             return _ended(state, event)
         case MessageAdded():
@@ -120,6 +114,16 @@ def _evolve_active(state: Active, event: SessionEvent) -> SessionState:
             return state
         case _:
             assert_never(event)
+
+
+def _step_began(state: Active, event: CompletionStarted) -> Active:
+    step = OpenStep(step_id=event.step_id, since=event.at, writer=event.writer)
+    # Message ids and step ids share a namespace: an answer that is stored again under its step's id is known.
+    memory = state.memory.with_message(event.step_id)
+    latest = LatestStep(step_id=event.step_id, since=event.at, writer=event.writer, turn_id=event.turn_id)
+    steps = {**state.open_steps, event.step_id: step}
+    changed = _response_began(state, is_owned=bool(event.turn_id))
+    return changed.model_copy(update={"open_steps": steps, "latest": latest, "memory": memory})
 
 
 def _response_began(state: Active, *, is_owned: bool) -> Active:

@@ -18,11 +18,12 @@ from turnlog.domain import events as e
 from turnlog.domain.evolve import evolve
 from turnlog.domain.quoting import quoted
 from turnlog.domain.recorded import RecordedEvent
-from turnlog.domain.state import Active, AnyState, SessionState, initial_state
+from turnlog.domain.state import Active, SessionState, initial_state
 from turnlog.domain.turns import has_gone_on, joined_turn
-from turnlog.domain.values import Frozen, JsonObject, Text, merge_patch
+from turnlog.domain.values import JsonObject, merge_patch
 from turnlog.projections.ended import CallEvent
 from turnlog.projections.fold import new_step
+from turnlog.projections.head import SessionHead
 from turnlog.projections.imported import fold_imported, whole_step
 from turnlog.projections.queue import mark_queued
 from turnlog.projections.turn import Compaction, Message, Repair, ToolResult, Turn, UsageEntry
@@ -36,32 +37,6 @@ VIEW_SCHEMA = 8
 
 LARGE_SIZE, LARGE_BYTES = 300, 256 * 1024
 """Turns, steps and calls, or bytes, of a large projection. To hand work to a thread takes a tenth of a millisecond."""
-
-
-class SessionHead(Frozen):
-    """Everything in a projection except the closed turns. `state` is what the next decision starts from."""
-
-    session_id: UUID
-    user_id: str | None
-    title: Text | None
-    metadata: JsonObject
-    counters: dict[str, dict[str, int]]
-    version: int
-    commit_id: int = 0
-    started_at: datetime
-    updated_at: datetime
-    closed_turns: int
-    turns: tuple[Turn, ...]
-    pinned: tuple[Message, ...] = ()
-    reached_back: int = 0
-    rewrote: int = 0
-    compaction: Compaction | None = None
-    state: AnyState
-
-    def whole_state(self) -> SessionState:
-        """The state with what the head says apart from it."""
-        state = self.state
-        return state.with_facts(self.metadata, self.counters) if isinstance(state, Active) else state
 
 
 class PagesNeeded(Exception):  # noqa: N818 nobody's error: it says what to read

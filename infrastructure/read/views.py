@@ -19,7 +19,8 @@ from turnlog.infrastructure.cache import Cache
 from turnlog.infrastructure.cache_entry import Entry
 from turnlog.infrastructure.read.asked import Asked
 from turnlog.infrastructure.tasks import Background, off_loop
-from turnlog.projections.projector import LARGE_BYTES, PagesNeeded, Projector, SessionHead
+from turnlog.projections.head import SessionHead
+from turnlog.projections.projector import LARGE_BYTES, PagesNeeded, Projector
 from turnlog.projections.view import Turn
 
 if TYPE_CHECKING:

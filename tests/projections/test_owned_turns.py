@@ -10,7 +10,8 @@ from tests.support.owned_talks import OwnedTalk, owned_histories, owned_talks
 from tests.support.rules import CHECKS, check_prompts
 from tests.support.serialised import serialised
 from turnlog.domain.turns import turn_status
-from turnlog.projections.projector import PagesNeeded, Projector, SessionHead
+from turnlog.projections.head import SessionHead
+from turnlog.projections.projector import PagesNeeded, Projector
 from turnlog.projections.prompt import chat_prompt
 from turnlog.projections.turn_watch import TurnWatch
 from turnlog.projections.view import Turn

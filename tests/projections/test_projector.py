@@ -16,7 +16,8 @@ from tests.support.strategies import BEGAN, SESSION_ID, histories
 from tests.support.talks import long_histories
 from turnlog.domain import events as e
 from turnlog.domain.recorded import RecordedEvent
-from turnlog.projections.projector import Projector, SessionHead
+from turnlog.projections.head import SessionHead
+from turnlog.projections.projector import Projector
 from turnlog.projections.prompt import Api, build_prompt, chat_prompt
 from turnlog.projections.view import SessionView, Turn
 

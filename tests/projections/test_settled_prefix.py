@@ -14,7 +14,8 @@ from tests.support.histories import AT, ID, History, folded, recorded
 from tests.support.talks import conversations_that_go_on, histories_that_are_cut, long_histories, mixed_histories
 from turnlog.domain import events as e
 from turnlog.domain.errors import PromptTooLongError
-from turnlog.projections.projector import PagesNeeded, Projector, SessionHead
+from turnlog.projections.head import SessionHead
+from turnlog.projections.projector import PagesNeeded, Projector
 from turnlog.projections.prompt import PromptPolicy, WindowedPrompt, build_prompt, windowed_prompt
 from turnlog.projections.prompt.settled_prefix import begin_prompt, call_ids, continue_prompt
 from turnlog.projections.prompt.window import only_pinned
