@@ -293,3 +293,15 @@ def test_a_pending_result_changes_nothing_of_what_is_late() -> None:
     Given(*gone_on).when(add).then(late)
     final = late.model_copy(update={"status": "final", "content": "done"})
     Given(*gone_on, late).when(replace(add, status="final", content="done")).then(final)
+
+
+@pytest.mark.parametrize("end", BREAKS)
+def test_what_the_user_has_answered_since_is_not_superseded(end: e.StepEnd) -> None:
+    step = e.CompletionStarted(at=AT, step_id="s2", writer="w1", turn_id="m1")
+    Given(STARTED, ASKED, BEGUN, STEP, end, STEERED).when(replace(STEP_OF_R1, unread=1)).then(step)
+
+
+@pytest.mark.parametrize("status", ["stopped", "failed"])
+def test_of_a_turn_that_was_stopped_or_has_failed_nothing_is_left_to_be_answered(status: str) -> None:
+    after = state_after(STARTED, ASKED, BEGUN, ended(status))
+    assert (turn_status(after), next_turn(after), after.unread) == (status, None, 0)
