@@ -15,6 +15,7 @@ from uuid import UUID
 
 from turnlog.domain.events import Content, Correction, FunctionCall, ResultStatus, Role, StepEnd, ToolCall, TurnEnd
 from turnlog.domain.foreign import ForeignFormat
+from turnlog.domain.parts import PartApi, PartKind
 from turnlog.domain.values import JsonObject
 
 
@@ -145,6 +146,7 @@ class AppendToolCall(StepAppend):
     id: str = ""
     name: str = ""
     arguments: str = ""
+    custom: bool = False
 
 
 @dataclass(slots=True)
@@ -158,6 +160,34 @@ class AppendWholeToolCall(StepAppend):
 class AppendFunctionCall(StepAppend):
     name: str = ""
     arguments: str = ""
+
+
+@dataclass(slots=True)
+class StartPart(StepAppend):
+    """Opens a part. The fields are those of PartStarted."""
+
+    part: int
+    kind: PartKind
+    api: PartApi
+    call: int | None = None
+    data: JsonObject = field(default_factory=dict)
+
+
+@dataclass(slots=True)
+class AppendToPart(StepAppend):
+    """Continues a text in the data of a part."""
+
+    part: int
+    field: str
+    text: str
+
+
+@dataclass(slots=True)
+class ExtendPart(StepAppend):
+    """More about a part. With no data it says only that what follows belongs to this part."""
+
+    part: int
+    data: JsonObject = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -324,7 +354,17 @@ class DeleteSession:
     at: datetime
 
 
-AnyStepAppend = AppendText | AppendRefusal | AppendReasoning | AppendToolCall | AppendWholeToolCall | AppendFunctionCall
+AnyStepAppend = (
+    AppendText
+    | AppendRefusal
+    | AppendReasoning
+    | AppendToolCall
+    | AppendWholeToolCall
+    | AppendFunctionCall
+    | StartPart
+    | AppendToPart
+    | ExtendPart
+)
 StepCommand = BeginCompletion | EndCompletion | AddToolResult
 TurnCommand = BeginTurn | EndTurn | StartTool | RequestApproval | DecideApproval | CancelSteps | AbandonSteps
 SessionCommand = (

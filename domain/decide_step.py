@@ -13,9 +13,12 @@ from turnlog.domain.commands import (
     AppendRefusal,
     AppendText,
     AppendToolCall,
+    AppendToPart,
     AppendWholeToolCall,
     BeginCompletion,
     EndCompletion,
+    ExtendPart,
+    StartPart,
     StepCommand,
 )
 from turnlog.domain.decide_result import add_result
@@ -29,6 +32,9 @@ from turnlog.domain.errors import (
 from turnlog.domain.events import (
     CompletionStarted,
     FunctionCallDelta,
+    PartDelta,
+    PartExtended,
+    PartStarted,
     ReasoningDelta,
     RefusalDelta,
     SessionEvent,
@@ -67,6 +73,12 @@ def decide_append(state: Active, command: AnyStepAppend) -> Events:
         case AppendFunctionCall(at, step_id, name, arguments):
             delta = FunctionCallDelta(at=at, step_id=step_id, name=name, arguments=arguments)
             return (delta,) if name or arguments else ()
+        case StartPart(at, step_id, part, kind, api, call, data):
+            return (PartStarted(at=at, step_id=step_id, part=part, kind=kind, api=api, call=call, data=data),)
+        case AppendToPart(at, step_id, part, field, text):
+            return (PartDelta(at=at, step_id=step_id, part=part, field=field, text=text),) if text else ()
+        case ExtendPart(at, step_id, part, data):
+            return (PartExtended(at=at, step_id=step_id, part=part, data=data),)
         case _:
             assert_never(command)
 
@@ -79,7 +91,10 @@ def _tool_call_fragment(step: OpenStep, command: AppendToolCall) -> Events:
         _check_call(command.id, command.name)
         if len(step.calls.by_index) >= MAX_CALLS:
             raise LimitExceededError("tool_calls", f"a response has at most {MAX_CALLS:,} calls", MAX_CALLS)
-        events.append(ToolCallStarted(at=at, step_id=step_id, index=index, id=command.id, name=command.name))
+        started = ToolCallStarted(
+            at=at, step_id=step_id, index=index, id=command.id, name=command.name, custom=command.custom
+        )
+        events.append(started)
     else:
         named_id, name = head.id or command.id, _continued_name(head, command.name)
         if (named_id, name) != (head.id, head.name):

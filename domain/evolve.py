@@ -20,6 +20,9 @@ from turnlog.domain.events import (
     MessageImported,
     MetadataSet,
     OwnerAssigned,
+    PartDelta,
+    PartExtended,
+    PartStarted,
     ReasoningDelta,
     RefusalDelta,
     RepairWithdrawn,
@@ -70,6 +73,8 @@ def evolve(state: SessionState, event: SessionEvent) -> SessionState:
 def _evolve_active(state: Active, event: SessionEvent) -> SessionState:
     match event:
         case TextDelta() | ReasoningDelta() | RefusalDelta() | FunctionCallDelta():
+            return state
+        case PartStarted() | PartDelta() | PartExtended():
             return state
         case ToolCallArgumentsDelta():
             return _arguments_came(state, event)

@@ -42,19 +42,20 @@ class Frozen(BaseModel):
     model_config = ConfigDict(frozen=True, extra="ignore")
 
     def to_json(self) -> bytes:
-        """The value as JSON in UTF-8, with `surrogatepass` if a text holds lone surrogates."""
+        """The value as JSON in UTF-8, with `surrogatepass` if a text holds lone surrogates. What is computed from its
+        fields is left out: it is computed again."""
         try:
-            return self.__pydantic_serializer__.to_json(self)
+            return self.__pydantic_serializer__.to_json(self, exclude_computed_fields=True)
         except PydanticSerializationError:
-            return _json_bytes(self.model_dump())
+            return _json_bytes(self.model_dump(exclude_computed_fields=True))
 
     def to_short_json(self) -> bytes:
         """As `to_json`, without the fields that have their default: `from_json` fills those in. For values that are
         dropped when a default changes."""
         try:
-            return self.__pydantic_serializer__.to_json(self, exclude_defaults=True)
+            return self.__pydantic_serializer__.to_json(self, exclude_defaults=True, exclude_computed_fields=True)
         except PydanticSerializationError:
-            return _json_bytes(self.model_dump(exclude_defaults=True))
+            return _json_bytes(self.model_dump(exclude_defaults=True, exclude_computed_fields=True))
 
     @classmethod
     def from_json(cls, data: bytes) -> Self:

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from typing import Literal
 
 from turnlog.domain import events as e
+from turnlog.domain.parts import PartApi, PartKind
 from turnlog.domain.recorded import RecordedEvent
 from turnlog.domain.values import Frozen, JsonObject, Text
 from turnlog.projections.fold import note_of
@@ -81,6 +82,39 @@ class ToolCallFragment(_Delta):
     name: Text | None = None
     offset: int
     arguments: Text = ""
+
+
+class PartStarted(_Delta):
+    """A part of the answer begins: see `Part`. Pieces of text that follow belong to the part of their kind that began,
+    or was extended, last. Answers of which nothing else is to be said have no parts."""
+
+    kind: Literal["part_started"] = "part_started"
+    step_id: str
+    part: int
+    part_kind: PartKind
+    api: PartApi
+    call: int | None
+    data: JsonObject
+
+
+class PartFragment(_Delta):
+    """A piece of a text inside the data of a part, such as what is said in audio."""
+
+    kind: Literal["part"] = "part"
+    step_id: str
+    part: int
+    field: Text
+    offset: int
+    text: Text
+
+
+class PartExtended(_Delta):
+    """More data of a part: objects are merged, lists continued, other values replaced."""
+
+    kind: Literal["part_extended"] = "part_extended"
+    step_id: str
+    part: int
+    data: JsonObject
 
 
 class FunctionCallFragment(_Delta):
@@ -189,6 +223,9 @@ Delta = (
     | TextFragment
     | ToolCallFragment
     | FunctionCallFragment
+    | PartStarted
+    | PartFragment
+    | PartExtended
     | StepEnded
     | MessageCame
     | ToolStarted
@@ -203,6 +240,7 @@ Delta = (
 
 _TOLD_AS: dict[type[e.SessionEvent], Callable[..., Delta]] = {
     e.MessageAdded: MessageCame,
+    e.PartExtended: PartExtended,
     e.ToolResultAdded: ToolResultCame,
     e.TurnStarted: TurnStarted,
     e.TurnEnded: TurnEnded,
@@ -228,7 +266,7 @@ class Offsets:
         """Takes the earlier events of this step, in any order."""
         self._lengths[step_id] = {}
         for event in earlier:
-            if isinstance(event, e.FRAGMENTS) and event.step_id == step_id:
+            if isinstance(event, e.STEP_DELTAS) and event.step_id == step_id:
                 self.take(event)
 
     def take(self, event: e.SessionEvent) -> int:
@@ -240,6 +278,9 @@ class Offsets:
                 self._lengths.pop(event.step_id, None)
             case e.ToolCallNamed():
                 return self._lengths.get(event.step_id, {}).get(f"tool_call {event.index}", 0)
+            case e.PartStarted() | e.PartExtended():
+                if event.step_id in self._lengths:
+                    _take_data(self._lengths[event.step_id], event)
             case _ if isinstance(event, e.FRAGMENTS):
                 lengths = self._lengths.setdefault(event.step_id, {})
                 block, length = _block(event)
@@ -247,6 +288,18 @@ class Offsets:
                 lengths[block] = offset + length
                 return offset
         return 0
+
+
+def _take_data(lengths: dict[str, int], event: e.PartStarted | e.PartExtended) -> None:
+    """Takes what a part has from its beginning, or what takes the place of what came in pieces."""
+    is_new = f"part {event.part}" not in lengths
+    if is_new == isinstance(event, e.PartStarted):
+        lengths |= _of_part(event.part, event.data)
+
+
+def _of_part(part: int, data: JsonObject) -> dict[str, int]:
+    texts = {f"part {part} {field}": len(text) for field, text in data.items() if isinstance(text, str)}
+    return {f"part {part}": 0, **texts}
 
 
 def _block(event: e.Fragment) -> tuple[str, int]:
@@ -261,6 +314,8 @@ def _block(event: e.Fragment) -> tuple[str, int]:
             return f"tool_call {event.index}", len(event.arguments)
         case e.FunctionCallDelta():
             return "function_call", len(event.arguments)
+        case e.PartDelta():
+            return f"part {event.part} {event.field}", len(event.text)
 
 
 def _lengths(step: Step) -> dict[str, int]:
@@ -268,6 +323,9 @@ def _lengths(step: Step) -> dict[str, int]:
     texts = {"text": message.content, "reasoning": message.reasoning, "refusal": message.refusal}
     lengths = {block: len(text) for block, text in texts.items() if isinstance(text, str)}
     lengths |= {f"tool_call {call.index}": len(call.arguments) for call in message.tool_calls}
+    for mark in message.layout:
+        if mark.part and f"part {mark.part}" not in lengths:
+            lengths |= _of_part(mark.part, mark.data)
     return lengths | ({"function_call": len(message.function_call.arguments)} if message.function_call else {})
 
 
@@ -289,6 +347,8 @@ def delta_of(recorded: RecordedEvent, offset: int) -> Delta:
             )
         case e.ToolCallArgumentsDelta(step_id=step_id, index=index, arguments=arguments):
             return ToolCallFragment(position=at, step_id=step_id, index=index, offset=offset, arguments=arguments)
+        case e.PartDelta(step_id=step_id, part=part, field=field, text=text):
+            return PartFragment(position=at, step_id=step_id, part=part, field=field, offset=offset, text=text)
         case e.FunctionCallDelta(step_id=step_id, name=name, arguments=arguments):
             return FunctionCallFragment(position=at, step_id=step_id, name=name, offset=offset, arguments=arguments)
         case _:
@@ -310,6 +370,8 @@ def _whole(at: int, event: e.SessionEvent) -> Delta:
             return _ended(at, event)
         case _ if (told := _TOLD_AS.get(type(event))) is not None:
             return told(position=at, **dict(event))
+        case e.PartStarted():
+            return PartStarted(position=at, part_kind=event.kind, **dict(event, kind="part_started"))
         case e.SessionDeleted():
             return SessionGone(position=at)
         case _:

@@ -5,6 +5,8 @@ Appending each delta to an immutable text would take a time that grows with the 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from turnlog.domain.events import (
     STATUS_OF_END,
     CompletionAbandoned,
@@ -14,14 +16,19 @@ from turnlog.domain.events import (
     CompletionStarted,
     FunctionCall,
     FunctionCallDelta,
+    PartDelta,
+    PartExtended,
+    PartStarted,
     ReasoningDelta,
     StepEnd,
     ToolCallArgumentsDelta,
     ToolCallNamed,
     ToolCallStarted,
 )
+from turnlog.domain.parts import TextKind
 from turnlog.domain.values import JsonObject
 from turnlog.projections.ended import CallEvent, CallNotes
+from turnlog.projections.parts import PartsFold
 from turnlog.projections.turn import (
     Step,
     StepMessage,
@@ -33,12 +40,13 @@ from turnlog.projections.turn import (
 class CallFold:
     """A tool call whose arguments are still coming."""
 
-    __slots__ = ("arguments", "id", "name")
+    __slots__ = ("arguments", "custom", "id", "name")
 
-    def __init__(self, id: str, name: str, arguments: str = "") -> None:  # noqa: A002 the field's name
+    def __init__(self, id: str, name: str, arguments: str = "", *, custom: bool = False) -> None:  # noqa: A002 the field's name
         self.id = id
         self.name = name
         self.arguments = [arguments]
+        self.custom = custom
 
 
 class StepFold:
@@ -52,6 +60,7 @@ class StepFold:
         "function_arguments",
         "function_name",
         "notes",
+        "parts",
         "reasoning",
         "refusal",
         "results",
@@ -64,23 +73,59 @@ class StepFold:
         self.refusal = [] if message.refusal is None else [message.refusal]
         self.reasoning = [] if message.reasoning is None else [message.reasoning]
         self.details: list[JsonObject] = list(message.reasoning_details)
-        self.calls = {call.index: CallFold(call.id, call.name, call.arguments) for call in message.tool_calls}
+        self.calls = {
+            call.index: CallFold(call.id, call.name, call.arguments, custom=call.custom) for call in message.tool_calls
+        }
         function = message.function_call
         self.function_name = [function.name] if function else []
         self.function_arguments = [function.arguments] if function else []
         self.results = base.results()
         self.notes = CallNotes(base)
+        self.parts = PartsFold(message.layout) if message.layout else None
+        """The marks of the message; None as long as no event has opened a part."""
+
+    def add_text(self, text: str) -> None:
+        self._add("text", self.content, text)
+
+    def add_texts(self, texts: Sequence[str]) -> None:
+        """Adds texts that follow each other."""
+        self.content.extend(texts)
+        if self.parts is not None:
+            self.parts.grow("text", sum(map(len, texts)))
+
+    def add_refusal(self, text: str) -> None:
+        self._add("refusal", self.refusal, text)
 
     def add_reasoning(self, event: ReasoningDelta) -> None:
         if event.text:
-            self.reasoning.append(event.text)
+            self._add("reasoning", self.reasoning, event.text)
         self.details.extend(event.details)
+
+    def _add(self, kind: TextKind, texts: list[str], text: str) -> None:
+        texts.append(text)
+        if self.parts is not None:
+            self.parts.grow(kind, len(text))
+
+    def start_part(self, event: PartStarted) -> bool:
+        """Opens a part. False if there is one with its number."""
+        if self.parts is None:
+            message = self._message()
+            self.parts = PartsFold(message.marks())
+        return self.parts.start(event)
+
+    def change_part(self, event: PartDelta | PartExtended) -> bool:
+        """Says more of a part. False if there is no such part."""
+        if self.parts is None:
+            return False
+        return self.parts.continue_field(event) if isinstance(event, PartDelta) else self.parts.extend(event)
 
     def start_call(self, event: ToolCallStarted) -> bool:
         """Opens a call. False if the step has a call of this index already."""
         if event.index in self.calls:
             return False
-        self.calls[event.index] = CallFold(event.id, event.name)
+        self.calls[event.index] = CallFold(event.id, event.name, custom=event.custom)
+        if self.parts is not None:
+            self.parts.call(event.index)
         return True
 
     def name_call(self, event: ToolCallNamed) -> bool:
@@ -149,12 +194,14 @@ class StepFold:
             reasoning_details=tuple(self.details),
             tool_calls=tuple(self._call(index) for index in sorted(self.calls)),
             function_call=self._function_call(),
+            layout=() if self.parts is None else self.parts.freeze(),
         )
 
     def _call(self, index: int) -> StepToolCall:
         call = self.calls[index]
         call.arguments = ["".join(call.arguments)]
-        return StepToolCall(index=index, id=call.id, name=call.name, arguments=call.arguments[0])
+        arguments = call.arguments[0]
+        return StepToolCall(index=index, id=call.id, name=call.name, arguments=arguments, custom=call.custom)
 
     def _function_call(self) -> FunctionCall | None:
         if not self.function_name:

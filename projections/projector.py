@@ -31,7 +31,7 @@ from turnlog.projections.turns import Turns
 from turnlog.projections.usage import total_usage
 from turnlog.projections.view import SessionView
 
-VIEW_SCHEMA = 8
+VIEW_SCHEMA = 9
 """The version of the kept shapes. Heads and pages of another version are not read: the session is folded anew."""
 
 
@@ -242,11 +242,11 @@ class Projector(Turns):
 
     def _text(self, event: e.TextDelta, position: int) -> None:
         if step := self.open_step(event.step_id, position):
-            step.content.append(event.text)
+            step.add_text(event.text)
 
     def _refusal(self, event: e.RefusalDelta, position: int) -> None:
         if step := self.open_step(event.step_id, position):
-            step.refusal.append(event.text)
+            step.add_refusal(event.text)
 
     def _reasoning(self, event: e.ReasoningDelta, position: int) -> None:
         if step := self.open_step(event.step_id, position):
@@ -264,6 +264,16 @@ class Projector(Turns):
         known = step.name_call(event) if isinstance(event, e.ToolCallNamed) else step.add_arguments(event)
         if not known:
             self.add_fault("unknown_call", position, f"step {event.step_id} has no call {event.index}")
+
+    def _part_started(self, event: e.PartStarted, position: int) -> None:
+        step = self.open_step(event.step_id, position)
+        if step and not step.start_part(event):
+            self.add_fault("unknown_part", position, f"part {event.part} of step {event.step_id} was opened twice")
+
+    def _part_changed(self, event: e.PartDelta | e.PartExtended, position: int) -> None:
+        step = self.open_step(event.step_id, position)
+        if step and not step.change_part(event):
+            self.add_fault("unknown_part", position, f"step {event.step_id} has no part {event.part}")
 
     def _function(self, event: e.FunctionCallDelta, position: int) -> None:
         if step := self.open_step(event.step_id, position):
@@ -313,6 +323,9 @@ class Projector(Turns):
         e.ToolCallNamed: _call_changed,
         e.ToolCallArgumentsDelta: _call_changed,
         e.FunctionCallDelta: _function,
+        e.PartStarted: _part_started,
+        e.PartDelta: _part_changed,
+        e.PartExtended: _part_changed,
         e.CompletionFinished: _ended,
         e.CompletionInterrupted: _ended,
         e.CompletionFailed: _ended,

@@ -7,11 +7,12 @@ from collections.abc import Callable, Iterable, Sequence
 from unicodedata import category
 
 from turnlog.domain.events import Content, Correction, CorrectionAction
+from turnlog.domain.parts import PartMark
 from turnlog.projections.diagnosis import aborted_twins, diagnose
 from turnlog.projections.joining import joined_contents, joined_texts
 from turnlog.projections.neighbours import beginnings, is_nothing_between, neighbours, positions_between
 from turnlog.projections.placeholders import NO_RESULT
-from turnlog.projections.turn import Fault, Step, StepToolCall, ToolResult, Turn
+from turnlog.projections.turn import Fault, Step, StepMessage, StepToolCall, ToolResult, Turn
 
 SEPARATOR = "\n\n"
 """Goes between the two parts of a split message if both seem whole."""
@@ -206,7 +207,10 @@ def _with_joins(steps: list[Step], corrections: list[Correction]) -> list[Step]:
 
 
 def _with_calls(step: Step, calls: Iterable[StepToolCall]) -> Step:
-    return step.model_copy(update={"message": step.message.model_copy(update={"tool_calls": tuple(calls)})})
+    message, calls = step.message, tuple(calls)
+    there = {call.index for call in calls}
+    layout = tuple(mark for mark in message.layout if mark.call is None or mark.call in there)
+    return step.model_copy(update={"message": message.model_copy(update={"tool_calls": calls, "layout": layout})})
 
 
 def _without_calls(step: Step, indexes: Iterable[int]) -> Step:
@@ -274,10 +278,32 @@ def _joined(run: Sequence[tuple[Step, str]]) -> Step:
             "reasoning_details": tuple(detail for message in said for detail in message.reasoning_details),
             "tool_calls": tuple(calls),
             "function_call": functions[-1] if functions else None,
+            "layout": _joined_layout(said),
         }
     )
     in_order = tuple(sorted(results, key=lambda result: result.position))
     return first.model_copy(update={"message": message, "tool_results": in_order})
+
+
+def _joined_layout(said: Sequence[StepMessage]) -> tuple[PartMark, ...]:
+    """The marks of the messages as those of one. Each part has its text with it: what is put between texts is no part,
+    and the content of the one message may be in blocks where that of another is not."""
+    if not any(message.layout for message in said):
+        return ()
+    marks, calls = list[PartMark](), 0
+    for message in said:
+        marks += (
+            PartMark(
+                kind=part.kind,
+                api=part.api,
+                text=part.text,
+                call=None if part.call is None else part.call + calls,
+                data=part.data,
+            )
+            for part in message.parts
+        )
+        calls += message.tool_calls[-1].index + 1 if message.tool_calls else 0
+    return tuple(marks)
 
 
 def _joined_contents(contents: Sequence[tuple[Content | None, str]]) -> Content | None:

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 from datetime import datetime
+from functools import cached_property
 from typing import Literal
 from uuid import UUID
 
+from pydantic import computed_field
+
 from turnlog.domain.events import Content, FunctionCall, ResultStatus, StepStatus, ToolCall
 from turnlog.domain.foreign import ForeignFormat
+from turnlog.domain.parts import PartMark
 from turnlog.domain.values import Frozen, JsonObject, Text
+from turnlog.projections.parts import Part, Texts, parts_of, usual_marks
 
 
 class ToolResult(Frozen):
@@ -73,9 +78,11 @@ class Approval(Frozen):
 
 
 class StepToolCall(ToolCall):
-    """A tool call of a step. `index` identifies it there, because ids may be missing or come back."""
+    """A tool call of a step. `index` identifies it there, because ids may be missing or come back. The `arguments` of a
+    `custom` tool are any text, and not JSON."""
 
     index: int
+    custom: bool = False
 
 
 class OpenToolCall(StepToolCall):
@@ -98,7 +105,11 @@ class WaitingToolCall(OpenToolCall):
 
 
 class StepMessage(Frozen):
-    """The assistant message of a step. `content` is None when no text came; texts are byte for byte as sent."""
+    """The assistant message of a step. `content` is None when no text came; texts are byte for byte as sent.
+
+    `parts` is the same in the order in which the model made it, with all that the provider said. `layout` is how that
+    is kept: see PartMark. It is empty where there is one part of each kind.
+    """
 
     role: Literal["assistant"] = "assistant"
     content: Content | None = None
@@ -108,6 +119,23 @@ class StepMessage(Frozen):
     tool_calls: tuple[StepToolCall, ...] = ()
     function_call: FunctionCall | None = None
     name: Text | None = None
+    layout: tuple[PartMark, ...] = ()
+
+    @computed_field  # type: ignore[prop-decorator]  # mypy takes no decorator above a property
+    @cached_property
+    def parts(self) -> tuple[Part, ...]:
+        """The parts in order: reasoning, text, refusal and calls where nothing says otherwise. A legacy
+        `function_call` is no part."""
+        content = self.content if isinstance(self.content, str) else None
+        texts = Texts({"text": content, "reasoning": self.reasoning, "refusal": self.refusal})
+        return parts_of(self.marks(), texts)
+
+    def marks(self) -> tuple[PartMark, ...]:
+        """The layout; that of the usual order where there is none."""
+        if self.layout:
+            return self.layout
+        calls = (call.index for call in self.tool_calls)
+        return tuple(usual_marks(self.reasoning, self.content, self.refusal, calls))
 
 
 class Step(Frozen):

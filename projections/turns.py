@@ -117,7 +117,7 @@ class Turns(OwnedTurns):
         """Adds texts to a step. Their events have the positions from `first` on."""
         if step_id in self._open:
             step, turn = self._open[step_id]
-            step.content.extend(texts)
+            step.add_texts(texts)
             self._touch(turn, first + len(texts) - 1)
             return
         for position in range(first, first + len(texts)):

@@ -72,6 +72,9 @@ if TYPE_CHECKING:
     from turnlog.projections.deltas import Delta as Delta
     from turnlog.projections.deltas import FunctionCallFragment as FunctionCallFragment
     from turnlog.projections.deltas import MessageCame as MessageCame
+    from turnlog.projections.deltas import PartExtended as PartExtended
+    from turnlog.projections.deltas import PartFragment as PartFragment
+    from turnlog.projections.deltas import PartStarted as PartStarted
     from turnlog.projections.deltas import SessionChanged as SessionChanged
     from turnlog.projections.deltas import SessionGone as SessionGone
     from turnlog.projections.deltas import StepEnded as StepEnded
@@ -82,6 +85,7 @@ if TYPE_CHECKING:
     from turnlog.projections.deltas import ToolStarted as ToolStarted
     from turnlog.projections.deltas import TurnEnded as TurnEnded
     from turnlog.projections.deltas import TurnStarted as TurnStarted
+    from turnlog.projections.parts import Part as Part
     from turnlog.projections.prompt.policy import PromptPolicy as PromptPolicy
     from turnlog.projections.report import ReapedStep as ReapedStep
     from turnlog.projections.report import RepairReport as RepairReport
@@ -128,9 +132,11 @@ _NAMES = {
     "infrastructure.settings": "Settings",
     "infrastructure.tables.projection": "Projection",
     "projections.deltas": """
-        ApprovalDecided ApprovalRequested Delta FunctionCallFragment MessageCame SessionChanged SessionGone StepEnded
-        StepStarted TextFragment ToolCallFragment ToolResultCame ToolStarted TurnEnded TurnStarted
+        ApprovalDecided ApprovalRequested Delta FunctionCallFragment MessageCame PartExtended PartFragment PartStarted
+        SessionChanged SessionGone StepEnded StepStarted TextFragment ToolCallFragment ToolResultCame ToolStarted
+        TurnEnded TurnStarted
     """,
+    "projections.parts": "Part",
     "projections.prompt.policy": "PromptPolicy",
     "projections.report": "ReapedStep RepairReport",
     "projections.turn": "OpenToolCall",

@@ -42,6 +42,9 @@ from turnlog.domain.events.step import (
     CompletionInterrupted,
     CompletionStarted,
     FunctionCallDelta,
+    PartDelta,
+    PartExtended,
+    PartStarted,
     ReasoningDelta,
     RefusalDelta,
     StepStatus,
@@ -60,9 +63,9 @@ from turnlog.domain.events.turn import (
     TurnStarted,
 )
 
-Fragment = TextDelta | RefusalDelta | ReasoningDelta | ToolCallArgumentsDelta | FunctionCallDelta
+Fragment = TextDelta | RefusalDelta | ReasoningDelta | ToolCallArgumentsDelta | FunctionCallDelta | PartDelta
 """The deltas that only continue a text of their step. Nearly all events are fragments."""
-StepDelta = Fragment | ToolCallStarted | ToolCallNamed
+StepDelta = Fragment | ToolCallStarted | ToolCallNamed | PartStarted | PartExtended
 """What a response brings between the start and the end of its step."""
 StepEnd = CompletionFinished | CompletionInterrupted | CompletionFailed | CompletionAbandoned
 STATUS_OF_END: dict[type[StepEnd], StepStatus] = {
@@ -124,6 +127,9 @@ __all__ = [
     "MessageImported",
     "MetadataSet",
     "OwnerAssigned",
+    "PartDelta",
+    "PartExtended",
+    "PartStarted",
     "ReasoningDelta",
     "RefusalDelta",
     "RepairWithdrawn",

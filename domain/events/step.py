@@ -7,6 +7,7 @@ from typing import Literal
 from pydantic import Field
 
 from turnlog.domain.events.base import Content, Event, ResultStatus, is_unset
+from turnlog.domain.parts import PartApi, PartKind
 from turnlog.domain.values import JsonObject, Text
 
 StepStatus = Literal["open", "finished", "interrupted", "failed", "abandoned"]
@@ -55,8 +56,45 @@ class ReasoningDelta(Event):
     details: tuple[JsonObject, ...] = ()
 
 
+class PartStarted(Event):
+    """Opens a part of the step's message, behind the others; parts are numbered from 1. The fragments that follow
+    belong to the part of their kind that was opened or extended last. `data` is what the API said of the part besides
+    its text, verbatim. `call` is the index of the tool call that the part is."""
+
+    topic = "part-started.v1"
+
+    step_id: str
+    part: int
+    kind: PartKind
+    api: PartApi
+    call: int | None = None
+    data: JsonObject = {}
+
+
+class PartDelta(Event):
+    """Continues a text inside the data of a part: what is said in audio, the input of a server's tool."""
+
+    topic = "part-delta.v1"
+
+    step_id: str
+    part: int
+    field: Text
+    text: Text
+
+
+class PartExtended(Event):
+    """More about a part, verbatim: see `domain.parts.extended`."""
+
+    topic = "part-extended.v1"
+
+    step_id: str
+    part: int
+    data: JsonObject
+
+
 class ToolCallStarted(Event):
-    """Opens a call. Its step knows it by its index, never by its id alone: ids come back in later turns."""
+    """Opens a call. Its step knows it by its index, never by its id alone: ids come back in later turns. The arguments
+    of a `custom` tool are any text, and not JSON."""
 
     topic = "tool-call-started.v1"
 
@@ -64,6 +102,7 @@ class ToolCallStarted(Event):
     index: int
     id: Text = ""
     name: Text = ""
+    custom: bool = Field(default=False, exclude_if=is_unset)
 
 
 class ToolCallNamed(Event):

@@ -12,6 +12,9 @@ from turnlog import (
     Delta,
     FunctionCallFragment,
     MessageCame,
+    PartExtended,
+    PartFragment,
+    PartStarted,
     Session,
     SessionChanged,
     SessionGone,
@@ -52,7 +55,7 @@ def by_class(delta: Delta) -> str:
             return delta.text
         case ToolCallFragment() | FunctionCallFragment():
             return delta.arguments
-        case StepStarted() | StepEnded() | ToolResultCame():
+        case StepStarted() | StepEnded() | ToolResultCame() | PartStarted() | PartFragment() | PartExtended():
             return delta.step_id
         case MessageCame():
             return delta.message_id

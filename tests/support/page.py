@@ -5,11 +5,15 @@ from __future__ import annotations
 from typing import Any
 
 from turnlog import Delta, SessionView, Step
+from turnlog.domain.parts import extended
 from turnlog.projections.deltas import (
     ApprovalDecided,
     ApprovalRequested,
     FunctionCallFragment,
     MessageCame,
+    PartExtended,
+    PartFragment,
+    PartStarted,
     StepEnded,
     StepStarted,
     TextFragment,
@@ -64,6 +68,8 @@ class Page:
                 self.steps[delta.step_id] = _empty() | {"of": (delta.supersedes, delta.continues)}
             case TextFragment() | ToolCallFragment() | FunctionCallFragment() | StepEnded():
                 _tell_step(self.steps[delta.step_id], delta)
+            case PartStarted() | PartFragment() | PartExtended():
+                _tell_part(self.steps[delta.step_id]["parts"], delta)
             case ToolStarted() | ApprovalRequested() | ApprovalDecided():
                 _tell_call(self.steps[delta.step_id], delta)
             case ToolResultCame():
@@ -121,6 +127,18 @@ def _tell_step(step: Shown, delta: TextFragment | ToolCallFragment | FunctionCal
             step["ended"] = (delta.status, delta.finish_reason, delta.note, delta.failure)
 
 
+def _tell_part(parts: dict[int, Any], delta: PartStarted | PartFragment | PartExtended) -> None:
+    if isinstance(delta, PartStarted):
+        parts.setdefault(delta.part, (delta.part_kind, delta.api, delta.call, dict(delta.data)))
+    elif delta.part in parts:
+        data = parts[delta.part][-1]
+        if isinstance(delta, PartExtended):
+            parts[delta.part] = (*parts[delta.part][:-1], extended(data, delta.data))
+        else:
+            known = data.get(delta.field)
+            data[delta.field] = _put(known if isinstance(known, str) else "", delta.offset, delta.text)
+
+
 def _tell_call(step: Shown, delta: ToolStarted | ApprovalRequested | ApprovalDecided) -> None:
     match delta:
         case ToolStarted():
@@ -139,6 +157,7 @@ def _of_step(step: Step) -> Shown:
         "refusal": message.refusal or "",
         "calls": {call.index: [call.id, call.name, call.arguments] for call in message.tool_calls},
         "function": [function.name, function.arguments] if function else ["", ""],
+        "parts": _of_parts(step),
         "results": {r.index: (r.call_id, r.status, r.content) for r in step.tool_results},
         "ended": (step.status, step.finish_reason, step.note, step.failure),
         "of": (step.supersedes, step.continues),
@@ -147,9 +166,18 @@ def _of_step(step: Step) -> Shown:
     }
 
 
+def _of_parts(step: Step) -> dict[int, Any]:
+    parts: dict[int, Any] = {}
+    for mark in step.message.layout:
+        if mark.part:
+            parts.setdefault(mark.part, (mark.kind, mark.api, mark.call, mark.data))
+    return parts
+
+
 def _empty() -> Shown:
     texts = {"text": "", "reasoning": "", "refusal": ""}
     noted = {"of": (None, None), "tools": [], "approvals": {}}
+    noted |= {"parts": {}}
     return {**texts, "calls": {}, "function": ["", ""], "results": {}, "ended": ("open", None, None, None), **noted}
 
 

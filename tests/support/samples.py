@@ -30,6 +30,9 @@ SAMPLES: tuple[e.SessionEvent, ...] = (
     e.TextDelta(at=AT, step_id="s1", text='say "hi"\n\0 ü'),
     e.RefusalDelta(at=AT, step_id="s1", text="no"),
     e.ReasoningDelta(at=AT, step_id="s1", text="hm", details=({"type": "reasoning.text", "signature": "x"},)),
+    e.PartStarted(at=AT, step_id="s1", part=1, kind="tool_call", api="chat", call=1, data={"extra": {"a": None}}),
+    e.PartDelta(at=AT, step_id="s1", part=1, field="input", text="{"),
+    e.PartExtended(at=AT, step_id="s1", part=1, data={"citations": [{"url": "https://example.org"}]}),
     e.ToolCallStarted(at=AT, step_id="s1", index=1, id="c1", name="find"),
     e.ToolCallNamed(at=AT, step_id="s1", index=1, id="c1", name="find"),
     e.ToolCallArgumentsDelta(at=AT, step_id="s1", index=1, arguments='{"a":'),
@@ -67,6 +70,7 @@ SAMPLES: tuple[e.SessionEvent, ...] = (
 LATER: tuple[tuple[str, e.SessionEvent], ...] = (
     ("lease", e.CompletionStarted(at=AT, step_id="s1", model="m", writer="w1", lease_seconds=30.0)),
     ("turn", e.CompletionStarted(at=AT, step_id="s2", turn_id="m1", supersedes="s1", continues="s0")),
+    ("custom", e.ToolCallStarted(at=AT, step_id="s1", index=1, id="c1", name="find", custom=True)),
     ("queued", e.MessageAdded(at=AT, message_id="m2", role="user", content="and?", queued=True)),
     ("failure", e.CompletionFailed(at=AT, step_id="s1", error="no", failure={"status": 429, "type": "rate_limit"})),
     (

@@ -80,10 +80,35 @@ deltas = st.one_of(
     _event(e.TextDelta, step_id=step_ids, text=any_text),
     _event(e.RefusalDelta, step_id=step_ids, text=any_text),
     _event(e.ReasoningDelta, step_id=step_ids, text=any_text),
-    _event(e.ToolCallStarted, step_id=step_ids, index=indexes, id=call_ids, name=names),
+    _event(e.ToolCallStarted, step_id=step_ids, index=indexes, id=call_ids, name=names, custom=seldom),
     _event(e.ToolCallNamed, step_id=step_ids, index=indexes, id=call_ids, name=names),
     _event(e.ToolCallArgumentsDelta, step_id=step_ids, index=indexes, arguments=fragments),
     _event(e.FunctionCallDelta, step_id=step_ids, name=names, arguments=fragments),
+)
+part_numbers = st.integers(1, 4)
+part_data = st.sampled_from(
+    [{}, {"signature": "S"}, {"type": "web_search", "id": "w1"}, {"citations": [{"url": "u"}]}, {"input": "x"}]
+)
+parts = st.one_of(
+    _event(
+        e.PartStarted,
+        step_id=step_ids,
+        part=part_numbers,
+        kind=st.sampled_from(["text", "text", "reasoning", "refusal", "server_call", "audio", "opaque"]),
+        api=st.sampled_from(["chat", "anthropic", "responses"]),
+        data=part_data,
+    ),
+    _event(
+        e.PartStarted,
+        step_id=step_ids,
+        part=part_numbers,
+        kind=st.just("tool_call"),
+        api=st.sampled_from(["chat", "anthropic", "responses"]),
+        call=indexes,
+        data=part_data,
+    ),
+    _event(e.PartDelta, step_id=step_ids, part=part_numbers, field=st.sampled_from(["input", "data"]), text=any_text),
+    _event(e.PartExtended, step_id=step_ids, part=part_numbers, data=part_data),
 )
 ends = st.one_of(
     _event(e.CompletionFinished, step_id=step_ids, finish_reason=st.just("stop"), usage=usages),
@@ -178,6 +203,7 @@ live_event = st.one_of(
     started,
     deltas,
     deltas,
+    parts,
     ends,
     ends,
     results,

@@ -20,6 +20,9 @@ from turnlog.projections.deltas import (
     Delta,
     FunctionCallFragment,
     MessageCame,
+    PartExtended,
+    PartFragment,
+    PartStarted,
     SessionChanged,
     StepEnded,
     StepStarted,
@@ -80,6 +83,8 @@ class Teller:
                 self._go_on(block, f"→ {begins} " if begins else delta.arguments, "cyan")
                 if begins and delta.arguments:
                     self._go_on(block, delta.arguments, "cyan")
+            case PartStarted() | PartFragment() | PartExtended():
+                pass  # what a provider said beside what people read
             case _:
                 self._break()
                 self._tell_whole(delta)
