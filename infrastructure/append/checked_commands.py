@@ -34,7 +34,7 @@ from turnlog.domain.inputs import (
     checked_usage_object,
 )
 from turnlog.domain.limits import MAX_CALL_ID_LENGTH, MAX_REASON_LENGTH
-from turnlog.infrastructure.append.chunk_reader import json_object
+from turnlog.infrastructure.append.chunks.fields import json_object
 from turnlog.infrastructure.clock import now
 from turnlog.infrastructure.ids import new_id
 

@@ -26,7 +26,7 @@ from turnlog.domain.inputs import (
     checked_text,
 )
 from turnlog.domain.limits import MAX_CALL_ID_LENGTH, MAX_CALLS, MAX_MESSAGE_LENGTH, MAX_NAME_LENGTH
-from turnlog.infrastructure.append.chunk_reader import as_object
+from turnlog.infrastructure.append.chunks.fields import as_object
 from turnlog.infrastructure.append.step_io import StepIO
 from turnlog.infrastructure.clock import now
 

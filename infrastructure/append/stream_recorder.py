@@ -23,7 +23,7 @@ from turnlog.domain.errors import (
 from turnlog.domain.events import CompletionFailed, CompletionFinished, CompletionInterrupted, StepEnd
 from turnlog.domain.inputs import check_kind, checked_optional_name
 from turnlog.domain.state import Active
-from turnlog.infrastructure.append.chunk_reader import ChunkReader
+from turnlog.infrastructure.append.chunks import StreamReader, reader_for
 from turnlog.infrastructure.append.failures import failure_of, said
 from turnlog.infrastructure.append.provider_stream import (
     CLIENT_CLOSED,
@@ -95,7 +95,8 @@ class StreamRecorder(Generic[Chunk]):
         check_stream(stream)
         self._stream: Any = stream
         self._recorders = recorders
-        self._reader = ChunkReader(step.step_id, step.clock.now)
+        self._reader: StreamReader | None = None
+        """It is there when the first chunk has come, which says of which API it is."""
         self._read_ahead = ReadAhead[Chunk](None if detached else read_ahead_chunks)
         self._phase = Phase.NEW
         self._task: asyncio.Task[None] | None = None
@@ -245,14 +246,17 @@ class StreamRecorder(Generic[Chunk]):
             return
         self.has_begun_to_read = True
         stored: asyncio.Future[int] | None = None
-        for commands in self._reader.read(chunk):
+        reader = self._reader
+        if reader is None:
+            reader = self._reader = reader_for(chunk, self.step.step_id, self.step.clock.now)
+        for commands in reader.read(chunk):
             if stored is not None:
                 await self._pause()
                 if self._is_over():
                     return
             stored = self.step.aggregate.submit(*commands)
             stored.add_done_callback(self._stored)
-        if self._reader.finish_reason:
+        if reader.has_answered:
             # A consumer that leaves now has had its answer, so the step ends as finished.
             self._read_ahead.stay_level()
         self._read_ahead.put(chunk, stored)  # what was stored last, was stored after all before it
@@ -297,9 +301,14 @@ class StreamRecorder(Generic[Chunk]):
         self.step.lease.left(self.step.step_id)
 
     def _finished(self) -> StepEnd:
-        if self._reader.error is not None:
-            return self._ended(CompletionFailed, error=self._reader.error)
-        return self._ended(CompletionFinished, finish_reason=self._reader.finish_reason)
+        """The end of a stream that has come to its end, as the provider has said what it is."""
+        reader = self._reader
+        if reader is None:
+            return self._ended(CompletionFinished, finish_reason=None)
+        error = reader.error or reader.missing_end()
+        if error is not None:
+            return self._ended(CompletionFailed, error=error, failure=reader.failure)
+        return self._ended(CompletionFinished, finish_reason=reader.finish_reason)
 
     def _ended(self, kind: type[StepEnd], **fields: Any) -> StepEnd:
         return kind(at=now(), step_id=self.step.step_id, **fields, **self._reported())
@@ -307,7 +316,7 @@ class StreamRecorder(Generic[Chunk]):
     def _early_end(self, error: BaseException | None, reason: str | None) -> StepEnd:
         if isinstance(error, Exception) and reason is None and not is_client_closed(self._stream):
             return self._ended(CompletionFailed, error=said(error), failure=failure_of(error))
-        if self._reader.finish_reason is not None:
+        if self._reader is not None and self._reader.has_answered:
             return self._finished()
         if reason is None and isinstance(error, Exception):
             reason = CLIENT_CLOSED
@@ -315,11 +324,10 @@ class StreamRecorder(Generic[Chunk]):
         return self.step.broken_off(reason, **self._reported())
 
     def _reported(self) -> dict[str, Any]:
-        return {
-            "model": self._reader.model,
-            "response_id": self._reader.response_id,
-            "usage": self._reader.usage,
-        }
+        reader = self._reader
+        if reader is None:
+            return {}
+        return {"model": reader.model, "response_id": reader.response_id, "usage": reader.usage}
 
 
 async def stop_all(recorders: set[StreamRecorder[Any]]) -> None:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any, Generic, Self, TypeVar
 
 from turnlog.domain.commands import StepAppend
-from turnlog.infrastructure.append.chunk_reader import ChunkReader
+from turnlog.infrastructure.append.chunks import ChatReader
 from turnlog.infrastructure.clock import now
 from turnlog.infrastructure.log import SessionLog
 from turnlog.infrastructure.session import Session
@@ -72,7 +72,7 @@ class Meter:
     async def watch(self, session: Session, stream: AsyncIterator[Chunk]) -> AsyncIterator[StepAppend]:
         """Records the stream, once a dead writer's lease has run out; yields its deltas when they are durable."""
         arriving = Arrivals(stream)
-        reader = ChunkReader("shown", now)
+        reader = ChatReader("shown", now)
         async for chunk in session.record(arriving, takeover=True):
             waited = time.perf_counter() - arriving.arrived.popleft()
             said = [command for piece in reader.read(chunk) for command in piece]

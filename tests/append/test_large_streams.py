@@ -12,7 +12,8 @@ from tests.support.recording import chunk, played
 from turnlog import LimitExceededError, Session
 from turnlog.domain import decide, decide_step
 from turnlog.domain.limits import MAX_MESSAGE_LENGTH, MAX_NAME_LENGTH, PIECE_LENGTH
-from turnlog.infrastructure.append.chunk_reader import PIECE_COMMANDS, ChunkReader
+from turnlog.infrastructure.append.chunks import ChatReader
+from turnlog.infrastructure.append.chunks.reader import PIECE_COMMANDS
 from turnlog.infrastructure.clock import now
 
 LONGEST_PAUSE = 0.25
@@ -50,7 +51,7 @@ async def test_a_long_text_in_one_chunk_comes_back_whole(session: Session) -> No
 
 
 def test_a_chunk_is_read_in_pieces() -> None:
-    reader = ChunkReader("s1", now)
+    reader = ChatReader("s1", now)
     calls = chunk("x" * (2 * PIECE_LENGTH), *map(call, range(3 * PIECE_COMMANDS)))
     pieces = list(reader.read(calls))
     assert max(map(len, pieces)) <= PIECE_COMMANDS
@@ -58,7 +59,7 @@ def test_a_chunk_is_read_in_pieces() -> None:
 
 
 def test_a_response_does_not_grow_for_ever() -> None:
-    reader, part = ChunkReader("s1", now), chunk("x" * (MAX_MESSAGE_LENGTH // 8))
+    reader, part = ChatReader("s1", now), chunk("x" * (MAX_MESSAGE_LENGTH // 8))
     for _ in range(8):
         assert list(reader.read(part))
     with pytest.raises(LimitExceededError) as error:

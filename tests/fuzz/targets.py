@@ -32,7 +32,7 @@ from turnlog.infrastructure.append.checked_commands import (
     checked_tool_result,
     checked_usage,
 )
-from turnlog.infrastructure.append.chunk_reader import ChunkReader
+from turnlog.infrastructure.append.chunks import ChatReader
 from turnlog.infrastructure.cli.chunk_file import chunks as chunks_of_file
 from turnlog.infrastructure.cli.commands.importing import _conversation
 from turnlog.infrastructure.cli.script_file import read_script
@@ -102,7 +102,7 @@ def chunk_files(data: bytes) -> None:
 
 
 def _record(stream: list[Any], *, finish: bool) -> None:
-    talk, reader = Conversation(), ChunkReader("s1", lambda: AT)
+    talk, reader = Conversation(), ChatReader("s1", lambda: AT)
     talk.do(c.BeginCompletion(AT, "s1"))
     for chunk in stream:
         try:

@@ -11,7 +11,7 @@ import pytest
 
 from tests.fuzz.fuzzing import CORPUS, found_by, kept_inputs, minimised, random_inputs, try_input
 from tests.fuzz.targets import TARGETS
-from turnlog.infrastructure.append.chunk_reader import ChunkReader
+from turnlog.infrastructure.append.chunks import ChatReader
 
 INPUTS = 150
 """Random inputs of each fuzzer."""
@@ -37,10 +37,10 @@ def test_every_folder_of_the_corpus_belongs_to_a_fuzzer() -> None:
 
 
 def test_a_fuzzer_finds_an_untyped_error_and_makes_its_input_small(monkeypatch: pytest.MonkeyPatch) -> None:
-    def read(reader: ChunkReader, chunk: Any) -> list[Any]:
+    def read(reader: ChatReader, chunk: Any) -> list[Any]:
         raise TypeError("no") if "c1" in str(chunk) else ValueError("never seen")
 
-    monkeypatch.setattr(ChunkReader, "read", read)
+    monkeypatch.setattr(ChatReader, "read", read)
     inputs = (found_by("chunks", data) for data in random_inputs("chunks", seed=1))
     found = next(one for one in inputs if one is not None and one.error == "TypeError: no")
     small = minimised(found)
