@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from datetime import datetime
-from functools import cached_property
 from typing import Literal
 from uuid import UUID
 
@@ -13,14 +12,14 @@ from turnlog.domain.events import Content, FunctionCall, ResultStatus, StepStatu
 from turnlog.domain.foreign import ForeignFormat
 from turnlog.domain.parts import PartMark
 from turnlog.domain.values import Frozen, JsonObject, Text
-from turnlog.projections.parts import Part, Texts, parts_of, usual_marks
+from turnlog.projections.parts import SAYING, Part, Texts, parts_of, usual_marks
 
 
 class ToolResult(Frozen):
     """The latest result of a call. `index` names the call inside its step. A repair makes up the synthetic ones.
 
     `sent` is what prompts go on to have in its place: the model had gone on before it came (see LateResult).
-    `was_missing`: the model had gone on without even a pending one.
+    `was_missing`: the model had gone on without even a pending one. `data` is what its API says of it besides.
     `origin`, here and below, is the format of an imported message; None for what was recorded.
     """
 
@@ -32,6 +31,7 @@ class ToolResult(Frozen):
     at: datetime
     sent: Content | None = None
     was_missing: bool = False
+    data: JsonObject = {}
     origin: ForeignFormat | None = None
 
 
@@ -122,7 +122,7 @@ class StepMessage(Frozen):
     layout: tuple[PartMark, ...] = ()
 
     @computed_field  # type: ignore[prop-decorator]  # mypy takes no decorator above a property
-    @cached_property
+    @property
     def parts(self) -> tuple[Part, ...]:
         """The parts in order: reasoning, text, refusal and calls where nothing says otherwise. A legacy
         `function_call` is no part."""
@@ -171,7 +171,8 @@ class Step(Frozen):
     def says_something(self) -> bool:
         """Whether there is anything that an assistant message could hold."""
         message = self.message
-        return bool(message.content or message.refusal or message.tool_calls or message.function_call)
+        says = message.content or message.refusal or message.tool_calls or message.function_call
+        return bool(says) or any(mark.kind in SAYING for mark in message.layout)
 
     def result_of(self, index: int) -> ToolResult | None:
         """The latest result of the call at `index`, if any."""
