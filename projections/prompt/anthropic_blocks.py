@@ -20,7 +20,7 @@ Block = dict[str, Any]
 def own_blocks(step: PromptStep) -> list[Block]:
     """The blocks of a step that has parts of this API; none if nothing is said in them."""
     blocks = [block for part in step.parts for block in _block(step, part)]
-    blocks = _calls_last(blocks) if step.paused else _calls_last(_with_results(blocks))
+    blocks = _calls_last(blocks if step.paused else _with_results(blocks))
     while blocks and "thinking" in blocks[-1]["type"]:
         blocks.pop()
     return blocks
@@ -77,13 +77,8 @@ def _is_server_call(block: Block) -> bool:
 
 
 def _calls_last(blocks: list[Block]) -> list[Block]:
-    """The blocks, with the calls behind the texts: a call is answered by the message that follows."""
-    kinds = [block["type"] for block in blocks]
-    first = kinds.index("tool_use") if "tool_use" in kinds else len(kinds)
-    if "text" not in kinds[first:]:
-        return blocks
-    calls = [block for block in blocks if block["type"] == "tool_use"]
-    return [*(block for block in blocks if block["type"] != "tool_use"), *calls]
+    """The blocks, with the calls behind all else, as the API sends them: the message that follows answers them."""
+    return sorted(blocks, key=lambda block: block["type"] == "tool_use")
 
 
 def _is_filled(value: Any) -> bool:

@@ -38,7 +38,19 @@ def own_items(step: PromptStep) -> list[OwnItem]:
             items.append(OwnItem(part.data))
     while items and items[-1].item["type"] == "reasoning":
         items.pop()
-    return items
+    return _calls_last(items)
+
+
+def _calls_last(items: list[OwnItem]) -> list[OwnItem]:
+    """The items, with the calls behind all else, each with the reasoning that led to it: their outputs follow."""
+    others, calls, thoughts = list[OwnItem](), list[OwnItem](), list[OwnItem]()
+    for one in items:
+        if one.item["type"] == "reasoning":
+            thoughts.append(one)
+            continue
+        (others if one.call is None else calls).extend((*thoughts, one))
+        thoughts = []
+    return others + calls
 
 
 def _add_text(items: list[OwnItem], part: PromptPart) -> None:

@@ -56,11 +56,11 @@ def fit(turns: Sequence[Turn], assemble: Assemble, render: Render, max_tokens: i
             high = middle
         else:
             low = middle + 1
-    first = starts[low] if starts else 0
-    kept = assemble(_from(turns, first))
+    kept = assemble(_from(turns, starts[low] if starts else 0))
     if _tokens(kept, render, count) > max_tokens:
         kept = _shortened(kept, render, max_tokens, count)
-    return Window(kept, first)
+    # Turns in which nothing is said are whole, too: an earlier one that speaks may fit beside them.
+    return Window(kept, starts[low - 1] + 1 if low > 0 else 0)
 
 
 def _is_pinned(entry: PromptEntry) -> bool:
