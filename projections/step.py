@@ -79,10 +79,14 @@ class Approval(Frozen):
 
 class StepToolCall(ToolCall):
     """A tool call of a step. `index` identifies it there, because ids may be missing or come back. The `arguments` of a
-    `custom` tool are any text, and not JSON."""
+    `custom` tool are any text, and not JSON.
+
+    `cut_off`: the step ended before the arguments were whole. Nobody has to run such a call, and prompts leave it out.
+    """
 
     index: int
     custom: bool = False
+    cut_off: bool = False
 
 
 class OpenToolCall(StepToolCall):
@@ -129,6 +133,11 @@ class StepMessage(Frozen):
         content = self.content if isinstance(self.content, str) else None
         texts = Texts({"text": content, "reasoning": self.reasoning, "refusal": self.refusal})
         return parts_of(self.marks(), texts)
+
+    @property
+    def calls_something(self) -> bool:
+        """Whether there is a call that was not cut off."""
+        return self.function_call is not None or any(not call.cut_off for call in self.tool_calls)
 
     def marks(self) -> tuple[PartMark, ...]:
         """The layout; that of the usual order where there is none."""
@@ -178,9 +187,9 @@ class Step(Frozen):
         return self.results().get(index)
 
     def unanswered_calls(self) -> tuple[StepToolCall, ...]:
-        """The calls that have no result at all, not even a pending one."""
+        """The calls that have no result at all, not even a pending one, and were not cut off."""
         results = self.results()
-        return tuple(call for call in self.message.tool_calls if call.index not in results)
+        return tuple(call for call in self.message.tool_calls if call.index not in results and not call.cut_off)
 
     def waiting(self) -> dict[int, Literal["result", "decision"]]:
         """What calls wait for, by their index: the final result of what was started, or somebody's decision."""
@@ -202,12 +211,14 @@ class Step(Frozen):
                 id=call.id,
                 name=call.name,
                 arguments=call.arguments,
+                custom=call.custom,
+                cut_off=call.cut_off,
                 step_id=self.step_id,
                 turn=turn,
                 waits_for=waiting.get(call.index),
             )
             for call in self.message.tool_calls
-            if call.index in waiting or call.index not in results
+            if call.index in waiting or not (call.cut_off or call.index in results)
         )
 
     @property

@@ -211,8 +211,7 @@ class Turn(Frozen):
         status = self.status
         if self._run is not None or status in ("open", "queued"):
             return status in ("finished", "stopped", "failed", "abandoned")
-        message = self.steps[-1].message
-        return status != "finished" or not (message.tool_calls or message.function_call)
+        return status != "finished" or not self.steps[-1].message.calls_something
 
     @property
     def goes_on(self) -> bool:

@@ -188,7 +188,7 @@ class TurnWork:
 
 
 def _is_last_word(step: Step) -> bool:
-    return step.status == "finished" and not step.message.tool_calls
+    return step.status == "finished" and all(call.cut_off for call in step.message.tool_calls)
 
 
 def _made(turn: Turn, step_ids: set[str]) -> bool:
