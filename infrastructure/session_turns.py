@@ -84,9 +84,10 @@ class SessionTurns(SessionReading):
         that nobody has answered, a turn that was abandoned, a result that came late, a decision about a call.
 
         `client` is an AsyncOpenAI or an AsyncAnthropic. `api` says how it is asked: "responses", or else by Chat
-        Completions or Messages, whichever the client has; a conversation may change between them. `tools` are functions, Tools, or entries of a request's `tools`: for the calls of
-        those the turn waits until somebody else has answered all of them, or the user says something. The Answer goes
-        on in the background: await it, iterate over it, or leave it.
+        Completions or Messages, whichever the client has; a conversation may change between them. `tools` are
+        functions, Tools, or entries of a request's `tools`: for the calls of those the turn waits until somebody else
+        has answered all of them, or the user says something. The Answer goes on in the background: await it, iterate
+        over it, or leave it.
 
         With a `message_id` that is known it is a retry: it gives what was answered, waits for what is being answered in
         whichever process, and goes on with what has failed. A message is never answered twice.

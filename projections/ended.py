@@ -105,7 +105,7 @@ class EndedFold:
         self.notes = CallNotes(step)
         self._step: Step | None = step
         self._unanswered = {call.index: call for call in step.message.tool_calls if call.index not in self.results}
-        self._waiting = sum(bool(call.name) for call in self._unanswered.values())
+        self._waiting = sum(map(_is_waited_for, self._unanswered.values()))
         self._by_id: dict[str, _Queue] | None = None
         self._by_name: dict[str, _Queue] | None = None
         self._calls: dict[int, StepToolCall] | None = None
@@ -118,7 +118,7 @@ class EndedFold:
 
     @property
     def waits(self) -> bool:
-        """Whether a call that can be sent has no result. Those without a name cannot."""
+        """Whether a call that can be sent has no result. Those without a name, or that were cut off, cannot."""
         return self._waiting > 0
 
     def freeze(self) -> Step:
@@ -141,7 +141,7 @@ class EndedFold:
         if result.index not in self.results and result.index not in self._unanswered:
             return False
         call = self._unanswered.pop(result.index, None)
-        self._waiting -= call is not None and bool(call.name)
+        self._waiting -= call is not None and _is_waited_for(call)
         self.notes.answered(result)
         self.results[result.index] = result
         self._step = None
@@ -160,6 +160,10 @@ class EndedFold:
             self._by_name = _queues(self.step.message.tool_calls, "name")
         queue = self._by_name.get(name)
         return None if queue is None else queue.unanswered(self._unanswered)
+
+
+def _is_waited_for(call: StepToolCall) -> bool:
+    return bool(call.name) and not call.cut_off
 
 
 class _Queue:

@@ -211,8 +211,8 @@ class Turn(Frozen):
         status = self.status
         if self._run is not None or status in ("open", "queued"):
             return status in ("finished", "stopped", "failed", "abandoned")
-        message = self.steps[-1].message
-        return status != "finished" or not (message.tool_calls or message.function_call)
+        last = self.steps[-1]
+        return status != "finished" or not (last.message.calls_something or last.is_paused)
 
     @property
     def goes_on(self) -> bool:

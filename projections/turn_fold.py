@@ -133,8 +133,7 @@ class TurnFold:
             return False
         if self.is_open():
             return None if self.repairs else False
-        calls = step.message.tool_calls or step.message.function_call
-        return step.status != "finished" or not calls
+        return step.status != "finished" or not (step.message.calls_something or step.is_paused)
 
     def _has_run_ended(self, run: TurnRun, *, has_news: bool) -> bool:
         if run.status not in ("finished", "waiting"):

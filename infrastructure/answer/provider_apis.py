@@ -15,7 +15,7 @@ from turnlog.domain.values import JsonObject
 from turnlog.projections.prompt import APIS, Api, check_api
 
 MAX_TOKENS = 8_192
-"""The length of an answer that Anthropic's API is asked for, which has no length of its own: `extra` chooses another."""
+"""The tokens that an answer of Anthropic's API may have, which wants to be told: `extra` chooses another number."""
 
 
 class ProviderApi(NamedTuple):
@@ -88,16 +88,14 @@ def checked_provider_api(client: Any, api: Any) -> Api:
         return named
     found = next((name for name in APIS if PROVIDER_APIS[name].create(client) is not None), None)
     if found is None:
-        kind = type(client).__name__
-        raise InvalidInputError(
-            "client", f"must be an AsyncOpenAI or an AsyncAnthropic: a {kind} has no chat.completions"
-        )
+        wanted = "must be an AsyncOpenAI or an AsyncAnthropic"
+        raise InvalidInputError("client", f"{wanted}: a {type(client).__name__} has no chat.completions")
     return found
 
 
 class CalledTool(NamedTuple):
-    """What the model calls, of an entry of a request's `tools`: the name, the field that it stands in, and the schema of
-    the arguments. Nothing of it has been checked."""
+    """What the model calls, of an entry of a request's `tools`: the name, the field that it stands in, and the schema
+    of the arguments. Nothing of it has been checked."""
 
     name: Any
     field: str

@@ -9,6 +9,7 @@ from typing import Any
 from turnlog.domain.decide_turn import NewsError
 from turnlog.domain.errors import LogClosedError, SessionNotFoundError, StoreError, TurnClosedError, TurnlogError
 from turnlog.domain.events import CompletionAbandoned, CompletionFailed, CompletionFinished
+from turnlog.domain.finish_reasons import meaning_of
 from turnlog.infrastructure.answer.asking import Asking, recorded
 from turnlog.infrastructure.answer.continuing import can_be_continued
 from turnlog.infrastructure.answer.session_io import SessionIO
@@ -154,7 +155,7 @@ class TurnWork:
         match recorder.end:
             case CompletionFinished(finish_reason=reason):
                 self._breaks = 0
-                return reason == PAUSED or self._has_calls(recorder) or not await self._end_if(0)
+                return meaning_of(reason) == "paused" or self._has_calls(recorder) or not await self._end_if(0)
             case CompletionFailed(error=error):
                 if await self._tries_again(recorder):
                     return True
@@ -188,7 +189,7 @@ class TurnWork:
 
 
 def _is_last_word(step: Step) -> bool:
-    return step.status == "finished" and step.finish_reason != PAUSED and not step.message.tool_calls
+    return step.status == "finished" and not step.is_paused and all(call.cut_off for call in step.message.tool_calls)
 
 
 def _made(turn: Turn, step_ids: set[str]) -> bool:

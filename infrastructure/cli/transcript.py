@@ -13,7 +13,7 @@ from turnlog.domain.events import Content
 from turnlog.infrastructure.cli.output import Screen, counted, one_line, printable, shortened
 from turnlog.infrastructure.cli.times import ago, moment
 from turnlog.projections.turn import Approval, LateResult, TurnRun
-from turnlog.projections.usage import TOKEN_PATHS
+from turnlog.projections.usage import token_counts
 from turnlog.projections.view import Message, SessionView, Step, StepToolCall, ToolResult, Turn
 
 LABEL_WIDTH = 11
@@ -237,11 +237,8 @@ def _circumstances(step: Step) -> str:
 
 
 def _tokens(step: Step) -> str:
-    usage = step.usage or {}
-    for path in TOKEN_PATHS["completion_tokens"]:
-        if isinstance(count := usage.get(path[0]), int):
-            return f"{count:,} tokens"
-    return ""
+    count = token_counts(step.usage)["completion_tokens"] if step.usage else 0
+    return f"{count:,} tokens" if count else ""
 
 
 def _cut(text: str) -> str:
