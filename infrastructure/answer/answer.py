@@ -26,7 +26,7 @@ from turnlog.infrastructure.answer.turn_work import TurnWork
 from turnlog.infrastructure.append.turn_owner import TurnOwner
 from turnlog.infrastructure.append.writer_lease import LOG_CLOSED
 from turnlog.infrastructure.follow.live import Deltas
-from turnlog.infrastructure.tasks import cancel_and_wait
+from turnlog.infrastructure.tasks import cancel_and_wait, spawned, started
 from turnlog.projections.deltas import Delta, MessageCame
 from turnlog.projections.turn import Turn
 
@@ -65,7 +65,7 @@ class Answer:
         """The turn that answers the message, once there is one."""
         self._begun: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._outcome: asyncio.Future[AnswerOutcome] = asyncio.get_running_loop().create_future()
-        self._task = asyncio.create_task(self._run())
+        self._task = spawned(self._run(), "an answer")
         answers.add(self)
         self._task.add_done_callback(lambda _: answers.discard(self))
 
@@ -270,7 +270,7 @@ async def deltas_until(deltas: Deltas, outcome: asyncio.Future[AnswerOutcome], p
     try:
         while not outcome.done() or outcome.result().end > position:
             if coming is None and not deltas.is_ready:  # of the deltas of a commit only the first is waited for
-                coming = asyncio.create_task(_next(deltas))
+                coming = started(_next(deltas))
             if coming is not None:
                 waited_for: list[asyncio.Future[Any]] = [coming] if outcome.done() else [coming, outcome]
                 await asyncio.wait(waited_for, return_when=asyncio.FIRST_COMPLETED)

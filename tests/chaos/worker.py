@@ -98,9 +98,10 @@ class Worker:
         self.tell("closed")
 
     def _loop_failed(self, _: Any, context: dict[str, Any]) -> None:
-        error = context.get("exception")
-        # A call that is cancelled by a fault leaves its part of a gather behind: that is Python's, and no loss.
-        self.tell("wrong", f"the loop: {context.get('message')} {error!r}")
+        error: BaseException | None = context.get("exception")
+        whose = context.get("task") or context.get("future")
+        where = traceback.format_exception(error)[-4:] if error is not None else []
+        self.tell("wrong", f"the loop: {context.get('message')} {error!r} of {whose!r} {_in_a_line(where)}")
 
     async def _open(self) -> None:
         for _ in range(RETRIES):
@@ -303,7 +304,11 @@ def digest(value: Any) -> str:
 
 def _described(error: Exception, call: Call) -> str:
     lines = traceback.format_exception(error)[-4:]
-    return f"{type(error).__name__}: {str(error)[:300]} | {call} | {' '.join(''.join(lines).split())[-400:]}"
+    return f"{type(error).__name__}: {str(error)[:300]} | {call} | {_in_a_line(lines)}"
+
+
+def _in_a_line(lines: list[str]) -> str:
+    return " ".join("".join(lines).split())[-400:]
 
 
 class Logged(logging.Handler):
