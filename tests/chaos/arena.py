@@ -44,7 +44,7 @@ class Process:
         self._signals: asyncio.Queue[tuple[Any, ...]] = asyncio.Queue()
         self.child = Child(work, settings, CALLERS)
         self.pid = 0
-        self.is_gone = False
+        self.is_gone = self._is_killed = False
         threading.Thread(target=self._listen, name=f"chaos-{number}", daemon=True).start()
 
     def _listen(self) -> None:
@@ -75,8 +75,15 @@ class Process:
 
     def send_signal(self, number: signal.Signals) -> None:
         """Sends a signal, if the process is there."""
+        self._is_killed = self._is_killed or number == signal.SIGKILL
         with suppress(ProcessLookupError):
             self.child.send_signal(number)
+
+    async def has_left(self) -> bool:
+        """Whether the process is gone, and all that it has said was heard."""
+        if self._is_killed and not self.is_gone:
+            await self.wait("gone")
+        return self.is_gone
 
 
 class Arena:
@@ -148,7 +155,7 @@ class Arena:
             return
         self._is_busy = False
         inherited: list[Call] = list(lost)
-        for process in [one for one in self.processes if one.is_gone]:
+        for process in [one for one in self.processes if await one.has_left()]:
             inherited += self.model.left_open(process.number)
             self.processes.remove(process)
             process.child.kill()
