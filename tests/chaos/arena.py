@@ -15,6 +15,7 @@ from tests.chaos.calls import Call
 from tests.chaos.model import Model
 from tests.chaos.script import new_id
 from tests.chaos.servers import Servers
+from tests.chaos.talks import Stage, Till
 from tests.chaos.worker import work
 from tests.support.processes import Child
 from turnlog.infrastructure.settings import Settings
@@ -25,9 +26,11 @@ CALLERS = 3
 LEASE_SECONDS = 2.0
 FINISH_SECONDS = 30.0
 """Everything that was asked is answered by then, once a fault is over."""
+STAGE_SECONDS = 15.0
+"""A turn gets to where a fault waits for it by then."""
 Pace = Literal["brief", "usual", "long"]
 """How long faults last."""
-_SIGNALS = ("ready", "done", "closed")
+_SIGNALS = ("ready", "done", "closed", "stage")
 
 
 async def _nothing() -> None:
@@ -37,12 +40,12 @@ async def _nothing() -> None:
 class Process:
     """A process under attack, and a thread that hears it."""
 
-    def __init__(self, model: Model, number: int, settings: Settings) -> None:
+    def __init__(self, model: Model, number: int, settings: Settings, provider_url: str) -> None:
         self.number = number
         self._model = model
         self._loop = asyncio.get_running_loop()
         self._signals: asyncio.Queue[tuple[Any, ...]] = asyncio.Queue()
-        self.child = Child(work, settings, CALLERS)
+        self.child = Child(work, settings, CALLERS, provider_url)
         self.pid = 0
         self.is_gone = self._is_killed = False
         threading.Thread(target=self._listen, name=f"chaos-{number}", daemon=True).start()
@@ -67,6 +70,15 @@ class Process:
                     pass
                 return message if message[0] == wanted else None
         return None
+
+    async def reached(self, call_id: str, stage: Stage) -> bool:
+        """Waits until the call has come this far. False if it has not in time."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(STAGE_SECONDS):
+                while (told := await self.wait("stage")) is not None:
+                    if told == ("stage", call_id, stage):
+                        return True
+        return False
 
     def order(self, *order: Any) -> None:
         """Tells the process what to do, if it is there."""
@@ -94,6 +106,7 @@ class Arena:
         self.seed = seed
         self._pace = pace
         self.model = Model()
+        self.till = Till()
         self.settings = Settings(
             database_url=servers.database_url,
             redis_url=servers.redis_url,
@@ -125,7 +138,7 @@ class Arena:
     async def add_process(self) -> Process:
         """One more process, which is ready."""
         self._started += 1
-        process = Process(self.model, self._started, self.settings)
+        process = Process(self.model, self._started, self.settings, self.till.url)
         self.processes.append(process)
         if await process.wait("ready") is None:
             self.model.wrong.append("a process did not start")
@@ -204,3 +217,4 @@ class Arena:
         for process in self.processes:
             await process.wait("closed")
             process.child.kill()
+        await self.run(self.till.close)

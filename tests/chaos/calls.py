@@ -21,7 +21,7 @@ from turnlog.projections.step import Step
 if TYPE_CHECKING:
     from tests.chaos.worker import Worker
 
-DOUBLED = frozenset(("say", "advise", "quote", "increment", "report", "import", "result"))
+DOUBLED = frozenset(("say", "advise", "quote", "increment", "report", "import", "result", "talk"))
 WORDS = 12
 """Texts of an answer."""
 FOLLOW_SECONDS = 8.0
@@ -39,6 +39,8 @@ class Call:
     step_id: str = ""
     is_twin: bool = False
     """Another process makes the same call at the same time."""
+    play: str = ""
+    """What a message asks the model for (see `talks`)."""
 
     @property
     def text(self) -> str:
@@ -236,7 +238,8 @@ WRITES: dict[str, Made] = {
     "extend": extend,
 }  # fmt: skip
 REPEATABLE = frozenset(
-    ("start", "start_unowned", "assign", "say", "advise", "quote", "increment", "report", "import", "delete", "result")
-)
+    ("start", "start_unowned", "assign", "say", "advise", "quote", "increment", "report", "import", "delete", "result",
+     "talk")
+)  # fmt: skip
 """What may be asked again when its outcome is not known: it counts once."""
 STEPS = frozenset(("answer", "ask", "write", "background"))

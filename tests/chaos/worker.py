@@ -23,10 +23,11 @@ from uuid import UUID
 import psutil  # type: ignore[import-untyped]
 from openai import AsyncOpenAI
 
+from tests.chaos import talks
 from tests.chaos.calls import REPEATABLE, STEPS, WRITES, Call, WrongAnswerError
 from tests.chaos.reads import READS
 from tests.chaos.script import Caller
-from tests.support.openai_client import client_of
+from tests.support.openai_client import client_at, client_of
 from tests.support.processes import Line
 from turnlog.domain import state
 from turnlog.domain.errors import AppendConflictError, AppendRefusedError, LogClosedError, StoreError, TurnlogError
@@ -41,9 +42,9 @@ ROUND_PAUSE = 0.001
 RETRIES = 40
 
 
-async def work(line: Line, settings: Settings, callers: int) -> None:
+async def work(line: Line, settings: Settings, callers: int, provider_url: str) -> None:
     """The process. Does what it is told, until that is "stop" or the other side is gone."""
-    worker = Worker(line, settings, callers)
+    worker = Worker(line, settings, callers, provider_url)
     with suppress(EOFError, OSError):
         await worker.run()
     os._exit(0)
@@ -52,7 +53,9 @@ async def work(line: Line, settings: Settings, callers: int) -> None:
 class Worker:
     """The log of the process, and who calls it."""
 
-    def __init__(self, line: Line, settings: Settings, callers: int) -> None:
+    def __init__(self, line: Line, settings: Settings, callers: int, provider_url: str) -> None:
+        self._provider_url = provider_url
+        self._till_client: AsyncOpenAI | None = None
         self._line, self._settings, self._callers = line, settings, callers
         self._stack = AsyncExitStack()
         self._log: SessionLog | None = None
@@ -84,6 +87,12 @@ class Worker:
             provider.start()
             self._client = client_of(provider)
         return self._client
+
+    def till_client(self) -> AsyncOpenAI:
+        """A client of the provider that all processes pay."""
+        if self._till_client is None:
+            self._till_client = client_at(self._provider_url)
+        return self._till_client
 
     async def run(self) -> None:
         """Hears and does."""
@@ -144,6 +153,15 @@ class Worker:
         gc.collect()
         memory = psutil.Process().memory_info().rss
         self.tell("done", {"lines": self.logged.lines, "memory": memory, "files": psutil.Process().num_fds()})
+
+    async def call(self, calls: list[Call]) -> None:
+        """Makes these calls, one after the other, beside what the callers do."""
+
+        async def make() -> None:
+            for call in calls:
+                await self._attempt(call)
+
+        self._rounds.append(asyncio.create_task(make()))
 
     async def cancel_some(self, seed: int) -> None:
         """Cancels some of the calls that are under way."""
@@ -224,7 +242,7 @@ class Worker:
             lost = isinstance(error, StoreError | LogClosedError)
             sure = isinstance(error, AppendConflictError | AppendRefusedError)
             outcome, answer = ("unknown" if lost else "no", type(error).__name__), _UNKNOWN if lost else None
-            if sure and call.kind in REPEATABLE:
+            if sure and call.kind in REPEATABLE and call.kind != "talk":  # it may fail after its message is stored
                 self.tell("not stored", call.id)
         except Exception as error:  # noqa: BLE001 that is what is looked for
             outcome, answer = ("wrong", _described(error, call)), None
@@ -239,7 +257,7 @@ class Worker:
         return answer
 
     def _note(self, call: Call, outcome: str, *, again: bool) -> None:
-        if outcome == "ack" and call.kind in ("say", "advise", "quote"):
+        if outcome == "ack" and call.kind in ("say", "advise", "quote", "talk"):
             self.said[call.session_id].add(call.id)
         if outcome == "unknown" and call.kind in REPEATABLE and not again:
             self._unknown.append(call)
@@ -253,7 +271,7 @@ class Worker:
 
     async def _made_once(self, call: Call) -> Any:
         session = self.log.session(call.session_id, call.user)
-        return await (WRITES.get(call.kind) or READS[call.kind])(self, session, call)
+        return await _MADE[call.kind](self, session, call)
 
     async def _made_twice(self, call: Call) -> Any:
         """The call twice at once, with another one between. One that has succeeded is enough to know that it is
@@ -295,6 +313,7 @@ def _say_in_a_copy(worker: Worker, calls: list[Call]) -> None:
 
 
 _UNKNOWN = object()
+_MADE = {**WRITES, **READS, "talk": talks.talk, "decide": talks.decide, "stop": talks.stop, "resume": talks.resume}
 
 
 def digest(value: Any) -> str:
