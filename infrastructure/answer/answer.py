@@ -14,8 +14,10 @@ from turnlog.domain.errors import (
     InvalidInputError,
     LogClosedError,
     SessionNotFoundError,
+    StoreUnavailableError,
     TurnClosedError,
     TurnInProgressError,
+    UnknownPositionError,
 )
 from turnlog.domain.events import CompletionEnded, SessionDeleted, TurnEnded
 from turnlog.domain.turns import next_turn
@@ -190,6 +192,8 @@ class Answer:
         if not projector.exists:
             raise SessionNotFoundError(self._io.aggregate.session_id)
         if self._message is not None:
+            if turn is None and self.is_new:
+                raise StoreUnavailableError("the message is gone: the log went back")
             if turn is None:
                 raise self._refusal or InvalidInputError("message_id", "is the id of an answer, and not of a message")
             if not self.is_new:
@@ -247,7 +251,7 @@ class Answer:
                 async for recorded in following:
                     if isinstance(recorded.event, ends):
                         return
-        except TimeoutError:
+        except (TimeoutError, UnknownPositionError):  # where the log went back, something else is in the way
             pass
         finally:
             await following.aclose()

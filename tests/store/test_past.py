@@ -8,9 +8,19 @@ from typing import Any
 
 import pytest
 
+from tests.support.answering import asking
 from tests.support.restores import Backup
 from tests.support.sessions import answer, contents, talked
-from turnlog import InvalidInputError, Session, SessionLog, Settings, StepClosedError, UnknownPositionError
+from turnlog import (
+    InvalidInputError,
+    Session,
+    SessionLog,
+    Settings,
+    StepClosedError,
+    StoreUnavailableError,
+    UnknownPositionError,
+)
+from turnlog.infrastructure.answer.answer import Answer
 from turnlog.infrastructure.follow import poll_loop, source
 from turnlog.projections.projector import Projector
 from turnlog.projections.prompt import build_prompt
@@ -178,6 +188,26 @@ async def test_a_follower_that_is_behind_is_given_nothing_of_two_pasts(
     texts = [getattr(event.event, "content", None) for event in seen]
     assert [text for text in texts if str(text).startswith("kept")] == []
     assert [event.position for event in seen] == list(range(1, len(seen) + 1))
+
+
+async def test_an_answer_whose_message_is_lost_says_that_the_log_went_back_and_may_be_asked_for_again(
+    log: SessionLog, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    session = await talked(await log.start_session("u1"))
+    backup, found, times = Backup(settings), Answer._found, iter((True, False))
+
+    async def found_later(answer: Answer) -> Any:
+        if next(times, False):
+            backup.restore(cut=False)
+        return await found(answer)
+
+    monkeypatch.setattr(Answer, "_found", found_later)
+    monkeypatch.setattr(Answer, "_run_owner", lambda *_: asyncio.sleep(0))  # the message alone is stored
+    async with asking() as model:
+        with pytest.raises(StoreUnavailableError, match="the log went back"):
+            await model.answer(session, "Hi", "m-1")
+        monkeypatch.undo()
+        assert (await model.answer(session, "Hi", "m-1")).status == "finished"
 
 
 async def test_a_cursor_that_the_session_does_not_have_is_refused(session: Session) -> None:
