@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import date
@@ -41,7 +40,7 @@ from turnlog.infrastructure.session import Session
 from turnlog.infrastructure.settings import Settings
 from turnlog.infrastructure.tables.projection import Progress
 from turnlog.infrastructure.tables.projections import Projections
-from turnlog.infrastructure.tasks import cancel_and_wait
+from turnlog.infrastructure.tasks import cancel_and_wait, spawned
 from turnlog.projections.report import ReapedStep, RepairReport
 from turnlog.projections.usage_report import DIMENSIONS, Dimension, UsageReport, checked_dimensions, plain
 from turnlog.projections.view import SessionPage
@@ -81,7 +80,7 @@ class SessionLog(LogOfTurns):
         async with opened(settings or Settings.from_env()) as parts, AsyncExitStack() as stack:
             log = cls(parts)
             if parts.settings.reap_seconds:
-                reaping = asyncio.create_task(log._reaper.keep_reaping(parts.settings.reap_seconds))
+                reaping = spawned(log._reaper.keep_reaping(parts.settings.reap_seconds), "reaping")
                 stack.push_async_callback(cancel_and_wait, reaping)
             stack.callback(log._close)
             stack.callback(parts.home.let_go, stack)

@@ -12,6 +12,7 @@ from turnlog.domain.errors import LogClosedError, TurnlogError
 from turnlog.domain.turns import TurnStatus
 from turnlog.infrastructure.answer.outcome import AnswerOutcome
 from turnlog.infrastructure.session import Session
+from turnlog.infrastructure.tasks import started
 from turnlog.projections.view import UnfinishedTurn
 
 logger = logging.getLogger("turnlog")
@@ -40,7 +41,7 @@ class Resuming:
         try:
             async for turn in self._turns():
                 await self._slots.acquire()
-                task = asyncio.create_task(self._resume(turn))
+                task = started(self._resume(turn))
                 task.add_done_callback(lambda _: self._slots.release())
                 work.append(task)
             outcomes = await asyncio.gather(*work)

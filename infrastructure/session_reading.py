@@ -124,7 +124,7 @@ class SessionReading:
         cursor = Cursor.of(after)
         check_kind(until_turn_ends, bool, "until_turn_ends")
         parts, source = self._parts, partial(self._source, cursor)
-        return Following(source, parts.watcher.left, cursor.position, until_turn_ends, parts.home.check)
+        return Following(source, parts.watcher.left, cursor, until_turn_ends, parts.home.check)
 
     def deltas(self, after: int | str = 0, until_turn_ends: bool = False) -> Deltas:
         """Like `follow`, with each event as the Delta that a client needs: small, and with its position as a cursor.

@@ -14,8 +14,10 @@ from turnlog.domain.errors import (
     InvalidInputError,
     LogClosedError,
     SessionNotFoundError,
+    StoreUnavailableError,
     TurnClosedError,
     TurnInProgressError,
+    UnknownPositionError,
 )
 from turnlog.domain.events import CompletionEnded, SessionDeleted, TurnEnded
 from turnlog.domain.turns import next_turn
@@ -26,7 +28,7 @@ from turnlog.infrastructure.answer.turn_work import TurnWork
 from turnlog.infrastructure.append.turn_owner import TurnOwner
 from turnlog.infrastructure.append.writer_lease import LOG_CLOSED
 from turnlog.infrastructure.follow.live import Deltas
-from turnlog.infrastructure.tasks import cancel_and_wait
+from turnlog.infrastructure.tasks import cancel_and_wait, spawned, started
 from turnlog.projections.deltas import Delta, MessageCame
 from turnlog.projections.turn import Turn
 
@@ -65,7 +67,7 @@ class Answer:
         """The turn that answers the message, once there is one."""
         self._begun: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._outcome: asyncio.Future[AnswerOutcome] = asyncio.get_running_loop().create_future()
-        self._task = asyncio.create_task(self._run())
+        self._task = spawned(self._run(), "an answer")
         answers.add(self)
         self._task.add_done_callback(lambda _: answers.discard(self))
 
@@ -190,6 +192,8 @@ class Answer:
         if not projector.exists:
             raise SessionNotFoundError(self._io.aggregate.session_id)
         if self._message is not None:
+            if turn is None and self.is_new:
+                raise StoreUnavailableError("the message is gone: the log went back")
             if turn is None:
                 raise self._refusal or InvalidInputError("message_id", "is the id of an answer, and not of a message")
             if not self.is_new:
@@ -247,7 +251,7 @@ class Answer:
                 async for recorded in following:
                     if isinstance(recorded.event, ends):
                         return
-        except TimeoutError:
+        except (TimeoutError, UnknownPositionError):  # where the log went back, something else is in the way
             pass
         finally:
             await following.aclose()
@@ -270,7 +274,7 @@ async def deltas_until(deltas: Deltas, outcome: asyncio.Future[AnswerOutcome], p
     try:
         while not outcome.done() or outcome.result().end > position:
             if coming is None and not deltas.is_ready:  # of the deltas of a commit only the first is waited for
-                coming = asyncio.create_task(_next(deltas))
+                coming = started(_next(deltas))
             if coming is not None:
                 waited_for: list[asyncio.Future[Any]] = [coming] if outcome.done() else [coming, outcome]
                 await asyncio.wait(waited_for, return_when=asyncio.FIRST_COMPLETED)
