@@ -23,7 +23,7 @@ from openai import AsyncOpenAI
 
 from tests.support.processes import Line
 from turnlog import SYSTEM, Session, SessionLog, Settings, Tool, ToolContext
-from turnlog.domain.events import SessionEvent, TextDelta, ToolStarted
+from turnlog.domain.events import SessionEvent, TextDelta, ToolStarted, TurnEnded
 from turnlog.infrastructure.answer import answer, asking, tool_work, turn_work
 from turnlog.infrastructure.append import turn_owner
 from turnlog.infrastructure.append.aggregate import Aggregate
@@ -125,9 +125,10 @@ class Stage:
         )
 
     async def until(self, kind: type[SessionEvent]) -> None:
-        """Waits until there is an event of this kind."""
+        """Waits until there is an event of this kind, or the turn has ended before it: a busy machine can lose a
+        lease."""
         async for recorded in self.session.follow():
-            if isinstance(recorded.event, kind):
+            if isinstance(recorded.event, kind | TurnEnded):
                 return
 
 
