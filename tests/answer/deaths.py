@@ -174,6 +174,13 @@ async def with_tools(stage: Stage) -> None:
     await stage.answer("with tools")
 
 
+async def queued(stage: Stage) -> None:
+    """A message is queued, and nobody but the owner of the turn before it knows."""
+    given = await stage.answer("queued").begun()
+    await stage.other.say("unattended", message_id="unattended", on_busy="queue")
+    await asyncio.wait([given._task])
+
+
 async def with_a_decision(stage: Stage) -> None:
     """A call waits for a decision, and for a result from elsewhere."""
     await stage.answer("with a decision")
@@ -251,6 +258,7 @@ async def long_ago(stage: Stage) -> None:
 
 SCENARIOS: dict[str, tuple[Scenario, tuple[str, ...], int]] = {
     "with tools": (with_tools, ("with tools", "behind it"), 3),
+    "queued": (queued, ("queued", "unattended"), 2),
     "with a decision": (with_a_decision, ("with a decision",), 2),
     "breaking": (breaking, ("breaking",), 2),
     "refused": (refused, ("refused",), 2),

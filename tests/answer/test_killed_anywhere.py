@@ -38,7 +38,7 @@ CALLS = {
     "closed": ("slow",),
 }
 """The tools that the model calls, by the message."""
-PACES = {"attached": 0.05, "without client": 0.4}
+PACES = {"attached": 0.05, "queued": 0.1, "without client": 0.4}
 """Seconds before each chunk, by the message."""
 Point = tuple[str, int]
 
