@@ -9,7 +9,6 @@ from typing import Any
 from uuid import UUID
 
 from turnlog.domain.errors import LogClosedError, TurnlogError
-from turnlog.domain.turns import TurnStatus
 from turnlog.infrastructure.answer.outcome import AnswerOutcome
 from turnlog.infrastructure.session import Session
 from turnlog.infrastructure.tasks import started
@@ -19,8 +18,6 @@ logger = logging.getLogger("turnlog")
 
 ResumeAnswer = Callable[[Session], Awaitable[AnswerOutcome] | Awaitable[Awaitable[AnswerOutcome]]]
 """Gives the answer of a session: `lambda session: session.answer(client, model=..., tools=...)`. It may be async."""
-RESUMABLE: tuple[TurnStatus, ...] = ("queued", "answering", "running_tools", "abandoned")
-"""The statuses of turns that somebody can go on with now."""
 
 Page = Callable[[UUID | None], Awaitable[tuple[UnfinishedTurn, ...]]]
 

@@ -232,7 +232,7 @@ class Step(Frozen):
     def was_gone_on_from(self) -> bool:
         """Whether a call had a result before the model was asked again. Such an attempt was not made again, however it
         ended."""
-        return any(result.sent is None for result in self.tool_results)
+        return any(not result.was_missing for result in self.tool_results)
 
     def results(self) -> dict[int, ToolResult]:
         """The latest result of each answered call, by the call's index."""

@@ -244,7 +244,7 @@ async def test_a_cursor_names_the_event_and_is_refused_after_the_log_went_back(
 
 
 @pytest.mark.parametrize(
-    "after", ["", "-", "8-", "-1", "x", "8-xyz", "1" * 5_000, "8 ", "\u0668", "8-0x1", b"8", None, 1.0]
+    "after", ["", "-", "8-", "-1", "x", "8-xyz", "1" * 5_000, "8 ", "\u0668", "8-0x1", b"8", None, 1.0, -1]
 )
 async def test_what_is_no_cursor_is_refused(session: Session, after: Any) -> None:
     for ask in (session.events, session.follow, session.deltas):
