@@ -17,7 +17,8 @@ from turnlog.projections.prompt.dialect import ANTHROPIC, CHAT, RESPONSES, Diale
 from turnlog.projections.prompt.entries import PromptEntry, Rendered
 from turnlog.projections.prompt.policy import DEFAULT_POLICY, PromptPolicy
 from turnlog.projections.prompt.responses import render_responses
-from turnlog.projections.prompt.window import CountTokens, estimated_tokens, fit
+from turnlog.projections.prompt.tokens import estimated_tokens
+from turnlog.projections.prompt.window import CountTokens, fit
 from turnlog.projections.turn import Compaction, Turn
 
 __all__ = [
