@@ -31,6 +31,7 @@ __all__ = [
     "chat_prompt",
     "check_api",
     "check_prompt",
+    "conversation",
 ]
 
 Api = Literal["chat", "anthropic", "responses"]
@@ -109,6 +110,12 @@ def windowed_prompt(
     dialect, render, finish = APIS[api]
     window = fit(turns, lambda some: assemble(some, dialect, compaction, policy), render, max_tokens, count_tokens)
     return WindowedPrompt(finish(render(window.entries)), window.first)
+
+
+def conversation(turns: Sequence[Turn], api: Api) -> Any:
+    """All that was said, in the shape of the API: also what came last and broke off, and what a summary stands for."""
+    dialect, render, finish = APIS[api]
+    return finish(render(assemble(turns, dialect, is_end=False)))
 
 
 def chat_prompt(turns: Iterable[Turn]) -> list[dict[str, Any]]:
