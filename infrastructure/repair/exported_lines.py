@@ -5,11 +5,12 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable
 from datetime import datetime
-from typing import Any
+from math import isfinite
+from typing import Any, NoReturn
 from uuid import UUID
 
 from turnlog.domain.errors import InvalidInputError
-from turnlog.domain.quoting import quoted
+from turnlog.domain.quoting import cut, quoted
 from turnlog.domain.recorded import RecordedEvent
 from turnlog.domain.values import Frozen, Text
 
@@ -83,10 +84,14 @@ def _parsed_event(line: str | bytes, position: int) -> ExportedEvent:
 
 def _parsed(line: str | bytes) -> Any:
     try:
-        return json.loads(line, parse_constant=_refused)
+        return json.loads(line, parse_constant=_refused, parse_float=_finite)
     except (ValueError, RecursionError) as error:
         raise InvalidInputError(LINE, f"is not JSON: {error}") from None
 
 
-def _refused(constant: str) -> Any:
-    raise ValueError(f"{constant} is no number")
+def _finite(text: str) -> float:
+    return number if isfinite(number := float(text)) else _refused(text)
+
+
+def _refused(constant: str) -> NoReturn:
+    raise ValueError(f"{cut(constant)} is no finite number")

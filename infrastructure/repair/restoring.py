@@ -122,6 +122,8 @@ class _Reading:
         return events
 
     def _follow(self, event: SessionEvent, position: int) -> None:
+        if event.at.utcoffset() is None:
+            raise InvalidInputError(f"event {position}", "its time has no zone")
         if isinstance(event, SessionStarted) != isinstance(self._state, Unborn):
             raise InvalidInputError(f"event {position}", f"a {event.topic} cannot stand there")
         self._state = evolve(self._state, event)

@@ -12,6 +12,7 @@ from uuid import UUID, uuid4
 import pytest
 from hypothesis import HealthCheck, given
 from hypothesis import settings as hypothesis_settings
+from hypothesis import strategies as st
 
 from tests.support.histories import History
 from tests.support.owned_talks import everything_in_a_turn, owned_histories
@@ -31,6 +32,7 @@ from turnlog import (
     Settings,
     StoreUnavailableError,
     ToolResultConflictError,
+    TurnlogError,
 )
 from turnlog.domain import events as e
 from turnlog.domain.recorded import RecordedEvent
@@ -306,6 +308,8 @@ def damaged(number: int, **fields: Any) -> list[str]:
     return lines
 
 
+TIMELESS = {**json.loads(SAY.model_dump_json()), "at": "2026-03-01T00:00:00"}
+
 REFUSED: list[tuple[str, list[Any], str]] = [
     ("nothing", [], "lines: there are none"),
     ("blank lines", ["", " \n"], "lines: there are none"),
@@ -326,6 +330,8 @@ REFUSED: list[tuple[str, list[Any], str]] = [
     ("no topic", damaged(3, topic=None), "event 3: has no topic"),
     ("no event", damaged(3, event=7), "event 3: is no event"),
     ("a broken event", damaged(3, event={"at": "yesterday"}), "event 3: a stored message-added.v1 does not parse"),
+    ("a time without a zone", damaged(2, event=TIMELESS), "event 2: its time has no zone"),
+    ("infinity", [lines_of([START, SAY])[0], '{"position": 1e999}'], "line: is not JSON: 1e999 is no finite number"),
     ("NaN", [lines_of([START, SAY])[0], '{"position": NaN}'], "line: is not JSON"),
     ("no start", lines_of([SAY]), "event 1: a message-added.v1 cannot stand there"),
     ("two starts", lines_of([START, START]), "event 2: a session-started.v1 cannot stand there"),
@@ -344,6 +350,45 @@ async def test_what_is_no_whole_export_is_refused_and_nothing_is_stored(
             await log.import_exported(lines, dry_run=dry_run)
         assert reason in str(raised.value)
     assert (await log.list_sessions(SYSTEM)).total == 0
+
+
+any_json = st.recursive(
+    st.one_of(
+        st.none(), st.booleans(), st.integers(), st.floats(), st.text(), st.sampled_from(["\ud800", "\0", "2026"])
+    ),
+    lambda values: st.lists(values, max_size=3) | st.dictionaries(st.text(), values, max_size=3),
+    max_leaves=5,
+)
+any_object = st.dictionaries(st.text(), any_json, max_size=3)
+LIKE: dict[type, st.SearchStrategy[Any]] = {
+    str: st.text(st.characters(exclude_categories=())),
+    int: st.integers(),
+    dict: any_object,
+    list: st.lists(any_object, max_size=2),
+}
+
+
+def like(value: Any) -> st.SearchStrategy[Any]:
+    """Mostly values of the same kind, which an event may hold."""
+    return st.one_of(LIKE.get(type(value), any_json), LIKE.get(type(value), any_json), any_json)
+
+
+@hypothesis_settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
+@given(event=st.sampled_from([event for event in SAMPLES if not isinstance(event, e.SessionStarted)]), data=st.data())
+async def test_whatever_stands_in_an_event_is_refused_or_read_again(
+    log: SessionLog, event: e.SessionEvent, data: st.DataObject
+) -> None:
+    fields = json.loads(event.model_dump_json())
+    names = data.draw(st.lists(st.sampled_from(sorted(set(fields) - {"at"})), max_size=2)) if len(fields) > 1 else []
+    fields |= {name: data.draw(like(fields[name])) for name in names}
+    lines = lines_of([START, event, SAY])
+    lines[2] = json.dumps({**json.loads(lines[2]), "event": fields})
+    try:
+        report = await log.import_exported(lines)
+    except TurnlogError:
+        return
+    await log.session(report.session_id, SYSTEM).view()
+    assert (await log.import_exported(await exported(log, report.session_id))).became == "already_there"
 
 
 async def test_a_text_is_not_taken_for_lines(log: SessionLog) -> None:
