@@ -24,7 +24,7 @@ from turnlog.projections.projector import Projector
 from turnlog.projections.prompt import Api, CountTokens, PromptPolicy, check_api, check_prompt
 from turnlog.projections.prompt.explain import Explanation, explain
 from turnlog.projections.prompt.policy import DEFAULT_POLICY
-from turnlog.projections.prompt.window import estimated_tokens
+from turnlog.projections.prompt.tokens import estimated_tokens
 from turnlog.projections.view import SessionView
 
 Chunk = TypeVar("Chunk")

@@ -31,7 +31,7 @@ from turnlog.infrastructure.session_reading import SessionReading
 from turnlog.projections.projector import Projector
 from turnlog.projections.prompt import Api, PromptPolicy, check_prompt
 from turnlog.projections.prompt.policy import DEFAULT_POLICY
-from turnlog.projections.prompt.window import estimated_tokens
+from turnlog.projections.prompt.tokens import estimated_tokens
 
 Chunk = TypeVar("Chunk")
 
