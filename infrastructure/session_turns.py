@@ -162,18 +162,21 @@ class SessionTurns(SessionReading):
         takeover: bool = False,
         detached: bool = False,
     ) -> Recording[Chunk]:
-        """Records a provider's Chat Completions stream as one step.
+        """Records a provider's stream as one step: of Chat Completions, of the Responses API, or of Anthropic's
+        Messages API. The first chunk says which.
 
-        `stream` is an openai AsyncStream, or any async iterator of its chunks or of dicts like them; or the awaitable
-        that makes it (`client.chat.completions.create(...)`, without `await`): then the step opens first, and what the
-        provider refuses is its end, with status, type and message. Yields each chunk unchanged once its events are
-        durable. See Recording for the ways in which it ends. With `detached` the stream
-        is recorded to its end even if the consumer leaves, as when a client disconnects; `cancel` stops it.
+        `stream` is an AsyncStream of the openai or the anthropic package, what their `stream` methods give, or any
+        async iterator of such chunks or of dicts like them; or the awaitable that makes it
+        (`client.chat.completions.create(...)`, without `await`): then the step opens first, and what the provider
+        refuses is its end, with status, type and message. Yields each chunk unchanged once its events are durable. See
+        Recording for the ways in which it ends. With `detached` the stream is recorded to its end even if the consumer
+        leaves, as when a client disconnects; `cancel` stops it.
 
         Raises TurnInProgressError at the first chunk while another step is being written, or a turn is in somebody
         else's hand, StepClosedError when another
         writer has taken the step over, and whatever the stream raises. A chunk of another API raises InvalidInputError,
-        is not recorded, and fails the step: see `completion` for such answers.
+        is not recorded, and fails the step: see `completion` for such answers. A stream of the latter two APIs that
+        lacks its last event has broken off, and its step has failed.
 
         A step that a dead process left open is closed as abandoned once its writer's lease has run out. Until then
         recording is refused. With `takeover` the first chunk waits instead, at most for the rest of the lease, and is
