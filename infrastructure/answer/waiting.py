@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 
 from turnlog.domain.errors import OwnTurnError, TurnInProgressError
 from turnlog.infrastructure.append.turn_owner import owner_inside
-from turnlog.infrastructure.tasks import cancel_and_wait
+from turnlog.infrastructure.tasks import cancel_and_wait, started
 
 T = TypeVar("T")
 
@@ -45,8 +45,7 @@ class Waiting:
     @asynccontextmanager
     async def task(self, future: asyncio.Future[T]) -> AsyncIterator[asyncio.Future[T]]:
         """The same, as a task that ends with the block."""
-        task = asyncio.create_task(self.until(future))
-        task.add_done_callback(lambda _: task.cancelled() or task.exception())  # marks it as seen
+        task = started(self.until(future))
         try:
             yield task
         finally:
