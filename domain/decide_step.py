@@ -113,11 +113,11 @@ def _check_call(call_id: str, name: str) -> None:
 
 
 def _continued_name(head: CallHead, fragment: str) -> str:
-    # Some providers repeat the name with every fragment, others cut it in pieces. So it is continued only until
-    # arguments come, and never by itself.
-    if not fragment or head.has_arguments or fragment == head.name:
+    # Some providers repeat the name with every fragment, or all of it that has come, and others cut it in pieces. So it
+    # is continued only until arguments follow it, and never by itself. It may come behind the first arguments.
+    if not fragment or head.is_named or fragment == head.name:
         return head.name
-    return head.name + fragment
+    return fragment if fragment.startswith(head.name) else head.name + fragment
 
 
 def _whole_tool_call(step: OpenStep, command: AppendWholeToolCall) -> Events:

@@ -26,6 +26,32 @@ def is_object(arguments: str) -> bool:
         return False
 
 
+MOST_OBJECTS = 256
+"""Whole objects in a row that are looked at. No relay repeats itself so often."""
+_SPACE = re.compile(r"\s*")
+_DECODER = json.JSONDecoder()
+
+
+def last_whole(arguments: str) -> str:
+    """The arguments that count, where several objects came in a row: relays send them again, or `{}` before the real
+    ones. The last whole object that is not empty; the text as it is if it is one object, or begins with none, or breaks
+    off behind an empty one."""
+    if is_object(arguments):
+        return arguments
+    found, is_empty, at = arguments, True, 0
+    for _ in range(MOST_OBJECTS):
+        begin = _SPACE.match(arguments, at).end()  # type: ignore[union-attr]  # it matches anywhere
+        if not arguments.startswith("{", begin):
+            break
+        try:
+            value, at = _DECODER.raw_decode(arguments, begin)
+        except (ValueError, RecursionError):
+            break
+        if value or is_empty:
+            found, is_empty = arguments[begin:at], not value
+    return arguments if is_empty and arguments[at:].strip() else found
+
+
 def with_whole_escapes(arguments: str) -> str:
     """The text with an escaped U+FFFD for each escaped half of a character, which no parser accepts."""
     if r"\ud" not in arguments and r"\uD" not in arguments:  # nearly always, and a prompt has many

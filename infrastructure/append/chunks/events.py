@@ -16,7 +16,8 @@ from turnlog.domain.limits import MAX_CALL_ID_LENGTH, MAX_REASON_LENGTH, PIECE_L
 from turnlog.domain.parts import PartKind
 from turnlog.domain.quoting import cut
 from turnlog.domain.values import JsonObject
-from turnlog.infrastructure.append.chunks.fields import Fields, as_object, error_text, fields_of, pieces_of, short_text
+from turnlog.infrastructure.append.chunks.chat_ends import error_text
+from turnlog.infrastructure.append.chunks.fields import Fields, as_object, fields_of, pieces_of, short_text
 from turnlog.infrastructure.append.chunks.known import KnownPart, changes
 from turnlog.infrastructure.append.chunks.reader import Sized, StreamReader
 

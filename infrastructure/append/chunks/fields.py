@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence, Set
+from contextlib import contextmanager
 from typing import Any, TypeAlias
 
 from pydantic import BaseModel
@@ -16,7 +17,7 @@ from pydantic_core import PydanticSerializationError
 
 from turnlog.domain.errors import InvalidInputError
 from turnlog.domain.inputs import checked_short, checked_usage_object
-from turnlog.domain.limits import MAX_NAME_LENGTH, MAX_REASON_LENGTH, PIECE_LENGTH
+from turnlog.domain.limits import MAX_JSON_DEPTH, MAX_NAME_LENGTH, PIECE_LENGTH
 from turnlog.domain.quoting import cut
 from turnlog.domain.values import JsonObject, json_copy
 from turnlog.infrastructure.append.failures import said
@@ -58,10 +59,38 @@ def as_object(value: Any, field: str = "usage") -> JsonObject | None:
         return None
 
 
-def error_text(error: Any) -> str:
-    """The message of a provider's error object, or the object as text."""
-    message = fields_of(error).get("message")
-    return cut(message if isinstance(message, str) and message else str(error), MAX_REASON_LENGTH)
+def plain_object(fields: dict[str, Any], field: str) -> JsonObject:
+    """What is said in these fields, as JSON: those that are None, or cannot be written, are left out."""
+    plain = JsonObject()
+    for key, value in fields.items():
+        if value is not None:
+            with suppress_unwritable():
+                plain |= json_object({key: plain_value(value)}, field)
+    return plain
+
+
+def plain_value(value: Any, depth: int = 0) -> Any:
+    """The value with dicts in the place of models and of other objects, as far as there are any."""
+    if value is None or isinstance(value, str | int | float):
+        return value
+    if isinstance(value, list | tuple):
+        return [plain_value(item, depth + 1) for item in value] if depth <= MAX_JSON_DEPTH else list(value)
+    if isinstance(value, BaseModel):
+        return value.model_dump(mode="json", exclude_unset=True)
+    if not isinstance(value, dict) and hasattr(value, "__dict__"):
+        value = {key: item for key, item in vars(value).items() if not key.startswith("_")}
+    if isinstance(value, dict) and depth <= MAX_JSON_DEPTH:
+        return {key: plain_value(item, depth + 1) for key, item in value.items()}
+    return value
+
+
+@contextmanager
+def suppress_unwritable() -> Iterator[None]:
+    """Has what JSON does not have left out, with a line in the log of the process."""
+    try:
+        yield
+    except InvalidInputError as error:
+        logger.warning("what a provider sent is not recorded: %s", error)
 
 
 def fields_of(value: Any) -> Fields:
@@ -83,6 +112,17 @@ class _Attributes:
 
     def get(self, name: str) -> Any:
         return getattr(self._value, name, None)
+
+    def keys(self) -> Set[str]:
+        return {key for key in getattr(self._value, "__dict__", ()) if not key.startswith("_")}
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.keys())
+
+
+def items_of(fields: Fields) -> Iterator[tuple[str, Any]]:
+    """The fields that are there, by name. What is no text is no name of a field."""
+    return ((key, fields.get(key)) for key in fields.keys() if isinstance(key, str))  # noqa: SIM118 it may be no dict
 
 
 Fields: TypeAlias = dict[str, Any] | _Attributes
