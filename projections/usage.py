@@ -48,11 +48,14 @@ TOKEN_PATHS: dict[str, tuple[tuple[str, ...], ...]] = {
     "reasoning_tokens": (
         ("completion_tokens_details", "reasoning_tokens"),
         ("output_tokens_details", "reasoning_tokens"),
+        ("output_tokens_details", "thinking_tokens"),  # Anthropic
         ("reasoning_tokens",),  # Perplexity, xAI
         ("thoughtsTokenCount",),
         ("reasoningTokens",),
     ),
 }
+_BESIDE_INPUT = ("cache_read_input_tokens", "cache_creation_input_tokens")
+"""What the Messages API counts beside `input_tokens`, and the other APIs count in."""
 
 
 def total_usage(turns: Iterable[Turn]) -> Usage:
@@ -79,10 +82,14 @@ def _tokens(usage: JsonObject, name: str) -> int:
     for path in TOKEN_PATHS[name]:
         found = _at(usage, path)
         if found is not None:
-            return found
+            return found + (_beside_input(usage) if path == ("input_tokens",) else 0)
     if name == "total_tokens":
         return _tokens(usage, "prompt_tokens") + _tokens(usage, "completion_tokens")
     return 0
+
+
+def _beside_input(usage: JsonObject) -> int:
+    return sum(_at(usage, (name,)) or 0 for name in _BESIDE_INPUT)
 
 
 def _at(usage: JsonObject, path: tuple[str, ...]) -> int | None:

@@ -12,6 +12,7 @@ from openai.types.responses import ResponseOutputItem, ResponseStreamEvent
 
 from tests.support.event_streams import (
     EVENT_STREAMS,
+    EventApi,
     EventStream,
     Read,
     blocks_of,
@@ -195,6 +196,15 @@ def test_a_stream_without_its_end_has_broken_off(stream: EventStream) -> None:
     events = [event for event in stream.events if event["type"] not in ends]
 
     assert "broke off" in (read(events).reader.missing_end() or "")
+
+
+@pytest.mark.parametrize("api", ["responses", "anthropic"])
+def test_an_error_without_a_type_among_the_events_is_one(api: EventApi) -> None:
+    (stream,) = (stream for stream in event_streams(api) if stream.name == "text")
+
+    reader = read([*stream.events[:4], {"error": {"code": 502, "message": "Upstream is gone."}}]).reader
+
+    assert (reader.error, reader.failure) == ("Upstream is gone.", {"code": 502, "message": "Upstream is gone."})
 
 
 def test_usage_is_that_of_both_places() -> None:

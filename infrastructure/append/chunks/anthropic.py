@@ -130,7 +130,7 @@ class AnthropicReader(EventReader):
         if kind in _PIECES:
             field = _PIECES[kind]
             yield from self._piece(part, kind, arguments_of(delta.get(field)))
-            if len(rest := rest_of(delta, (field,))) > 1:
+            if isinstance(delta, dict) and len(delta) > 2 and len(rest := rest_of(delta, (field,))) > 1:
                 yield from self.extend(part, {"deltas": [rest]})
         elif kind == "signature_delta" and part.kind == "reasoning":
             yield from self.tell(part, {"signature": text_of(delta.get("signature"))})

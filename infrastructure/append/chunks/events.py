@@ -66,14 +66,20 @@ class EventReader(StreamReader):
 
     def say(self, part: KnownPart, text: str) -> Iterator[Sized]:
         """Continues the text of a part, or the arguments of its call."""
-        if part.kind == "tool_call" and part.call is not None:
-            at, step_id, index = self.now(), self.step_id, part.call
-            yield from ((AppendToolCall(at, step_id, index, arguments=one), len(one)) for one in pieces_of(text))
+        if not text:
             return
-        if text:
-            yield from self.go_on_with(part.number, part.kind)
-        append = _APPENDS[part.kind]
-        yield from ((append(self.now(), self.step_id, piece), len(piece)) for piece in pieces_of(text))
+        kind, step_id = part.kind, self.step_id
+        if kind == "tool_call":
+            at, index = self.now(), part.call or 0
+            yield from ((AppendToolCall(at, step_id, index, arguments=piece), len(piece)) for piece in pieces_of(text))
+            return
+        if self._current.get(kind) != part.number:
+            yield from self.go_on_with(part.number, kind)
+        append = _APPENDS[kind]
+        if len(text) <= PIECE_LENGTH:  # nearly all are
+            yield append(self.now(), step_id, text), len(text)
+            return
+        yield from ((append(self.now(), step_id, piece), len(piece)) for piece in pieces_of(text))
 
     def write(self, part: KnownPart, field: str, text: str) -> Iterator[Sized]:
         """Continues a text in the data of a part."""
@@ -104,7 +110,11 @@ class EventReader(StreamReader):
             self._rest = yield from self.add_part("opaque", data)
 
     def keep(self, event: Any) -> Iterator[Sized]:
-        """Keeps an event as it came. Raises InvalidInputError for what is no event."""
+        """Keeps an event as it came. An error may have no type. Raises InvalidInputError for what is no event."""
+        fields = fields_of(event)
+        if (error := fields.get("error")) and not fields.get("type"):
+            self.failed(error, fields)
+            return
         kept = as_object(event, "chunk")
         if kept is None or not isinstance(kept.get("type"), str):
             raise InvalidInputError("chunk", f"is a {type(event).__name__} among events, without their `type`")

@@ -126,8 +126,11 @@ class ItemReader(EventReader):
 
     def text_goes_on(self, item: Item, key: str, number: int, piece: str) -> Iterator[Sized]:
         """A piece of a text came."""
-        part = yield from self.part_of_text(item, key, number)
-        yield from self._say(part, key, item.said(key, number).new(piece))
+        part = item.contents.get(number) if TEXTS[key].content else item.part
+        if part is None:
+            part = yield from self.part_of_text(item, key, number)
+        if new := item.said(key, number).new(piece):
+            yield from self._say(part, key, new)
 
     def text_is(
         self, item: Item, key: str, number: int, text: str, event: Any, *, announced: bool = False

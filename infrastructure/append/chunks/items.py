@@ -66,7 +66,10 @@ class Item:
 
     def said(self, text: str, number: int = 0) -> Said:
         """How much came of a text: its key in TEXTS, and its number in the item."""
-        return self._texts.setdefault((text, number), Said())
+        said = self._texts.get((text, number))
+        if said is None:
+            said = self._texts[(text, number)] = Said()
+        return said
 
 
 def item_type(event_type: str) -> str:

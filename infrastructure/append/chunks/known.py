@@ -58,7 +58,7 @@ class Said:
 
     def new(self, piece: str) -> str:
         """What is new in the next piece."""
-        if self._announced.startswith(piece):
+        if self._announced and self._announced.startswith(piece):
             self._announced = self._announced[len(piece) :]
             return ""
         self._announced = ""

@@ -87,7 +87,9 @@ class ResponsesReader(ItemReader):
 
     def _text(self, chunk: Any, event: Fields, key: str, is_done: bool) -> Iterator[Sized]:
         text = TEXTS[key]
-        item = yield from self.item_of(event, text.item)
+        item = self.find_item(event, text.item)
+        if item is None:
+            item = yield from self.item_of(event, text.item)
         number = (event.get(text.number) or 0) if text.number else 0
         if is_done:
             yield from self.text_is(item, key, number, arguments_of(event.get(text.whole)), chunk)
