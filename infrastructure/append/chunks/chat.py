@@ -57,8 +57,8 @@ class ChatReader(StreamReader):
 
     def read(self, chunk: Any) -> Iterable[list[AnyStepAppend]]:
         """See StreamReader."""
-        text = self._text_alone(chunk)
-        return self.in_pieces(chunk) if text is None else ([text],)
+        alone = self._alone(chunk)
+        return self.in_pieces(chunk) if alone is None else ([alone],)
 
     @property
     def has_answered(self) -> bool:
@@ -71,8 +71,9 @@ class ChatReader(StreamReader):
             return f"the provider ended the answer with the finish reason {quoted(self.finish_reason or '')}"
         return None
 
-    def _text_alone(self, chunk: Any) -> AnyStepAppend | None:
-        """The command for a chunk that says a short text and nothing else, as nearly all do. None for any other."""
+    def _alone(self, chunk: Any) -> AnyStepAppend | None:
+        """The command for a chunk that says a short text, or goes on with one call, and nothing else, as nearly all do.
+        None for any other."""
         if not self._has_choices:
             return None
         try:
@@ -80,16 +81,32 @@ class ChatReader(StreamReader):
             choices: Any = fields.get("choices")
             (choice,) = map(fields_of, choices)
             delta = fields_of(choice.get("delta"))
-            text = delta.get("content")
-            if not (isinstance(text, str) and 0 < len(text) <= PIECE_LENGTH):
+            if not self._beside.is_alone(fields, choice, delta) or (self.response_id is None and fields.get("id")):
                 return None
-            if (self.response_id is None and fields.get("id")) or not self._beside.is_alone(fields, choice, delta):
-                return None
+            command, length = self._one_of(delta)
         except Exception:  # noqa: BLE001 it is read again, and then what is wrong is said
             return None
-        self.count(len(text))
-        self._has_text = True
-        return AppendText(self.now(), self.step_id, text)
+        self.count(length)
+        return command
+
+    def _one_of(self, delta: Any) -> tuple[AnyStepAppend | None, int]:
+        """The command for a delta that says only one thing, and the number of its characters."""
+        text, calls = delta.get("content"), delta.get("tool_calls")
+        thought = delta.get("reasoning_content") or delta.get("reasoning")
+        if calls:
+            (entry,) = calls
+            command = None if text or thought else self._calls.more(fields_of(entry))
+            return command, 0 if command is None else len(command.arguments)
+        said = thought if text is None or text == "" else None if thought else text
+        if not (isinstance(said, str) and 0 < len(said) <= PIECE_LENGTH):
+            return None, 0
+        if said is text:
+            self._has_text = True
+            return AppendText(self.now(), self.step_id, said), len(said)
+        if delta.get("reasoning_content") and delta.get("reasoning"):
+            return None, 0
+        self._said.add("reasoning")
+        return AppendReasoning(self.now(), self.step_id, said), len(said)
 
     def commands(self, chunk: Any) -> Iterator[Sized]:
         """See StreamReader."""

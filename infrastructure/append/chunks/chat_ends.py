@@ -131,8 +131,7 @@ def _vendors_usage(chunk: Fields) -> Iterator[Any]:
 
 
 def _more_complete(known: JsonObject | None, new: JsonObject) -> JsonObject:
-    """The latest report. What it lacks, or counts as zero, is as it was reported before: relays end with counts of one
-    kind only, or of none."""
+    """The latest report. What it lacks is as it was reported before: some report each kind of tokens when it is over."""
     if known is None:
         return new
     merged = dict(new)
@@ -140,6 +139,6 @@ def _more_complete(known: JsonObject | None, new: JsonObject) -> JsonObject:
         now = new.get(key)
         if isinstance(before, dict) and isinstance(now, dict):
             merged[key] = _more_complete(before, now)
-        elif now is None or (now == 0 and before):
+        elif now is None:
             merged[key] = before
     return merged
