@@ -26,6 +26,8 @@ TurnStatus = Literal[
 * `finished`, `stopped`, `failed`, `abandoned`: it has ended
 
 Without one it is `open`, or as its last step ended."""
+RESUMABLE: tuple[TurnStatus, ...] = ("queued", "answering", "running_tools", "abandoned")
+"""The statuses of turns with an owner that anybody can go on with, unless its owner is alive."""
 UNFINISHED: tuple[TurnStatus, ...] = ("queued", "answering", "running_tools", "waiting", "abandoned")
 """The statuses of turns with an owner that somebody has to go on with, now or later."""
 

@@ -24,7 +24,7 @@ from turnlog.projections.projector import Projector
 from turnlog.projections.prompt import Api, CountTokens, PromptPolicy, check_api, check_prompt
 from turnlog.projections.prompt.explain import Explanation, explain
 from turnlog.projections.prompt.policy import DEFAULT_POLICY
-from turnlog.projections.prompt.window import estimated_tokens
+from turnlog.projections.prompt.tokens import estimated_tokens
 from turnlog.projections.view import SessionView
 
 Chunk = TypeVar("Chunk")
@@ -124,7 +124,7 @@ class SessionReading:
         cursor = Cursor.of(after)
         check_kind(until_turn_ends, bool, "until_turn_ends")
         parts, source = self._parts, partial(self._source, cursor)
-        return Following(source, parts.watcher.left, cursor.position, until_turn_ends, parts.home.check)
+        return Following(source, parts.watcher.left, cursor, until_turn_ends, parts.home.check)
 
     def deltas(self, after: int | str = 0, until_turn_ends: bool = False) -> Deltas:
         """Like `follow`, with each event as the Delta that a client needs: small, and with its position as a cursor.

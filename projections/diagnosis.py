@@ -79,6 +79,8 @@ def _faulty_call(step: Step, call: StepToolCall) -> Iterator[Fault]:
         yield _of_call("call_without_name", step, call, "a tool call has no name and cannot be sent")
     elif not call.id:
         yield _of_call("call_without_id", step, call, f"the call of {quoted(call.name)} has no id")
+    if call.custom:
+        return
     if call.arguments and not is_object(call.arguments):
         yield _of_call("invalid_arguments", step, call, f"the arguments of {quoted(call.name)} are not a JSON object")
     elif not call.arguments:

@@ -60,15 +60,18 @@ def _foreign_step(item: ForeignMessage, step_id: str, event: MessageImported, po
         tool_calls=_numbered(item.calls),
         function_call=FunctionCall(name=function[0], arguments=function[1]) if function else None,
         name=item.name,
+        layout=item.layout,
     )
     return _finished_step(step_id, position, message, event)
 
 
 def _numbered(calls: Iterable[ToolCall | ForeignCall]) -> tuple[StepToolCall, ...]:
-    return tuple(
-        StepToolCall(index=index, id=call.id, name=call.name, arguments=call.arguments)
-        for index, call in enumerate(calls)
-    )
+    return tuple(_at(index, call) for index, call in enumerate(calls))
+
+
+def _at(index: int, call: ToolCall | ForeignCall) -> StepToolCall:
+    is_custom = isinstance(call, ForeignCall) and call.custom
+    return StepToolCall(index=index, id=call.id, name=call.name, arguments=call.arguments, custom=is_custom)
 
 
 def _finished_step(step_id: str, position: int, message: StepMessage, event: MessageAdded | MessageImported) -> Step:
@@ -115,6 +118,7 @@ def _add_result(turns: Turns, item: ForeignResult, event: MessageImported, posit
         content=item.content,
         position=position,
         at=event.at,
+        data=item.data,
         origin=event.format,
     )
     found = _call_for(turns, item)

@@ -68,6 +68,8 @@ def parts_of(marks: Iterable[PartMark], texts: Texts) -> tuple[Part, ...]:
 
 
 _WITH_TEXT = ("text", "reasoning", "refusal")
+SAYING: frozenset[PartKind] = frozenset({"server_call", "server_result", "image", "audio", "file"})
+"""Parts that are an answer although they stand in no other field of the message."""
 
 
 def usual_marks(

@@ -3,24 +3,24 @@
 from __future__ import annotations
 
 from datetime import datetime
-from functools import cached_property
 from typing import Literal
 from uuid import UUID
 
 from pydantic import computed_field
 
 from turnlog.domain.events import Content, FunctionCall, ResultStatus, StepStatus, ToolCall
+from turnlog.domain.finish_reasons import meaning_of
 from turnlog.domain.foreign import ForeignFormat
 from turnlog.domain.parts import PartMark
 from turnlog.domain.values import Frozen, JsonObject, Text
-from turnlog.projections.parts import Part, Texts, parts_of, usual_marks
+from turnlog.projections.parts import SAYING, Part, Texts, parts_of, usual_marks
 
 
 class ToolResult(Frozen):
     """The latest result of a call. `index` names the call inside its step. A repair makes up the synthetic ones.
 
     `sent` is what prompts go on to have in its place: the model had gone on before it came (see LateResult).
-    `was_missing`: the model had gone on without even a pending one.
+    `was_missing`: the model had gone on without even a pending one. `data` is what its API says of it besides.
     `origin`, here and below, is the format of an imported message; None for what was recorded.
     """
 
@@ -32,6 +32,7 @@ class ToolResult(Frozen):
     at: datetime
     sent: Content | None = None
     was_missing: bool = False
+    data: JsonObject = {}
     origin: ForeignFormat | None = None
 
 
@@ -126,7 +127,7 @@ class StepMessage(Frozen):
     layout: tuple[PartMark, ...] = ()
 
     @computed_field  # type: ignore[prop-decorator]  # mypy takes no decorator above a property
-    @cached_property
+    @property
     def parts(self) -> tuple[Part, ...]:
         """The parts in order: reasoning, text, refusal and calls where nothing says otherwise. A legacy
         `function_call` is no part."""
@@ -180,7 +181,13 @@ class Step(Frozen):
     def says_something(self) -> bool:
         """Whether there is anything that an assistant message could hold."""
         message = self.message
-        return bool(message.content or message.refusal or message.tool_calls or message.function_call)
+        says = message.content or message.refusal or message.tool_calls or message.function_call
+        return bool(says) or any(mark.kind in SAYING for mark in message.layout)
+
+    @property
+    def is_paused(self) -> bool:
+        """Whether the provider goes on with the answer when it is sent back."""
+        return self.status == "finished" and meaning_of(self.finish_reason) == "paused"
 
     def result_of(self, index: int) -> ToolResult | None:
         """The latest result of the call at `index`, if any."""
@@ -225,7 +232,7 @@ class Step(Frozen):
     def was_gone_on_from(self) -> bool:
         """Whether a call had a result before the model was asked again. Such an attempt was not made again, however it
         ended."""
-        return any(result.sent is None for result in self.tool_results)
+        return any(not result.was_missing for result in self.tool_results)
 
     def results(self) -> dict[int, ToolResult]:
         """The latest result of each answered call, by the call's index."""

@@ -133,7 +133,7 @@ class TurnFold:
             return False
         if self.is_open():
             return None if self.repairs else False
-        return step.status != "finished" or not step.message.calls_something
+        return step.status != "finished" or not (step.message.calls_something or step.is_paused)
 
     def _has_run_ended(self, run: TurnRun, *, has_news: bool) -> bool:
         if run.status not in ("finished", "waiting"):

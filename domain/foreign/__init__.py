@@ -22,6 +22,7 @@ from turnlog.domain.foreign.values import (
     ForeignRole,
     Parts,
     Reading,
+    api_of,
 )
 
 __all__ = [
@@ -33,6 +34,7 @@ __all__ = [
     "ForeignRole",
     "Parts",
     "Reading",
+    "api_of",
     "column_name",
     "is_readable_part",
     "read_foreign",

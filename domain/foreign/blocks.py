@@ -7,8 +7,10 @@ from typing import Any
 
 from turnlog.domain.foreign.calls import Calls, arguments_text
 from turnlog.domain.foreign.findings import Findings
+from turnlog.domain.foreign.layout import server_kind
 from turnlog.domain.foreign.media import MEDIA, media_part
-from turnlog.domain.foreign.values import ForeignCall, ForeignContent, ForeignResult
+from turnlog.domain.foreign.values import ForeignCall, ForeignContent, ForeignResult, api_of
+from turnlog.domain.parts import PartKind, PartMark
 from turnlog.domain.quoting import quoted
 
 _REQUIRED = {
@@ -23,6 +25,7 @@ _REQUIRED = {
 }
 """The field that a block of each of these types must have, a text."""
 
+
 ReadMessage = Callable[[Findings, dict[str, Any]], None]
 
 
@@ -30,12 +33,14 @@ class Blocks:
     """The content of one message. `read_message` reads a message that is found inside the content.
 
     `calls` are the tool calls of the message, `details` its thinking blocks, verbatim, and `reasoning` their texts.
+    `marks` are the parts of an assistant message, in order.
     """
 
     def __init__(self, found: Findings, role: str, read_message: ReadMessage, calls: Calls | None = None) -> None:
         self.calls = Calls() if calls is None else calls
         self.details: list[dict[str, Any]] = []
         self.reasoning: list[str] = []
+        self.marks: list[PartMark] = []
         self.has_results = False
         self.has_messages = False
         self.has_empty_text = False
@@ -64,6 +69,13 @@ class Blocks:
         if self._is_converted and len(self._parts) == 1 and set(only) == {"type", "text"}:
             return str(only["text"])
         return tuple(self._parts)
+
+    def _mark(
+        self, kind: PartKind, block: dict[str, Any], *read: str, text: str | None = None, call: int | None = None
+    ) -> None:
+        """Notes a part. What is `read` of its block stands elsewhere."""
+        data = {key: value for key, value in block.items() if key not in read}
+        self.marks.append(PartMark(kind=kind, api=api_of(self._found.format), text=text, call=call, data=data))
 
     def _block(self, block: Any) -> None:
         if isinstance(block, dict) and "role" in block and "type" not in block:
@@ -95,6 +107,9 @@ class Blocks:
             self._parts.append(part)
         elif kind == "refusal" and isinstance(block.get("refusal"), str):
             self._parts.append(block)
+            self._mark("refusal", block, "type", "refusal", text=block["refusal"])
+        elif self._role == "assistant" and self._found.format == "anthropic" and kind not in MEDIA | _REQUIRED.keys():
+            self._mark(server_kind(kind), block)
         else:
             self._found.flaw("bad_content_block", f"a content block of the type {quoted(kind)} is not read")
             if kind in MEDIA and self._role != "assistant":
@@ -110,6 +125,7 @@ class Blocks:
         if not text and self._found.format == "anthropic":
             self.has_empty_text = True
             return
+        self._mark("text", block, "type", "text", text=text)
         self._parts.append(block if kind == "text" else {"type": "text", "text": text})
 
     def _tool_use(self, block: dict[str, Any]) -> None:
@@ -117,7 +133,9 @@ class Blocks:
         name, call_id = found.text(block.get("name"), "tool_use.name"), found.text(block.get("id"), "tool_use.id")
         call = ForeignCall(call_id or "", name or "", arguments_text(block.get("input")))
         if found.format == "anthropic":
-            found.add_call(self.calls, call)
+            number = len(self.calls)
+            if found.add_call(self.calls, call):
+                self._mark("tool_call", block, "type", "id", "name", "input", call=number)
             return
         found.flaw("foreign_block", "the content of a chat message holds a tool_use block")
         self._is_converted = True
@@ -134,7 +152,8 @@ class Blocks:
         inner = Blocks(found, "tool", self._read_message)
         inner.read(block.get("content"))
         call_id = found.text(block.get("tool_use_id"), "tool_use_id") or ""
-        found.results.append(ForeignResult(call_id, inner.content() or "", block.get("is_error") is True))
+        data = {key: value for key, value in block.items() if key not in _RESULT_FIELDS}
+        found.results.append(ForeignResult(call_id, inner.content() or "", block.get("is_error") is True, data=data))
 
     def _thinking(self, kind: str, block: dict[str, Any]) -> None:
         text = block.get("thinking") if kind == "thinking" else ""
@@ -144,10 +163,21 @@ class Blocks:
         proof = (text and block.get("signature")) if kind == "thinking" else block.get("data")
         if not (isinstance(proof, str) and proof):
             self._found.flaw("unsigned_thinking", "a thinking block has lost its text or its signature")
-        elif (self._parts or self.calls) and not self.details:
+        elif (self._parts or self.calls) and not self.details and not self._server_has_worked():
             self._found.flaw("misplaced_thinking", "a thinking block follows what it belongs before")
         else:
             self.details.append(block)
+            self._mark("reasoning", block, "thinking", text=text if isinstance(text, str) else "")
+            return
+        # It is read, and not sent.
+        self.marks.append(PartMark(kind="reasoning", text=text if isinstance(text, str) else ""))
+
+    def _server_has_worked(self) -> bool:
+        """Whether a tool of the provider was run before: the model thinks again then."""
+        return any(mark.kind == "server_call" for mark in self.marks)
+
+
+_RESULT_FIELDS = ("type", "tool_use_id", "content", "is_error")
 
 
 def are_blocks(value: Any) -> bool:

@@ -35,6 +35,8 @@ class Calls:
         self._calls: list[ForeignCall] = []
         self._unread: dict[tuple[str, str], list[str]] = {}
         self._meanings: dict[tuple[str, str], set[Any]] = {}
+        self.beside: list[dict[str, Any]] = []
+        """What stands beside each call, and is not read."""
 
     def __len__(self) -> int:
         return len(self._calls)
@@ -49,9 +51,10 @@ class Calls:
         meanings.update(map(_meaning, self._unread.pop(key, ())))
         return bool(meanings) and _meaning(call.arguments) in meanings
 
-    def add(self, call: ForeignCall) -> None:
+    def add(self, call: ForeignCall, beside: dict[str, Any] | None = None) -> None:
         """Adds a call after the others."""
         self._calls.append(call)
+        self.beside.append(beside or {})
         self._unread.setdefault((call.id, call.name), []).append(call.arguments)
 
 

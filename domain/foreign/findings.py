@@ -33,12 +33,14 @@ class Findings:
         self.flaw("bad_field", f"{field} is not a text")
         return None
 
-    def add_call(self, calls: Calls, call: ForeignCall) -> None:
-        """Adds the call to those of its message, unless it repeats one of them: that is a flaw."""
+    def add_call(self, calls: Calls, call: ForeignCall, beside: dict[str, Any] | None = None) -> bool:
+        """Adds the call to those of its message, with what stands `beside` it. False if it repeats one of them: that is
+        a flaw."""
         if call.id and call in calls:
             self.flaw("duplicate_call_id", f"one message has the call {quoted(call.id)} twice")
-        else:
-            calls.add(call)
+            return False
+        calls.add(call, beside)
+        return True
 
 
 def objects(value: Any) -> tuple[dict[str, Any], ...]:

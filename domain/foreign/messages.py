@@ -7,6 +7,7 @@ from typing import Any
 from turnlog.domain.foreign.blocks import Blocks
 from turnlog.domain.foreign.calls import Calls, arguments_text
 from turnlog.domain.foreign.findings import Findings, objects
+from turnlog.domain.foreign.layout import beside_call, chat_layout, laid_out
 from turnlog.domain.foreign.values import ForeignCall, ForeignMessage, ForeignResult, ForeignRole
 from turnlog.domain.quoting import quoted
 
@@ -66,13 +67,17 @@ def _read_spoken(found: Findings, role: ForeignRole, message: dict[str, Any]) ->
 def _with_answer(found: Findings, says: ForeignMessage, message: dict[str, Any], blocks: Blocks) -> ForeignMessage:
     """The message with what only an assistant has."""
     reasoning = message.get("reasoning_content") or message.get("reasoning")
-    return says._replace(
+    says = says._replace(
         refusal=found.text(message.get("refusal"), "refusal") or None,
         reasoning=(found.text(reasoning, "reasoning") or "") + "".join(blocks.reasoning) or None,
         details=(*blocks.details, *objects(message.get("reasoning_details"))),
         calls=tuple(blocks.calls),
         function_call=_function_call(found, message.get("function_call")),
     )
+    is_of_chat = found.format in ("chat", "rows")
+    if not is_of_chat:
+        return says._replace(layout=laid_out(blocks.marks))
+    return says._replace(layout=chat_layout(says, message, blocks.marks, blocks.calls.beside))
 
 
 def _calls(found: Findings, given: Any) -> Calls:
@@ -91,16 +96,18 @@ def _calls(found: Findings, given: Any) -> Calls:
             continue
         call_id = found.text(call.get("id"), "tool_calls.id") or ""
         name = found.text(function.get("name"), "tool_calls.function.name") or ""
-        found.add_call(calls, ForeignCall(call_id, name, arguments_text(function.get("arguments"))))
+        is_custom = function is not call.get("function")
+        arguments = arguments_text(function.get("arguments"))
+        found.add_call(calls, ForeignCall(call_id, name, arguments, is_custom), beside_call(call))
     return calls
 
 
 def _function(call: dict[str, Any]) -> Any:
-    """A call's function. The input of a custom tool is text, as in the Responses API."""
+    """A call's function. The arguments of a custom tool are its input, which is text."""
     custom = call.get("custom")
     if call.get("type") != "custom" or not isinstance(custom, dict):
         return call.get("function")
-    return {"name": custom.get("name"), "arguments": {"input": custom.get("input")}}
+    return {"name": custom.get("name"), "arguments": custom.get("input")}
 
 
 def _function_call(found: Findings, function: Any) -> tuple[str, str] | None:

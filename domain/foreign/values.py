@@ -4,22 +4,33 @@ from __future__ import annotations
 
 from typing import Any, Literal, NamedTuple
 
+from turnlog.domain.parts import PartApi, PartMark
+
 ForeignFormat = Literal["chat", "anthropic", "responses", "rows"]
+
+
+def api_of(format_: ForeignFormat) -> PartApi:
+    """The API whose parts the messages of a format have."""
+    return "anthropic" if format_ == "anthropic" else "responses" if format_ == "responses" else "chat"
+
+
 ForeignRole = Literal["system", "developer", "user", "assistant", "function"]
 Parts = tuple[dict[str, Any], ...]
 ForeignContent = str | Parts | None
 
 
 class ForeignCall(NamedTuple):
-    """A tool call. A missing field is the empty string; `arguments` is text."""
+    """A tool call. A missing field is the empty string; `arguments` is text: of a `custom` tool any text."""
 
     id: str
     name: str
     arguments: str
+    custom: bool = False
 
 
 class ForeignMessage(NamedTuple):
-    """A message that is not a tool result. `details` holds thinking blocks and reasoning items, verbatim."""
+    """A message that is not a tool result. `details` holds thinking blocks and reasoning items, verbatim. `layout` has
+    the parts of an assistant message, in order, if there is more to say of them than the other fields do."""
 
     role: ForeignRole
     content: ForeignContent = None
@@ -29,15 +40,17 @@ class ForeignMessage(NamedTuple):
     details: Parts = ()
     calls: tuple[ForeignCall, ...] = ()
     function_call: tuple[str, str] | None = None
+    layout: tuple[PartMark, ...] = ()
 
 
 class ForeignResult(NamedTuple):
-    """A tool result."""
+    """A tool result. `data` is what its API says of it besides, such as that a cached prefix ends here."""
 
     call_id: str
     content: str | Parts
     is_error: bool = False
     name: str | None = None
+    data: dict[str, Any] = {}
 
 
 class Flaw(NamedTuple):

@@ -36,6 +36,7 @@ from turnlog.infrastructure.append.read_ahead import ReadAhead
 from turnlog.infrastructure.append.step_io import CANCELLED, LEFT_EARLY, StepIO
 from turnlog.infrastructure.append.writer_lease import LOG_CLOSED
 from turnlog.infrastructure.clock import now
+from turnlog.infrastructure.tasks import spawned
 
 logger = logging.getLogger("turnlog")
 
@@ -111,7 +112,7 @@ class StreamRecorder(Generic[Chunk]):
     def start(self) -> None:
         """Opens the step and begins to read, unless that was done before."""
         if self._task is None and self._phase is Phase.NEW:
-            self._task = asyncio.create_task(self._run())
+            self._task = spawned(self._run(), "a recording")
             self._recorders.add(self)
             self._task.add_done_callback(self._done)
 

@@ -22,6 +22,7 @@ import psycopg
 from turnlog.infrastructure.store import arrays
 from turnlog.infrastructure.store.alarm import Alarm
 from turnlog.infrastructure.store.wire import Wire
+from turnlog.infrastructure.tasks import spawned
 
 logger = logging.getLogger("turnlog")
 
@@ -113,7 +114,7 @@ class Standings:
         if self._wire.is_open:
             self._send_on(self._wire)
         else:
-            self._opening = asyncio.create_task(self._open(self._wire))
+            self._opening = spawned(self._open(self._wire), "asking for standings")
 
     async def _open(self, wire: Wire) -> None:
         try:

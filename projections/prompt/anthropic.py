@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 from turnlog.domain.events import Content
-from turnlog.projections.arguments import object_of
+from turnlog.projections.prompt.anthropic_blocks import Block, marks_of, own_blocks, tool_use
 from turnlog.projections.prompt.entries import Positions, PromptCall, PromptEntry, PromptStep, Rendered, last_spoken
 from turnlog.projections.prompt.parts import data_url, left_out
 
@@ -23,8 +23,6 @@ _IMAGES = frozenset({"image/jpeg", "image/png", "image/gif", "image/webp"})
 
 _MARKS_AT_MOST = 4
 """'A maximum of 4 blocks with cache_control may be provided'"""
-
-Block = dict[str, Any]
 
 
 def render_anthropic(entries: Iterable[PromptEntry], rendered: list[Rendered] | None = None) -> list[Rendered]:
@@ -102,8 +100,9 @@ def anthropic_prompt(rendered: Sequence[Rendered]) -> dict[str, Any]:
 
 
 def _step_blocks(step: PromptStep) -> list[Block]:
-    said = _blocks(step.content) + _blocks(step.refusal)
-    said += [{"type": "tool_use", "id": c.id, "name": c.name, "input": object_of(c.arguments)} for c in step.calls]
+    if step.parts:
+        return own_blocks(step)
+    said = _blocks(step.content) + _blocks(step.refusal) + list(map(tool_use, step.calls))
     return [*_thinking(step), *said] if said else []
 
 
@@ -126,7 +125,7 @@ def _thinking_block(detail: Block, reasoning: str) -> Block | None:
 
 def _result(call: PromptCall) -> tuple[Block, list[Block]]:
     """The result of a call, and the blocks that must come after all results."""
-    block: Block = {"type": "tool_result", "tool_use_id": call.id, "content": call.result}
+    block: Block = {"type": "tool_result", "tool_use_id": call.id, "content": call.result, **marks_of(call.data)}
     pictures = list[Block]()
     if not isinstance(call.result, str):
         # 'cache_control may not be specified within `tool_result.content`'
@@ -166,17 +165,10 @@ def _block(part: Block) -> Block | None:
     kind = part.get("type")
     if kind in ("text", "refusal"):
         text = part[str(kind)]
-        return {"type": "text", "text": text, **_marks(part)} if text.strip() else None
+        return {"type": "text", "text": text, **marks_of(part)} if text.strip() else None
     if kind == "image_url":
         return _image(part)
     return _document(part) if kind == "file" else left_out(part)
-
-
-def _marks(part: Block) -> Block:
-    """The fields that a text block may have beside its text: 'Extra inputs are not permitted'."""
-    mark, citations = part.get("cache_control"), part.get("citations")
-    marks = {"cache_control": mark} if isinstance(mark, dict) and mark.get("type") == "ephemeral" else {}
-    return {**marks, "citations": citations} if isinstance(citations, list) and citations else marks
 
 
 def _image(part: Block) -> Block:

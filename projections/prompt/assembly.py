@@ -16,6 +16,7 @@ from dataclasses import replace
 
 from turnlog.domain.events import Content, FunctionCall
 from turnlog.domain.finish_reasons import CUT, meaning_of
+from turnlog.domain.foreign import api_of
 from turnlog.domain.values import as_unicode, fingerprint
 from turnlog.projections.arguments import is_object, with_whole_escapes
 from turnlog.projections.ended import CallNotes
@@ -24,6 +25,14 @@ from turnlog.projections.late import late_result_content
 from turnlog.projections.placeholders import NO_RESULT
 from turnlog.projections.prompt.dialect import Dialect, message_name
 from turnlog.projections.prompt.entries import PromptCall, PromptEntry, PromptMessage, PromptStep
+from turnlog.projections.prompt.own_parts import (
+    input_arguments,
+    is_of,
+    own_parts,
+    plain_parts,
+    says_by_itself,
+    spoken,
+)
 from turnlog.projections.prompt.parts import sendable, unicode_json
 from turnlog.projections.prompt.policy import DEFAULT_POLICY, PromptPolicy
 from turnlog.projections.prompt.selection import Selected, select, sent_length, with_summary
@@ -66,6 +75,8 @@ class Assembly:
         self._dialect = dialect
         self._policy = policy
         self._sends_reasoning = dialect.has_thinking or policy.reasoning == "send"
+        # DeepSeek refuses a request in which one answer has the field and another has not.
+        self._no_reasoning = None if dialect.has_thinking else ""
         self._taken = dict.fromkeys(taken)  # a set that keeps its order
         self._called: FunctionCall | None = None  # it waits for a function message
         self._function_said: FunctionCall | None = None  # the last one in the last entry
@@ -115,7 +126,8 @@ class Assembly:
 
     def _add_step(self, turn: int, step: Step) -> None:
         said = self._said(turn, step)
-        if not (said.content or said.refusal or said.calls or said.function_call):
+        is_said = said.content or said.refusal or said.calls or said.function_call
+        if not (is_said or says_by_itself(said.parts, self._dialect.api)):
             return
         last = self._beside[-1] if self._beside else self.entries[-1] if self.entries else None
         if isinstance(last, PromptStep) and not last.calls:
@@ -128,7 +140,7 @@ class Assembly:
 
     def _said(self, turn: int, step: Step) -> PromptStep:
         message, function = step.message, self._function(step)
-        calls, answers = self._calls(step)
+        calls, answers, sent = self._calls(step)
         if function is not None and not self._dialect.has_functions:
             call_id = self._unique(f"call_{fingerprint(step.step_id, 'function')[:24]}", step, -1)
             call = PromptCall(call_id, function.name, function.arguments, NO_RESULT, False, (step.position,))
@@ -138,18 +150,21 @@ class Assembly:
             turn=turn,
             positions=(step.position,),
             # Some providers stream an empty text beside calls, and others refuse it.
-            content=sendable(message.content, "assistant") or None,
+            content=sendable(spoken(message), "assistant") or None,
             refusal=unicode_json(message.refusal) or None,
-            reasoning=unicode_json(message.reasoning) if self._sends_reasoning else None,
-            details=unicode_json(message.reasoning_details),
+            reasoning=unicode_json(message.reasoning) or self._no_reasoning if self._sends_reasoning else None,
+            details=unicode_json(message.reasoning_details) if self._sends_reasoning else (),
             function_call=function,
             calls=tuple(calls),
             answers=tuple(answers),
             name=message_name(message.name),
+            parts=own_parts(message, self._dialect.api, sent, with_proofs=self._sends_reasoning),
+            paused=step.is_paused,
         )
 
-    def _calls(self, step: Step) -> tuple[list[PromptCall], list[int]]:
-        """The calls of a step that can be sent, and their indexes in the order in which they were answered."""
+    def _calls(self, step: Step) -> tuple[list[PromptCall], list[int], dict[int, int]]:
+        """The calls of a step that can be sent, their indexes in the order in which they were answered, and those by
+        the index of the call in its step."""
         results = step.results()
         sent = [call for call in step.message.tool_calls if self._can_be_sent(step, call, results)]
         # One that was missing when the model went on keeps the place that it had then.
@@ -157,7 +172,8 @@ class Assembly:
         order = {result.index: number for number, result in enumerate(came)}
         answers = sorted(range(len(sent)), key=lambda index: order.get(sent[index].index, len(order)))
         notes = CallNotes(step)
-        return [self._call(step, call, results.get(call.index), notes) for call in sent], answers
+        calls = [self._call(step, call, results.get(call.index), notes) for call in sent]
+        return calls, answers, {call.index: number for number, call in enumerate(sent)}
 
     def _can_be_sent(self, step: Step, call: StepToolCall, results: Results) -> bool:
         if not call.name:
@@ -168,14 +184,20 @@ class Assembly:
         return is_closed or not was_cut_off
 
     def _call(self, step: Step, call: StepToolCall, result: ToolResult | None, notes: CallNotes) -> PromptCall:
+        is_own = result is not None and result.origin is not None and api_of(result.origin) == self._dialect.api
         return PromptCall(
             id=self._unique(as_unicode(call.id), step, call.index),
             name=self._dialect.tool_name(call.name),
-            arguments=_arguments(call.arguments),
+            arguments=input_arguments(call.arguments) if call.custom else _arguments(call.arguments),
+            custom=as_unicode(call.arguments) if call.custom and self._takes_custom(step) else None,
+            data=unicode_json(result.data) if result is not None and is_own else {},
             result=sendable(self._sent(call, result, notes), "tool") or "",
             is_error=result is not None and result.status == "error" and not self._is_late(result),
             positions=(step.position,) if result is None else (step.position, result.position),
         )
+
+    def _takes_custom(self, step: Step) -> bool:
+        return self._dialect.has_custom_tools and is_of(step.message, self._dialect.api)
 
     def _sent(self, call: StepToolCall, result: ToolResult | None, notes: CallNotes) -> Content:
         """What stands directly after the call: a late result stands further down."""
@@ -215,6 +237,7 @@ def _plain_text(content: Content | None) -> str:
 
 def _joined(steps: Sequence[PromptStep]) -> PromptStep:
     functions = [step.function_call for step in steps if step.function_call is not None]
+    has_parts = any(step.parts for step in steps)
     return replace(
         steps[-1],
         turn=steps[0].turn,
@@ -226,4 +249,5 @@ def _joined(steps: Sequence[PromptStep]) -> PromptStep:
         details=tuple(detail for step in steps for detail in step.details),
         function_call=functions[-1] if functions else None,
         name=next((step.name for step in steps if step.name), None),
+        parts=tuple(part for step in steps for part in (step.parts or plain_parts(step))) if has_parts else (),
     )

@@ -12,7 +12,8 @@ from typing import Any
 
 from turnlog.domain.events import Content
 from turnlog.projections.messages import assistant_message, tool_call, tool_message
-from turnlog.projections.prompt.entries import PromptEntry, PromptMessage, PromptStep, Rendered
+from turnlog.projections.prompt.entries import PromptCall, PromptEntry, PromptMessage, PromptStep, Rendered
+from turnlog.projections.prompt.own_parts import audio_id
 from turnlog.projections.prompt.parts import IMAGE_DETAILS, known_fields, left_out
 
 
@@ -33,19 +34,31 @@ def _plain(entry: PromptMessage) -> dict[str, Any]:
 
 
 def _step(step: PromptStep) -> list[Rendered]:
+    beside = {part.call: part.data for part in step.parts if part.call is not None}
+    audio = next((found for part in step.parts if (found := audio_id(part))), None)
     assistant = assistant_message(
         _content(step.content, "assistant"),
-        [tool_call(call.id, call.name, call.arguments) for call in step.calls],
+        [_call(call, beside.get(index, {})) for index, call in enumerate(step.calls)],
         name=step.name,
         refusal=step.refusal,
         reasoning=step.reasoning,
         function_call=step.function_call,
     )
+    if details := [detail for detail in step.details if str(detail.get("type")).startswith("reasoning.")]:
+        assistant["reasoning_details"] = details
+    if audio is not None and not (step.content or step.calls):
+        assistant["audio"] = {"id": audio}  # nobody has written down what was said
     rendered = [Rendered(assistant, step.turn, step.positions)]
     for call in step.answered_calls():
         message = tool_message(call.id, _content(call.result, "tool"))
         rendered.append(Rendered(message, step.turn, call.positions))
     return rendered
+
+
+def _call(call: PromptCall, beside: dict[str, Any]) -> dict[str, Any]:
+    if call.custom is not None:
+        return {"id": call.id, "type": "custom", "custom": {"name": call.name, "input": call.custom}}
+    return {**tool_call(call.id, call.name, call.arguments), **beside}
 
 
 def _content(content: Content | None, role: str) -> Any:

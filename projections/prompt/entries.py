@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from turnlog.domain.events import Content, FunctionCall, Role
+from turnlog.domain.parts import PartKind
 from turnlog.domain.values import JsonObject
 
 Positions = tuple[int, ...]
@@ -16,7 +17,8 @@ Positions = tuple[int, ...]
 class PromptCall:
     """A tool call with its one result. `arguments` is the text of a JSON object; the id is unique in the prompt.
 
-    `positions` are those of the call's step and, if the call was answered, of its result.
+    `positions` are those of the call's step and, if the call was answered, of its result. `custom` is the input of a
+    custom tool, as it came. `data` is what the API that is asked said of the result besides.
     """
 
     id: str
@@ -25,11 +27,27 @@ class PromptCall:
     result: Content
     is_error: bool
     positions: Positions
+    custom: str | None = None
+    data: JsonObject = field(default_factory=dict)
+
+
+class PromptPart(NamedTuple):
+    """A part of an assistant message, in its place. `call` is an index of the step's `calls`. `data` is there only
+    where the part came from the API that is asked."""
+
+    kind: PartKind
+    text: str | None
+    call: int | None
+    data: JsonObject
 
 
 @dataclass(frozen=True, slots=True)
 class PromptStep:
-    """An assistant message. `answers` are indexes of `calls`, in the order in which the calls were answered."""
+    """An assistant message. `answers` are indexes of `calls`, in the order in which the calls were answered.
+
+    `parts` has all of it in order, if something in it came from the API that is asked and has more to it than the other
+    fields say. `paused`: the provider has stopped in the middle, and goes on from there.
+    """
 
     turn: int
     positions: Positions
@@ -41,6 +59,8 @@ class PromptStep:
     calls: tuple[PromptCall, ...] = ()
     answers: tuple[int, ...] = ()
     name: str | None = None
+    parts: tuple[PromptPart, ...] = ()
+    paused: bool = False
 
     def answered_calls(self) -> Iterator[PromptCall]:
         """The calls in the order in which they were answered."""

@@ -13,8 +13,7 @@ from typing import Any
 from turnlog.domain.events import Content
 from turnlog.projections.prompt.entries import PromptEntry, PromptMessage, PromptStep, Rendered
 from turnlog.projections.prompt.parts import IMAGE_DETAILS, known_fields, left_out
-
-Item = dict[str, Any]
+from turnlog.projections.prompt.response_items import Item, function_call, own_items, reasoning_item
 
 
 def render_responses(entries: Iterable[PromptEntry], rendered: list[Rendered] | None = None) -> list[Rendered]:
@@ -31,43 +30,41 @@ def render_responses(entries: Iterable[PromptEntry], rendered: list[Rendered] | 
 
 
 def _add_step(rendered: list[Rendered], step: PromptStep) -> None:
-    text = _text(step.content) + (step.refusal or "")
-    thoughts = [_reasoning(detail) for detail in step.details if text or step.calls]
-    rendered += [Rendered(item, step.turn, step.positions) for item in thoughts if item is not None]
-    if text:
-        _add_text(rendered, step, text)
-    for call in step.calls:
-        item = {"type": "function_call", "call_id": call.id, "name": call.name, "arguments": call.arguments}
-        rendered.append(Rendered(item, step.turn, call.positions[:1]))
+    if step.parts:
+        _add_own(rendered, step)
+    else:
+        _add_usual(rendered, step)
     for call in step.answered_calls():
-        item = {"type": "function_call_output", "call_id": call.id, "output": _content(call.result) or ""}
+        kind = "function_call_output" if call.custom is None else "custom_tool_call_output"
+        item = {"type": kind, "call_id": call.id, "output": _content(call.result) or ""}
         rendered.append(Rendered(item, step.turn, call.positions))
 
 
-def _reasoning(detail: Item) -> Item | None:
-    """The reasoning item as it goes back; None for one without an id or without encrypted content."""
-    proofs = detail.get("id"), detail.get("encrypted_content")
-    if detail.get("type") != "reasoning" or not all(isinstance(proof, str) and proof for proof in proofs):
-        return None
-    summary = [part for part in _listed(detail.get("summary")) if _is_summary(part)]
-    return {"type": "reasoning", "id": proofs[0], "summary": summary, "encrypted_content": proofs[1]}
+def _add_own(rendered: list[Rendered], step: PromptStep) -> None:
+    for item, call in own_items(step):
+        if item.get("role") == "assistant":
+            _add_text(rendered, step, item["content"], item.get("phase"))
+        else:
+            rendered.append(Rendered(item, step.turn, step.positions if call is None else call.positions[:1]))
 
 
-def _listed(value: Any) -> list[Any]:
-    return value if isinstance(value, list) else []
+def _add_usual(rendered: list[Rendered], step: PromptStep) -> None:
+    text = _text(step.content) + (step.refusal or "")
+    thoughts = [reasoning_item(detail) for detail in step.details if text or step.calls]
+    rendered += [Rendered(item, step.turn, step.positions) for item in thoughts if item is not None]
+    if text:
+        _add_text(rendered, step, text)
+    rendered += (Rendered(function_call(call), step.turn, call.positions[:1]) for call in step.calls)
 
 
-def _is_summary(part: Any) -> bool:
-    return isinstance(part, dict) and part.get("type") == "summary_text" and isinstance(part.get("text"), str)
-
-
-def _add_text(rendered: list[Rendered], step: PromptStep, text: str) -> None:
+def _add_text(rendered: list[Rendered], step: PromptStep, text: str, phase: str | None = None) -> None:
+    of_phase = {} if phase is None else {"phase": phase}
     last = rendered[-1] if rendered else None
     if last is not None and last.message.get("role") == "assistant":
-        item = {**last.message, "content": last.message["content"] + text}
+        item = {**last.message, "content": last.message["content"] + text, **of_phase}
         rendered[-1] = Rendered(item, last.turn, (*last.positions, *step.positions))
     else:
-        item = {"type": "message", "role": "assistant", "content": text}
+        item = {"type": "message", "role": "assistant", "content": text, **of_phase}
         rendered.append(Rendered(item, step.turn, step.positions))
 
 

@@ -143,14 +143,7 @@ class Event(BaseModel):
 FOREIGN = {
     "a text": "Hello",
     "bytes": b"data: {}",
-    "an event of Anthropic's": {
-        "type": "content_block_delta",
-        "index": 0,
-        "delta": {"type": "text_delta", "text": "Hi"},
-    },
-    "its first event": {"type": "message_start", "message": {"content": [], "usage": {"input_tokens": 1}}},
-    "its last event": {"type": "message_delta", "delta": {"stop_reason": "end_turn"}, "usage": {"output_tokens": 1}},
-    "an event of the Responses API": Event(type="response.output_text.delta", delta="Hi"),
+    "an event of no known API": Event(type="mood.changed", delta="Hi"),
     "an answer of the Responses API": {"object": "response", "output": [], "usage": {"input_tokens": 1}},
     "any object": {"a": 1},
     "nothing": None,

@@ -16,8 +16,20 @@ _ID = re.compile(r"[a-zA-Z0-9_-]+")
 _NAME = re.compile(r"[a-zA-Z0-9_-]{1,128}")
 _KINDS = {
     "user": {"text", "image", "document", "tool_result"},
-    "assistant": {"text", "tool_use", "thinking", "redacted_thinking"},
+    "assistant": {
+        "text",
+        "tool_use",
+        "thinking",
+        "redacted_thinking",
+        "server_tool_use",
+        "mcp_tool_use",
+        "web_search_tool_result",
+        "web_fetch_tool_result",
+        "code_execution_tool_result",
+        "mcp_tool_result",
+    },
 }
+_SERVER_CALLS = ("server_tool_use", "mcp_tool_use")
 
 
 def check_anthropic_prompt(prompt: Mapping[str, Any]) -> None:
@@ -38,7 +50,18 @@ def check_anthropic_prompt(prompt: Mapping[str, Any]) -> None:
     for place, message in enumerate(messages):
         assert set(message) == {"role", "content"}, f"messages[{place}] has the fields {sorted(message)}"
         _check_blocks(message["content"], _KINDS[message["role"]], f"messages[{place}]")
+        if message["role"] == "assistant":
+            _check_server_tools(message["content"], f"messages[{place}]")
     _check_pairs(messages)
+
+
+def _check_server_tools(blocks: list[Mapping[str, Any]], where: str) -> None:
+    # '`web_search` tool use with id `srvtoolu_...` was found without a corresponding `web_search_tool_result` block'
+    called = [block["id"] for block in blocks if block["type"] in _SERVER_CALLS]
+    answered = [block["tool_use_id"] for block in blocks if block["type"].endswith("_tool_result")]
+    assert sorted(called) == sorted(answered), f"{where}: the server's calls {called}, results {answered}"
+    # 'The final block in an assistant message cannot be `thinking`'
+    assert "thinking" not in blocks[-1]["type"], f"{where}: it ends in thinking"
 
 
 def _check_blocks(blocks: Any, kinds: set[str], where: str) -> None:
@@ -49,20 +72,20 @@ def _check_blocks(blocks: Any, kinds: set[str], where: str) -> None:
         assert block.get("type") in kinds, f"{where}: a block of the type {block.get('type')!r}"
         _check_block(block, where)
     order = [_rank(block["type"]) for block in blocks]
-    # 'Expected `thinking` ..., but found `tool_use`'; '`tool_use` ids were found without `tool_result` blocks
-    # immediately after' is what text behind tool_use, or in front of tool_result, is answered with
+    # '`tool_use` ids were found without `tool_result` blocks immediately after' is what text behind tool_use, or in
+    # front of tool_result, is answered with
     assert order == sorted(order), f"{where}: blocks in the order {[block['type'] for block in blocks]}"
 
 
 def _rank(kind: str) -> int:
-    return {"thinking": 0, "redacted_thinking": 0, "tool_result": 0, "tool_use": 2}.get(kind, 1)
+    return {"tool_result": 0, "tool_use": 2}.get(kind, 1)
 
 
 _FIELDS = {
     "text": {"text", "cache_control", "citations"},
     "image": {"source", "cache_control"},
     "document": {"source", "title", "cache_control"},
-    "tool_use": {"id", "name", "input", "cache_control"},
+    "tool_use": {"id", "name", "input", "cache_control", "caller"},
     "tool_result": {"tool_use_id", "content", "is_error", "cache_control"},
     "thinking": {"thinking", "signature"},
     "redacted_thinking": {"data"},
@@ -70,6 +93,8 @@ _FIELDS = {
 
 
 def _check_block(block: Mapping[str, Any], where: str) -> None:
+    if block["type"] not in _FIELDS:
+        return  # what the server has made is the server's
     # The API says 'messages.0.content.0.text.foo: Extra inputs are not permitted'
     assert set(block) <= {"type"} | _FIELDS[block["type"]], f"{where}: a block with the fields {sorted(block)}"
     match block["type"]:

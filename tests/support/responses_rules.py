@@ -19,6 +19,17 @@ _PARTS = {
 }
 
 
+_OF_THE_SERVER = (
+    "web_search_call",
+    "file_search_call",
+    "code_interpreter_call",
+    "image_generation_call",
+    "mcp_call",
+    "mcp_list_tools",
+)
+_LED_TO = ("function_call", "custom_tool_call", "reasoning", *_OF_THE_SERVER)
+
+
 def check_responses_prompt(items: list[Mapping[str, Any]]) -> None:
     """Asserts that the API would take these items."""
     json.dumps(items, ensure_ascii=False, allow_nan=False).encode("utf-8")
@@ -44,12 +55,24 @@ def check_responses_prompt(items: list[Mapping[str, Any]]) -> None:
                 assert item["encrypted_content"], item
                 assert item["id"], item
                 assert all(part["type"] == "summary_text" for part in item["summary"]), item
+            case "custom_tool_call":
+                assert isinstance(item["input"], str), item
+                assert item["call_id"] not in seen, f"the call id {item['call_id']!r} comes twice"
+                seen.add(item["call_id"])
+                waiting.append(item["call_id"])
+            case "custom_tool_call_output":
+                assert item["call_id"] in waiting, f"an output of no call: {item['call_id']!r}"
+                waiting.remove(item["call_id"])
+                _check_content(item["output"])
+            case kind if kind in _OF_THE_SERVER:
+                assert not waiting, f"a {kind} before the output of {waiting}"
+                assert item["id"], item
             case other:
                 raise AssertionError(f"an item of the type {other!r}")
     assert not waiting, f"no output of {waiting}"
     for item, following in pairwise([*items, {}]):
         # "Item 'rs_...' of type 'reasoning' was provided without its required following item."
-        goes_on = following.get("role") == "assistant" or following.get("type") in ("function_call", "reasoning")
+        goes_on = following.get("role") == "assistant" or following.get("type") in _LED_TO
         assert item["type"] != "reasoning" or goes_on, f"reasoning before {following}"
     roles = [item.get("role") for item in items]
     assert ("assistant", "assistant") not in pairwise(roles), roles

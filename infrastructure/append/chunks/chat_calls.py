@@ -23,8 +23,8 @@ from turnlog.infrastructure.append.chunks.fields import (
     arguments_of,
     fields_of,
     items_of,
-    plain_object,
     pieces_of,
+    plain_object,
     text_of,
 )
 from turnlog.infrastructure.append.chunks.json_scan import JsonScan

@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from typing import Any, TypeAlias
 
 from pydantic import BaseModel
+from pydantic_core import PydanticSerializationError
 
 from turnlog.domain.errors import InvalidInputError
 from turnlog.domain.inputs import checked_short, checked_usage_object
@@ -28,13 +29,23 @@ def json_object(value: Any, field: str) -> JsonObject:
     """A JSON object from a dict or a pydantic model. Raises InvalidInputError."""
     if hasattr(value, "model_dump"):
         try:
-            value = value.model_dump(mode="json", exclude_unset=True)
+            value = _dumped(value)
         except Exception as error:  # it may have serializers of its own
             raise InvalidInputError(field, f"cannot be written as JSON: {cut(said(error))}") from error
     if not isinstance(value, dict):
         raise InvalidInputError(field, "must be a JSON object")
     copied: JsonObject = json_copy(value, field)
     return copied
+
+
+def _dumped(value: Any) -> Any:
+    """The fields of a model as its API names them."""
+    if not isinstance(value, BaseModel):
+        return value.model_dump(mode="json", exclude_unset=True)
+    try:
+        return value.model_dump(mode="json", by_alias=True, exclude_unset=True, warnings=False)
+    except PydanticSerializationError:  # a lone surrogate, which we keep
+        return value.model_dump(by_alias=True, exclude_unset=True, warnings=False)
 
 
 def as_object(value: Any, field: str = "usage") -> JsonObject | None:

@@ -1,0 +1,270 @@
+"""Streams of the Responses API and of Anthropic's: nothing is lost, and the parts are what the models made."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any, get_args, get_origin
+
+import anthropic
+import openai
+import pytest
+from anthropic._models import construct_type as anthropic_model
+from anthropic.lib.streaming import _beta_messages as anthropic_helper
+from anthropic.types import beta as anthropic_beta
+from openai._models import construct_type as openai_model
+from openai.lib.streaming.responses._responses import ResponseStreamState
+from openai.types.responses import ResponseOutputItem, ResponseStreamEvent
+
+from tests.support.event_streams import (
+    EVENT_STREAMS,
+    EventStream,
+    Read,
+    blocks_of,
+    event_streams,
+    items_of,
+    leaves,
+    read,
+    read_again,
+    text_of_parts,
+)
+from turnlog import Step
+
+ENVELOPE = {
+    *("sequence_number", "output_index", "content_index", "summary_index", "annotation_index", "index"),
+    *("item_id", "obfuscation"),
+    *("object", "created_at", "completed_at", "status"),
+}
+"""Fields of events that say where something belongs, or nothing."""
+OF_THE_REQUEST = {
+    *("background", "instructions", "parallel_tool_calls", "reasoning", "store", "temperature", "text", "tool_choice"),
+    *("tools", "top_logprobs", "top_p", "truncation"),
+}
+"""Fields of a response that say again what was asked."""
+TYPED_BY_PLACE = ((), ("delta",), ("part",), ("message",))
+"""Where a `type` says of which kind the event is, its delta, its part or its message: a part of the step has a kind."""
+NOT_FOR_THE_PACKAGES = {
+    *("announced-whole", "ids-made-anew", "only-at-the-end", "whole-call-when-done", "without-content-parts"),
+    *("relay-sparse", "unknown-kinds"),
+}
+"""Streams as relays send them, which the packages' own readers refuse or misread."""
+STANDARD = [stream for stream in EVENT_STREAMS if stream.name not in NOT_FOR_THE_PACKAGES]
+each_stream = pytest.mark.parametrize("stream", EVENT_STREAMS, ids=str)
+
+
+# Nothing is lost
+
+
+@each_stream
+def test_what_was_shown_is_in_the_log_after_each_event(stream: EventStream) -> None:
+    whole = read_again(stream)
+
+    for at, event in enumerate(stream.events):
+        recorded = _recorded(whole, at)
+        recorded |= {value for _, value in leaves(whole.reported[at])}
+        texts = _texts(whole.after[at])
+        missing = [
+            (path, value)
+            for path, value in leaves(event)
+            if not _is_envelope(path) and value not in recorded and not _is_inside(value, texts)
+        ]
+        assert missing == [], event
+
+
+def _recorded(whole: Read, at: int) -> set[Any]:
+    events = [recorded.event.model_dump() for recorded in whole.events[: whole.counts[at]]]
+    data = [part.data for part in whole.after[at].message.parts]
+    return {value for _, value in leaves([*events, *data])}
+
+
+def _texts(step: Step) -> list[str]:
+    message = step.message
+    arguments = [call.arguments for call in message.tool_calls]
+    return [text for text in (message.content, message.reasoning, message.refusal, *arguments) if isinstance(text, str)]
+
+
+def _is_inside(value: Any, texts: list[str]) -> bool:
+    return isinstance(value, str) and any(value in text for text in texts)
+
+
+def _is_envelope(path: tuple[str, ...]) -> bool:
+    if path[-1] == "type" and path[:-1] in TYPED_BY_PLACE:
+        return True
+    if path[0] == "response" and path[1] in OF_THE_REQUEST:
+        return True
+    return path == ("message", "role") or (path[-1] in ENVELOPE and path[0] != "item")
+
+
+@each_stream
+def test_cut_after_any_event_the_parts_have_the_texts_of_the_message(stream: EventStream) -> None:
+    for step in read_again(stream).after:
+        message = step.message
+        if stream.name == "blocks-in-turn":  # the message has the texts as they came, and the parts each its own
+            assert len(text_of_parts(message.parts, "text")) == len(str(message.content or ""))
+            continue
+        assert text_of_parts(message.parts, "text") == (message.content or "")
+        assert text_of_parts(message.parts, "reasoning") == (message.reasoning or "")
+        assert text_of_parts(message.parts, "refusal") == (message.refusal or "")
+        calls = [part.call for part in message.parts if part.kind == "tool_call"]
+        assert sorted(call for call in calls if call is not None) == [call.index for call in message.tool_calls]
+
+
+# The parts are what the model made
+
+
+@pytest.mark.parametrize("stream", event_streams("responses"), ids=str)
+def test_parts_are_the_items_of_the_response_again(stream: EventStream) -> None:
+    last = stream.events[-1].get("response")
+
+    assert last is None or items_of(read_again(stream).step) == last["output"]
+
+
+@pytest.mark.parametrize("stream", [one for one in STANDARD if one.api == "anthropic"], ids=str)
+def test_parts_are_the_blocks_of_the_message_again(stream: EventStream) -> None:
+    assert _plain(blocks_of(read_again(stream).step)) == _plain(_accumulated(stream)["content"])
+
+
+def _accumulated(stream: EventStream) -> dict[str, Any]:
+    """The message as the package puts it together."""
+    message: Any = None
+    pieces: dict[int, bytes] = {}
+    for event in _models(stream):
+        if event.type not in ("ping", "error"):
+            message = anthropic_helper.accumulate_event(
+                event=event, current_snapshot=message, json_bufs=pieces, request_headers=None
+            )
+    whole: dict[str, Any] = message.to_dict()
+    return whole
+
+
+def _plain(value: Any) -> Any:
+    """Without what is null or empty, which a message may have or not."""
+    if isinstance(value, dict):
+        return {name: _plain(item) for name, item in value.items() if item not in (None, [])}
+    return [_plain(item) for item in value] if isinstance(value, list) else value
+
+
+# The shapes in which events come
+
+
+def _models(stream: EventStream) -> list[Any]:
+    """The events as the packages give them."""
+    if stream.api == "responses":
+        return [openai_model(type_=ResponseStreamEvent, value=event) for event in stream.events]
+    return [anthropic_model(type_=anthropic_beta.BetaRawMessageStreamEvent, value=event) for event in stream.events]
+
+
+@each_stream
+def test_models_of_the_packages_are_read_as_dicts_are(stream: EventStream) -> None:
+    if stream.name != "unknown-kinds":  # they have no models for it
+        assert _outcome(read(_models(stream))) == _outcome(read_again(stream))
+
+
+def _outcome(done: Read) -> dict[str, Any]:
+    reader = done.reader
+    said = {
+        "parts": [_plain(part.model_dump()) for part in done.step.message.parts],
+        "calls": done.step.message.tool_calls,
+    }
+    names = ("model", "response_id", "finish_reason", "error", "failure")
+    return said | {name: getattr(reader, name) for name in names} | {"usage": _plain(reader.usage)}
+
+
+@pytest.mark.parametrize("stream", STANDARD, ids=str)
+def test_what_the_packages_add_to_their_streams_says_nothing_twice(stream: EventStream) -> None:
+    assert _outcome(read(_with_helpers(stream))) == _outcome(read_again(stream))
+
+
+def _with_helpers(stream: EventStream) -> Iterator[Any]:
+    """The events as `client.responses.stream` and `client.messages.stream` give them."""
+    if stream.api == "responses":
+        state: Any = ResponseStreamState(text_format=openai.omit, input_tools=openai.omit)
+        for model in _models(stream):
+            yield from state.handle_event(model)
+        return
+    message: Any = None
+    pieces: dict[int, bytes] = {}
+    for event in _models(stream):
+        if event.type in ("ping", "error"):
+            yield event
+            continue
+        message = anthropic_helper.accumulate_event(
+            event=event, current_snapshot=message, json_bufs=pieces, request_headers=None
+        )
+        yield from anthropic_helper.build_events(event=event, message_snapshot=message)
+
+
+# All that the packages know
+
+
+def _types(union: Any, field: str = "type") -> set[str]:
+    """The types of the models in a union."""
+    if hasattr(union, "__value__"):
+        return _types(union.__value__)
+    if get_origin(union) is not None or not hasattr(union, "model_fields"):
+        return {name for member in get_args(union) if not isinstance(member, str) for name in _types(member, field)}
+    return set(get_args(union.model_fields[field].annotation))
+
+
+def _all(api: Any, of: Callable[[dict[str, Any]], Any]) -> set[Any]:
+    return {of(event) for stream in event_streams(api) for event in stream.events}
+
+
+def test_the_corpus_has_every_event_and_item_that_the_openai_package_knows() -> None:
+    events = _all("responses", lambda event: event["type"])
+    items = _all("responses", lambda event: (event.get("item") or {}).get("type"))
+
+    assert _types(ResponseStreamEvent) - events == set()
+    assert _types(ResponseOutputItem) - items == set()
+
+
+@pytest.mark.parametrize("types", [anthropic.types, anthropic_beta], ids=["messages", "beta"])
+def test_the_corpus_has_every_event_block_and_delta_that_the_anthropic_package_knows(types: Any) -> None:
+    prefix = "Beta" if types is anthropic_beta else ""
+    events = _all("anthropic", lambda event: event["type"])
+    blocks = _all("anthropic", lambda event: (event.get("content_block") or {}).get("type"))
+    deltas = _all("anthropic", lambda event: (event.get("delta") or {}).get("type"))
+
+    assert _types(getattr(types, f"{prefix}RawMessageStreamEvent")) - events == set()
+    assert _types(getattr(types, f"{prefix}ContentBlock")) - blocks == set()
+    assert _types(getattr(types, f"{prefix}RawContentBlockDelta")) - deltas == set()
+
+
+# Ends
+
+ENDS = {
+    "responses: text": ("completed", None),
+    "responses: incomplete": ("max_output_tokens", None),
+    "responses: failed": (None, "The model produced invalid content."),
+    "responses: error-event": (None, "Slow down."),
+    "anthropic: text": ("end_turn", None),
+    "anthropic: pause-turn": ("pause_turn", None),
+    "anthropic: refusal": ("refusal", None),
+    "anthropic: context-exceeded": ("model_context_window_exceeded", None),
+    "anthropic: overloaded": (None, "Overloaded"),
+    "anthropic: relay-sparse": ("tool_use", None),
+}
+
+
+@pytest.mark.parametrize("stream", [stream for stream in EVENT_STREAMS if str(stream) in ENDS], ids=str)
+def test_a_stream_ends_as_its_provider_says(stream: EventStream) -> None:
+    reader = read_again(stream).reader
+
+    assert (reader.finish_reason, reader.error) == ENDS[str(stream)]
+    assert reader.error or reader.missing_end() is None
+
+
+@each_stream
+def test_a_stream_without_its_end_has_broken_off(stream: EventStream) -> None:
+    ends = ("response.completed", "response.incomplete", "response.failed", "error", "message_delta", "message_stop")
+    events = [event for event in stream.events if event["type"] not in ends]
+
+    assert "broke off" in (read(events).reader.missing_end() or "")
+
+
+def test_usage_is_that_of_both_places() -> None:
+    (stream,) = (stream for stream in event_streams("anthropic") if stream.name == "web-search")
+
+    usage = read_again(stream).reader.usage or {}
+
+    assert (usage["input_tokens"], usage["output_tokens"], usage["cache_read_input_tokens"]) == (10682, 89, 12)
+    assert usage["server_tool_use"]["web_search_requests"] == 1
