@@ -34,7 +34,7 @@ _DECODER = json.JSONDecoder()
 
 def last_whole(arguments: str) -> str:
     """The arguments that count, where relays have sent them again: whole twice, `{}` or a part of them before the real
-    ones, or one bracket too many. The text as it is if it is one object, or if it cannot be told which object counts."""
+    ones, or one bracket too many. The text as it is if it is one object, or if it cannot be told which one counts."""
     if is_object(arguments):
         return arguments
     found, known, at = arguments, dict[str, Any](), 0

@@ -231,9 +231,9 @@ def ended_calls(calls: Sequence[StepToolCall], *, are_whole: bool) -> tuple[Step
     for call in calls:
         arguments = call.arguments if call.custom else last_whole(call.arguments)
         is_whole = are_whole or (call.index != last if call.custom else is_object(arguments))
-        if not is_whole or arguments is not call.arguments:
-            call = call.model_copy(update={"arguments": arguments, "cut_off": not is_whole})
-        ended.append(call)
+        is_as_it_was = is_whole and arguments is call.arguments
+        changes = {"arguments": arguments, "cut_off": not is_whole}
+        ended.append(call if is_as_it_was else call.model_copy(update=changes))
     return tuple(ended)
 
 

@@ -136,7 +136,9 @@ def test_the_log_has_the_arguments_as_they_came(chunks: list[Json]) -> None:
 
 def test_a_custom_tool_has_its_input_as_arguments() -> None:
     chunks = [
-        delta(tool_calls=[{"index": 0, "id": "call_1", "type": "custom", "custom": {"name": "sql", "input": "select "}}]),
+        delta(
+            tool_calls=[{"index": 0, "id": "call_1", "type": "custom", "custom": {"name": "sql", "input": "select "}}]
+        ),
         delta(tool_calls=[{"index": 0, "custom": {"input": "1"}}]),
     ]
 

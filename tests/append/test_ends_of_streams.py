@@ -57,7 +57,9 @@ def test_a_call_that_was_cut_off_can_be_closed_by_policy() -> None:
 
 
 def test_of_custom_calls_the_last_one_was_cut_off() -> None:
-    entries = [{"index": i, "id": f"call_{i}", "type": "custom", "custom": {"name": "sql", "input": "x"}} for i in (0, 1)]
+    entries = [
+        {"index": i, "id": f"call_{i}", "type": "custom", "custom": {"name": "sql", "input": "x"}} for i in (0, 1)
+    ]
 
     view = view_of([*[delta(tool_calls=[entry]) for entry in entries], delta("length")])
 
@@ -162,7 +164,11 @@ def _final(**message: Any) -> Json:
 
 def test_a_whole_answer_at_the_end_of_a_stream_is_not_said_twice() -> None:
     call = {"id": "call_1", "type": "function", "function": {"name": "f", "arguments": "{}"}}
-    chunks = [delta(role="assistant", content="High "), delta(content="water"), delta(tool_calls=[{"index": 0, **call}])]
+    chunks = [
+        delta(role="assistant", content="High "),
+        delta(content="water"),
+        delta(tool_calls=[{"index": 0, **call}]),
+    ]
 
     view = view_of([*chunks, _final(content="High water", tool_calls=[call])])
 

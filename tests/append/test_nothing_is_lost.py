@@ -175,7 +175,7 @@ def test_what_stands_beside_a_call_is_in_its_part() -> None:
         fragment(1, "call_2", "find", "{}"),
     ]
 
-    parts = [part for part in step_of([*chunks, delta("tool_calls")]).message.parts]
+    parts = step_of([*chunks, delta("tool_calls")]).message.parts
     assert [(part.kind, part.call, part.data) for part in parts] == [
         ("tool_call", 0, {**signed, "provider_specific_fields": {"trace": 7}}),
         ("tool_call", 1, {}),

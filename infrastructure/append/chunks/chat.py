@@ -76,14 +76,21 @@ class ChatReader(StreamReader):
         None for any other."""
         if not self._has_choices:
             return None
+        command: AnyStepAppend | None
         try:
             fields = fields_of(chunk)
             choices: Any = fields.get("choices")
             (choice,) = map(fields_of, choices)
             delta = fields_of(choice.get("delta"))
-            if not self._beside.is_alone(fields, choice, delta) or (self.response_id is None and fields.get("id")):
+            shape = self._beside.usual_shape(fields, choice, delta)
+            if shape is None or (self.response_id is None and fields.get("id")):
                 return None
-            command, length = self._one_of(delta)
+            text = delta.get("content")
+            if shape.has_only_text and text.__class__ is str and 0 < len(text) <= PIECE_LENGTH:
+                command, length = AppendText(self.now(), self.step_id, text), len(text)
+                self._has_text = True
+            else:
+                command, length = self._one_of(delta)
         except Exception:  # noqa: BLE001 it is read again, and then what is wrong is said
             return None
         self.count(length)
@@ -181,7 +188,7 @@ class ChatReader(StreamReader):
         if function_call := delta.get("function_call"):
             yield from self._function_call(at, fields_of(function_call))
         yield from self._pieces.read(delta, content)
-        yield from self._beside.take("of_delta", delta, unreadable(delta, reasoning))
+        yield from self._beside.take("of_delta", delta, tuple(unreadable(delta, reasoning)))
         if content.beside:
             yield from self._beside.say("of_choice", {"content": content.beside})
         self._has_text = self._has_text or bool(text)

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterator
 from operator import itemgetter
 from typing import Any, Literal, TypeAlias
 
 from turnlog.domain.values import JsonObject
-from turnlog.infrastructure.append.chunks.fields import Fields, items_of, plain_object
+from turnlog.infrastructure.append.chunks.fields import Fields, plain_object
 from turnlog.infrastructure.append.chunks.reader import Sized, StreamReader
 
 ENVELOPE: dict[str, str] = {
@@ -57,6 +57,9 @@ _UNCHECKED: dict[Level, frozenset[str]] = {
     "of_delta": frozenset({"content", "tool_calls", "reasoning_content", "reasoning"}),
 }
 """The fields that say nothing new in a chunk that goes on with a text or with calls, or are looked at in any case."""
+_TEXT = frozenset({"content"})
+_MOST_SHAPES = 64
+"""Shapes of the chunks of one stream that are remembered."""
 _PIECES = frozenset({"logprobs"})
 """Fields whose values are pieces also where two of them are the same."""
 
@@ -79,19 +82,30 @@ class Beside:
             "of_choice": {"index": 0},
             "of_delta": {"role": "assistant"},
         }
-        self._shapes: dict[Keys, _Shape] = {}
-        self._shape = _Shape(((), (), ()))
+        self._shapes: dict[Keys, Shape] = {}
+        self._shape = Shape(((), (), ()))
 
-    def is_alone(self, chunk: Any, choice: Any, delta: Any) -> bool:
-        """Whether a chunk says nothing new beside one text, or calls, in its delta. Which fields have to be looked at is
-        found out once for each shape of chunks."""
+    def usual_shape(self, chunk: Any, choice: Any, delta: Any) -> Shape | None:
+        """The shape of a chunk that says nothing new beside a text, reasoning or calls in its delta; None for any
+        other. Which fields have to be looked at is found out once for each shape of chunks."""
         shape = self._shape
         if not (tuple(chunk) == shape.chunk and tuple(choice) == shape.choice and tuple(delta) == shape.delta):
-            keys = (tuple(chunk), tuple(choice), tuple(delta))
-            shape = self._shape = self._shapes.get(keys) or self._shapes.setdefault(keys, _Shape(keys))
-        return shape.is_usual(chunk, choice, delta) or self._says_nothing(shape, chunk, choice, delta)
+            shape = self._shape_of((tuple(chunk), tuple(choice), tuple(delta)))
+        of_chunk, of_choice, of_delta = shape.getters
+        if (of_chunk(chunk), of_choice(choice), of_delta(delta)) == shape.usual:
+            return shape
+        return shape if self._says_nothing(shape, chunk, choice, delta) else None
 
-    def _says_nothing(self, shape: _Shape, *levels: Any) -> bool:
+    def _shape_of(self, keys: Keys) -> Shape:
+        shape = self._shapes.get(keys)
+        if shape is None:
+            shape = Shape(keys)
+            if len(self._shapes) < _MOST_SHAPES:
+                self._shapes[keys] = shape
+        self._shape = shape
+        return shape
+
+    def _says_nothing(self, shape: Shape, *levels: Any) -> bool:
         for fields, names, known in zip(levels, shape.looked_at, self._known.values(), strict=True):
             for name in names:
                 value = fields.get(name)
@@ -102,10 +116,14 @@ class Beside:
         shape.remember(self._known, *levels)
         return True
 
-    def take(self, level: Level, fields: Fields, unread: Iterable[str] = ()) -> Iterator[Sized]:
+    def take(self, level: Level, fields: Fields, unread: Collection[str] = ()) -> Iterator[Sized]:
         """The commands for the fields that are not read, and for those that could not be read."""
-        read = READ[level]
-        found = {name: value for name, value in items_of(fields) if name not in read or name in unread}
+        read, known, found = READ[level], self._known[level], dict[str, Any]()
+        for name in (*fields, *unread):
+            if name not in read or name in unread:
+                value = fields.get(name)
+                if value is not None and value != known.get(name):
+                    found[name] = value
         if found:
             yield from self.say(level, found)
 
@@ -167,11 +185,11 @@ class Beside:
 Keys: TypeAlias = tuple[tuple[Any, ...], tuple[Any, ...], tuple[Any, ...]]
 
 
-class _Shape:
+class Shape:
     """The names of the fields of a chunk, its choice and its delta; those that are looked at; and what these said when
-    they said nothing new."""
+    they said nothing new. `has_only_text`: its delta has no place for reasoning or calls."""
 
-    __slots__ = ("_getters", "_usual", "choice", "chunk", "delta", "looked_at")
+    __slots__ = ("choice", "chunk", "delta", "getters", "has_only_text", "looked_at", "usual")
 
     def __init__(self, keys: Keys) -> None:
         self.chunk, self.choice, self.delta = keys
@@ -179,14 +197,10 @@ class _Shape:
             tuple(name for name in names if name not in _UNCHECKED[level])
             for level, names in zip(LEVELS, keys, strict=True)
         )
-        self._getters = tuple(itemgetter(*names, *names) if names else _nothing for names in self.looked_at)
-        self._usual: tuple[Any, Any, Any] = (None, None, None)
-
-    def is_usual(self, chunk: Any, choice: Any, delta: Any) -> bool:
-        """Whether all is as it was when nothing new was said."""
-        of_chunk, of_choice, of_delta = self._getters
-        usual = self._usual
-        return bool(of_chunk(chunk) == usual[0] and of_choice(choice) == usual[1] and of_delta(delta) == usual[2])
+        # Of one name alone a getter gives no tuple.
+        self.getters = tuple(itemgetter(*names, *names[:1]) if names else _nothing for names in self.looked_at)
+        self.has_only_text = _UNCHECKED["of_delta"].intersection(self.delta) == _TEXT
+        self.usual: tuple[Any, ...] = ()
 
     def remember(self, known: dict[Level, JsonObject], *levels: Any) -> None:
         """Has what is said now, which is known or nothing, count as usual."""
@@ -195,15 +209,17 @@ class _Shape:
             tuple(_copied(fields.get(name), of_level.get(name)) for name in names)
             for names, fields, of_level in zip(self.looked_at, levels, known.values(), strict=True)
         ]
-        self._usual = tuple(of_level * 2 for of_level in said)  # type: ignore[assignment]  # there are three
-
-
-def _copied(value: Any, known: Any) -> Any:
-    return value if value is None or isinstance(value, str | int | float) else known if value == known else type(value)()
+        self.usual = tuple((*of_level, *of_level[:1]) for of_level in said)
 
 
 def _nothing(_: Any) -> tuple[()]:
     return ()
+
+
+def _copied(value: Any, known: Any) -> Any:
+    if value is None or isinstance(value, str | int | float):
+        return value
+    return known if value == known else type(value)()
 
 
 def _fresh(known: Any, value: Any) -> Any:
