@@ -136,6 +136,8 @@ class AwaitedCalls:
     def of(cls, calls: Iterable[AwaitedCall]) -> AwaitedCalls:
         """These calls, in their order."""
         numbered = {(call.step_id, call.index): (number, call) for number, call in enumerate(calls)}
+        if not numbered:
+            return cls()
         unanswered = Counter(call.step_id for _, call in numbered.values() if call.pending is None)
         waiting_in = Counter(call.turn_id for _, call in numbered.values() if call.waits)
         return cls(

@@ -83,13 +83,13 @@ class SessionReading:
         InvalidInputError, and PromptTooLongError when not even the last turn fits with its tool results shortened.
         """
         check_prompt(api, max_tokens, count_tokens, policy)
-        prompts, policy = self._parts.prompts, policy or DEFAULT_POLICY
+        prompts = self._parts.prompts
         asked = await self._access.ask(prompts.base(self.id))
         if max_tokens is not None:
-            return await prompts.window(asked, api, policy, max_tokens, count_tokens)
-        if api == "chat" and policy == DEFAULT_POLICY:
+            return await prompts.window(asked, api, policy or DEFAULT_POLICY, max_tokens, count_tokens)
+        if api == "chat" and (policy is None or policy == DEFAULT_POLICY):
             return await prompts.chat(asked)
-        return await prompts.whole(asked, api, policy)
+        return await prompts.whole(asked, api, policy or DEFAULT_POLICY)
 
     async def explain_prompt(self, api: Api = "chat") -> Explanation:
         """Which events each message of the prompt comes from, and where a prompt did not begin like the one before

@@ -26,6 +26,7 @@ from turnlog.infrastructure.append.recording import Recording
 from turnlog.infrastructure.append.step_io import StepIO, StepPlace
 from turnlog.infrastructure.append.stream_recorder import StreamRecorder
 from turnlog.infrastructure.append.turn_owner import owner_of
+from turnlog.infrastructure.append.whole_answer import record_whole
 from turnlog.infrastructure.read.latest import LatestTurns
 from turnlog.infrastructure.session_reading import SessionReading
 from turnlog.projections.projector import Projector
@@ -201,6 +202,21 @@ class SessionTurns(SessionReading):
         recorder.start()
         await recorder.begun()
         return recorder.step.step_id
+
+    async def record_whole(self, response: Any, model: str | None = None, *, takeover: bool = False) -> str:
+        """Records a whole answer as one step, and returns the step's id: what a provider has answered to a request that
+        does not stream.
+
+        `response` is a ChatCompletion or a Response of the openai package, a Message of the anthropic package, or a
+        dict like them; or the awaitable that gives it. The step is what the stream of the same answer would be, and has
+        ended as the provider says. It is stored in one append, unless it is very large. An awaitable is awaited when
+        the step is open: what the provider refuses is its end, and is raised. Each call is a step of its own: the same
+        answer again is recorded again. Raises TurnInProgressError, and InvalidInputError for what is no answer, or
+        still goes on. `takeover` works as in `record`.
+        """
+        step = self._step()
+        await record_whole(step, response, model, takeover=takeover)
+        return step.step_id
 
     async def cancel(self, reason: str = "stopped", *, turn_id: str | None = None) -> bool:
         """Stops the turn: its answer ends as interrupted, in whichever process it is written, its tools are cancelled,

@@ -96,13 +96,13 @@ class CallNotes:
 class EndedFold:
     """A step that has ended. Its `results` are by the index of their call: a later one takes an earlier one's place."""
 
-    __slots__ = ("_by_id", "_by_name", "_calls", "_step", "_unanswered", "_waiting", "notes", "results", "step")
+    __slots__ = ("_by_id", "_by_name", "_calls", "_notes", "_step", "_unanswered", "_waiting", "results", "step")
 
     def __init__(self, step: Step) -> None:
         self.step = step
         """The step as it ended. Use `freeze` for its results."""
         self.results = step.results()
-        self.notes = CallNotes(step)
+        self._notes: CallNotes | None = None  # hardly any step gets more
         self._step: Step | None = step
         self._unanswered = {call.index: call for call in step.message.tool_calls if call.index not in self.results}
         self._waiting = sum(map(_is_waited_for, self._unanswered.values()))
@@ -120,6 +120,13 @@ class EndedFold:
     def waits(self) -> bool:
         """Whether a call that can be sent has no result. Those without a name, or that were cut off, cannot."""
         return self._waiting > 0
+
+    @property
+    def notes(self) -> CallNotes:
+        """What is noted of its calls."""
+        if self._notes is None:
+            self._notes = CallNotes(self.step)
+        return self._notes
 
     def freeze(self) -> Step:
         """The step as it is now: the same object as long as no result comes."""

@@ -44,7 +44,7 @@ class TurnFold:
             step.step_id: StepFold(step) if step.status == "open" else EndedFold(step) for step in turn.steps
         }
         self.open_steps = sum(isinstance(step, StepFold) for step in self.steps.values())
-        self._waiting = {step_id for step_id, step in self.steps.items() if step.notes.waits}
+        self._waiting = {step.step_id for step in turn.steps if step.waiting()}
         self.usage_reports: list[UsageEntry] = list(turn.usage_reports)
         self.orphans = Orphans(turn.orphans)
         self.flaws: list[Fault] = list(turn.flaws)

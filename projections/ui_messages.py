@@ -14,6 +14,7 @@ from typing import Any
 from turnlog.domain.events import Content
 from turnlog.domain.values import as_unicode
 from turnlog.projections.arguments import object_of, with_whole_escapes
+from turnlog.projections.parts import Part
 from turnlog.projections.prompt.parts import data_url, unicode_json
 from turnlog.projections.turn import LateResult, Message, Step, StepToolCall, ToolResult, Turn
 
@@ -65,6 +66,9 @@ def _add_step(messages: list[Json], step: Step) -> None:
 def _parts_of_step(step: Step) -> Iterator[Json]:
     said, state = step.message, "streaming" if step.status == "open" else "done"
     yield {"type": "step-start"}
+    if said.layout:
+        yield from _in_order(step, state)
+        return
     yield from _reasoning(step, state)
     yield from _parts(said.content, state)
     if said.refusal:
@@ -75,6 +79,63 @@ def _parts_of_step(step: Step) -> Iterator[Json]:
     if said.function_call is not None:
         function = StepToolCall(index=-1, id="", name=said.function_call.name, arguments=said.function_call.arguments)
         yield _call(step, function, None)
+
+
+def _in_order(step: Step, state: str) -> Iterator[Json]:
+    """The parts of a step that has more of them than one of each kind, with what tools of the provider found."""
+    results, calls = step.results(), {call.index: call for call in step.message.tool_calls}
+    found = {part.data.get("tool_use_id"): part.data.get("content") for part in step.message.parts}
+    for part in step.message.parts:
+        if part.call is not None:
+            if part.call in calls:
+                yield _call(step, calls[part.call], results.get(part.call))
+        elif part.kind in ("text", "refusal"):
+            yield from _parts(part.text or None, state)
+            yield from _sources(part)
+        elif part.kind == "reasoning":
+            proofs = _proofs(part.data)
+            yield {"type": "reasoning", "text": part.text or "", "state": state, **proofs}
+        elif part.kind == "server_call":
+            yield _server_call(part, found.get(part.data.get("id")))
+        elif part.kind == "audio":
+            yield from _parts(_text_in(part.data, "transcript"), state)
+        elif part.kind == "citation":
+            yield from _sources(part)
+        elif part.kind != "server_result":
+            yield _file(part.data) or {"type": "data-part", "data": part.data}
+
+
+def _text_in(data: Json, field: str) -> str | None:
+    text = data.get(field)
+    return text if isinstance(text, str) else None
+
+
+def _proofs(data: Json) -> Json:
+    provider, fields = _PROOFS.get(str(data.get("type")), ("", {}))
+    proofs = {name: data[field] for field, name in fields.items() if isinstance(data.get(field), str)}
+    return {"providerMetadata": {provider: proofs}} if proofs else {}
+
+
+def _server_call(part: Part, output: Any) -> Json:
+    """A tool that the provider has run. In the Responses API what came of it is in the call itself."""
+    data = part.data
+    name = _text_in(data, "name") or str(data.get("type") or "tool").removesuffix("_call")
+    made = {"type": f"tool-{name}", "toolCallId": _text_in(data, "id") or name, "providerExecuted": True}
+    made["input"] = data.get("input", data.get("action"))
+    if output is None and part.api == "anthropic":
+        return {**made, "state": "input-available"}
+    return {**made, "state": "output-available", "output": data if output is None else output}
+
+
+def _sources(part: Part) -> Iterator[Json]:
+    """The pages that a text cites, in the shapes of three APIs."""
+    for field in ("citations", "annotations"):
+        cited = part.data.get(field)
+        for number, one in enumerate(cited if isinstance(cited, list) else ()):
+            held = one.get("url_citation", one) if isinstance(one, dict) else {}
+            if isinstance(held, dict) and (url := _text_in(held, "url")):
+                title = {"title": held["title"]} if isinstance(held.get("title"), str) else {}
+                yield {"type": "source-url", "sourceId": f"{number}:{url}", "url": url, **title}
 
 
 def _reasoning(step: Step, state: str) -> Iterator[Json]:

@@ -2,17 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any, get_args, get_origin
 
 import anthropic
-import openai
 import pytest
-from anthropic._models import construct_type as anthropic_model
-from anthropic.lib.streaming import _beta_messages as anthropic_helper
 from anthropic.types import beta as anthropic_beta
-from openai._models import construct_type as openai_model
-from openai.lib.streaming.responses._responses import ResponseStreamState
 from openai.types.responses import ResponseOutputItem, ResponseStreamEvent
 
 from tests.support.event_streams import (
@@ -23,10 +18,13 @@ from tests.support.event_streams import (
     event_streams,
     items_of,
     leaves,
+    outcome,
+    plain,
     read,
     read_again,
     text_of_parts,
 )
+from tests.support.package_streams import STANDARD, accumulated, models, with_helpers
 from turnlog import Step
 
 ENVELOPE = {
@@ -42,12 +40,6 @@ OF_THE_REQUEST = {
 """Fields of a response that say again what was asked."""
 TYPED_BY_PLACE = ((), ("delta",), ("part",), ("message",))
 """Where a `type` says of which kind the event is, its delta, its part or its message: a part of the step has a kind."""
-NOT_FOR_THE_PACKAGES = {
-    *("announced-whole", "ids-made-anew", "only-at-the-end", "whole-call-when-done", "without-content-parts"),
-    *("relay-sparse", "unknown-kinds"),
-}
-"""Streams as relays send them, which the packages' own readers refuse or misread."""
-STANDARD = [stream for stream in EVENT_STREAMS if stream.name not in NOT_FOR_THE_PACKAGES]
 each_stream = pytest.mark.parametrize("stream", EVENT_STREAMS, ids=str)
 
 
@@ -120,77 +112,21 @@ def test_parts_are_the_items_of_the_response_again(stream: EventStream) -> None:
 
 @pytest.mark.parametrize("stream", [one for one in STANDARD if one.api == "anthropic"], ids=str)
 def test_parts_are_the_blocks_of_the_message_again(stream: EventStream) -> None:
-    assert _plain(blocks_of(read_again(stream).step)) == _plain(_accumulated(stream)["content"])
-
-
-def _accumulated(stream: EventStream) -> dict[str, Any]:
-    """The message as the package puts it together."""
-    message: Any = None
-    pieces: dict[int, bytes] = {}
-    for event in _models(stream):
-        if event.type not in ("ping", "error"):
-            message = anthropic_helper.accumulate_event(
-                event=event, current_snapshot=message, json_bufs=pieces, request_headers=None
-            )
-    whole: dict[str, Any] = message.to_dict()
-    return whole
-
-
-def _plain(value: Any) -> Any:
-    """Without what is null or empty, which a message may have or not."""
-    if isinstance(value, dict):
-        return {name: _plain(item) for name, item in value.items() if item not in (None, [])}
-    return [_plain(item) for item in value] if isinstance(value, list) else value
+    assert plain(blocks_of(read_again(stream).step)) == plain(accumulated(stream)["content"])
 
 
 # The shapes in which events come
 
 
-def _models(stream: EventStream) -> list[Any]:
-    """The events as the packages give them."""
-    if stream.api == "responses":
-        return [openai_model(type_=ResponseStreamEvent, value=event) for event in stream.events]
-    return [anthropic_model(type_=anthropic_beta.BetaRawMessageStreamEvent, value=event) for event in stream.events]
-
-
 @each_stream
 def test_models_of_the_packages_are_read_as_dicts_are(stream: EventStream) -> None:
     if stream.name != "unknown-kinds":  # they have no models for it
-        assert _outcome(read(_models(stream))) == _outcome(read_again(stream))
-
-
-def _outcome(done: Read) -> dict[str, Any]:
-    reader = done.reader
-    said = {
-        "parts": [_plain(part.model_dump()) for part in done.step.message.parts],
-        "calls": done.step.message.tool_calls,
-    }
-    names = ("model", "response_id", "finish_reason", "error", "failure")
-    return said | {name: getattr(reader, name) for name in names} | {"usage": _plain(reader.usage)}
+        assert outcome(read(models(stream))) == outcome(read_again(stream))
 
 
 @pytest.mark.parametrize("stream", STANDARD, ids=str)
 def test_what_the_packages_add_to_their_streams_says_nothing_twice(stream: EventStream) -> None:
-    assert _outcome(read(_with_helpers(stream))) == _outcome(read_again(stream))
-
-
-def _with_helpers(stream: EventStream) -> Iterator[Any]:
-    """The events as `client.responses.stream` and `client.messages.stream` give them."""
-    if stream.api == "responses":
-        state: Any = ResponseStreamState(text_format=openai.omit, input_tools=openai.omit)
-        for model in _models(stream):
-            yield from state.handle_event(model)
-        return
-    message: Any = None
-    pieces: dict[int, bytes] = {}
-    for event in _models(stream):
-        if event.type in ("ping", "error"):
-            yield event
-            continue
-        message = anthropic_helper.accumulate_event(
-            event=event, current_snapshot=message, json_bufs=pieces, request_headers=None
-        )
-        yield from anthropic_helper.build_events(event=event, message_snapshot=message)
+    assert outcome(read(with_helpers(stream))) == outcome(read_again(stream))
 
 
 # All that the packages know

@@ -168,11 +168,15 @@ async def test_a_failure_in_what_is_told_of_an_append_keeps_nobody_else_waiting(
     forgotten.cancel()
 
 
-async def test_all_who_wait_while_postgres_is_away_are_told_in_time(proxied: SessionLog, proxy: Proxy) -> None:
+async def test_all_who_wait_while_postgres_is_away_are_told_in_time(
+    proxied: SessionLog, proxy: Proxy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(group_commit, "HAND_OVER", 25)
+    monkeypatch.setattr(group_commit, "MAX_BATCH_EVENTS", 100)
     proxy.refuses = True
     proxy.cut_all()
     async with asyncio.timeout(4):  # of several batches, each of which could wait for a second
-        outcomes = await asyncio.gather(*(proxied.start_session("u1") for _ in range(8_000)), return_exceptions=True)
+        outcomes = await asyncio.gather(*(proxied.start_session("u1") for _ in range(800)), return_exceptions=True)
     assert {type(outcome) for outcome in outcomes} == {StoreUnavailableError}
     proxy.refuses = False
     await proxied.start_session("u1")

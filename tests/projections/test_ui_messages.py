@@ -54,6 +54,9 @@ def check_part(part: Json) -> None:
         assert part["toolCallId"]
         assert STATES[part["state"]] <= part.keys()
         assert not (STATES["output-error"] | STATES["output-available"]) - STATES[part["state"]] & part.keys()
+    elif kind == "source-url":
+        assert isinstance(part["sourceId"], str)
+        assert isinstance(part["url"], str)
     else:
         assert kind == "step-start" or kind.startswith("data-")
 
@@ -190,3 +193,40 @@ def test_what_a_legacy_function_gave_is_the_output_of_its_call() -> None:
     (*_, answer) = ui_messages(folded(imported(messages)).view().turns)
     assert answer["parts"][1]["output"] == "found"
     assert answer["parts"][1]["state"] == "output-available"
+
+
+def test_the_parts_of_a_step_stand_in_their_order() -> None:
+    cited = {"type": "web_search_result_location", "url": "https://example.org/hours", "title": "Hours"}
+    search = {"type": "server_tool_use", "id": "srvtoolu_1", "name": "web_search", "input": {"query": "harbour"}}
+    content = [
+        {"type": "thinking", "thinking": "t1", "signature": "S1"},
+        search,
+        {"type": "web_search_tool_result", "tool_use_id": "srvtoolu_1", "content": [{"url": "https://example.org"}]},
+        {"type": "thinking", "thinking": "t2", "signature": "S2"},
+        {"type": "text", "text": "At six.", "citations": [cited]},
+        {"type": "tool_use", "id": "toolu_1", "name": "save", "input": {"a": 1}},
+    ]
+    messages = [{"role": "user", "content": "When?"}, {"role": "assistant", "content": content}]
+    parts = ui_messages(folded(imported(messages, "anthropic")).view().turns)[-1]["parts"]
+    for part in parts:
+        check_part(part)
+    found = {"state": "output-available", "output": [{"url": "https://example.org"}], "providerExecuted": True}
+    assert parts == [
+        {"type": "step-start"},
+        thought("t1", "S1"),
+        tool("web_search", "srvtoolu_1", {"query": "harbour"}, **found),
+        thought("t2", "S2"),
+        said("At six."),
+        {
+            "type": "source-url",
+            "sourceId": "0:https://example.org/hours",
+            "url": "https://example.org/hours",
+            "title": "Hours",
+        },
+        tool("save", "toolu_1", {"a": 1}, state="input-available"),
+    ]
+
+
+def thought(text: str, signature: str) -> Json:
+    signed = {"anthropic": {"signature": signature}}
+    return {"type": "reasoning", "text": text, "state": "done", "providerMetadata": signed}

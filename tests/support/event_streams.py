@@ -166,3 +166,17 @@ def leaves(value: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, 
             yield from leaves(item, path)
     elif value not in (None, ""):
         yield path, value
+
+
+def plain(value: Any) -> Any:
+    """Without what is null or empty, which a message may have or not."""
+    if isinstance(value, dict):
+        return {name: plain(item) for name, item in value.items() if item not in (None, [])}
+    return [plain(item) for item in value] if isinstance(value, list) else value
+
+
+def outcome(done: Read) -> dict[str, Any]:
+    """What a stream has come to."""
+    message = done.step.message
+    parts = [plain(part.model_dump()) for part in message.parts]
+    return {"parts": parts, "calls": message.tool_calls, "reported": plain(done.reported[-1])}

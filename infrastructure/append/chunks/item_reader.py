@@ -79,7 +79,9 @@ class ItemReader(EventReader):
 
     def item_added(self, event: Fields) -> Iterator[Sized]:
         """An item begins."""
-        item = as_object(event.get("item"), "chunk") or {}
+        item = as_object(event.get("item"), "chunk")
+        if not item:  # some relays announce none
+            return
         known = self.find_item(event, "", item.get("id"))
         is_another = known is not None and known.id and item.get("id") not in (None, known.id)
         if known is None or known.type != item.get("type") or known.is_done or is_another:
@@ -89,7 +91,9 @@ class ItemReader(EventReader):
 
     def item_done(self, event: Fields) -> Iterator[Sized]:
         """An item is done."""
-        item = as_object(event.get("item"), "chunk") or {}
+        item = as_object(event.get("item"), "chunk")
+        if not item:
+            return
         yield from self._done(self.find_item(event, text_of(item.get("type")), item.get("id")), event, item)
 
     def item_at_end(self, index: int, fields: Fields, item: Any) -> Iterator[Sized]:

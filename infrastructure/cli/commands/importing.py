@@ -97,21 +97,23 @@ def import_(
     with told_when_interrupted(lambda: f"{counted(outcome.became.total(), 'conversation')} {what}"):
         file = None if file is None else _unshared(file)
         if file is not None and format_ in (None, EXPORTED) and (format_ or _is_exported(file)):
-            from turnlog.infrastructure.cli.commands.importing_exported import import_exported  # noqa: PLC0415 seldom
-
-            options.run(lambda log: import_exported(log, file, _lines(file), user, outcome, dry_run))
             names = ("session", "event")
+            _run_exported(options, file, user, outcome, dry_run)
         else:
-            if file is None:
-                find = partial(_of_table, url or "", table or "", user)
-            else:
-                find = partial(_of_file, file, format_ or "chat", user)
-            options.run(lambda log: _import_all(log, find, _lines(file), outcome, dry_run))
             names = ("conversation", "message")
+            of_file = partial(_of_file, file, format_ or "chat", user) if file else None
+            find = of_file or partial(_of_table, url or "", table or "", user)
+            options.run(lambda log: _import_all(log, find, _lines(file), outcome, dry_run))
     outcome.bad.sort()
     _print_json(outcome, dry_run, names) if as_json else _print(outcome, dry_run, names)
     if outcome.bad:
         raise click.exceptions.Exit(1)
+
+
+def _run_exported(options: Globals, file: IO[bytes], user: str | None, outcome: Outcome, dry_run: bool) -> None:
+    from turnlog.infrastructure.cli.commands.importing_exported import import_exported  # noqa: PLC0415 it uses this
+
+    options.run(lambda log: import_exported(log, file, _lines(file), user, outcome, dry_run))
 
 
 Found = Iterator[tuple[int, Callable[[], Conversation]]]

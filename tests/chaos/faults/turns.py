@@ -23,7 +23,8 @@ async def _owner(arena: Arena, stage: Stage) -> tuple[Process, Call]:
         f"turn-{arena.rng.getrandbits(32):x}", "talk", new_id(arena.rng), "user-0", play=arena.rng.choice(PLAYS[stage])
     )
     start = Call(f"start-{talk.session_id}", "start", talk.session_id, talk.user)
-    owner = arena.rng.choice(arena.processes)
+    living = [one for one in arena.processes if not await one.has_left()] or [await arena.add_process()]
+    owner = arena.rng.choice(living)
     owner.order("call", [start, talk])
     assert await owner.reached(talk.id, stage), f"the turn does not get to {stage!r}"
     for process in arena.processes:
