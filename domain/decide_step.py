@@ -27,6 +27,7 @@ from turnlog.domain.errors import (
     LimitExceededError,
     StepClosedError,
     ToolCallConflictError,
+    TurnClosedError,
     TurnInProgressError,
 )
 from turnlog.domain.events import (
@@ -157,6 +158,9 @@ def _begin(state: Active, command: BeginCompletion) -> Events:
     turn, latest, broken = state.in_hand, state.latest, ""
     if command.run:
         turn = owned(state, command.run)
+        if turn.writer != command.writer:
+            # Whoever takes the turn from the old writer would leave the step open, whose writer is alive.
+            raise TurnClosedError(turn.turn_id, "has lost its lease")
         if command.unread is not None and command.unread != state.unread:
             raise NewsError(turn.turn_id)
         # What the user has answered since has been read: it stays.

@@ -33,23 +33,36 @@ _DECODER = json.JSONDecoder()
 
 
 def last_whole(arguments: str) -> str:
-    """The arguments that count, where several objects came in a row: relays send them again, or `{}` before the real
-    ones. The last whole object that is not empty; the text as it is if it is one object, or begins with none, or breaks
-    off behind an empty one."""
+    """The arguments that count, where relays have sent them again: whole twice, `{}` or a part of them before the real
+    ones, or one bracket too many. The text as it is if it is one object, or if it cannot be told which one counts."""
     if is_object(arguments):
         return arguments
-    found, is_empty, at = arguments, True, 0
+    found, known, at = arguments, dict[str, Any](), 0
     for _ in range(MOST_OBJECTS):
         begin = _SPACE.match(arguments, at).end()  # type: ignore[union-attr]  # it matches anywhere
-        if not arguments.startswith("{", begin):
+        value, end = _object_at(arguments, begin)
+        if value is None or (value and not _is_part(known, value)):
             break
-        try:
-            value, at = _DECODER.raw_decode(arguments, begin)
-        except (ValueError, RecursionError):
-            break
-        if value or is_empty:
-            found, is_empty = arguments[begin:at], not value
-    return arguments if is_empty and arguments[at:].strip() else found
+        if value or not known:
+            found, known = arguments[begin:end], value
+        at = end
+    rest = arguments[at:].strip()
+    is_told = rest.strip("]}") == "" or (bool(known) and found.startswith(rest))
+    return found if at and is_told else arguments
+
+
+def _object_at(text: str, at: int) -> tuple[dict[str, Any] | None, int]:
+    """The object that begins there, and where it ends; None if there is no whole one."""
+    if not text.startswith("{", at):
+        return None, at
+    try:
+        return _DECODER.raw_decode(text, at)
+    except (ValueError, RecursionError):
+        return None, at
+
+
+def _is_part(known: dict[str, Any], value: dict[str, Any]) -> bool:
+    return all(key in value and value[key] == item for key, item in known.items())
 
 
 def with_whole_escapes(arguments: str) -> str:

@@ -29,6 +29,7 @@ from turnlog.domain.finish_reasons import leaves_calls_whole
 from turnlog.domain.parts import TextKind
 from turnlog.domain.values import JsonObject
 from turnlog.projections.arguments import is_object, last_whole
+from turnlog.projections.details import joined_details
 from turnlog.projections.ended import CallEvent, CallNotes
 from turnlog.projections.parts import PartsFold
 from turnlog.projections.turn import (
@@ -198,11 +199,16 @@ class StepFold:
             content=_text(self.content),
             refusal=_text(self.refusal),
             reasoning=_text(self.reasoning),
-            reasoning_details=tuple(self.details),
+            reasoning_details=self._details(),
             tool_calls=tuple(self._call(index) for index in sorted(self.calls)),
             function_call=self._function_call(),
             layout=() if self.parts is None else self.parts.freeze(),
         )
+
+    def _details(self) -> tuple[JsonObject, ...]:
+        # The joined details replace their pieces, as in `_text`.
+        self.details[:] = joined_details(self.details)
+        return tuple(self.details)
 
     def _call(self, index: int) -> StepToolCall:
         call = self.calls[index]
@@ -225,9 +231,9 @@ def ended_calls(calls: Sequence[StepToolCall], *, are_whole: bool) -> tuple[Step
     for call in calls:
         arguments = call.arguments if call.custom else last_whole(call.arguments)
         is_whole = are_whole or (call.index != last if call.custom else is_object(arguments))
-        if not is_whole or arguments is not call.arguments:
-            call = call.model_copy(update={"arguments": arguments, "cut_off": not is_whole})
-        ended.append(call)
+        is_as_it_was = is_whole and arguments is call.arguments
+        changes = {"arguments": arguments, "cut_off": not is_whole}
+        ended.append(call if is_as_it_was else call.model_copy(update=changes))
     return tuple(ended)
 
 

@@ -150,7 +150,7 @@ class Answer:
     async def _answered(self) -> tuple[Turn, int]:
         """The turn, when nothing more is to be done for it here, and the position of the session."""
         await self._io.aggregate.ready()
-        self._start = self._io.aggregate.version
+        self._start = self._io.aggregate.stored_version  # what is still under way may not be stored
         if self._message is not None:
             await self._say(self._message)
         retries, looks = not self.is_new, 0

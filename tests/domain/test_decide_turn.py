@@ -111,6 +111,8 @@ def test_a_step_of_a_turn_is_its_owners() -> None:
     Given(STARTED, ASKED, BEGUN).when(replace(mine, run="", writer="w2")).refused(errors.TurnInProgressError)
     Given(STARTED, ASKED, BEGUN, begun("m1")).when(mine).refused(errors.TurnClosedError)
     Given(STARTED, ASKED, BEGUN, ENDED).when(mine).refused(errors.TurnClosedError)
+    # Its lease has run out: whoever takes the turn over does not know the new writer.
+    Given(STARTED, ASKED, BEGUN).when(replace(mine, writer="w1 again")).refused(errors.TurnClosedError)
     gone = replace(mine, run="", writer="w2", gone=frozenset({"w1"}))
     without_turn = e.CompletionStarted(at=AT, step_id="s2", writer="w2")
     Given(STARTED, ASKED, BEGUN).when(gone).then(ended("abandoned", "another completion was started"), without_turn)

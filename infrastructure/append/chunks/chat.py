@@ -57,8 +57,8 @@ class ChatReader(StreamReader):
 
     def read(self, chunk: Any) -> Iterable[list[AnyStepAppend]]:
         """See StreamReader."""
-        text = self._text_alone(chunk)
-        return self.in_pieces(chunk) if text is None else ([text],)
+        alone = self._alone(chunk)
+        return self.in_pieces(chunk) if alone is None else ([alone],)
 
     @property
     def has_answered(self) -> bool:
@@ -71,25 +71,49 @@ class ChatReader(StreamReader):
             return f"the provider ended the answer with the finish reason {quoted(self.finish_reason or '')}"
         return None
 
-    def _text_alone(self, chunk: Any) -> AnyStepAppend | None:
-        """The command for a chunk that says a short text and nothing else, as nearly all do. None for any other."""
+    def _alone(self, chunk: Any) -> AnyStepAppend | None:
+        """The command for a chunk that says a short text, or goes on with one call, and nothing else, as nearly all do.
+        None for any other."""
         if not self._has_choices:
             return None
+        command: AnyStepAppend | None
         try:
             fields = fields_of(chunk)
             choices: Any = fields.get("choices")
             (choice,) = map(fields_of, choices)
             delta = fields_of(choice.get("delta"))
+            shape = self._beside.usual_shape(fields, choice, delta)
+            if shape is None or (self.response_id is None and fields.get("id")):
+                return None
             text = delta.get("content")
-            if not (isinstance(text, str) and 0 < len(text) <= PIECE_LENGTH):
-                return None
-            if (self.response_id is None and fields.get("id")) or not self._beside.is_alone(fields, choice, delta):
-                return None
+            if shape.has_only_text and text.__class__ is str and 0 < len(text) <= PIECE_LENGTH:
+                command, length = AppendText(self.now(), self.step_id, text), len(text)
+                self._has_text = True
+            else:
+                command, length = self._one_of(delta)
         except Exception:  # noqa: BLE001 it is read again, and then what is wrong is said
             return None
-        self.count(len(text))
-        self._has_text = True
-        return AppendText(self.now(), self.step_id, text)
+        self.count(length)
+        return command
+
+    def _one_of(self, delta: Any) -> tuple[AnyStepAppend | None, int]:
+        """The command for a delta that says only one thing, and the number of its characters."""
+        text, calls = delta.get("content"), delta.get("tool_calls")
+        thought = delta.get("reasoning_content") or delta.get("reasoning")
+        if calls:
+            (entry,) = calls
+            command = None if text or thought else self._calls.more(fields_of(entry))
+            return command, 0 if command is None else len(command.arguments)
+        said = thought if text is None or text == "" else None if thought else text
+        if not (isinstance(said, str) and 0 < len(said) <= PIECE_LENGTH):
+            return None, 0
+        if said is text:
+            self._has_text = True
+            return AppendText(self.now(), self.step_id, said), len(said)
+        if delta.get("reasoning_content") and delta.get("reasoning"):
+            return None, 0
+        self._said.add("reasoning")
+        return AppendReasoning(self.now(), self.step_id, said), len(said)
 
     def commands(self, chunk: Any) -> Iterator[Sized]:
         """See StreamReader."""
@@ -164,7 +188,7 @@ class ChatReader(StreamReader):
         if function_call := delta.get("function_call"):
             yield from self._function_call(at, fields_of(function_call))
         yield from self._pieces.read(delta, content)
-        yield from self._beside.take("of_delta", delta, unreadable(delta, reasoning))
+        yield from self._beside.take("of_delta", delta, tuple(unreadable(delta, reasoning)))
         if content.beside:
             yield from self._beside.say("of_choice", {"content": content.beside})
         self._has_text = self._has_text or bool(text)

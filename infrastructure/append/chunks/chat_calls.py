@@ -17,6 +17,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from turnlog.domain.commands import AppendToolCall
+from turnlog.domain.limits import PIECE_LENGTH
 from turnlog.infrastructure.append.chunks.fields import (
     Fields,
     arguments_of,
@@ -78,6 +79,24 @@ class ChatCalls:
             yield AppendToolCall(command.at, command.step_id, call.index, arguments=piece), len(piece)
         if fragment.beside:
             yield from self._beside(call, fragment)
+
+    def more(self, entry: Any) -> AppendToolCall | None:
+        """The command for an entry that goes on with the arguments of a call and says nothing else, as nearly all do.
+        None for any other: nothing is taken of it."""
+        call = self._by_index.get(entry.get("index"))
+        inner = fields_of(entry.get("function"))
+        arguments = inner.get("arguments")
+        if call is None or call.is_servers or call.named_again or not isinstance(arguments, str):
+            return None
+        if entry.get("id") or inner.get("name") or not 0 < len(arguments) <= PIECE_LENGTH:
+            return None
+        if not (entry.keys() <= _USUAL and inner.keys() <= _READ_INSIDE and entry.get("type") in _USUAL_TYPES):
+            return None
+        if entry.get("custom"):
+            return None
+        self._last = call
+        call.go_on(arguments)
+        return AppendToolCall(self._reader.now(), self._reader.step_id, call.index, arguments=arguments)
 
     def _call_of(self, fragment: _Fragment) -> _Call | None:
         """The call that the fragment goes on with; None if it begins another one."""
@@ -170,6 +189,10 @@ class _Call:
         self._pieces: list[str] = []
         self._scan: JsonScan | None = None
         self._scanned = 0
+
+    def go_on(self, arguments: str) -> None:
+        """Takes more of the arguments."""
+        self._pieces.append(arguments)
 
     def add(self, fragment: _Fragment) -> None:
         """Takes a fragment of the call."""

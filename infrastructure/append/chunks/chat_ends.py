@@ -107,6 +107,8 @@ class UsageReports:
 
     def take_vendors(self, chunk: Fields) -> None:
         """Takes what stands in a field of the vendor's own."""
+        if chunk.keys().isdisjoint(VENDORS_USAGE):
+            return
         for usage in _vendors_usage(chunk):
             if read := as_object(usage):
                 self._vendors = _more_complete(self._vendors, read)
@@ -131,8 +133,7 @@ def _vendors_usage(chunk: Fields) -> Iterator[Any]:
 
 
 def _more_complete(known: JsonObject | None, new: JsonObject) -> JsonObject:
-    """The latest report. What it lacks, or counts as zero, is as it was reported before: relays end with counts of one
-    kind only, or of none."""
+    """The latest report. What it lacks is as it was reported before: some report each kind of tokens by itself."""
     if known is None:
         return new
     merged = dict(new)
@@ -140,6 +141,6 @@ def _more_complete(known: JsonObject | None, new: JsonObject) -> JsonObject:
         now = new.get(key)
         if isinstance(before, dict) and isinstance(now, dict):
             merged[key] = _more_complete(before, now)
-        elif now is None or (now == 0 and before):
+        elif now is None:
             merged[key] = before
     return merged

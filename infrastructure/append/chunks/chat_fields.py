@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from typing import Any, Literal
+from collections.abc import Collection, Iterator
+from operator import itemgetter
+from typing import Any, Literal, TypeAlias
 
 from turnlog.domain.values import JsonObject
-from turnlog.infrastructure.append.chunks.fields import Fields, items_of, plain_object
+from turnlog.infrastructure.append.chunks.fields import Fields, plain_object
 from turnlog.infrastructure.append.chunks.reader import Sized, StreamReader
 
 ENVELOPE: dict[str, str] = {
@@ -20,6 +21,8 @@ ENVELOPE: dict[str, str] = {
     "choices.text": "the text of the delta once more (Together)",
     "choices.message": "the whole answer once more; it is recorded as far as no delta has brought it",
     "choices.delta.role": "the assistant speaks",
+    "choices.delta.content.type": "text or thinking, as which it is recorded; a part of another type is kept whole",
+    "choices.delta.tool_calls.id": "the first one of a call; LM Studio makes up another one for each fragment",
     "choices.delta.tool_calls.index": "which call a fragment goes on with; calls are numbered by turnlog",
     "choices.delta.tool_calls.type": "function or custom, which each call says of itself",
 }
@@ -33,7 +36,6 @@ READ: dict[Level, frozenset[str]] = {
     "of_choice": frozenset({"index", "delta", "message", "text", "finish_reason", "usage"}),
     "of_delta": frozenset(
         {
-            "role",
             "content",
             "reasoning",
             "reasoning_content",
@@ -52,9 +54,12 @@ READ: dict[Level, frozenset[str]] = {
 _UNCHECKED: dict[Level, frozenset[str]] = {
     "of_chunk": frozenset({"choices", "created", "obfuscation", "p", "id"}),
     "of_choice": frozenset({"delta", "message", "text"}),
-    "of_delta": frozenset({"content"}),
+    "of_delta": frozenset({"content", "tool_calls", "reasoning_content", "reasoning"}),
 }
-"""The fields that say nothing new in a chunk that goes on with a text."""
+"""The fields that say nothing new in a chunk that goes on with a text or with calls, or are looked at in any case."""
+_TEXT = frozenset({"content"})
+_MOST_SHAPES = 64
+"""Shapes of the chunks of one stream that are remembered."""
 _PIECES = frozenset({"logprobs"})
 """Fields whose values are pieces also where two of them are the same."""
 
@@ -77,34 +82,48 @@ class Beside:
             "of_choice": {"index": 0},
             "of_delta": {"role": "assistant"},
         }
-        self._shapes: dict[tuple[tuple[str, ...], ...], tuple[tuple[str, ...], ...]] = {}
+        self._shapes: dict[Keys, Shape] = {}
+        self._shape = Shape(((), (), ()))
 
-    def is_alone(self, chunk: Any, choice: Any, delta: Any) -> bool:
-        """Whether a chunk says nothing new beside the text of its delta. Which fields have to be looked at is found out
-        once for each shape of chunks."""
-        shape = (tuple(chunk), tuple(choice), tuple(delta))
-        looked_at = self._shapes.get(shape) or self._look(shape)
-        for fields, names, known in zip((chunk, choice, delta), looked_at, self._known.values(), strict=True):
+    def usual_shape(self, chunk: Any, choice: Any, delta: Any) -> Shape | None:
+        """The shape of a chunk that says nothing new beside a text, reasoning or calls in its delta; None for any
+        other. Which fields have to be looked at is found out once for each shape of chunks."""
+        shape = self._shape
+        if not (tuple(chunk) == shape.chunk and tuple(choice) == shape.choice and tuple(delta) == shape.delta):
+            shape = self._shape_of((tuple(chunk), tuple(choice), tuple(delta)))
+        of_chunk, of_choice, of_delta = shape.getters
+        if (of_chunk(chunk), of_choice(choice), of_delta(delta)) == shape.usual:
+            return shape
+        return shape if self._says_nothing(shape, chunk, choice, delta) else None
+
+    def _shape_of(self, keys: Keys) -> Shape:
+        shape = self._shapes.get(keys)
+        if shape is None:
+            shape = Shape(keys)
+            if len(self._shapes) < _MOST_SHAPES:
+                self._shapes[keys] = shape
+        self._shape = shape
+        return shape
+
+    def _says_nothing(self, shape: Shape, *levels: Any) -> bool:
+        for fields, names, known in zip(levels, shape.looked_at, self._known.values(), strict=True):
             for name in names:
                 value = fields.get(name)
                 if value is None or value == known.get(name):
                     continue
                 if value or isinstance(value, int | float):
                     return False
+        shape.remember(self._known, *levels)
         return True
 
-    def _look(self, shape: tuple[tuple[str, ...], ...]) -> tuple[tuple[str, ...], ...]:
-        names = (
-            tuple(name for name in of_level if name not in _UNCHECKED[level])
-            for level, of_level in zip(LEVELS, shape, strict=True)
-        )
-        looked_at = self._shapes[shape] = tuple(names)
-        return looked_at
-
-    def take(self, level: Level, fields: Fields, unread: Iterable[str] = ()) -> Iterator[Sized]:
+    def take(self, level: Level, fields: Fields, unread: Collection[str] = ()) -> Iterator[Sized]:
         """The commands for the fields that are not read, and for those that could not be read."""
-        read = READ[level]
-        found = {name: value for name, value in items_of(fields) if name not in read or name in unread}
+        read, known, found = READ[level], self._known[level], dict[str, Any]()
+        for name in (*fields, *unread):
+            if name not in read or name in unread:
+                value = fields.get(name)
+                if value is not None and value != known.get(name):
+                    found[name] = value
         if found:
             yield from self.say(level, found)
 
@@ -161,6 +180,46 @@ class Beside:
         else:
             yield from self._reader.start_part("opaque", new)
             self._part = self._reader.last_part
+
+
+Keys: TypeAlias = tuple[tuple[Any, ...], tuple[Any, ...], tuple[Any, ...]]
+
+
+class Shape:
+    """The names of the fields of a chunk, its choice and its delta; those that are looked at; and what these said when
+    they said nothing new. `has_only_text`: its delta has no place for reasoning or calls."""
+
+    __slots__ = ("choice", "chunk", "delta", "getters", "has_only_text", "looked_at", "usual")
+
+    def __init__(self, keys: Keys) -> None:
+        self.chunk, self.choice, self.delta = keys
+        self.looked_at = tuple(
+            tuple(name for name in names if name not in _UNCHECKED[level])
+            for level, names in zip(LEVELS, keys, strict=True)
+        )
+        # Of one name alone a getter gives no tuple.
+        self.getters = tuple(itemgetter(*names, *names[:1]) if names else _nothing for names in self.looked_at)
+        self.has_only_text = _UNCHECKED["of_delta"].intersection(self.delta) == _TEXT
+        self.usual: tuple[Any, ...] = ()
+
+    def remember(self, known: dict[Level, JsonObject], *levels: Any) -> None:
+        """Has what is said now, which is known or nothing, count as usual."""
+        said = [
+            # The chunk's own objects may be changed by whoever has it.
+            tuple(_copied(fields.get(name), of_level.get(name)) for name in names)
+            for names, fields, of_level in zip(self.looked_at, levels, known.values(), strict=True)
+        ]
+        self.usual = tuple((*of_level, *of_level[:1]) for of_level in said)
+
+
+def _nothing(_: Any) -> tuple[()]:
+    return ()
+
+
+def _copied(value: Any, known: Any) -> Any:
+    if value is None or isinstance(value, str | int | float):
+        return value
+    return known if value == known else type(value)()
 
 
 def _fresh(known: Any, value: Any) -> Any:

@@ -21,8 +21,8 @@ from turnlog.infrastructure.append.chunks.reader import Sized, StreamReader
 
 
 class Said(NamedTuple):
-    """What a delta's content says. `others` are parts of it that are neither text nor thinking, `beside` is what is said
-    of those that are."""
+    """What a delta's content says. `others` are parts of it that are neither text nor thinking, `beside` is what is
+    said of those that are."""
 
     text: str
     thinking: str = ""
@@ -124,8 +124,8 @@ _LISTS = ("reasoning_details", "annotations", "images")
 
 
 def unreadable(delta: Fields, reasoning: str) -> Iterator[str]:
-    """The fields of a delta that are not what they are elsewhere, and are kept as they are. Of two fields with reasoning
-    one is read; the other one is kept if it says something else."""
+    """The fields of a delta that are not what they are elsewhere, and are kept as they are. Of two fields with
+    reasoning one is read; the other one is kept if it says something else."""
     for name in _TEXTS:
         if isinstance(delta.get(name), dict) or (name != "content" and isinstance(delta.get(name), list)):
             yield name

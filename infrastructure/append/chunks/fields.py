@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Iterator, Sequence, Set
+from collections.abc import Iterator, Sequence
+from collections.abc import Set as AbstractSet
 from contextlib import contextmanager
 from typing import Any, TypeAlias
 
@@ -63,7 +64,9 @@ def plain_object(fields: dict[str, Any], field: str) -> JsonObject:
     """What is said in these fields, as JSON: those that are None, or cannot be written, are left out."""
     plain = JsonObject()
     for key, value in fields.items():
-        if value is not None:
+        if isinstance(value, str | int):
+            plain[key] = value
+        elif value is not None:
             with suppress_unwritable():
                 plain |= json_object({key: plain_value(value)}, field)
     return plain
@@ -113,7 +116,7 @@ class _Attributes:
     def get(self, name: str) -> Any:
         return getattr(self._value, name, None)
 
-    def keys(self) -> Set[str]:
+    def keys(self) -> AbstractSet[str]:
         return {key for key in getattr(self._value, "__dict__", ()) if not key.startswith("_")}
 
     def __iter__(self) -> Iterator[str]:
@@ -121,8 +124,8 @@ class _Attributes:
 
 
 def items_of(fields: Fields) -> Iterator[tuple[str, Any]]:
-    """The fields that are there, by name. What is no text is no name of a field."""
-    return ((key, fields.get(key)) for key in fields.keys() if isinstance(key, str))  # noqa: SIM118 it may be no dict
+    """The fields that are there, by name."""
+    return ((key, fields.get(key)) for key in fields)
 
 
 Fields: TypeAlias = dict[str, Any] | _Attributes
