@@ -33,7 +33,8 @@ def own_items(step: PromptStep) -> list[OwnItem]:
             items += [OwnItem(item)] if (item := reasoning_item(part.data)) is not None else []
         elif part.call is not None:
             call = step.calls[part.call]
-            items.append(OwnItem(function_call(call) if call.custom is None else custom_call(call), call))
+            item = function_call(call) if call.custom is None else custom_call(call)
+            items.append(OwnItem({**item, **_beside(part)}, call))
         elif is_block(part):
             items.append(OwnItem(part.data))
     while items and items[-1].item["type"] == "reasoning":
@@ -66,6 +67,11 @@ def _add_text(items: list[OwnItem], part: PromptPart) -> None:
     phase = of_item.get("phase") if isinstance(of_item, dict) else None
     if isinstance(phase, str):
         last["phase"] = phase
+
+
+def _beside(part: PromptPart) -> Item:
+    """What a call has beside its name and its arguments: where its tool is, and who made it, if that was a program."""
+    return {name: part.data[name] for name in ("namespace", "caller") if part.data.get(name)}
 
 
 def function_call(call: PromptCall) -> Item:

@@ -116,7 +116,8 @@ def _check_block(block: Mapping[str, Any], where: str) -> None:
                 marked = [part for part in block["content"] if "cache_control" in part]
                 assert not marked, f"{where}: cache_control in a result"
         case "thinking":  # 'each thinking block must contain thinking', 'Invalid `signature` in `thinking` block'
-            assert block["thinking"], f"{where}: empty thinking"
+            # It is empty where thinking is not displayed ("omitted"): the signature has it.
+            assert isinstance(block["thinking"], str), f"{where}: no thinking"
             assert block["signature"], f"{where}: no signature"
         case "redacted_thinking":
             assert block["data"], f"{where}: no data"
