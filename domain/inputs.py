@@ -12,7 +12,7 @@ from uuid import UUID
 from turnlog.domain.commands import AddMessage, StartSession
 from turnlog.domain.errors import InvalidInputError, LimitExceededError
 from turnlog.domain.events import Content, FunctionCall, ResultStatus, Role, ToolCall
-from turnlog.domain.foreign import ForeignFormat, column_name
+from turnlog.domain.foreign import ForeignFormat, column_name, normal_part
 from turnlog.domain.limits import (
     MAX_CALL_ID_LENGTH,
     MAX_CALLS,
@@ -136,7 +136,9 @@ def checked_turn_statuses(
 
 
 def checked_content(value: Any, limit: int, field: str = "content") -> Content:
-    """Text, or a non-empty list of content parts, each an object with a `type`."""
+    """Text, or a non-empty list of content parts, each an object with a `type`. Images, audio, files and documents, as
+    any API, MCP or Anthropic's blocks have them, get the form that prompts are made from; one that does not hold what
+    its type says is refused."""
     if isinstance(value, str):
         return checked_text(value, field, limit)
     if not isinstance(value, Sequence) or isinstance(value, bytes | bytearray) or not value:
@@ -146,7 +148,14 @@ def checked_content(value: Any, limit: int, field: str = "content") -> Content:
         if not isinstance(part, dict) or not isinstance(part.get("type"), str):
             raise InvalidInputError(f"{field}[{i}]", "must be an object with a `type`")
     check_texts(parts, field, limit)
-    return tuple(parts)
+    return tuple(_normal(part, f"{field}[{i}]") for i, part in enumerate(parts))
+
+
+def _normal(part: JsonObject, field: str) -> JsonObject:
+    normal = normal_part(part)
+    if normal is None:
+        raise InvalidInputError(field, f"is a part of the type {quoted(part['type'])} that has nothing to send in it")
+    return normal
 
 
 def _listed(value: Sequence[Any], field: str, limit: int) -> list[Any]:

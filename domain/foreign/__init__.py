@@ -8,9 +8,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from turnlog.domain.foreign.documents import OWN_PARTS
 from turnlog.domain.foreign.findings import Findings
 from turnlog.domain.foreign.items import read_item
-from turnlog.domain.foreign.media import is_readable_part
+from turnlog.domain.foreign.media import is_block, is_readable_part, normal_part, portable
 from turnlog.domain.foreign.messages import read_message
 from turnlog.domain.foreign.rows import column_name, read_row
 from turnlog.domain.foreign.values import (
@@ -25,6 +26,7 @@ from turnlog.domain.foreign.values import (
 )
 
 __all__ = [
+    "OWN_PARTS",
     "ForeignCall",
     "ForeignContent",
     "ForeignFormat",
@@ -34,7 +36,10 @@ __all__ = [
     "Parts",
     "Reading",
     "column_name",
+    "is_block",
     "is_readable_part",
+    "normal_part",
+    "portable",
     "read_foreign",
 ]
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from turnlog.domain.foreign.calls import Calls, arguments_text
 from turnlog.domain.foreign.findings import Findings
-from turnlog.domain.foreign.media import MEDIA, media_part
+from turnlog.domain.foreign.media import MEDIA, is_block, media_part
 from turnlog.domain.foreign.values import ForeignCall, ForeignContent, ForeignResult
 from turnlog.domain.quoting import quoted
 
@@ -161,4 +161,4 @@ def _is_block(value: Any) -> bool:
         return False
     if kind in _REQUIRED:
         return isinstance(value.get(_REQUIRED[kind]), str)
-    return media_part(kind, value) is not None if kind in MEDIA else False
+    return kind in MEDIA and is_block(value)

@@ -67,12 +67,18 @@ def _with_answer(found: Findings, says: ForeignMessage, message: dict[str, Any],
     """The message with what only an assistant has."""
     reasoning = message.get("reasoning_content") or message.get("reasoning")
     return says._replace(
+        content=says.content or _transcript(found, message.get("audio")) or says.content,
         refusal=found.text(message.get("refusal"), "refusal") or None,
         reasoning=(found.text(reasoning, "reasoning") or "") + "".join(blocks.reasoning) or None,
         details=(*blocks.details, *objects(message.get("reasoning_details"))),
         calls=tuple(blocks.calls),
         function_call=_function_call(found, message.get("function_call")),
     )
+
+
+def _transcript(found: Findings, audio: Any) -> str | None:
+    """What was said in an answer that is audio: its id is known to the provider for an hour, and then only this is."""
+    return found.text(audio.get("transcript"), "audio.transcript") if isinstance(audio, dict) else None
 
 
 def _calls(found: Findings, given: Any) -> Calls:
@@ -96,10 +102,13 @@ def _calls(found: Findings, given: Any) -> Calls:
 
 
 def _function(call: dict[str, Any]) -> Any:
-    """A call's function. The input of a custom tool is text, as in the Responses API."""
+    """A call's function. The input of a custom tool is text, as in the Responses API. LangChain has the name and the
+    arguments in the call itself."""
     custom = call.get("custom")
     if call.get("type") != "custom" or not isinstance(custom, dict):
-        return call.get("function")
+        is_plain = "function" not in call and "name" in call and ("args" in call or "arguments" in call)
+        plain = {"name": call.get("name"), "arguments": call.get("args", call.get("arguments"))}
+        return plain if is_plain else call.get("function")
     return {"name": custom.get("name"), "arguments": {"input": custom.get("input")}}
 
 

@@ -34,6 +34,11 @@ PARTS: list[dict[str, Any]] = [
     {"type": "file", "file": {"file_id": "f", "type": "x"}},
     {"type": "file", "file": {"file_url": "https://x/y.pdf"}},
     {"type": "thinking", "thinking": "hm", "signature": "s"},
+    {"type": "search_result", "source": "https://x", "title": "", "content": [{"type": "text", "text": "found"}]},
+    {"type": "document", "source": {"type": "text", "data": "said"}, "citations": {"enabled": True}},
+    {"type": "image", "source": {"type": "file", "file_id": "f"}},
+    {"type": "image", "data": "AA", "mimeType": "image/png"},
+    {"type": "resource", "resource": {"uri": "file:///a.md", "text": "read"}},
 ]
 contents = any_text | st.lists(st.sampled_from(PARTS), min_size=1, max_size=3).map(tuple)
 usages = st.none() | st.fixed_dictionaries({"prompt_tokens": st.integers(0, 9), "completion_tokens": st.integers(0, 9)})
