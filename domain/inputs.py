@@ -30,6 +30,8 @@ from turnlog.domain.quoting import quoted
 from turnlog.domain.turns import TurnStatus
 from turnlog.domain.values import JsonObject, JsonPath, is_unicode, json_copy, json_size
 
+AUTO = "auto"
+"""The format that is seen from the messages."""
 ORDER_COLUMNS = ("sequence", "seq", "position", "messageindex", "ordinal")
 """Names of the column with a row's position in its conversation, as `column_name` has them."""
 
@@ -266,11 +268,13 @@ def checked_function(value: Any, field: str, limit: int) -> FunctionCall:
     )
 
 
-def checked_format(value: Any) -> ForeignFormat:
-    """One of the formats that can be imported."""
+def checked_format(value: Any) -> ForeignFormat | None:
+    """One of the formats that can be imported; None for `auto`."""
+    if value == AUTO:
+        return None
     if isinstance(value, str) and value in get_args(ForeignFormat):
         return cast("ForeignFormat", value)
-    raise InvalidInputError("format", f"{quoted(value)} is not one of: {', '.join(get_args(ForeignFormat))}")
+    raise InvalidInputError("format", f"{quoted(value)} is not one of: {', '.join((AUTO, *get_args(ForeignFormat)))}")
 
 
 def checked_foreign(value: Any, format: ForeignFormat, limit: int) -> list[JsonObject]:  # noqa: A002 the field's name

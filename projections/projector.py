@@ -31,7 +31,7 @@ from turnlog.projections.turns import Turns
 from turnlog.projections.usage import total_usage
 from turnlog.projections.view import SessionView
 
-VIEW_SCHEMA = 8
+VIEW_SCHEMA = 9
 """The version of the kept shapes. Heads and pages of another version are not read: the session is folded anew."""
 
 

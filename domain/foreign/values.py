@@ -2,9 +2,24 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Any, Literal, NamedTuple
 
-ForeignFormat = Literal["chat", "anthropic", "responses", "rows"]
+ForeignFormat = Literal[
+    "chat",
+    "anthropic",
+    "responses",
+    "rows",
+    "chatgpt",
+    "claude_ai",
+    "claude_code",
+    "librechat",
+    "open_webui",
+    "ui",
+    "langchain",
+    "pydantic_ai",
+    "gemini",
+]
 ForeignRole = Literal["system", "developer", "user", "assistant", "function"]
 Parts = tuple[dict[str, Any], ...]
 ForeignContent = str | Parts | None
@@ -48,7 +63,10 @@ class Flaw(NamedTuple):
 
 
 class Reading(NamedTuple):
-    """What one message says. `items` are in the order in which they count: results first."""
+    """What one message says. `items` are in the order in which they count: results first. `at` is when the message was
+    written, and `model` which model wrote it, as far as it says."""
 
     items: tuple[ForeignMessage | ForeignResult, ...]
     flaws: tuple[Flaw, ...]
+    at: datetime | None = None
+    model: str | None = None

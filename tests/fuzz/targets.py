@@ -9,7 +9,7 @@ from contextlib import suppress
 from functools import partial
 from io import BytesIO
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, get_args
 
 import click
 from openai._models import construct_type
@@ -24,7 +24,7 @@ from turnlog.domain import commands as c
 from turnlog.domain import events as e
 from turnlog.domain.errors import TurnlogError, UnreadableEventError
 from turnlog.domain.foreign import ForeignFormat
-from turnlog.domain.inputs import checked_content, checked_foreign, checked_object
+from turnlog.domain.inputs import AUTO, checked_content, checked_foreign, checked_object
 from turnlog.domain.recorded import RecordedEvent
 from turnlog.infrastructure.append.checked_commands import (
     checked_increment,
@@ -34,8 +34,9 @@ from turnlog.infrastructure.append.checked_commands import (
 )
 from turnlog.infrastructure.append.chunk_reader import ChunkReader
 from turnlog.infrastructure.cli.chunk_file import chunks as chunks_of_file
-from turnlog.infrastructure.cli.commands.importing import _conversation
+from turnlog.infrastructure.cli.import_file import Wanted, found_in_file
 from turnlog.infrastructure.cli.script_file import read_script
+from turnlog.infrastructure.repair.importing import checked_conversation
 
 Target = Callable[[bytes], None]
 
@@ -50,7 +51,7 @@ MORE_OF_A_MESSAGE = (
     "call_id", "output", "summary", "encrypted_content", "thinking", "signature", "sequence", "session_id", "sender",
     "created_at", "messages", "user_id", "title", "format", "file", "file_id", "cache_control", "status", "phase",
 )  # fmt: skip
-FORMATS: tuple[ForeignFormat, ...] = ("chat", "anthropic", "responses", "rows")
+FORMATS: tuple[ForeignFormat, ...] = get_args(ForeignFormat)
 
 
 def chunks(data: bytes) -> None:
@@ -142,10 +143,11 @@ def _message(source: Source) -> Any:
 
 def import_lines(data: bytes) -> None:
     """A line of a file that is given to `turnlog import`."""
-    format_ = FORMATS[data[0] % 4] if data else "chat"
+    format_ = (*FORMATS[:4], AUTO)[data[0] % 5] if data else AUTO
     with suppress(TurnlogError):
-        conversation = _conversation(data[1:], format_, None, LIMIT)
-        _import(list(conversation.messages)[:20], conversation.format)
+        for _, read in found_in_file(BytesIO(data[1:]), Wanted(format_, None, branches=False, limit=LIMIT)):
+            found = checked_conversation(read().conversation, LIMIT)
+            _import(found.messages[:20], found.format)
 
 
 def _import(messages: list[Any], format_: ForeignFormat) -> None:
