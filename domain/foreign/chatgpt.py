@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from turnlog.domain.foreign.findings import Findings, objects
+from turnlog.domain.foreign.findings import Findings, kind_of, objects
 from turnlog.domain.foreign.said import Said
 from turnlog.domain.quoting import quoted
 
@@ -104,11 +104,11 @@ def _read_spoken(found: Findings, message: Body) -> None:
 def _texts(found: Findings, message: Body) -> list[str]:
     """What a message says, as texts: nothing for what is only shown."""
     content = message.get("content")
-    if not isinstance(content, dict) or content.get("content_type") in _UNSAID:
+    if not isinstance(content, dict) or kind_of(content, "content_type") in _UNSAID:
         return []
     parts = content.get("parts")
     if isinstance(parts, list):
-        texts = [_part(found, part) for part in parts]
+        texts = [_part(found, part, _role(message)) for part in parts]
     else:
         keys = ("user_profile", "user_instructions", "title", "url", "text", "result", "content")
         texts = [content[key] for key in keys if isinstance(content.get(key), str)]
@@ -118,12 +118,13 @@ def _texts(found: Findings, message: Body) -> list[str]:
     return [text for text in texts if text]
 
 
-def _part(found: Findings, part: Any) -> str:
+def _part(found: Findings, part: Any, role: Any) -> str:
     if isinstance(part, str):
         return part
-    kind = part.get("content_type") if isinstance(part, dict) else None
+    kind = kind_of(part, "content_type")
     if isinstance(part, dict) and isinstance(part.get("text"), str):
         return str(part["text"])
-    what = _POINTERS.get(str(kind), "part")
+    what = _POINTERS.get(kind, "part")
     found.flaw("bad_content_block", f"the export has no {what} of a message, only that there was one")
-    return f"({what} left out: it is not in the export)"
+    # An assistant would imitate the note.
+    return "" if role == "assistant" else f"({what} left out: it is not in the export)"

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from turnlog.domain.foreign.findings import Findings, objects
+from turnlog.domain.foreign.findings import Findings, kind_of, objects
 from turnlog.domain.foreign.media import MEDIA, normal_part
 from turnlog.domain.foreign.said import ROLES, Said
 from turnlog.domain.quoting import quoted
@@ -51,7 +51,7 @@ def _read_attachment(said: Said, attachment: Body) -> None:
 
 
 def _read_block(found: Findings, said: Said, block: Body) -> None:
-    kind = block.get("type")
+    kind = kind_of(block)
     match kind:
         case "text":
             said.text(block.get("text"))
@@ -64,6 +64,6 @@ def _read_block(found: Findings, said: Said, block: Body) -> None:
             call_id = block.get("tool_use_id")
             said.result(call_id, block.get("content"), is_error=block.get("is_error") is True, name=block.get("name"))
         case _ if kind in MEDIA:
-            said.part(normal_part(block), str(kind))
+            said.part(normal_part(block), kind)
         case _ if kind not in _SHOWN:
             found.flaw("bad_content_block", f"a content block of the type {quoted(kind)} is not read")

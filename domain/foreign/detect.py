@@ -9,7 +9,7 @@ from turnlog.domain.foreign.blocks import are_blocks
 from turnlog.domain.foreign.chatgpt import is_chatgpt
 from turnlog.domain.foreign.claude_ai import is_claude_ai
 from turnlog.domain.foreign.claude_code import is_claude_code
-from turnlog.domain.foreign.findings import objects
+from turnlog.domain.foreign.findings import kind_of, objects
 from turnlog.domain.foreign.gemini import is_gemini
 from turnlog.domain.foreign.langchain import is_langchain
 from turnlog.domain.foreign.librechat import is_librechat
@@ -53,7 +53,7 @@ def detected_format(messages: Sequence[Message]) -> ForeignFormat | None:
                 return format_
     if any(map(_is_item, messages)):
         return "responses"
-    spoken = [message for message in messages if message.get("role") in _ROLES]
+    spoken = [message for message in messages if kind_of(message, "role") in _ROLES]
     if not spoken:
         return None
     if any(map(_is_row, messages)):
@@ -84,7 +84,7 @@ def _is_item(message: Message) -> bool:
     if not isinstance(kind, str) or ("content" in message and kind not in ("message", "reasoning")):
         return False
     if kind == "message":
-        return message.get("role") in _ROLES
+        return kind_of(message, "role") in _ROLES
     return kind in ("reasoning", "item_reference", "compaction") or kind.endswith(_ITEMS)
 
 
@@ -105,4 +105,4 @@ def _is_chats(message: Message) -> bool:
 
 def _has_blocks(message: Message) -> bool:
     content = message.get("content")
-    return any(block.get("type") in _ANTHROPIC for block in objects(content)) and are_blocks(content)
+    return any(kind_of(block) in _ANTHROPIC for block in objects(content)) and are_blocks(content)

@@ -265,8 +265,11 @@ def _uuid(record: Any, number: int) -> str:
 
 
 def _is_prompt(record: Any) -> bool:
-    """Whether the user wrote it: results of tools come as messages of the user, too."""
-    if record.get("type") != "user" or record.get("isMeta") is True or record.get("parentUuid") is None:
+    """Whether the user wrote it, in the place of what followed the same message before, or of the very first one.
+    Results of tools come as messages of the user, too, and the summary that a compaction leaves begins anew."""
+    if record.get("type") != "user" or record.get("isMeta") is True or record.get("isCompactSummary") is True:
+        return False
+    if record.get("parentUuid") is None and ("parentUuid" not in record or record.get("logicalParentUuid")):
         return False
     return all(block.get("type") != "tool_result" for block in objects(record["message"]["content"]))
 

@@ -53,6 +53,12 @@ class Findings:
             calls.add(call)
 
 
+def kind_of(value: Any, field: str = "type") -> str:
+    """What the object says it is, in this field; the empty text where it says nothing."""
+    kind = value.get(field) if isinstance(value, dict) else None
+    return kind if isinstance(kind, str) else ""
+
+
 def objects(value: Any) -> tuple[dict[str, Any], ...]:
     """The objects in a list; nothing where it is no list."""
     return tuple(item for item in value if isinstance(item, dict)) if isinstance(value, list) else ()

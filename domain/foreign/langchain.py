@@ -10,7 +10,7 @@ import re
 from typing import Any
 
 from turnlog.domain.foreign.calls import arguments_text
-from turnlog.domain.foreign.findings import Findings, objects
+from turnlog.domain.foreign.findings import Findings, kind_of, objects
 from turnlog.domain.foreign.media import MEDIA, normal_part
 from turnlog.domain.foreign.said import ROLES, Said
 from turnlog.domain.quoting import quoted
@@ -93,7 +93,7 @@ def _read_call(said: Said, call: Body) -> None:
 
 def _read_block(said: Said, block: Any) -> None:
     """A content block of LangChain, or of the provider that the message came from."""
-    kind = block.get("type") if isinstance(block, dict) else None
+    kind = kind_of(block)
     match kind:
         case "text" | "output_text" | "input_text":
             said.text(block.get("text"))
@@ -110,7 +110,7 @@ def _read_block(said: Said, block: Any) -> None:
         case "reasoning":
             _read_reasoning(said, block)
         case _ if kind in MEDIA:
-            said.part(normal_part(block), str(kind))
+            said.part(normal_part(block), kind)
         case _:
             said.part(None, "block")
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from turnlog.domain.foreign.findings import Findings, objects
+from turnlog.domain.foreign.findings import Findings, kind_of, objects
 from turnlog.domain.foreign.media import MEDIA, normal_part
 from turnlog.domain.foreign.said import Said
 from turnlog.domain.quoting import quoted
@@ -45,8 +45,8 @@ def read_librechat(found: Findings, message: Body) -> None:
 
 
 def _read_block(found: Findings, said: Said, block: Body) -> None:
-    kind = block.get("type")
-    held = block.get(str(kind))
+    kind = kind_of(block)
+    held = block.get(kind)
     match kind:
         case "text" | "think":
             held = held if held is not None else block.get("think", block.get("text"))
@@ -59,14 +59,14 @@ def _read_block(found: Findings, said: Said, block: Body) -> None:
         case "image_file":
             said.part(None, "image")
         case _ if kind in MEDIA:
-            said.part(normal_part(block), str(kind))
+            said.part(normal_part(block), kind)
         case _:
             found.flaw("bad_content_block", f"a content block of the type {quoted(kind)} is not read")
 
 
 def _read_call(said: Said, call: Body) -> None:
     """A call with its output, or one of OpenAI's Assistants, which has a function or an interpreter inside."""
-    inner = call.get(str(call.get("type")))
+    inner = call.get(kind_of(call))
     held = {**call, **inner} if isinstance(inner, dict) else call
     name = held.get("name") or call.get("type")
     said.call(held.get("id"), name, held.get("args", held.get("arguments", held.get("input"))))

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from typing import Any
 
 from turnlog.domain.foreign.documents import OWN_PARTS, is_own_part, own_part, own_text
+from turnlog.domain.foreign.findings import kind_of
 from turnlog.domain.quoting import cut
 
 Part = dict[str, Any]
@@ -32,8 +33,8 @@ def media_part(kind: str, block: Part) -> Part | None:
 def normal_part(part: Part) -> Part | None:
     """The part in the normal form, if it is an image, audio, file or document of any API, or one of MCP's; else as it
     is. None where it does not hold what its type says."""
-    kind = part.get("type")
-    return media_part(kind, part) if isinstance(kind, str) and kind in MEDIA else part
+    kind = kind_of(part)
+    return media_part(kind, part) if kind in MEDIA else part
 
 
 def portable(part: Part) -> Part | None:
@@ -50,7 +51,7 @@ def portable(part: Part) -> Part | None:
 def is_block(value: Part) -> bool:
     """Whether it is a part of an API, and no object of an application that has a `type`, too: it holds what its type
     says, where its API has that."""
-    kind = value.get("type")
+    kind = kind_of(value)
     if kind in ("image", "audio") and "source" not in value:
         return _is_filled(value.get("data")) and _is_filled(value.get("mimeType"))
     if kind in ("image", "document"):
@@ -155,8 +156,8 @@ def _image(url: str, detail: Any = None) -> Part | None:
 
 def is_readable_part(part: Part) -> bool:
     """Whether a content part in the normal form holds what its type says."""
-    kind = part.get("type")
-    held = part.get(str(kind))
+    kind = kind_of(part)
+    held = part.get(kind)
     if kind in ("text", "refusal"):
         return _is_filled(held)
     if kind in OWN_PARTS:

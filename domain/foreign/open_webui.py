@@ -11,7 +11,7 @@ from html import unescape
 from typing import Any
 
 from turnlog.domain.foreign.calls import BROKEN, parsed
-from turnlog.domain.foreign.findings import Findings, objects
+from turnlog.domain.foreign.findings import Findings, kind_of, objects
 from turnlog.domain.foreign.items import read_item
 from turnlog.domain.foreign.media import MEDIA, normal_part
 from turnlog.domain.foreign.said import ROLES, Said
@@ -60,7 +60,7 @@ def _read_block(said: Said, block: Body) -> None:
     if block.get("type") == "text":
         said.text(block.get("text"))
     else:
-        said.part(normal_part(block) if block.get("type") in MEDIA else None, str(block.get("type")))
+        said.part(normal_part(block) if kind_of(block) in MEDIA else None, kind_of(block))
 
 
 def _read_file(said: Said, file: Body) -> None:

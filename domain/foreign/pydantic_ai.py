@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import Any
 
 from turnlog.domain.foreign.calls import arguments_text
-from turnlog.domain.foreign.findings import Findings, objects
+from turnlog.domain.foreign.findings import Findings, kind_of, objects
 from turnlog.domain.foreign.media import media_of
 from turnlog.domain.foreign.said import Said
 from turnlog.domain.quoting import quoted
@@ -33,7 +33,7 @@ def read_pydantic_ai(found: Findings, message: Part) -> None:
 
 
 def _read_request_part(found: Findings, part: Part) -> None:
-    kind, content = part.get("part_kind"), part.get("content")
+    kind, content = kind_of(part, "part_kind"), part.get("content")
     if kind == "system-prompt":
         said = Said(found, "system")
         said.text(content)
@@ -107,7 +107,7 @@ def _file(item: Part) -> Part | None:
 def _returned(content: Any) -> Any:
     """What a tool has returned. Binary content in a list is an image or a file."""
     listed = content if isinstance(content, list) else [content]
-    if not any(isinstance(item, dict) and item.get("kind") in ("binary", *_ANY_TYPE) for item in listed):
+    if not any(isinstance(item, dict) and kind_of(item, "kind") in ("binary", *_ANY_TYPE) for item in listed):
         return content
     read = [_file(item) if isinstance(item, dict) else None for item in listed]
     pairs = zip(listed, read, strict=True)

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from turnlog.domain.foreign.findings import Findings, objects
+from turnlog.domain.foreign.findings import Findings, kind_of, objects
 from turnlog.domain.foreign.media import normal_part
 from turnlog.domain.foreign.said import ROLES, Said
 from turnlog.domain.quoting import quoted
@@ -28,7 +28,7 @@ def is_ui(message: dict[str, Any]) -> bool:
         return True
     parts = message.get("parts")
     if isinstance(parts, list):
-        return all(isinstance(part, dict) and isinstance(part.get("type"), str) for part in parts)
+        return bool(parts) and all(map(kind_of, parts))
     return any(part.get("type") in ("tool-call", "tool-result") for part in objects(message.get("content")))
 
 
@@ -63,19 +63,19 @@ def _parts(message: Part) -> list[Part]:
 
 
 def _read_part(found: Findings, said: Said, part: Part) -> None:
-    kind = part.get("type")
+    kind = kind_of(part)
     if kind in _READERS:
         _READERS[kind](said, part)
     elif kind == "tool-invocation" and isinstance(part.get("toolInvocation"), dict):
         call = part["toolInvocation"]
         _tool(found, said, call, call.get("toolName"), call.get("args"), call.get("result"))
-    elif kind == "dynamic-tool" or (isinstance(kind, str) and kind.startswith("tool-")):
-        name = part.get("toolName") if kind == "dynamic-tool" else str(kind).removeprefix("tool-")
+    elif kind == "dynamic-tool" or kind.startswith("tool-"):
+        name = part.get("toolName") if kind == "dynamic-tool" else kind.removeprefix("tool-")
         given = part.get("input", part.get("rawInput"))
         _tool(found, said, part, name, given, part.get("output"))
     elif kind == "step-start":
         said.go_on()
-    elif kind not in _UNSENT and not str(kind).startswith("data-"):
+    elif kind not in _UNSENT and not kind.startswith("data-"):
         found.flaw("bad_content_block", f"a part of the type {quoted(kind)} is not read")
 
 
@@ -136,10 +136,8 @@ def _model_result(said: Said, part: Part) -> None:
 def _blocks(value: list[Any]) -> list[Any]:
     """The content of a result as blocks: `media` and `image-data` are images and files."""
     kinds = {"media": "file", "image-data": "file", "file-data": "file", "image-url": "image", "file-url": "file"}
-    return [
-        {**block, "type": kinds.get(str(block.get("type")), block.get("type"))} if isinstance(block, dict) else block
-        for block in value
-    ]
+    blocks = [{**block, "type": kinds.get(kind_of(block), kind_of(block))} for block in objects(value)]
+    return [normal_part(block) or block for block in blocks]
 
 
 _READERS: dict[Any, Callable[[Said, Part], None]] = {
