@@ -48,7 +48,11 @@ MORE_OF_A_CHUNK = (
 MESSAGE = ("role", "content", "tool_calls", "tool_call_id", "id", "function", "name", "arguments", "type", "text")
 MORE_OF_A_MESSAGE = (
     "refusal", "function_call", "tool_use_id", "input", "is_error", "source", "media_type", "data", "url", "image_url",
-    "call_id", "output", "summary", "encrypted_content", "thinking", "signature", "sequence", "session_id", "sender",
+    "call_id", "output", "summary", "parts", "kind", "mapping", "author", "content_type", "parent", "parentId",
+    "parentUuid", "uuid", "message", "history", "currentId", "current_node", "chat_messages", "isCreatedByUser", "lc",
+    "kwargs", "toolInvocations", "toolCallId", "state", "part_kind", "functionCall", "contents", "children",
+    "recipient", "messageId", "parentMessageId", "timestamp", "tool_call", "think", "extracted_content", "files",
+    "attachments", "encrypted_content", "thinking", "signature", "sequence", "session_id", "sender",
     "created_at", "messages", "user_id", "title", "format", "file", "file_id", "cache_control", "status", "phase",
 )  # fmt: skip
 FORMATS: tuple[ForeignFormat, ...] = get_args(ForeignFormat)

@@ -8,6 +8,7 @@ from uuid import UUID
 
 from hypothesis import strategies as st
 
+from tests.support.exports import NAMES, conversations
 from turnlog.domain import events as e
 from turnlog.domain.recorded import RecordedEvent
 
@@ -168,7 +169,19 @@ foreign_block_messages = st.fixed_dictionaries(
     {"role": st.sampled_from(["user", "assistant"]), "content": st.lists(foreign_blocks, max_size=3)}
 )
 imported_ids = st.uuids().map(str)
+FOREIGN = [
+    (conversation.format, message)
+    for name in NAMES
+    for conversation in conversations(name)
+    for messages in (conversation.messages, *(branch.messages for branch in conversation.branches))
+    for message in messages
+]
+"""Messages of exports, each with its format."""
+exported = st.sampled_from(FOREIGN)
 imported = st.one_of(
+    exported.flatmap(
+        lambda one: _event(e.MessageImported, message_id=imported_ids, format=st.just(one[0]), message=st.just(one[1]))
+    ),
     _event(e.MessageImported, message_id=imported_ids, format=st.just("chat"), message=foreign_messages),
     _event(e.MessageImported, message_id=imported_ids, format=st.just("anthropic"), message=foreign_block_messages),
     _event(e.MessageImported, message_id=imported_ids, format=st.just("chat"), message=foreign_block_messages),
