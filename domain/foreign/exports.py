@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any, NamedTuple
 
@@ -27,7 +27,7 @@ class Branch(NamedTuple):
 
 
 class ForeignConversation(NamedTuple):
-    """A conversation of an export. `messages` are those of the branch that is shown; `branches` are the others."""
+    """A conversation of an export. `messages` are those of the branch that is shown."""
 
     format: ForeignFormat
     messages: list[Any]
@@ -36,7 +36,12 @@ class ForeignConversation(NamedTuple):
     user_id: str | None = None
     started_at: datetime | None = None
     updated_at: datetime | None = None
-    branches: tuple[Branch, ...] = ()
+    others: Callable[[], Iterable[Branch]] = tuple
+
+    @property
+    def branches(self) -> tuple[Branch, ...]:
+        """The other branches, made when they are asked for: there may be many."""
+        return tuple(branch for branch in self.others() if branch.messages)
 
     @property
     def facts(self) -> Raw:
@@ -177,8 +182,9 @@ def _of_chatgpt(raw: Raw, _format: ForeignFormat | None) -> ForeignConversation:
 def _of_tree(
     format_: ForeignFormat, said: Callable[[str | None], list[Raw]], tree: Tree, current: str | None
 ) -> ForeignConversation:
-    others = (Branch(leaf, said(leaf)) for leaf in tree.leaves() if leaf not in tree.path(current))
-    return ForeignConversation(format_, said(current), branches=tuple(branch for branch in others if branch.messages))
+    shown = frozenset(tree.path(current))
+    leaves = [leaf for leaf in tree.leaves() if leaf not in shown]
+    return ForeignConversation(format_, said(current), others=lambda: (Branch(leaf, said(leaf)) for leaf in leaves))
 
 
 def _exchanges(messages: Sequence[Any]) -> list[Raw]:
@@ -206,10 +212,16 @@ def _of_open_webui(raw: Raw, _format: ForeignFormat | None) -> ForeignConversati
     params = chat.get("params")
     system = params.get("system") if isinstance(params, Mapping) else None
     if isinstance(system, str) and system:
-        first: Raw = {"role": "system", "content": system, "parentId": None}
-        branches = tuple(branch._replace(messages=[first, *branch.messages]) for branch in found.branches)
-        found = found._replace(messages=[first, *found.messages], branches=branches)
+        found = _after({"role": "system", "content": system, "parentId": None}, found)
     return _with_facts({**chat, **raw}, found)
+
+
+def _after(first: Raw, found: ForeignConversation) -> ForeignConversation:
+    """The conversation, and each branch of it, with this message in front."""
+    return found._replace(
+        messages=[first, *found.messages],
+        others=lambda: (branch._replace(messages=[first, *branch.messages]) for branch in found.branches),
+    )
 
 
 def _of_librechat(facts: Raw, messages: Sequence[Any]) -> ForeignConversation:

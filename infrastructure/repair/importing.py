@@ -116,12 +116,8 @@ async def import_conversation(parts: LogParts, conversation: Conversation, dry_r
     number before."""
     checked = await asyncio.to_thread(checked_conversation, conversation, parts.settings.max_message_bytes)
     report = await _import(parts, conversation, checked, dry_run)
-    if not (conversation.branches and checked.found.branches):
-        return report
-    made = [
-        await _import_branch(parts, conversation, checked, report.session_id, branch, dry_run)
-        for branch in checked.found.branches
-    ]
+    branches = checked.found.branches if conversation.branches else ()
+    made = [await _import_branch(parts, conversation, checked, report.session_id, one, dry_run) for one in branches]
     return replace(report, branches=tuple(made))
 
 

@@ -147,7 +147,7 @@ def _message(source: Source) -> Any:
 
 def import_lines(data: bytes) -> None:
     """A line of a file that is given to `turnlog import`."""
-    format_ = (*FORMATS[:4], AUTO)[data[0] % 5] if data else AUTO
+    format_ = FORMATS[data[0] % 4] if data and data[0] < 128 else AUTO
     with suppress(TurnlogError):
         for _, read in found_in_file(BytesIO(data[1:]), Wanted(format_, None, branches=False, limit=LIMIT)):
             found = checked_conversation(read().conversation, LIMIT)
