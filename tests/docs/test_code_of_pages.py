@@ -20,6 +20,7 @@ from typing import Any
 import pytest
 from openai import AsyncOpenAI
 
+from tests.support.exports import EXPORTS
 from tests.support.pages import PAGES, ROOT, Block, blocks, commands, name_of, promised
 from turnlog import Session, SessionLog
 from turnlog.infrastructure.cli.app import COMMANDS
@@ -87,6 +88,7 @@ def test_a_turnlog_command_runs(command: str, environment: None, tmp_path: Path)
     shutil.copy(ROOT / "examples" / "own_projection.py", tmp_path / "module.py")
     (tmp_path / "chat.py").write_text("def answer(session): ...", "utf-8")  # there is no turn to go on with
     (tmp_path / "CHATS.jsonl").write_text('[{"role": "user", "content": "hi"}]', "utf-8")
+    shutil.copy(EXPORTS / "chatgpt.json", tmp_path / "conversations.json")
     session_id = str(asyncio.run(spoken_session()).id)
     once = re.sub(r"(turnlog (?:project|work) (?!.*--)[^#]*)", r"\1 --once ", command)  # else it keeps up until Ctrl-C
 
