@@ -295,6 +295,13 @@ def test_what_is_no_time_is_none(time: Any) -> None:
     assert odd.turns[0].messages[0].at == plain.turns[0].messages[0].at
 
 
+def test_a_result_without_an_id_is_for_the_call_of_its_name() -> None:
+    (one,) = conversations("gemini.json")
+    step = folded(imported(one.messages, one.format)).view().turns[0].steps[0]
+    answers = {call.name: step.results()[call.index].content for call in step.message.tool_calls}
+    assert answers == {"sun": '{"set":"15:58","ok":true}', "moon": "up"}
+
+
 # Which format it is
 
 PLAIN: list[tuple[ForeignFormat | None, list[dict[str, Any]]]] = [
