@@ -270,7 +270,7 @@ def checked_function(value: Any, field: str, limit: int) -> FunctionCall:
 
 def checked_format(value: Any) -> ForeignFormat | None:
     """One of the formats that can be imported; None for `auto`."""
-    if value == AUTO:
+    if isinstance(value, str) and value == AUTO:
         return None
     if isinstance(value, str) and value in get_args(ForeignFormat):
         return cast("ForeignFormat", value)

@@ -191,6 +191,7 @@ class SessionLog(LogOfTurns):
         """Like `import_session`, and says which format the messages were read in, and whether the conversation was new,
         extended, or already there. A dry run stores nothing, and raises what the import would raise."""
         check_kind(conversation, Conversation, "conversation")
+        check_kind(conversation.branches, bool, "branches")
         check_kind(dry_run, bool, "dry_run")
         return await import_conversation(self._parts, conversation, dry_run)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -33,7 +33,7 @@ from turnlog.domain.limits import MAX_TITLE_LENGTH
 from turnlog.domain.quoting import cut
 from turnlog.domain.recorded import RecordedEvent
 from turnlog.domain.state import Active
-from turnlog.domain.values import JsonObject
+from turnlog.domain.values import JsonObject, check_json
 from turnlog.infrastructure.clock import now
 from turnlog.infrastructure.repair.forking import make_fork
 from turnlog.infrastructure.repair.whole_append import whole_append
@@ -93,6 +93,8 @@ def checked_conversation(conversation: Conversation, limit: int) -> Checked:
     """The conversation, checked. `limit` is the largest size of one text, in bytes as UTF-8. Raises InvalidInputError
     for what is of no known format, and for what says nothing."""
     format_ = checked_format(conversation.format)
+    if isinstance(conversation.messages, Mapping | Sequence):
+        check_json(conversation.messages, "messages")
     found = only_conversation(conversation.messages, format_)
     messages = checked_foreign(found.messages, found.format, limit)
     _check_says_something(messages, found.format)
@@ -124,7 +126,7 @@ async def import_conversation(parts: LogParts, conversation: Conversation, dry_r
 async def _import(parts: LogParts, conversation: Conversation, checked: Checked, dry_run: bool) -> ImportReport:
     format_, messages = checked.format, checked.messages
     facts = checked.found.facts
-    title = conversation.title or _title(checked.found.title)
+    title = _title(checked.found.title) if conversation.title is None else conversation.title
     start = checked_start(now(), conversation.user_id, title, {"imported": facts} if facts else None)
     aggregate = await parts.begun(conversation.session_id, start.user_id)
     while True:

@@ -359,6 +359,25 @@ def test_a_format_that_is_given_is_the_one_that_is_read(name: str) -> None:
         checked_conversation(Conversation([{"any": 1}], "u1", format=one.format), LIMIT)
 
 
+class Unspeakable:
+    """What no JSON holds, and nobody may ask anything."""
+
+    def __bool__(self) -> bool:
+        raise RuntimeError
+
+    __hash__ = None  # type: ignore[assignment]  # it is unspeakable
+
+    def __eq__(self, other: object) -> bool:
+        raise RuntimeError
+
+
+@pytest.mark.parametrize("field", ["role", "type", "content", "parts", "author", "message", "created_at"])
+def test_what_is_no_json_is_refused_before_anybody_looks_at_it(field: str) -> None:
+    for data in ([{field: Unspeakable()}], {"messages": [{"role": "user", field: Unspeakable()}]}):
+        with pytest.raises(InvalidInputError, match=f"{field}: a Unspeakable is not JSON"):
+            checked_conversation(Conversation(data, "u1"), LIMIT)
+
+
 # Nothing that is imported says nothing
 
 ODD = st.sampled_from([None, "", "x", 0, 1.5, True, [], {}, [1], ["x"], {"a": 1}, [{}], [{"type": "text"}], "tool"])
