@@ -123,7 +123,7 @@ def check_json(value: Any, field: str) -> None:
     left = list[tuple[Any, JsonPath | str]]([(value, field)])
     while left:
         item, path = left.pop()
-        if isinstance(item, Mapping):
+        if isinstance(item, dict) or isinstance(item, Mapping):  # noqa: SIM101 the second takes ten times as long
             if not all(isinstance(key, str) for key in item):
                 raise InvalidInputError(str(path), "has a key that is not a string")
             left += ((inner, JsonPath(path, key)) for key, inner in item.items())

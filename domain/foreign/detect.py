@@ -36,6 +36,8 @@ OWN_FORMATS: dict[ForeignFormat, Callable[[Message], bool]] = {
 """The formats whose messages are like nobody else's."""
 
 _ROLES = frozenset({"system", "developer", "user", "assistant", "tool", "function", "human", "ai", "model", "bot"})
+_PLAIN = frozenset({"role", "content", "name", "tool_calls", "tool_call_id", "id"})
+"""Fields of messages of which more than one format has each."""
 _ITEMS = ("_call", "_call_output", "_output")
 _ANTHROPIC = frozenset(
     {"tool_use", "tool_result", "thinking", "redacted_thinking", "image", "document", "search_result"}
@@ -48,6 +50,8 @@ _TOLD = 6
 def detected_format(messages: Sequence[Message]) -> ForeignFormat | None:
     """The format of the messages; None if it is none that is known."""
     for message in messages:
+        if message.keys() <= _PLAIN and not isinstance(message.get("content"), list):
+            continue  # nearly all are
         for format_, is_one in OWN_FORMATS.items():
             if is_one(message):
                 return format_

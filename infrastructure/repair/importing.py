@@ -24,6 +24,8 @@ from turnlog.domain.foreign import (
     Branch,
     ForeignConversation,
     ForeignFormat,
+    ForeignMessage,
+    ForeignResult,
     column_name,
     only_conversation,
     what_was_seen,
@@ -106,10 +108,18 @@ def _check_says_something(messages: Sequence[JsonObject], format_: ForeignFormat
     session_id, at = UUID(int=0), now()
     for message in messages:
         imported = MessageImported(at=at, message_id="imported-1", format=format_, message=message)
+        if any(map(_is_plain, imported.reading.items)):
+            return
         alone = Projector(session_id).apply_all([RecordedEvent(session_id, 1, 0, imported)])
         if build_prompt(alone.turns()):
             return
     raise InvalidInputError("messages", f"say nothing in the format {format_}: {what_was_seen(messages)}")
+
+
+def _is_plain(item: ForeignMessage | ForeignResult) -> bool:
+    """Whether it is a text that a user or the system has said, as nearly all first messages are."""
+    is_said = isinstance(item, ForeignMessage) and item.role in ("system", "developer", "user")
+    return is_said and isinstance(item.content, str) and item.content != ""
 
 
 async def import_conversation(parts: LogParts, conversation: Conversation, dry_run: bool) -> ImportReport:
