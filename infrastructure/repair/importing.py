@@ -57,7 +57,8 @@ AnyFormat = ForeignFormat | Literal["auto"]
 @dataclass(frozen=True, slots=True)
 class ImportReport:
     """What became of a conversation; of a dry run, what would become of it. `format` is the one that it was read in
-    (`turnlog` for one that was exported by turnlog), and `branches` are the sessions of its other branches, where these were wanted."""
+    (`turnlog` for one that was exported by turnlog), and `branches` are the sessions of its other branches, where these
+    were wanted."""
 
     session_id: UUID
     became: Became

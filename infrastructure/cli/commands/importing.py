@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections import Counter
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
 from functools import partial
-from typing import IO, TYPE_CHECKING, Any, get_args
+from typing import IO, TYPE_CHECKING, Any
 from uuid import UUID, uuid5
 from weakref import WeakValueDictionary
 
@@ -17,35 +15,23 @@ import click
 from turnlog.domain.errors import InvalidInputError, LogClosedError, StoreUnavailableError, TurnlogError
 from turnlog.domain.inputs import AUTO, checked_foreign
 from turnlog.domain.values import fingerprint
-from turnlog.infrastructure.cli.import_file import FORMATS, LINE, NAMESPACE, Found, Place, Read, Wanted, found_in_file
+from turnlog.infrastructure.cli.import_exported import import_exported
+from turnlog.infrastructure.cli.import_file import FORMATS, NAMESPACE, Found, Place, Read, Wanted, found_in_file
+from turnlog.infrastructure.cli.import_outcome import BECAME, Outcome, reason_of
 from turnlog.infrastructure.cli.output import counted, emit_json, stderr, stdout
 from turnlog.infrastructure.cli.progress import counting_bar, told_when_interrupted
 from turnlog.infrastructure.cli.shared import Globals, json_option, pass_globals
 from turnlog.infrastructure.log import SessionLog
 from turnlog.infrastructure.repair.concurrent import each, read_aside
 from turnlog.infrastructure.repair.exported_lines import is_header
-from turnlog.infrastructure.repair.importing import Became, Conversation
+from turnlog.infrastructure.repair.importing import Conversation
 
 if TYPE_CHECKING:
     from turnlog.infrastructure.repair.foreign_table import ForeignSession
 
 Finds = Iterator[tuple[Place, Read]]
-BECAME: tuple[Became, ...] = get_args(Became)
 EXPORTED = "turnlog"
 """The format of what `turnlog export` has written."""
-
-
-@dataclass
-class Outcome:
-    """What became of the conversations: the sessions, the formats that they were read in, and the reasons why bad ones
-    were not imported, with their places."""
-
-    became: Counter[Became] = field(default_factory=Counter)
-    formats: Counter[str] = field(default_factory=Counter)
-    branches: int = 0
-    messages: int = 0
-    sessions: list[tuple[Place, str]] = field(default_factory=list)
-    bad: list[tuple[Place, str]] = field(default_factory=list)
 
 
 _FORMAT = "The messages' format in FILE.  [default: auto, which sees it from them]"
@@ -101,7 +87,7 @@ def import_(  # noqa: PLR0913, PLR0917 click gives each option as an argument
     with told_when_interrupted(lambda: f"{counted(outcome.became.total(), 'conversation')} {what}"):
         if file is not None and format_ in (None, EXPORTED) and (format_ or _is_exported(file)):
             names = ("session", "event")
-            _run_exported(options, file, user, outcome, dry_run)
+            options.run(lambda log: import_exported(log, file, _lines(file), user, outcome, dry_run))
         else:
             names = ("conversation", "message")
             of_file = partial(_of_file, file, format_, user, branches) if file else None
@@ -111,12 +97,6 @@ def import_(  # noqa: PLR0913, PLR0917 click gives each option as an argument
     _print_json(outcome, dry_run, names) if as_json else _print(outcome, dry_run, names)
     if outcome.bad:
         raise click.exceptions.Exit(1)
-
-
-def _run_exported(options: Globals, file: IO[bytes], user: str | None, outcome: Outcome, dry_run: bool) -> None:
-    from turnlog.infrastructure.cli.commands.importing_exported import import_exported  # noqa: PLC0415 it uses this
-
-    options.run(lambda log: import_exported(log, file, _lines(file), user, outcome, dry_run))
 
 
 def _is_exported(file: IO[bytes]) -> bool:
@@ -198,11 +178,6 @@ async def _import(
     outcome.branches += len(report.branches)
     outcome.messages += one.messages
     outcome.sessions.append((place, str(report.session_id)))
-
-
-def reason_of(error: TurnlogError) -> str:
-    """Why a line was not imported, without the word "line", which is printed anyway."""
-    return error.reason if isinstance(error, InvalidInputError) and error.field == LINE else str(error)
 
 
 def _print(outcome: Outcome, dry_run: bool, names: tuple[str, str]) -> None:

@@ -6,8 +6,8 @@ from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from dataclasses import dataclass
 
 from turnlog.domain.errors import LogClosedError, StoreUnavailableError, TurnlogError
-from turnlog.infrastructure.cli.commands.importing import Outcome, reason_of
 from turnlog.infrastructure.cli.import_file import Place
+from turnlog.infrastructure.cli.import_outcome import Outcome, reason_of
 from turnlog.infrastructure.cli.progress import progress_bar
 from turnlog.infrastructure.log import SessionLog
 from turnlog.infrastructure.repair.concurrent import read_aside
