@@ -11,8 +11,8 @@ from click.testing import CliRunner, Result
 
 from tests.support.command_line import NOBODYS, Run, Started, harbour, lines_of, on_a_log, where
 from turnlog import SessionLog, Settings
-from turnlog.infrastructure.cli.app import cli
 from turnlog.infrastructure.cli import import_exported
+from turnlog.infrastructure.cli.app import cli
 from turnlog.infrastructure.repair.exporting import EXPORT_FORMATS
 
 
