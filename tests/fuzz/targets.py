@@ -48,6 +48,7 @@ CHUNK = ("choices", "delta", "content", "tool_calls", "index", "id", "function",
 MORE_OF_A_CHUNK = (
     "usage", "model", "error", "message", "object", "type", "refusal", "reasoning", "reasoning_content", "text",
     "reasoning_details", "signature", "data", "thinking", "function_call", "custom", "input", "annotations", "role",
+    "audio", "transcript", "images", "extra_content", "detail", "code", "logprobs", "object", "error", "plan",
 )  # fmt: skip
 MESSAGE = ("role", "content", "tool_calls", "tool_call_id", "id", "function", "name", "arguments", "type", "text")
 MORE_OF_A_MESSAGE = (
