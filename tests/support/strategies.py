@@ -111,7 +111,9 @@ parts = st.one_of(
     _event(e.PartExtended, step_id=step_ids, part=part_numbers, data=part_data),
 )
 ends = st.one_of(
-    _event(e.CompletionFinished, step_id=step_ids, finish_reason=st.sampled_from(["stop", "length", None]), usage=usages),
+    _event(
+        e.CompletionFinished, step_id=step_ids, finish_reason=st.sampled_from(["stop", "length", None]), usage=usages
+    ),
     _event(e.CompletionInterrupted, step_id=step_ids, reason=st.just("closed early")),
     _event(e.CompletionFailed, step_id=step_ids, error=st.just("boom"), failure=st.none() | st.just({"status": 429})),
     _event(e.CompletionAbandoned, step_id=step_ids, reason=st.just("gone")),
