@@ -26,6 +26,13 @@ _OF_THE_SERVER = (
     "image_generation_call",
     "mcp_call",
     "mcp_list_tools",
+    "mcp_approval_request",
+    "tool_search_call",
+    "tool_search_output",
+    "additional_tools",
+    "program",
+    "program_output",
+    "compaction",
 )
 _LED_TO = ("function_call", "custom_tool_call", "reasoning", *_OF_THE_SERVER)
 
