@@ -22,13 +22,15 @@ _NONE: SortedMap[Any, Any] = SortedMap()
 
 @dataclass(frozen=True, slots=True)
 class CallHead:
-    """A call of an open step. `whole` is the fingerprint of its arguments if they came in one piece."""
+    """A call of an open step. `whole` is the fingerprint of its arguments if they came in one piece. `is_named`:
+    arguments have come since it has a name, so that is not continued any more."""
 
     index: int
     id: Text
     name: Text
     has_arguments: bool = False
     whole: str | None = None
+    is_named: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,6 +136,8 @@ class AwaitedCalls:
     def of(cls, calls: Iterable[AwaitedCall]) -> AwaitedCalls:
         """These calls, in their order."""
         numbered = {(call.step_id, call.index): (number, call) for number, call in enumerate(calls)}
+        if not numbered:
+            return cls()
         unanswered = Counter(call.step_id for _, call in numbered.values() if call.pending is None)
         waiting_in = Counter(call.turn_id for _, call in numbered.values() if call.waits)
         return cls(

@@ -30,7 +30,7 @@ from turnlog.domain.commands import (
     WithdrawRepair,
 )
 from turnlog.domain.decide_step import Events, decide_append, decide_step
-from turnlog.domain.decide_turn import abandoned, begin_turn, decide_turn, turn_ended
+from turnlog.domain.decide_turn import abandoned, begin_turn, decide_turn, turns_left
 from turnlog.domain.errors import (
     InvalidInputError,
     LimitExceededError,
@@ -130,10 +130,9 @@ def _decide_session(state: Active, command: SessionCommand) -> Events:
         case CompactContext():
             return _compact(state, command)
         case MarkFork(at, source, upto):
-            # Whoever writes the open steps, and owns the turn, does so in the source. Nobody goes on with it unasked.
+            # Whoever writes the open steps, and owns the turn, does so in the source.
             forked = SessionForked(at=at, source=source, upto=upto)
-            ended = () if state.in_hand is None else (turn_ended(state.in_hand, at, "failed", FORKED),)
-            return (forked, *abandoned(state.open_steps.values(), at, FORKED), *ended)
+            return (forked, *abandoned(state.open_steps.values(), at, FORKED), *turns_left(state, at, FORKED))
         case DeleteSession(at):
             return (SessionDeleted(at=at),)
         case _:

@@ -27,6 +27,7 @@ from turnlog.domain.errors import (
     LimitExceededError,
     StepClosedError,
     ToolCallConflictError,
+    TurnClosedError,
     TurnInProgressError,
 )
 from turnlog.domain.events import (
@@ -113,11 +114,11 @@ def _check_call(call_id: str, name: str) -> None:
 
 
 def _continued_name(head: CallHead, fragment: str) -> str:
-    # Some providers repeat the name with every fragment, others cut it in pieces. So it is continued only until
-    # arguments come, and never by itself.
-    if not fragment or head.has_arguments or fragment == head.name:
+    # Some providers repeat the name with every fragment, or all of it that has come, and others cut it in pieces. So it
+    # is continued only until arguments follow it, and never by itself. It may come behind the first arguments.
+    if not fragment or head.is_named or fragment == head.name:
         return head.name
-    return head.name + fragment
+    return fragment if fragment.startswith(head.name) else head.name + fragment
 
 
 def _whole_tool_call(step: OpenStep, command: AppendWholeToolCall) -> Events:
@@ -157,6 +158,9 @@ def _begin(state: Active, command: BeginCompletion) -> Events:
     turn, latest, broken = state.in_hand, state.latest, ""
     if command.run:
         turn = owned(state, command.run)
+        if turn.writer != command.writer:
+            # Whoever takes the turn from the old writer would leave the step open, whose writer is alive.
+            raise TurnClosedError(turn.turn_id, "has lost its lease")
         if command.unread is not None and command.unread != state.unread:
             raise NewsError(turn.turn_id)
         # What the user has answered since has been read: it stays.

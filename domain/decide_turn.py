@@ -151,6 +151,20 @@ def turn_ended(turn: LatestTurn, at: datetime, status: TurnEnd, reason: str) -> 
     return TurnEnded(at=at, turn_id=turn.turn_id, run=turn.run, status=status, reason=reason)
 
 
+def turns_left(state: Active, at: datetime, reason: str) -> Events:
+    """The ends of all turns with which somebody would go on unasked. The latest has failed, so that it can be begun
+    again; those in the queue are stopped."""
+    turn = state.turn
+    goes_on = state.unfinished is not None or (turn is not None and _has_more(state, turn))
+    ended = (turn_ended(turn, at, "failed", reason),) if turn is not None and goes_on else ()
+    return (*ended, *(_stopped(turn_id, at, reason) for turn_id in state.queue))
+
+
+def _stopped(turn_id: str, at: datetime, reason: str) -> TurnEnded:
+    """The end of a turn in the queue."""
+    return TurnEnded(at=at, turn_id=turn_id, run="", status="stopped", reason=reason)
+
+
 def _start_tool(state: Active, command: StartTool) -> Events:
     owned(state, command.run)
     call = state.awaited.get(command.step_id, command.index)
@@ -202,9 +216,14 @@ def _cancel(state: Active, command: CancelSteps) -> Events:
     if turn is not None and wanted in (None, turn.turn_id) and _could_go_on(state, turn):
         return (turn_ended(turn, at, "stopped", reason),)
     queued = next((turn_id for turn_id in state.queue if wanted in (None, turn_id)), None)
-    return () if queued is None else (TurnEnded(at=at, turn_id=queued, run="", status="stopped", reason=reason),)
+    return () if queued is None else (_stopped(queued, at, reason),)
 
 
 def _could_go_on(state: Active, turn: LatestTurn) -> bool:
     is_unfinished = turn.status == "abandoned" or (turn.status == "waiting" and state.is_waiting)
-    return state.asked is None and (is_unfinished or (turn.status in ("waiting", "finished") and state.unread > 0))
+    return (state.asked is None and is_unfinished) or _has_more(state, turn)
+
+
+def _has_more(state: Active, turn: LatestTurn) -> bool:
+    """Whether something has come for the latest turn, which was over."""
+    return state.asked is None and turn.status in ("waiting", "finished") and has_news(state)

@@ -13,6 +13,7 @@
     |   +-- TurnInProgressError      a second completion or turn while one is open and alive
     |   +-- StepClosedError          an append to a step that is not open
     |   +-- TurnClosedError          a turn that has ended, or that somebody else owns by now
+    |   +-- OwnTurnError             a tool, or the owner of a turn, waits for an answer that waits for this turn
     |   +-- ToolCallConflictError    two different calls with one id in one step
     +-- ToolResultError
     |   +-- UnknownToolCallError     no such call waits for a result, or was ever answered
@@ -153,6 +154,16 @@ class TurnClosedError(StepError):
         super().__init__(f"turn {turn_id} {reason}")
         self.turn_id = turn_id
         self.reason = reason
+
+
+class OwnTurnError(StepError):
+    """A tool, or the block that has a turn in hand, waits for an answer that has to wait until this turn has ended."""
+
+    def __init__(self, turn_id: str) -> None:
+        super().__init__(
+            f"turn {turn_id} cannot wait for itself: the answer comes after it. Leave it, or only say the message"
+        )
+        self.turn_id = turn_id
 
 
 class ToolCallConflictError(StepError):

@@ -12,6 +12,7 @@ from turnlog.domain.events import (
     ApprovalDecided,
     ApprovalRequested,
     CompletionEnded,
+    CompletionFinished,
     CompletionStarted,
     ContextCompacted,
     CounterIncremented,
@@ -46,6 +47,7 @@ from turnlog.domain.events import (
     imported_step_id,
 )
 from turnlog.domain.evolve_turn import evolve_turn
+from turnlog.domain.finish_reasons import CUT, meaning_of
 from turnlog.domain.foreign import ForeignCall, ForeignMessage
 from turnlog.domain.state import Active, Deleted, LatestStep, Memory, OpenStep, SessionState, Unborn
 from turnlog.domain.turns import joined_turn
@@ -173,11 +175,12 @@ def _call_named(state: Active, event: ToolCallNamed) -> Active:
 def _arguments_came(state: Active, event: ToolCallArgumentsDelta) -> Active:
     step = state.open_steps.get(event.step_id)
     head = step.calls.get(event.index) if step else None
-    if step is None or head is None or (head.has_arguments and head.whole is None):
+    is_named = head is not None and bool(head.name)
+    if step is None or head is None or (head.has_arguments and head.whole is None and head.is_named == is_named):
         return state
     # A call that came in one piece has exactly one arguments event. Its fingerprint identifies a second delivery.
     whole = None if head.has_arguments else fingerprint(event.arguments)
-    return _with_head(state, step, replace(head, has_arguments=True, whole=whole))
+    return _with_head(state, step, replace(head, has_arguments=True, whole=whole, is_named=is_named))
 
 
 def _with_head(state: Active, step: OpenStep, head: CallHead) -> Active:
@@ -189,7 +192,8 @@ def _ended(state: Active, event: StepEnd) -> Active:
     steps = {key: step for key, step in state.open_steps.items() if key != event.step_id}
     latest = state.latest
     if latest is not None and latest.step_id == event.step_id:
-        latest = latest.model_copy(update={"status": STATUS_OF_END[type(event)]})
+        is_cut_off = isinstance(event, CompletionFinished) and meaning_of(event.finish_reason) in CUT
+        latest = latest.model_copy(update={"status": STATUS_OF_END[type(event)], "cut_off": is_cut_off})
     return state.model_copy(update={"open_steps": steps, "latest": latest})
 
 

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any, NamedTuple
 from uuid import UUID
 
 from turnlog.domain.errors import InvalidInputError
 from turnlog.domain.events import SessionEvent
 from turnlog.domain.inputs import checked_count
+from turnlog.domain.limits import MAX_COUNTER
 from turnlog.domain.quoting import quoted
 
 MAX_CURSOR_LENGTH = 40
+_CURSOR = re.compile(r"([0-9]+)-([0-9a-f]+)")
 
 
 class Position(NamedTuple):
@@ -30,15 +33,16 @@ class Cursor(NamedTuple):
     @classmethod
     def of(cls, value: Any) -> Cursor:
         """The cursor of a position, or of a text. Raises InvalidInputError for anything else."""
-        if not isinstance(value, str):
-            return cls(checked_count(value, "after"))
-        position, _, commit_id = value.partition("-")
-        try:
-            if not value.isascii() or len(value) > MAX_CURSOR_LENGTH:
-                raise ValueError
-            return cls(checked_count(int(position), "after"), int(commit_id, 16))
-        except ValueError:
-            raise InvalidInputError("after", f"{quoted(value)} is no position and no cursor") from None
+        position, commit_id = _parts(value) if isinstance(value, str) else (checked_count(value, "after"), None)
+        if not 0 <= position <= MAX_COUNTER:
+            raise InvalidInputError("after", f"{quoted(value)} is no position and no cursor")
+        return cls(position, commit_id)
+
+
+def _parts(text: str) -> tuple[int, int]:
+    """The position and the commit id of a cursor's text; a position below 0 where it is none."""
+    found = _CURSOR.fullmatch(text) if len(text) <= MAX_CURSOR_LENGTH else None
+    return (-1, 0) if found is None else (int(found[1]), int(found[2], 16))
 
 
 class RecordedEvent(NamedTuple):

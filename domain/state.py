@@ -33,7 +33,7 @@ class OpenStep(Frozen):
 
 class LatestStep(Frozen):
     """The step that began last, open or not. `status`: how it ended, or "open". `turn_id` is as in CompletionStarted;
-    `answered`: a call of it has a result."""
+    `answered`: a call of it has a result. `cut_off`: it has finished in the middle of something."""
 
     step_id: str
     since: datetime
@@ -41,6 +41,7 @@ class LatestStep(Frozen):
     status: StepStatus = "open"
     turn_id: str = ""
     answered: bool = False
+    cut_off: bool = False
 
     @property
     def finished(self) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from turnlog.domain.state import Active, LatestTurn
+from turnlog.domain.state import Active, LatestStep, LatestTurn
 
 TurnStatus = Literal[
     "open",
@@ -26,6 +26,8 @@ TurnStatus = Literal[
 * `finished`, `stopped`, `failed`, `abandoned`: it has ended
 
 Without one it is `open`, or as its last step ended."""
+RESUMABLE: tuple[TurnStatus, ...] = ("queued", "answering", "running_tools", "abandoned")
+"""The statuses of turns with an owner that anybody can go on with, unless its owner is alive."""
 UNFINISHED: tuple[TurnStatus, ...] = ("queued", "answering", "running_tools", "waiting", "abandoned")
 """The statuses of turns with an owner that somebody has to go on with, now or later."""
 
@@ -73,7 +75,7 @@ def turn_status(state: Active) -> TurnStatus | None:
     """The status of the latest turn that has begun, or else of what is waiting to begin; None where the state does not
     tell, as after an import."""
     latest, turn = state.latest, state.turn
-    calls_are_open = latest is not None and latest.finished and bool(state.awaited.unanswered.get(latest.step_id))
+    calls_are_open = latest is not None and latest.finished and _has_open_calls(state, latest)
     if state.in_hand is not None:
         runs_tools = calls_are_open and state.in_hand.has_begun
         return "running_tools" if runs_tools else "answering"
@@ -86,6 +88,12 @@ def turn_status(state: Active) -> TurnStatus | None:
     if calls_are_open:
         return "open"
     return None if latest is None else latest.status
+
+
+def _has_open_calls(state: Active, latest: LatestStep) -> bool:
+    # What is cut off is the last call. The state does not hold its arguments: if they came to their end by chance, the
+    # view shows one open call more.
+    return (state.awaited.unanswered.get(latest.step_id) or 0) > latest.cut_off
 
 
 def unfinished_turn(state: Active) -> str | None:

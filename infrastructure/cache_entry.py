@@ -87,8 +87,10 @@ class Entry(NamedTuple):
 
     def parsed(self) -> tuple[list[Any], Any]:
         """The values of the lines, and that of the last one, of an entry that is whole. Raises ValueError."""
-        *values, last, _ = from_json(self.value, cache_strings="keys")
-        return [value for value in values if type(value) is not str], last
+        _, *values, last, _ = from_json(self.value, cache_strings="keys")
+        if self.block > 1:  # there are more links than the first
+            values = [value for value in values if type(value) is not str]
+        return values, last
 
     def end(self) -> Entry:
         """What is needed to add lines to this entry."""
@@ -129,14 +131,14 @@ class Signer:
         footer = _FOOTER.fullmatch(value, max(0, len(value) - FOOTER_BYTES))
         if footer is None:
             raise CorruptEntryError("it has no footer")
-        tail, size = int(footer[1]), int(footer[2])
+        tail, size, position = map(int, footer.groups()[:3])
         start = len(value) - tail
         block = start - size
         if tail < FOOTER_BYTES or not _LINK_BYTES <= size <= END_BYTES or (whole and block < 0):
             raise CorruptEntryError("its sizes are not possible")
         if block < 0:
             return None
-        text, position, last = memoryview(value), int(footer[3]), value[start:-FOOTER_BYTES].rstrip(b" ")
+        text, last = memoryview(value), value[start:-FOOTER_BYTES].rstrip(b" ")
         tag = self._tag(key, position, _digest(text[block:start]), last)
         if not hmac.compare_digest(tag, footer[4]):
             raise CorruptEntryError("it was not written for this key, or was changed")

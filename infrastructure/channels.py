@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from turnlog.infrastructure.redis_calls import RedisCalls
 from turnlog.infrastructure.redis_refusals import refusal_code
-from turnlog.infrastructure.tasks import cancel_and_wait
+from turnlog.infrastructure.tasks import cancel_and_wait, spawned
 
 if TYPE_CHECKING:
     from redis.asyncio import Redis
@@ -69,7 +69,7 @@ class Listener:
     def start(self) -> None:
         """Begins to listen, unless it does already."""
         if self._task is None:
-            self._task = asyncio.create_task(self._run())
+            self._task = spawned(self._run(), f"listening to {self._channel}")
 
     async def stop(self) -> None:
         """Ends the subscription."""
@@ -77,14 +77,14 @@ class Listener:
         await cancel_and_wait(task, again_after=CANCEL_SECONDS)
 
     async def _run(self) -> None:
-        client = self._connect()
-        if client is None:
-            return
-        failures = 0
+        client, failures = None, 0
         try:
             while True:
                 pause = 0.0
                 try:
+                    client = client or self._connect()  # which reads a file, and that can fail
+                    if client is None:
+                        return
                     await self._listen(client)
                 except Exception as error:  # noqa: BLE001 what a server sends can make the driver raise anything
                     # One connection may be lost while the server is well. The second failure says that it is not.
@@ -99,8 +99,9 @@ class Listener:
                     self.hears = False
                 await asyncio.sleep(pause)
         finally:
-            with suppress(Exception):
-                await client.aclose()
+            if client is not None:
+                with suppress(Exception):
+                    await client.aclose()
 
     async def _listen(self, client: Redis) -> None:
         async with client.pubsub() as pubsub:

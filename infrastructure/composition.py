@@ -23,7 +23,7 @@ from turnlog.infrastructure.read.prompts import Prompts
 from turnlog.infrastructure.read.views import Views
 from turnlog.infrastructure.redis_calls import RedisCalls
 from turnlog.infrastructure.settings import Settings
-from turnlog.infrastructure.tasks import Background, cancel_and_wait
+from turnlog.infrastructure.tasks import Background, cancel_and_wait, spawned
 from turnlog.infrastructure.urls import without_secrets
 from turnlog.projections.projector import VIEW_SCHEMA
 
@@ -50,7 +50,7 @@ async def opened(settings: Settings) -> AsyncIterator[LogParts]:
         home.closes(store.refuse)
         await store.schema.prepare()
         await store.schema.set_clock()
-        stack.push_async_callback(cancel_and_wait, asyncio.create_task(_keep_time(store)))
+        stack.push_async_callback(cancel_and_wait, spawned(_keep_time(store), "keeping the time"))
         calls = RedisCalls(redis_client(settings))
         stack.push_async_callback(calls.close)
         signer = Signer(await store.schema.cache_secret())

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import date
 from typing import TYPE_CHECKING, Any
@@ -14,7 +13,7 @@ from turnlog.domain.commands import (
     DeleteSession,
     WithdrawRepair,
 )
-from turnlog.domain.errors import SessionNotFoundError
+from turnlog.domain.errors import InvalidInputError, SessionNotFoundError
 from turnlog.domain.foreign import ForeignFormat
 from turnlog.domain.inputs import (
     check_kind,
@@ -35,13 +34,15 @@ from turnlog.infrastructure.follow.session_watcher import FollowStatistics
 from turnlog.infrastructure.log_of_turns import LogOfTurns, found_id
 from turnlog.infrastructure.log_parts import LogParts
 from turnlog.infrastructure.principal import SYSTEM, Principal, checked_principal
+from turnlog.infrastructure.repair.exporting import ExportFormat, checked_export_format, exported
 from turnlog.infrastructure.repair.importing import Conversation, ImportReport, import_conversation
 from turnlog.infrastructure.repair.repairing import repair
+from turnlog.infrastructure.repair.restoring import each_line, restore
 from turnlog.infrastructure.session import Session
 from turnlog.infrastructure.settings import Settings
 from turnlog.infrastructure.tables.projection import Progress
 from turnlog.infrastructure.tables.projections import Projections
-from turnlog.infrastructure.tasks import cancel_and_wait
+from turnlog.infrastructure.tasks import cancel_and_wait, spawned
 from turnlog.projections.report import ReapedStep, RepairReport
 from turnlog.projections.usage_report import DIMENSIONS, Dimension, UsageReport, checked_dimensions, plain
 from turnlog.projections.view import SessionPage
@@ -81,7 +82,7 @@ class SessionLog(LogOfTurns):
         async with opened(settings or Settings.from_env()) as parts, AsyncExitStack() as stack:
             log = cls(parts)
             if parts.settings.reap_seconds:
-                reaping = asyncio.create_task(log._reaper.keep_reaping(parts.settings.reap_seconds))
+                reaping = spawned(log._reaper.keep_reaping(parts.settings.reap_seconds), "reaping")
                 stack.push_async_callback(cancel_and_wait, reaping)
             stack.callback(log._close)
             stack.callback(parts.home.let_go, stack)
@@ -187,6 +188,47 @@ class SessionLog(LogOfTurns):
         check_kind(conversation, Conversation, "conversation")
         check_kind(dry_run, bool, "dry_run")
         return await import_conversation(self._parts, conversation, dry_run)
+
+    async def export_session(
+        self,
+        session_id: UUID | str,
+        principal: Principal,
+        format: ExportFormat = "turnlog",  # noqa: A002 the public name
+        progress: Progress | None = None,
+    ) -> AsyncIterator[str]:
+        """The session as lines of JSON, without line breaks, as it is when the first one is asked for.
+
+        `turnlog` is a header and a line an event, which `import_exported` takes back; events are read in pages. Else
+        there is one line, with `session_id`, `user_id`, `title`, `started_at` and the `messages`, which for `chat`,
+        `anthropic` and `responses` are valid for their API, and for `ui` the UIMessage[] of the AI SDK. Raises
+        SessionNotFoundError, and InvalidInputError.
+        """
+        check_kind(progress, Callable | None, "progress")
+        format_ = checked_export_format(format)
+        session = await self.session(session_id, principal)
+        async for line in exported(self._parts, session.id, format_, progress or (lambda *_: None)):
+            yield line
+
+    async def import_exported(
+        self,
+        lines: AsyncIterable[str | bytes] | Iterable[str | bytes],
+        user_id: str | None = None,
+        dry_run: bool = False,
+    ) -> ImportReport:
+        """Takes back the lines of one session that `export_session` gave in the format `turnlog`, of whichever log: its
+        id and its owner, or `user_id` as the owner, and each event with its ids, position and time. It is stored whole
+        or not at all. The same again changes nothing. A dry run stores nothing, and raises what the import would raise.
+
+        Raises SessionExistsError where the id is another session's, and InvalidInputError that names the event, for
+        one that this version does not know, that does not follow on the one before it, or that is missing.
+        """
+        check_kind(dry_run, bool, "dry_run")
+        if isinstance(lines, str | bytes):
+            raise InvalidInputError("lines", "must be lines, and not one text")
+        check_kind(lines, AsyncIterable | Iterable, "lines")
+        user_id = None if user_id is None else checked_id(user_id, "user_id")
+        self._parts.check_open()
+        return await restore(self._parts, each_line(lines), user_id, dry_run)
 
     async def repair(self, session_id: UUID | str, principal: Principal, dry_run: bool = False) -> RepairReport:
         """Corrects what is wrong with the session's history, by one event that names each correction.

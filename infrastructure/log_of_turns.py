@@ -17,11 +17,11 @@ from turnlog.domain.inputs import (
     checked_session_id,
     checked_turn_statuses,
 )
-from turnlog.domain.turns import UNFINISHED, TurnStatus
+from turnlog.domain.turns import RESUMABLE, UNFINISHED, TurnStatus
 from turnlog.infrastructure.answer.outcome import AnswerOutcome
 from turnlog.infrastructure.log_parts import LogParts
 from turnlog.infrastructure.principal import SYSTEM, Principal, checked_principal
-from turnlog.infrastructure.resuming import RESUMABLE, ResumeAnswer, Resuming
+from turnlog.infrastructure.resuming import ResumeAnswer, Resuming
 from turnlog.infrastructure.session import Session
 from turnlog.projections.view import UnfinishedTurn, WaitingToolCall
 

@@ -9,17 +9,15 @@ from typing import Any
 from uuid import UUID
 
 from turnlog.domain.errors import LogClosedError, TurnlogError
-from turnlog.domain.turns import TurnStatus
 from turnlog.infrastructure.answer.outcome import AnswerOutcome
 from turnlog.infrastructure.session import Session
+from turnlog.infrastructure.tasks import started
 from turnlog.projections.view import UnfinishedTurn
 
 logger = logging.getLogger("turnlog")
 
 ResumeAnswer = Callable[[Session], Awaitable[AnswerOutcome] | Awaitable[Awaitable[AnswerOutcome]]]
 """Gives the answer of a session: `lambda session: session.answer(client, model=..., tools=...)`. It may be async."""
-RESUMABLE: tuple[TurnStatus, ...] = ("queued", "answering", "running_tools", "abandoned")
-"""The statuses of turns that somebody can go on with now."""
 
 Page = Callable[[UUID | None], Awaitable[tuple[UnfinishedTurn, ...]]]
 
@@ -40,7 +38,7 @@ class Resuming:
         try:
             async for turn in self._turns():
                 await self._slots.acquire()
-                task = asyncio.create_task(self._resume(turn))
+                task = started(self._resume(turn))
                 task.add_done_callback(lambda _: self._slots.release())
                 work.append(task)
             outcomes = await asyncio.gather(*work)

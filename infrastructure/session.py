@@ -112,8 +112,9 @@ class Session(SessionTurns):
     async def fork(self, version: int | None = None) -> Session:
         """A new session with copies of the events up to this position (None: all), and with the same owner.
 
-        A step that was open at that position is abandoned in the fork: nobody writes it there. A fork is whole or not
-        there, however many events it has, and they are copied in bounded memory. Raises InvalidInputError for a
+        A step that was open at that position is abandoned in the fork: nobody writes it there. Nobody goes on with a
+        turn there unasked: one that somebody would go on with has failed, and queued ones are stopped. A fork is whole
+        or not there, however many events it has, and they are copied in bounded memory. Raises InvalidInputError for a
         position that the session does not have.
         """
         standing = await self._access.standing()

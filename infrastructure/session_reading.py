@@ -24,7 +24,7 @@ from turnlog.projections.projector import Projector
 from turnlog.projections.prompt import Api, CountTokens, DialectName, PromptPolicy, check_api, check_prompt
 from turnlog.projections.prompt.explain import Explanation, explain
 from turnlog.projections.prompt.policy import DEFAULT_POLICY
-from turnlog.projections.prompt.window import estimated_tokens
+from turnlog.projections.prompt.tokens import estimated_tokens
 from turnlog.projections.view import SessionView
 
 Chunk = TypeVar("Chunk")
@@ -97,13 +97,13 @@ class SessionReading:
         shortened.
         """
         check_prompt(api, max_tokens, count_tokens, policy, dialect)
-        prompts, policy = self._parts.prompts, policy or DEFAULT_POLICY
+        prompts = self._parts.prompts
         asked = await self._access.ask(prompts.base(self.id))
         if max_tokens is not None:
-            return await prompts.window(asked, api, policy, max_tokens, count_tokens, dialect)
-        if api == "chat" and policy == DEFAULT_POLICY and dialect is None:
+            return await prompts.window(asked, api, policy or DEFAULT_POLICY, max_tokens, count_tokens, dialect)
+        if api == "chat" and dialect is None and (policy is None or policy == DEFAULT_POLICY):
             return await prompts.chat(asked)
-        return await prompts.whole(asked, api, policy, dialect)
+        return await prompts.whole(asked, api, policy or DEFAULT_POLICY, dialect)
 
     async def explain_prompt(self, api: Api = "chat", dialect: DialectName | None = None) -> Explanation:
         """Which events each message of the prompt comes from, and where a prompt did not begin like the one before
@@ -139,7 +139,7 @@ class SessionReading:
         cursor = Cursor.of(after)
         check_kind(until_turn_ends, bool, "until_turn_ends")
         parts, source = self._parts, partial(self._source, cursor)
-        return Following(source, parts.watcher.left, cursor.position, until_turn_ends, parts.home.check)
+        return Following(source, parts.watcher.left, cursor, until_turn_ends, parts.home.check)
 
     def deltas(self, after: int | str = 0, until_turn_ends: bool = False) -> Deltas:
         """Like `follow`, with each event as the Delta that a client needs: small, and with its position as a cursor.

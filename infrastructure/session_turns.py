@@ -26,12 +26,13 @@ from turnlog.infrastructure.append.recording import Recording
 from turnlog.infrastructure.append.step_io import StepIO, StepPlace
 from turnlog.infrastructure.append.stream_recorder import StreamRecorder
 from turnlog.infrastructure.append.turn_owner import owner_of
+from turnlog.infrastructure.append.whole_answer import record_whole
 from turnlog.infrastructure.read.latest import LatestTurns
 from turnlog.infrastructure.session_reading import SessionReading
 from turnlog.projections.projector import Projector
-from turnlog.projections.prompt import PromptPolicy, check_prompt
+from turnlog.projections.prompt import Api, PromptPolicy, check_prompt
 from turnlog.projections.prompt.policy import DEFAULT_POLICY
-from turnlog.projections.prompt.window import estimated_tokens
+from turnlog.projections.prompt.tokens import estimated_tokens
 
 Chunk = TypeVar("Chunk")
 
@@ -64,6 +65,7 @@ class SessionTurns(SessionReading):
         client: Any,
         *,
         model: str,
+        api: Api | None = None,
         message: str | Sequence[Mapping[str, Any]] | None = None,
         message_id: str | None = None,
         tools: Sequence[Any] = (),
@@ -82,9 +84,11 @@ class SessionTurns(SessionReading):
         again, until the model has no more to say. Without a message it goes on with what is to be answered: a message
         that nobody has answered, a turn that was abandoned, a result that came late, a decision about a call.
 
-        `client` is an AsyncOpenAI, `tools` are functions, Tools, or entries of a request's `tools`: for the calls of
-        those the turn waits until somebody else has answered all of them, or the user says something. The Answer goes
-        on in the background: await it, iterate over it, or leave it.
+        `client` is an AsyncOpenAI or an AsyncAnthropic. `api` says how it is asked: "responses", or else by Chat
+        Completions or Messages, whichever the client has; a conversation may change between them. `tools` are
+        functions, Tools, or entries of a request's `tools`: for the calls of those the turn waits until somebody else
+        has answered all of them, or the user says something. The Answer goes on in the background: await it, iterate
+        over it, or leave it.
 
         With a `message_id` that is known it is a retry: it gives what was answered, waits for what is being answered in
         whichever process, and goes on with what has failed. A message is never answered twice.
@@ -103,6 +107,7 @@ class SessionTurns(SessionReading):
         """
         asking = checked_asking(
             client,
+            api=api,
             model=model,
             tools=tools,
             extra=extra,
@@ -114,12 +119,12 @@ class SessionTurns(SessionReading):
             dialect=dialect,
         )
         checked_choice(on_busy, "on_busy", OnBusy)
-        check_prompt("chat", max_tokens, estimated_tokens, policy)
+        check_prompt(asking.api, max_tokens, estimated_tokens, policy)
         if message is None and message_id is not None:
             raise InvalidInputError("message", "is missing: a message_id names one")
         command = None if message is None else self._message(message, message_id)
         self._parts.check_open()
-        io = self._session_io(partial(self._chat_prompt, max_tokens, policy))
+        io = self._session_io(partial(self._answer_prompt, asking.api, max_tokens, policy))
         return Answer(io, asking, command, on_busy, self._parts.answers)
 
     def turn(self, turn_id: str | None = None, *, takeover: bool = False) -> HeldTurn:
@@ -158,18 +163,21 @@ class SessionTurns(SessionReading):
         takeover: bool = False,
         detached: bool = False,
     ) -> Recording[Chunk]:
-        """Records a provider's Chat Completions stream as one step.
+        """Records a provider's stream as one step: of Chat Completions, of the Responses API, or of Anthropic's
+        Messages API. The first chunk says which.
 
-        `stream` is an openai AsyncStream, or any async iterator of its chunks or of dicts like them; or the awaitable
-        that makes it (`client.chat.completions.create(...)`, without `await`): then the step opens first, and what the
-        provider refuses is its end, with status, type and message. Yields each chunk unchanged once its events are
-        durable. See Recording for the ways in which it ends. With `detached` the stream
-        is recorded to its end even if the consumer leaves, as when a client disconnects; `cancel` stops it.
+        `stream` is an AsyncStream of the openai or the anthropic package, what their `stream` methods give, or any
+        async iterator of such chunks or of dicts like them; or the awaitable that makes it
+        (`client.chat.completions.create(...)`, without `await`): then the step opens first, and what the provider
+        refuses is its end, with status, type and message. Yields each chunk unchanged once its events are durable. See
+        Recording for the ways in which it ends. With `detached` the stream is recorded to its end even if the consumer
+        leaves, as when a client disconnects; `cancel` stops it.
 
         Raises TurnInProgressError at the first chunk while another step is being written, or a turn is in somebody
         else's hand, StepClosedError when another
         writer has taken the step over, and whatever the stream raises. A chunk of another API raises InvalidInputError,
-        is not recorded, and fails the step: see `completion` for such answers.
+        is not recorded, and fails the step: see `completion` for such answers. A stream of the latter two APIs that
+        lacks its last event has broken off, and its step has failed.
 
         A step that a dead process left open is closed as abandoned once its writer's lease has run out. Until then
         recording is refused. With `takeover` the first chunk waits instead, at most for the rest of the lease, and is
@@ -194,6 +202,21 @@ class SessionTurns(SessionReading):
         recorder.start()
         await recorder.begun()
         return recorder.step.step_id
+
+    async def record_whole(self, response: Any, model: str | None = None, *, takeover: bool = False) -> str:
+        """Records a whole answer as one step, and returns the step's id: what a provider has answered to a request that
+        does not stream.
+
+        `response` is a ChatCompletion or a Response of the openai package, a Message of the anthropic package, or a
+        dict like them; or the awaitable that gives it. The step is what the stream of the same answer would be, and has
+        ended as the provider says. It is stored in one append, unless it is very large. An awaitable is awaited when
+        the step is open: what the provider refuses is its end, and is raised. Each call is a step of its own: the same
+        answer again is recorded again. Raises TurnInProgressError, and InvalidInputError for what is no answer, or
+        still goes on. `takeover` works as in `record`.
+        """
+        step = self._step()
+        await record_whole(step, response, model, takeover=takeover)
+        return step.step_id
 
     async def cancel(self, reason: str = "stopped", *, turn_id: str | None = None) -> bool:
         """Stops the turn: its answer ends as interrupted, in whichever process it is written, its tools are cancelled,
@@ -249,7 +272,7 @@ class SessionTurns(SessionReading):
     def _answer_recorder(self, stream: Any, model: str, place: StepPlace) -> StreamRecorder[Any]:
         return self._parts.recorder(self._step(place), stream, model, takeover=False, detached=True)
 
-    def _session_io(self, prompt: Callable[[Projector, bool], Awaitable[list[Any]]]) -> SessionIO:
+    def _session_io(self, prompt: Callable[[Projector, bool], Awaitable[Any]]) -> SessionIO:
         return SessionIO(
             session=self,
             home=self._parts.home,
@@ -266,15 +289,15 @@ class SessionTurns(SessionReading):
             deltas=self.deltas,
         )
 
-    async def _chat_prompt(
-        self, max_tokens: int | None, policy: PromptPolicy | None, latest: Projector, continues: bool
-    ) -> list[Any]:
+    async def _answer_prompt(
+        self, api: Api, max_tokens: int | None, policy: PromptPolicy | None, latest: Projector, continues: bool
+    ) -> Any:
         policy = policy or DEFAULT_POLICY
         if continues:
             policy = policy.model_copy(update={"broken_off": "continue"})
-        if max_tokens is None and policy == DEFAULT_POLICY:
+        if api == "chat" and max_tokens is None and policy == DEFAULT_POLICY:
             return await self._parts.prompts.chat_of(latest)
-        return await self.prompt("chat", max_tokens, policy=policy)
+        return await self.prompt(api, max_tokens, policy=policy)
 
     async def _execute(self, command: Command) -> int:
         await self._access.check()

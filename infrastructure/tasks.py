@@ -1,4 +1,8 @@
-"""Tasks of an open log: work that nobody waits for, work that several callers wait for, and how tasks are ended."""
+"""Tasks of an open log: work that nobody waits for, work that several callers wait for, and how tasks are ended.
+
+Every task is made here (the linter sees to it), so that no exception stays in one unseen: it is logged, or it is for
+whoever awaits the task.
+"""
 
 from __future__ import annotations
 
@@ -16,6 +20,30 @@ T = TypeVar("T")
 async def off_loop(is_large: bool, work: Callable[..., T], *args: Any) -> T:
     """What the function returns: called here, or on a thread if what it works on is large."""
     return await asyncio.to_thread(work, *args) if is_large else work(*args)
+
+
+def started(work: Coroutine[Any, Any, T], name: str | None = None) -> asyncio.Task[T]:
+    """A task for somebody who awaits it. What it raises is theirs, and is dropped if they have gone."""
+    task = asyncio.create_task(work, name=name)
+    task.add_done_callback(_seen)
+    return task
+
+
+def spawned(work: Coroutine[Any, Any, None], doing: str) -> asyncio.Task[None]:
+    """A task that nobody awaits. What it raises is logged, with what it was `doing`."""
+    task = asyncio.create_task(work)
+
+    def ended(task: asyncio.Task[None]) -> None:
+        if (error := _seen(task)) is not None:
+            logger.error("%s has ended: %s", doing, error, exc_info=error)
+
+    task.add_done_callback(ended)
+    return task
+
+
+def _seen(task: asyncio.Task[Any]) -> BaseException | None:
+    """What an ended task has raised, which counts as seen from now on."""
+    return None if task.cancelled() else task.exception()
 
 
 class Background:
@@ -37,7 +65,7 @@ class Background:
 
     def _ended(self, task: asyncio.Task[None]) -> None:
         self._tasks.discard(task)
-        if not task.cancelled() and (error := task.exception()) is not None:
+        if (error := _seen(task)) is not None:
             logger.warning("background work failed: %s", error)
 
 
@@ -52,19 +80,14 @@ class Shared(Generic[Key, T]):
         """The outcome of the task for this key, which is started if there is none. Raises what the work raises."""
         task = self._tasks.get(key)
         if task is None:
-            task = self._tasks[key] = asyncio.create_task(work())
-            task.add_done_callback(lambda done: self._ended(key, done))
+            task = self._tasks[key] = started(work())  # all who waited may have been cancelled
+            task.add_done_callback(lambda _: self._tasks.pop(key))
         return await asyncio.shield(task)
 
     async def close(self) -> None:
         """Waits for all tasks."""
         while self._tasks:
             await asyncio.wait(self._tasks.values())
-
-    def _ended(self, key: Key, task: asyncio.Task[T]) -> None:
-        del self._tasks[key]
-        if not task.cancelled():
-            task.exception()  # marks it as seen: all who waited may have been cancelled
 
 
 class Drain:
@@ -81,7 +104,7 @@ class Drain:
     def start(self) -> None:
         """Starts the task, if there is something to do and it does not run."""
         if self._gathered and self._task is None:
-            self._task = asyncio.create_task(self._run())
+            self._task = spawned(self._run(), "work on what is gathered")
 
     async def close(self) -> None:
         """Waits until nothing is left to do."""

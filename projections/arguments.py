@@ -26,6 +26,45 @@ def is_object(arguments: str) -> bool:
         return False
 
 
+MOST_OBJECTS = 256
+"""Whole objects in a row that are looked at. No relay repeats itself so often."""
+_SPACE = re.compile(r"\s*")
+_DECODER = json.JSONDecoder()
+
+
+def last_whole(arguments: str) -> str:
+    """The arguments that count, where relays have sent them again: whole twice, `{}` or a part of them before the real
+    ones, or one bracket too many. The text as it is if it is one object, or if it cannot be told which one counts."""
+    if is_object(arguments):
+        return arguments
+    found, known, at = arguments, dict[str, Any](), 0
+    for _ in range(MOST_OBJECTS):
+        begin = _SPACE.match(arguments, at).end()  # type: ignore[union-attr]  # it matches anywhere
+        value, end = _object_at(arguments, begin)
+        if value is None or (value and not _is_part(known, value)):
+            break
+        if value or not known:
+            found, known = arguments[begin:end], value
+        at = end
+    rest = arguments[at:].strip()
+    is_told = rest.strip("]}") == "" or (bool(known) and found.startswith(rest))
+    return found if at and is_told else arguments
+
+
+def _object_at(text: str, at: int) -> tuple[dict[str, Any] | None, int]:
+    """The object that begins there, and where it ends; None if there is no whole one."""
+    if not text.startswith("{", at):
+        return None, at
+    try:
+        return _DECODER.raw_decode(text, at)
+    except (ValueError, RecursionError):
+        return None, at
+
+
+def _is_part(known: dict[str, Any], value: dict[str, Any]) -> bool:
+    return all(key in value and value[key] == item for key, item in known.items())
+
+
 def with_whole_escapes(arguments: str) -> str:
     """The text with an escaped U+FFFD for each escaped half of a character, which no parser accepts."""
     if r"\ud" not in arguments and r"\uD" not in arguments:  # nearly always, and a prompt has many

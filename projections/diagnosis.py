@@ -101,7 +101,7 @@ def _imported(turn: Turn) -> Iterator[Fault]:
     yield from _neighbours(turn, steps)
     yield from _leading(turn)
     yield from _consecutive(turn)
-    intruders = _intruders(turn, steps)
+    intruders = _intruders(turn, steps) if any(step.tool_results for step in steps) else []
     late = {flaw.position for flaw in turn.flaws if flaw.kind == "user_message_between"}
     for step in steps:
         yield from _unanswered(step)
@@ -124,17 +124,21 @@ def _empty(turn: Turn) -> Iterator[Fault]:
 
 
 def _leading(turn: Turn) -> Iterator[Fault]:
-    spoken = [step for step in turn.steps if step.says_something]
+    spoken = next((step for step in turn.steps if step.says_something), None) if turn.index == 0 else None
+    if spoken is None or spoken.origin != "anthropic":
+        return
     first = min((m.position for m in turn.messages if m.role in ("user", "function")), default=None)
-    if turn.index == 0 and spoken and spoken[0].origin == "anthropic" and (first is None or first > spoken[0].position):
+    if first is None or first > spoken.position:
         text = "the conversation begins with an assistant message"
-        yield Fault(kind="leading_assistant", position=spoken[0].position, message=text)
+        yield Fault(kind="leading_assistant", position=spoken.position, message=text)
 
 
 def _consecutive(turn: Turn) -> Iterator[Fault]:
     # Anthropic's API now joins consecutive user messages; Bedrock and others still refuse them.
-    spoken = [step.position for step in turn.steps if step.says_something]
     users = [m for m in turn.messages if m.role == "user" and m.origin == "anthropic" and m.content]
+    if len(users) < 2:
+        return  # as in nearly every turn
+    spoken = [step.position for step in turn.steps if step.says_something]
     for first, second in pairwise(users):
         if is_nothing_between(spoken, first.position, second.position):
             text = f"two user messages follow each other (the first one is at {first.position})"

@@ -96,16 +96,16 @@ class CallNotes:
 class EndedFold:
     """A step that has ended. Its `results` are by the index of their call: a later one takes an earlier one's place."""
 
-    __slots__ = ("_by_id", "_by_name", "_calls", "_step", "_unanswered", "_waiting", "notes", "results", "step")
+    __slots__ = ("_by_id", "_by_name", "_calls", "_notes", "_step", "_unanswered", "_waiting", "results", "step")
 
     def __init__(self, step: Step) -> None:
         self.step = step
         """The step as it ended. Use `freeze` for its results."""
         self.results = step.results()
-        self.notes = CallNotes(step)
+        self._notes: CallNotes | None = None  # hardly any step gets more
         self._step: Step | None = step
         self._unanswered = {call.index: call for call in step.message.tool_calls if call.index not in self.results}
-        self._waiting = sum(bool(call.name) for call in self._unanswered.values())
+        self._waiting = sum(map(_is_waited_for, self._unanswered.values()))
         self._by_id: dict[str, _Queue] | None = None
         self._by_name: dict[str, _Queue] | None = None
         self._calls: dict[int, StepToolCall] | None = None
@@ -118,8 +118,15 @@ class EndedFold:
 
     @property
     def waits(self) -> bool:
-        """Whether a call that can be sent has no result. Those without a name cannot."""
+        """Whether a call that can be sent has no result. Those without a name, or that were cut off, cannot."""
         return self._waiting > 0
+
+    @property
+    def notes(self) -> CallNotes:
+        """What is noted of its calls."""
+        if self._notes is None:
+            self._notes = CallNotes(self.step)
+        return self._notes
 
     def freeze(self) -> Step:
         """The step as it is now: the same object as long as no result comes."""
@@ -141,7 +148,7 @@ class EndedFold:
         if result.index not in self.results and result.index not in self._unanswered:
             return False
         call = self._unanswered.pop(result.index, None)
-        self._waiting -= call is not None and bool(call.name)
+        self._waiting -= call is not None and _is_waited_for(call)
         self.notes.answered(result)
         self.results[result.index] = result
         self._step = None
@@ -160,6 +167,10 @@ class EndedFold:
             self._by_name = _queues(self.step.message.tool_calls, "name")
         queue = self._by_name.get(name)
         return None if queue is None else queue.unanswered(self._unanswered)
+
+
+def _is_waited_for(call: StepToolCall) -> bool:
+    return bool(call.name) and not call.cut_off
 
 
 class _Queue:

@@ -25,8 +25,11 @@ from turnlog.domain.events import (
     ToolCallNamed,
     ToolCallStarted,
 )
+from turnlog.domain.finish_reasons import leaves_calls_whole
 from turnlog.domain.parts import TextKind
 from turnlog.domain.values import JsonObject
+from turnlog.projections.arguments import is_object, last_whole
+from turnlog.projections.details import joined_details
 from turnlog.projections.ended import CallEvent, CallNotes
 from turnlog.projections.parts import PartsFold
 from turnlog.projections.turn import (
@@ -172,11 +175,16 @@ class StepFold:
         return self._call(index) if index in self.calls else None
 
     def ended(self, event: StepEnd) -> Step:
-        """The step as the event ends it."""
-        return self.freeze().model_copy(
+        """The step as the event ends it. Only now is it known which arguments count, and whether they are whole."""
+        step = self.freeze()
+        reason = event.finish_reason if isinstance(event, CompletionFinished) else None
+        calls = ended_calls(step.message.tool_calls, are_whole=leaves_calls_whole(reason))
+        message = step.message.model_copy(update={"tool_calls": calls}) if calls else step.message
+        return step.model_copy(
             update={
+                "message": message,
                 "status": STATUS_OF_END[type(event)],
-                "finish_reason": event.finish_reason if isinstance(event, CompletionFinished) else None,
+                "finish_reason": reason,
                 "note": note_of(event),
                 "model": event.model or self.base.model,
                 "response_id": event.response_id,
@@ -191,11 +199,16 @@ class StepFold:
             content=_text(self.content),
             refusal=_text(self.refusal),
             reasoning=_text(self.reasoning),
-            reasoning_details=tuple(self.details),
+            reasoning_details=self._details(),
             tool_calls=tuple(self._call(index) for index in sorted(self.calls)),
             function_call=self._function_call(),
             layout=() if self.parts is None else self.parts.freeze(),
         )
+
+    def _details(self) -> tuple[JsonObject, ...]:
+        # The joined details replace their pieces, as in `_text`.
+        self.details[:] = joined_details(self.details)
+        return tuple(self.details)
 
     def _call(self, index: int) -> StepToolCall:
         call = self.calls[index]
@@ -207,6 +220,21 @@ class StepFold:
         if not self.function_name:
             return None
         return FunctionCall(name="".join(self.function_name), arguments="".join(self.function_arguments))
+
+
+def ended_calls(calls: Sequence[StepToolCall], *, are_whole: bool) -> tuple[StepToolCall, ...]:
+    """The calls of a step that has ended: with the arguments that count, and with a mark where they were cut off,
+    unless `are_whole`, by what the provider said of the end. Of custom tools, whose arguments may be any text, the last
+    call may have been."""
+    last = calls[-1].index if calls else None
+    ended = list[StepToolCall]()
+    for call in calls:
+        arguments = call.arguments if call.custom else last_whole(call.arguments)
+        is_whole = are_whole or (call.index != last if call.custom else is_object(arguments))
+        is_as_it_was = is_whole and arguments is call.arguments
+        changes = {"arguments": arguments, "cut_off": not is_whole}
+        ended.append(call if is_as_it_was else call.model_copy(update=changes))
+    return tuple(ended)
 
 
 def _text(parts: list[str]) -> str | None:

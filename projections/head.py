@@ -33,4 +33,6 @@ class SessionHead(Frozen):
     def whole_state(self) -> SessionState:
         """The state with what the head says apart from it."""
         state = self.state
-        return state.with_facts(self.metadata, self.counters) if isinstance(state, Active) else state
+        if isinstance(state, Active) and (self.metadata or self.counters):
+            return state.with_facts(self.metadata, self.counters)
+        return state

@@ -14,8 +14,11 @@ _NO_CHANCE = 20
 
 def neighbours(turn: Turn, steps: list[Step]) -> Iterator[tuple[Step, Step]]:
     """The pairs of these steps with nothing between them that a prompt could hold."""
+    speaking = [step for step in steps if step.says_something]
+    if len(speaking) < 2:
+        return  # as in nearly every turn
     positions = positions_between(turn)
-    for first, second in pairwise(step for step in steps if step.says_something):
+    for first, second in pairwise(speaking):
         if any(result.position < first.position for result in first.tool_results):
             continue  # its result was stored before it
         if is_nothing_between(positions, first.position, second.position):

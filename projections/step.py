@@ -9,6 +9,7 @@ from uuid import UUID
 from pydantic import computed_field
 
 from turnlog.domain.events import Content, FunctionCall, ResultStatus, StepStatus, ToolCall
+from turnlog.domain.finish_reasons import meaning_of
 from turnlog.domain.foreign import ForeignFormat
 from turnlog.domain.parts import PartMark
 from turnlog.domain.values import Frozen, JsonObject, Text
@@ -79,10 +80,14 @@ class Approval(Frozen):
 
 class StepToolCall(ToolCall):
     """A tool call of a step. `index` identifies it there, because ids may be missing or come back. The `arguments` of a
-    `custom` tool are any text, and not JSON."""
+    `custom` tool are any text, and not JSON.
+
+    `cut_off`: the step ended before the arguments were whole. Nobody has to run such a call, and prompts leave it out.
+    """
 
     index: int
     custom: bool = False
+    cut_off: bool = False
 
 
 class OpenToolCall(StepToolCall):
@@ -130,6 +135,11 @@ class StepMessage(Frozen):
         texts = Texts({"text": content, "reasoning": self.reasoning, "refusal": self.refusal})
         return parts_of(self.marks(), texts)
 
+    @property
+    def calls_something(self) -> bool:
+        """Whether there is a call that was not cut off."""
+        return self.function_call is not None or any(not call.cut_off for call in self.tool_calls)
+
     def marks(self) -> tuple[PartMark, ...]:
         """The layout; that of the usual order where there is none."""
         if self.layout:
@@ -174,14 +184,19 @@ class Step(Frozen):
         says = message.content or message.refusal or message.tool_calls or message.function_call
         return bool(says) or any(mark.kind in SAYING for mark in message.layout)
 
+    @property
+    def is_paused(self) -> bool:
+        """Whether the provider goes on with the answer when it is sent back."""
+        return self.status == "finished" and meaning_of(self.finish_reason) == "paused"
+
     def result_of(self, index: int) -> ToolResult | None:
         """The latest result of the call at `index`, if any."""
         return self.results().get(index)
 
     def unanswered_calls(self) -> tuple[StepToolCall, ...]:
-        """The calls that have no result at all, not even a pending one."""
+        """The calls that have no result at all, not even a pending one, and were not cut off."""
         results = self.results()
-        return tuple(call for call in self.message.tool_calls if call.index not in results)
+        return tuple(call for call in self.message.tool_calls if call.index not in results and not call.cut_off)
 
     def waiting(self) -> dict[int, Literal["result", "decision"]]:
         """What calls wait for, by their index: the final result of what was started, or somebody's decision."""
@@ -203,19 +218,21 @@ class Step(Frozen):
                 id=call.id,
                 name=call.name,
                 arguments=call.arguments,
+                custom=call.custom,
+                cut_off=call.cut_off,
                 step_id=self.step_id,
                 turn=turn,
                 waits_for=waiting.get(call.index),
             )
             for call in self.message.tool_calls
-            if call.index in waiting or call.index not in results
+            if call.index in waiting or not (call.cut_off or call.index in results)
         )
 
     @property
     def was_gone_on_from(self) -> bool:
         """Whether a call had a result before the model was asked again. Such an attempt was not made again, however it
         ended."""
-        return any(result.sent is None for result in self.tool_results)
+        return any(not result.was_missing for result in self.tool_results)
 
     def results(self) -> dict[int, ToolResult]:
         """The latest result of each answered call, by the call's index."""

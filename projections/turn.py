@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from datetime import datetime
 from functools import cached_property
+from itertools import pairwise
 
 from turnlog.domain.events import Content, Correction, Role, TurnEnd
 from turnlog.domain.foreign import ForeignFormat
@@ -211,8 +212,8 @@ class Turn(Frozen):
         status = self.status
         if self._run is not None or status in ("open", "queued"):
             return status in ("finished", "stopped", "failed", "abandoned")
-        message = self.steps[-1].message
-        return status != "finished" or not (message.tool_calls or message.function_call)
+        last = self.steps[-1]
+        return status != "finished" or not (last.message.calls_something or last.is_paused)
 
     @property
     def goes_on(self) -> bool:
@@ -231,29 +232,32 @@ class Turn(Frozen):
         superseded = frozenset(step.supersedes for step in self.steps if step.supersedes is not None)
         return superseded, frozenset(step.continues for step in self.steps if step.continues is not None)
 
+    @cached_property
+    def _followed(self) -> frozenset[str]:
+        """The steps after which a message or a late result came before the next one: then a prompt has had both."""
+        pairs = pairwise(self.entries())
+        return frozenset(one.step_id for one, after in pairs if isinstance(one, Step) and not isinstance(after, Step))
+
+    def _is_owned(self, step: Step) -> bool:
+        return bool(self.runs) and step.position > self.runs[0].position
+
     @property
     def broken_off(self) -> Step | None:
         """The last step, if it is about to be made again: it was not finished, no call of it has had a result, and the
-        user has said nothing since: else it has been read, and stays."""
+        user has said nothing since: else it has been read, and stays. Without an owner any message has been read."""
         last = self.steps[-1] if self.steps else None
         if last is None or last.status in ("open", "finished") or last.was_gone_on_from:
             return None
-        return None if self.news_after(last.position) else last
+        is_read = self.news_after(last.position) or (last.step_id in self._followed and not self._is_owned(last))
+        return None if is_read else last
 
     def has_replaced(self, step: Step) -> bool:
         """Whether a step of this turn is an attempt that a later one replaced."""
         superseded, continued = self._gone_over
         if step.step_id in superseded:
             return True
-        if step.step_id in continued or (self.runs and step.position > self.runs[0].position):
+        if step.step_id in continued or self._is_owned(step):
             return False  # steps of an owner say what they supersede
         # An attempt whose calls were answered was continued and not made again.
         is_attempt = step.status in ("failed", "abandoned") and not step.was_gone_on_from
-        return is_attempt and step is not self.steps[-1] and not self._was_followed(step)
-
-    def _was_followed(self, step: Step) -> bool:
-        """Whether a late result came between this step and the next one: then a prompt has had both."""
-        if not self.late_results:
-            return False
-        after = next((other.position for other in self.steps if other.position > step.position), step.position)
-        return any(step.position < result.position < after for result in self.late_results)
+        return is_attempt and step is not self.steps[-1] and step.step_id not in self._followed

@@ -44,7 +44,7 @@ class TurnFold:
             step.step_id: StepFold(step) if step.status == "open" else EndedFold(step) for step in turn.steps
         }
         self.open_steps = sum(isinstance(step, StepFold) for step in self.steps.values())
-        self._waiting = {step_id for step_id, step in self.steps.items() if step.notes.waits}
+        self._waiting = {step.step_id for step in turn.steps if step.waiting()}
         self.usage_reports: list[UsageEntry] = list(turn.usage_reports)
         self.orphans = Orphans(turn.orphans)
         self.flaws: list[Fault] = list(turn.flaws)
@@ -133,8 +133,7 @@ class TurnFold:
             return False
         if self.is_open():
             return None if self.repairs else False
-        calls = step.message.tool_calls or step.message.function_call
-        return step.status != "finished" or not calls
+        return step.status != "finished" or not (step.message.calls_something or step.is_paused)
 
     def _has_run_ended(self, run: TurnRun, *, has_news: bool) -> bool:
         if run.status not in ("finished", "waiting"):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import shutil
 from collections.abc import AsyncIterator, Iterator
-from contextlib import nullcontext
+from contextlib import contextmanager, nullcontext
 
 import psycopg
 import pytest
@@ -65,6 +65,19 @@ def servers() -> Iterator[Servers]:
 @pytest.fixture
 def settings(servers: Servers, request: pytest.FixtureRequest) -> Iterator[Settings]:
     """Settings for an empty database schema of the test's own: a whole database would take ten times as long."""
+    with _empty(servers, request) as given:
+        yield given
+
+
+@pytest.fixture
+def settings_elsewhere(servers: Servers, request: pytest.FixtureRequest) -> Iterator[Settings]:
+    """Settings for another log than that of `settings`."""
+    with _empty(servers, request) as given:
+        yield given
+
+
+@contextmanager
+def _empty(servers: Servers, request: pytest.FixtureRequest) -> Iterator[Settings]:
     assert servers.database_url is not None
     name = f"test_{next(_NUMBERS)}"
     given = Settings(database_url=servers.database_url, redis_url=servers.redis_url, database_schema=name)
@@ -80,6 +93,13 @@ def settings(servers: Servers, request: pytest.FixtureRequest) -> Iterator[Setti
 async def log(settings: Settings) -> AsyncIterator[SessionLog]:
     """An open log on an empty database."""
     async with SessionLog.open(settings) as opened:
+        yield opened
+
+
+@pytest.fixture
+async def log_elsewhere(settings_elsewhere: Settings) -> AsyncIterator[SessionLog]:
+    """An open log that is another one, on a database of its own."""
+    async with SessionLog.open(settings_elsewhere) as opened:
         yield opened
 
 

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from turnlog.domain.errors import LimitExceededError as LimitExceededError
     from turnlog.domain.errors import LogClosedError as LogClosedError
     from turnlog.domain.errors import MissingPrivilegeError as MissingPrivilegeError
+    from turnlog.domain.errors import OwnTurnError as OwnTurnError
     from turnlog.domain.errors import PoolerError as PoolerError
     from turnlog.domain.errors import ProjectionError as ProjectionError
     from turnlog.domain.errors import PromptError as PromptError
@@ -107,11 +108,11 @@ _NAMES = {
     "domain.errors": """
         AppendConflictError AppendRefusedError DatabaseEncodingError DatabaseVersionError EmbeddedServersError
         EmbeddedServersMissingError InvalidInputError LimitExceededError LogClosedError MissingPrivilegeError
-        PoolerError ProjectionError PromptError PromptTooLongError ReadOnlyDatabaseError SchemaVersionError
-        SessionExistsError SessionNotFoundError SessionOwnedError StepClosedError StepError StoreError
-        StoreUnavailableError ToolCallConflictError ToolResultConflictError ToolResultError ToolRunningError
-        TurnClosedError TurnInProgressError TurnlogError UnfitDatabaseError UnknownPositionError UnknownToolCallError
-        UnreadableEventError WrongLoopError WrongProcessError
+        OwnTurnError PoolerError ProjectionError PromptError PromptTooLongError ReadOnlyDatabaseError
+        SchemaVersionError SessionExistsError SessionNotFoundError SessionOwnedError StepClosedError StepError
+        StoreError StoreUnavailableError ToolCallConflictError ToolResultConflictError ToolResultError
+        ToolRunningError TurnClosedError TurnInProgressError TurnlogError UnfitDatabaseError UnknownPositionError
+        UnknownToolCallError UnreadableEventError WrongLoopError WrongProcessError
     """,
     "domain.recorded": "RecordedEvent",
     "infrastructure.answer.answer": "Answer",

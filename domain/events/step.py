@@ -46,8 +46,8 @@ class RefusalDelta(Event):
 
 
 class ReasoningDelta(Event):
-    """`details` are those of the provider's `reasoning_details` that hold more than text (signatures, encrypted
-    blocks), verbatim: a later request must send them back unchanged."""
+    """`details` are the provider's `reasoning_details`, verbatim: a later request must send them back unchanged. Older
+    logs have only those that hold more than text (signatures, encrypted blocks)."""
 
     topic = "reasoning-delta.v1"
 

@@ -14,8 +14,10 @@ from turnlog.domain.errors import (
     InvalidInputError,
     LogClosedError,
     SessionNotFoundError,
+    StoreUnavailableError,
     TurnClosedError,
     TurnInProgressError,
+    UnknownPositionError,
 )
 from turnlog.domain.events import CompletionEnded, SessionDeleted, TurnEnded
 from turnlog.domain.turns import next_turn
@@ -23,10 +25,11 @@ from turnlog.infrastructure.answer.asking import Asking, OnBusy
 from turnlog.infrastructure.answer.outcome import AnswerOutcome
 from turnlog.infrastructure.answer.session_io import SessionIO, turn_of_message
 from turnlog.infrastructure.answer.turn_work import TurnWork
+from turnlog.infrastructure.answer.waiting import Waiting
 from turnlog.infrastructure.append.turn_owner import TurnOwner
 from turnlog.infrastructure.append.writer_lease import LOG_CLOSED
 from turnlog.infrastructure.follow.live import Deltas
-from turnlog.infrastructure.tasks import cancel_and_wait
+from turnlog.infrastructure.tasks import cancel_and_wait, spawned, started
 from turnlog.projections.deltas import Delta, MessageCame
 from turnlog.projections.turn import Turn
 
@@ -42,8 +45,8 @@ class Answer:
 
     Await it for its AnswerOutcome; iterate over it for the deltas after the message, each durable, until the turn ends;
     or leave it. Awaiting raises TurnInProgressError with `on_busy="refuse"`, TurnClosedError without a message if there
-    is nothing to answer, LogClosedError when the log is closed, and StoreError. What goes wrong with the provider or
-    with tools is in the outcome and in the log.
+    is nothing to answer, OwnTurnError for the caller on whose turn it waits, LogClosedError when the log is closed, and
+    StoreError. What goes wrong with the provider or with tools is in the outcome and in the log.
     """
 
     def __init__(
@@ -58,6 +61,7 @@ class Answer:
         self._is_closing = self._is_awaited = False
         self._runs: set[str] = set()
         self._refusal: TurnInProgressError | None = None
+        self._waiting = Waiting()
         self._start = 0
         self.is_new = False
         """Whether the message was new. Known once it has begun."""
@@ -65,7 +69,7 @@ class Answer:
         """The turn that answers the message, once there is one."""
         self._begun: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._outcome: asyncio.Future[AnswerOutcome] = asyncio.get_running_loop().create_future()
-        self._task = asyncio.create_task(self._run())
+        self._task = spawned(self._run(), "an answer")
         answers.add(self)
         self._task.add_done_callback(lambda _: answers.discard(self))
 
@@ -77,18 +81,21 @@ class Answer:
     def __await__(self) -> Generator[Any, Any, AnswerOutcome]:
         self._io.home.check()
         self._is_awaited = True
-        return asyncio.shield(self._outcome).__await__()
+        return self._waiting.until(self._outcome).__await__()
 
     async def begun(self) -> Answer:
         """Waits until the message is durable, and returns the answer. Raises what awaiting it raises."""
         self._io.home.check()
         self._is_awaited = True
-        await asyncio.shield(self._begun)
+        await self._waiting.until(self._begun)
         return self
 
     async def __aiter__(self) -> AsyncIterator[Delta]:
         await self.begun()
-        async with aclosing(deltas_until(self._io.deltas(self._start), self._outcome, self._start)) as deltas:
+        async with (
+            self._waiting.task(self._outcome) as outcome,
+            aclosing(deltas_until(self._io.deltas(self._start), outcome, self._start)) as deltas,
+        ):
             is_after = not self.is_new
             async for delta in deltas:
                 if is_after:
@@ -143,7 +150,7 @@ class Answer:
     async def _answered(self) -> tuple[Turn, int]:
         """The turn, when nothing more is to be done for it here, and the position of the session."""
         await self._io.aggregate.ready()
-        self._start = self._io.aggregate.version
+        self._start = self._io.aggregate.stored_version  # what is still under way may not be stored
         if self._message is not None:
             await self._say(self._message)
         retries, looks = not self.is_new, 0
@@ -190,6 +197,8 @@ class Answer:
         if not projector.exists:
             raise SessionNotFoundError(self._io.aggregate.session_id)
         if self._message is not None:
+            if turn is None and self.is_new:
+                raise StoreUnavailableError("the message is gone: the log went back")
             if turn is None:
                 raise self._refusal or InvalidInputError("message_id", "is the id of an answer, and not of a message")
             if not self.is_new:
@@ -243,12 +252,12 @@ class Answer:
         ends = (TurnEnded, SessionDeleted) if busy.turn_id is not None else (CompletionEnded, SessionDeleted)
         following = self._io.follow(position)
         try:
-            async with asyncio.timeout(self._io.lease_seconds / 3):
-                async for recorded in following:
-                    if isinstance(recorded.event, ends):
-                        return
-        except TimeoutError:
-            pass
+            # Where the log went back meanwhile, something else is in the way.
+            with self._waiting.on(busy), suppress(TimeoutError, UnknownPositionError):
+                async with asyncio.timeout(self._io.lease_seconds / 3):
+                    async for recorded in following:
+                        if isinstance(recorded.event, ends):
+                            return
         finally:
             await following.aclose()
 
@@ -270,7 +279,7 @@ async def deltas_until(deltas: Deltas, outcome: asyncio.Future[AnswerOutcome], p
     try:
         while not outcome.done() or outcome.result().end > position:
             if coming is None and not deltas.is_ready:  # of the deltas of a commit only the first is waited for
-                coming = asyncio.create_task(_next(deltas))
+                coming = started(_next(deltas))
             if coming is not None:
                 waited_for: list[asyncio.Future[Any]] = [coming] if outcome.done() else [coming, outcome]
                 await asyncio.wait(waited_for, return_when=asyncio.FIRST_COMPLETED)

@@ -13,20 +13,22 @@ from turnlog.domain.limits import MAX_CALLS
 from turnlog.domain.quoting import quoted
 from turnlog.domain.values import JsonObject
 from turnlog.infrastructure.answer.continuing import ContinueDialect, continued
+from turnlog.infrastructure.answer.provider_apis import PROVIDER_APIS, checked_provider_api
 from turnlog.infrastructure.answer.tools import Toolbox
 from turnlog.infrastructure.append.stream_recorder import StreamRecorder
+from turnlog.projections.prompt import Api
 
 OnBusy = Literal["steer", "queue", "refuse", "stop"]
 OnBreak = Literal["end", "again", "continue"]
 
 MAX_STEPS = 10_000
-RESERVED = ("model", "messages", "stream", "tools")
-"""Arguments of a request that are not the caller's to choose."""
+RESERVED = ("model", "stream", "tools")
+"""Arguments of a request that are not the caller's to choose, beside those that the prompt is."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Asking:
-    """How a turn is answered. `client` makes a provider's stream; `extra` are further arguments for it.
+    """How a turn is answered. `client` makes a provider's stream by this `api`; `extra` are further arguments for it.
 
     `max_steps` is the largest number of requests in a run, `max_parallel` that of tools that run at the same time;
     `seconds` is the longest that a turn may take. `on_break` says what becomes of a stream that breaks in the middle,
@@ -34,6 +36,7 @@ class Asking:
     """
 
     client: Any
+    api: Api
     model: str
     toolbox: Toolbox
     extra: JsonObject
@@ -44,21 +47,27 @@ class Asking:
     attempts: int
     dialect: ContinueDialect | None
 
-    def request(self, messages: list[Any], *, continues: bool = False) -> Awaitable[Any]:
+    def request(self, prompt: Any, *, continues: bool = False) -> Awaitable[Any]:
         """The awaitable of the provider's stream for this prompt. `continues`: the last message is to be continued."""
-        extra = dict(self.extra)
+        api, extra = PROVIDER_APIS[self.api], dict(self.extra)
         if continues and self.dialect is not None:
-            messages, extra = continued(messages, self.dialect, extra)
+            prompt, extra = continued(prompt, self.dialect, extra)
         if self.toolbox.specs:
             extra["tools"] = self.toolbox.specs
-        extra.setdefault("stream_options", {"include_usage": True})
-        create = self.client.chat.completions.create
-        return _Request(self.client, partial(create, model=self.model, messages=messages, stream=True, **extra))
+        arguments = {**api.defaults, **extra, **api.arguments(prompt)}
+        create = partial(self._create, model=self.model, stream=True, **arguments)
+        return _Request(self.client, create)
+
+    def _create(self, **arguments: Any) -> Any:
+        create = PROVIDER_APIS[self.api].create(self.client)
+        assert create is not None  # noqa: S101 it was looked for when the answer was asked for
+        return create(**arguments)
 
 
 def checked_asking(  # noqa: PLR0913 each is checked by itself
     client: Any,
     *,
+    api: Any,
     model: Any,
     tools: Any,
     extra: Mapping[str, Any] | None,
@@ -70,24 +79,26 @@ def checked_asking(  # noqa: PLR0913 each is checked by itself
     dialect: Any,
 ) -> Asking:
     """What `Session.answer` was given. Raises InvalidInputError."""
-    create = getattr(getattr(getattr(client, "chat", None), "completions", None), "create", None)
-    if not callable(create):
-        raise InvalidInputError("client", f"must be an AsyncOpenAI: a {type(client).__name__} has no chat.completions")
+    api = checked_provider_api(client, api)
     name = checked_optional_name(model, "model")
     if not name:
         raise InvalidInputError("model", "must be the name of a model")
     check_kind(extra, Mapping | None, "extra")
     if extra is not None and not all(isinstance(key, str) for key in extra):
         raise InvalidInputError("extra", "has a key that is not a string")
-    if extra is not None and (taken := [key for key in RESERVED if key in extra]):
+    reserved = (*RESERVED, *PROVIDER_APIS[api].reserved)
+    if extra is not None and (taken := [key for key in reserved if key in extra]):
         raise InvalidInputError(f"extra.{taken[0]}", "is not an argument to choose here")
     if on_break == "continue" and dialect is None:
         choices = ", ".join(ContinueDialect.__args__)  # type: ignore[attr-defined]  # it is a Literal
         raise InvalidInputError("dialect", f"is missing: an answer is continued in the way of one of: {choices}")
+    if on_break == "continue" and api != "chat":
+        raise InvalidInputError("on_break", "is not possible: answers are continued by Chat Completions only")
     return Asking(
         client=client,
+        api=api,
         model=name,
-        toolbox=Toolbox(tools),
+        toolbox=Toolbox(tools, api),
         extra={} if extra is None else dict(extra),
         max_steps=checked_range(max_steps, "max_steps", 1, MAX_STEPS),
         max_parallel=checked_range(max_parallel, "max_parallel", 1, MAX_CALLS),

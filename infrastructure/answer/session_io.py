@@ -36,7 +36,7 @@ class SessionIO:
     check: Callable[[], Awaitable[None]]
     owner: Callable[[], TurnOwner]
     recorder: Callable[[Any, str, StepPlace], StreamRecorder[Any]]
-    prompt: Callable[[Projector, bool], Awaitable[list[Any]]]
+    prompt: Callable[[Projector, bool], Awaitable[Any]]
     follow: Callable[[int], Following]
     deltas: Callable[[int], Deltas]
 

@@ -17,6 +17,7 @@ from turnlog.infrastructure.answer.tool_context import ToolContext
 from turnlog.infrastructure.answer.tool_result import ToolOutcome, outcome_of, refused
 from turnlog.infrastructure.answer.tool_signature import Arguments, faults_of, is_async
 from turnlog.infrastructure.answer.tools import Tool
+from turnlog.infrastructure.tasks import started
 
 logger = logging.getLogger("turnlog")
 
@@ -40,7 +41,7 @@ async def run_tool(tool: Tool, arguments: str, context: ToolContext) -> ToolOutc
         return refused(f"The arguments of {tool.name} are not valid: {faults_of(error)}")
     except Exception as error:  # noqa: BLE001 types and validators may bring code of their own
         return _failed(tool, error)
-    work = asyncio.create_task(_result(call, is_async(tool.function)), name=f"tool {tool.name}")
+    work = started(_result(call, is_async(tool.function)), name=f"tool {tool.name}")
     try:
         await asyncio.wait([work], timeout=tool.timeout)
         is_late = not work.done()
@@ -125,14 +126,8 @@ async def _end(work: asyncio.Task[Any]) -> None:
         return
     work.cancel()
     _LET_GO.add(work)
-    work.add_done_callback(_forget)
+    work.add_done_callback(_LET_GO.discard)
     await asyncio.wait([work], timeout=GRACE_SECONDS)
-
-
-def _forget(work: asyncio.Task[Any]) -> None:
-    _LET_GO.discard(work)
-    if not work.cancelled():
-        work.exception()  # marks it as seen
 
 
 def _outcome(tool: Tool, work: asyncio.Task[Any]) -> ToolOutcome:

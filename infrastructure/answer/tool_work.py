@@ -17,6 +17,7 @@ from turnlog.infrastructure.answer.tool_result import ToolOutcome, refused, too_
 from turnlog.infrastructure.answer.tool_run import run_tool
 from turnlog.infrastructure.append.turn_owner import TurnOwner
 from turnlog.infrastructure.clock import now
+from turnlog.infrastructure.tasks import started
 from turnlog.projections.placeholders import TOOL_INTERRUPTED
 from turnlog.projections.turn import Step, Turn
 
@@ -38,7 +39,7 @@ class ToolWork:
 
         Raises TurnClosedError when somebody else owns the turn by now, and StoreError.
         """
-        work = [asyncio.create_task(self._settle(due)) for due in due_calls(turns, self._toolbox)]
+        work = [started(self._settle(due)) for due in due_calls(turns, self._toolbox)]
         try:
             await asyncio.gather(*work)
         except BaseException:

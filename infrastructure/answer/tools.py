@@ -13,8 +13,10 @@ from turnlog.domain.errors import InvalidInputError
 from turnlog.domain.inputs import check_kind, checked_object, checked_optional_text
 from turnlog.domain.quoting import quoted
 from turnlog.domain.values import JsonObject
+from turnlog.infrastructure.answer.provider_apis import PROVIDER_APIS, called_tool
 from turnlog.infrastructure.answer.tool_schema import strict_schema
 from turnlog.infrastructure.answer.tool_signature import ToolSignature, description_of, name_of, signature_of
+from turnlog.projections.prompt import Api
 
 NeedsApproval = bool | Callable[[dict[str, Any]], bool]
 
@@ -88,10 +90,14 @@ class Toolbox:
     """The tools of one answer, by name.
 
     `tools` holds functions, Tools, and entries of a request's `tools` as they are, which have no function here. Raises
-    InvalidInputError that names the one which cannot be used.
+    InvalidInputError that names the one which cannot be used. An entry for a function in the shape of Chat Completions
+    is given the shape of the `api` that is asked.
     """
 
-    def __init__(self, tools: Sequence[Tool | Callable[..., Any] | Mapping[str, Any]] | None = ()) -> None:
+    def __init__(
+        self, tools: Sequence[Tool | Callable[..., Any] | Mapping[str, Any]] | None = (), api: Api = "chat"
+    ) -> None:
+        self._api = PROVIDER_APIS[api]
         self.specs: list[JsonObject] = []
         """What a request has as `tools`."""
         self._tools: dict[str, Tool] = {}
@@ -118,7 +124,8 @@ class Toolbox:
             if tool.name in self._tools:
                 raise InvalidInputError(f"{field}.name", f"{quoted(tool.name)} is the name of another tool")
             self._tools[tool.name] = tool
-        self.specs.append(spec)
+        is_of_chat = isinstance(spec.get("function"), dict)
+        self.specs.append(self._api.tool(spec) if is_of_chat else spec)
 
 
 def _listed(tools: Any) -> Sequence[Any]:
@@ -137,17 +144,14 @@ def _tool(value: Any, field: str) -> Tool:
 
 def _foreign(spec: JsonObject, field: str) -> Tool | None:
     """The tool of an entry that is given as it is. A provider's own tools (a web search) are called by no name."""
-    kind = spec.get("type")
-    if not isinstance(kind, str):
-        raise InvalidInputError(f"{field}.type", "must be a string")
-    held = spec.get(kind)
-    if kind != "function" and not (isinstance(held, dict) and "name" in held):
+    called = called_tool(spec, field)
+    if called is None:
         return None
-    function = checked_object(held, f"{field}.{kind}")
-    _check_name(function.get("name"), f"{field}.{kind}.name")
-    if function.get("parameters") is not None:
-        checked_object(function["parameters"], f"{field}.{kind}.parameters")
-    return Tool(None, name=function["name"], parameters=function.get("parameters"))
+    _check_name(called.name, called.field)
+    parameters = called.parameters
+    if parameters is not None:
+        parameters = checked_object(parameters, f"{field}.parameters")
+    return Tool(None, name=called.name, parameters=parameters)
 
 
 def _checked(tool: Tool, field: str) -> Tool:

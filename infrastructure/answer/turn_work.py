@@ -9,6 +9,7 @@ from typing import Any
 from turnlog.domain.decide_turn import NewsError
 from turnlog.domain.errors import LogClosedError, SessionNotFoundError, StoreError, TurnClosedError, TurnlogError
 from turnlog.domain.events import CompletionAbandoned, CompletionFailed, CompletionFinished
+from turnlog.domain.finish_reasons import meaning_of
 from turnlog.infrastructure.answer.asking import Asking, recorded
 from turnlog.infrastructure.answer.continuing import can_be_continued
 from turnlog.infrastructure.answer.session_io import SessionIO
@@ -139,9 +140,9 @@ class TurnWork:
         unread = self._unread()
         last = turn.steps[-1] if turn.steps else None
         continues = last is not None and self._asking.on_break == "continue" and can_be_continued(last)
-        messages = await self._io.prompt(await self._io.known_turns(), continues)
+        prompt = await self._io.prompt(await self._io.known_turns(), continues)
         place = StepPlace(self._owner.run, unread, continues)
-        recorder = self._io.recorder(self._asking.request(messages, continues=continues), self._asking.model, place)
+        recorder = self._io.recorder(self._asking.request(prompt, continues=continues), self._asking.model, place)
         try:
             await recorded(recorder, self._cause)
         except NewsError:
@@ -152,9 +153,9 @@ class TurnWork:
     async def _goes_on(self, recorder: StreamRecorder[Any]) -> bool:
         """Whether the model has to be asked again after this answer. Else it ends the run."""
         match recorder.end:
-            case CompletionFinished():
+            case CompletionFinished(finish_reason=reason):
                 self._breaks = 0
-                return self._has_calls(recorder) or not await self._end_if(0)
+                return meaning_of(reason) == "paused" or self._has_calls(recorder) or not await self._end_if(0)
             case CompletionFailed(error=error):
                 if await self._tries_again(recorder):
                     return True
@@ -188,7 +189,7 @@ class TurnWork:
 
 
 def _is_last_word(step: Step) -> bool:
-    return step.status == "finished" and not step.message.tool_calls
+    return step.status == "finished" and not step.is_paused and all(call.cut_off for call in step.message.tool_calls)
 
 
 def _made(turn: Turn, step_ids: set[str]) -> bool:

@@ -26,6 +26,7 @@ from turnlog.infrastructure.store.accepted import AcceptedResults, with_taken
 from turnlog.infrastructure.store.appends import Append, Lane, OvertakenError
 from turnlog.infrastructure.store.encoding import AppendEncoder, Decided
 from turnlog.infrastructure.store.text_lane import encode_text
+from turnlog.infrastructure.tasks import spawned
 
 if TYPE_CHECKING:
     from turnlog.infrastructure.store.group_commit import GroupCommit
@@ -268,7 +269,7 @@ class Aggregate:
 
     def _catch_up(self) -> None:
         if self._catching_up is None:
-            self._catching_up = asyncio.create_task(self._read_and_decide_again())
+            self._catching_up = spawned(self._read_and_decide_again(), "catching up")
 
     async def _read_and_decide_again(self) -> None:
         try:

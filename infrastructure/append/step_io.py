@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from turnlog.domain.commands import AnyStepAppend, BeginCompletion, EndCompletion
+from turnlog.domain.commands import AnyStepAppend, BeginCompletion, Command, EndCompletion
 from turnlog.domain.decide_turn import NewsError
 from turnlog.domain.errors import StepClosedError, TurnClosedError, TurnInProgressError, TurnlogError
 from turnlog.domain.events import CompletionAbandoned, CompletionFailed, CompletionInterrupted, StepEnd
@@ -61,12 +61,24 @@ class StepIO:
         of the writer to run out, and raises only if the writer renews it. Of several attempts that find the same step
         in their way one begins.
         """
+        await self._begin(model, takeover, ())
+
+    async def begin_and_end(self, model: str | None, takeover: bool, commands: Sequence[Command]) -> None:
+        """Opens the step, carries out these commands and with them its end, all in one append. Raises as `begin`."""
+        try:
+            await self._begin(model, takeover, commands)
+        finally:
+            self.lease.left(self.step_id)
+
+    async def _begin(self, model: str | None, takeover: bool, commands: Sequence[Command]) -> None:
         await self.authorise()
         attempt = Takeover(self.aggregate, self.lease, takeover)
-        while (refusal := await self._open(model, attempt)) is not None:
+        while (refusal := await self._open(model, attempt, commands)) is not None:
             await attempt.judge(refusal)
 
-    async def _open(self, model: str | None, takeover: Takeover) -> TurnInProgressError | None:
+    async def _open(
+        self, model: str | None, takeover: Takeover, commands: Sequence[Command]
+    ) -> TurnInProgressError | None:
         lease, writer_id = self.lease, await self.lease.hold()
         begin = BeginCompletion(
             now(),
@@ -84,8 +96,8 @@ class StepIO:
         # It counts as alive from here on: another completion may begin before this one is stored.
         self.lease.began(self.step_id, self.aggregate, self._ending)
         try:
-            if await self.aggregate.execute(begin) > 1:
-                self.watcher.steps_ended(self.aggregate.session_id)  # it took over
+            if await self.aggregate.execute(begin, *commands) > 1:
+                self.watcher.steps_ended(self.aggregate.session_id)  # it may have taken over
         except TurnInProgressError as refusal:
             self.lease.left(self.step_id)
             return refusal
@@ -98,13 +110,14 @@ class StepIO:
             raise
         return None
 
-    async def append(self, command: AnyStepAppend) -> None:
-        """Appends to the step, and returns when that is stored. Raises StepClosedError, with the reason of the end."""
+    async def append(self, *commands: AnyStepAppend | EndCompletion) -> None:
+        """Appends to the step, all at once, and returns when that is stored. Raises StepClosedError, with the reason of
+        the end."""
         self.home.check()
         if self.group_commit.is_full:
             await self.group_commit.room()
         try:
-            await self.aggregate.submit(command)
+            await self.aggregate.submit(*commands)
         except StepClosedError as error:
             raise await self.closed_error() from error
 

@@ -20,7 +20,7 @@ from turnlog.domain.errors import (
     StepClosedError,
     TurnClosedError,
 )
-from turnlog.domain.events import CompletionFailed, CompletionFinished, CompletionInterrupted, StepEnd
+from turnlog.domain.events import CompletionFailed, CompletionInterrupted, StepEnd
 from turnlog.domain.inputs import check_kind, checked_optional_name
 from turnlog.domain.state import Active
 from turnlog.infrastructure.append.chunks import StreamReader, reader_for
@@ -33,9 +33,11 @@ from turnlog.infrastructure.append.provider_stream import (
     opened_stream,
 )
 from turnlog.infrastructure.append.read_ahead import ReadAhead
+from turnlog.infrastructure.append.reported import end_of, reported
 from turnlog.infrastructure.append.step_io import CANCELLED, LEFT_EARLY, StepIO
 from turnlog.infrastructure.append.writer_lease import LOG_CLOSED
 from turnlog.infrastructure.clock import now
+from turnlog.infrastructure.tasks import spawned
 
 logger = logging.getLogger("turnlog")
 
@@ -111,7 +113,7 @@ class StreamRecorder(Generic[Chunk]):
     def start(self) -> None:
         """Opens the step and begins to read, unless that was done before."""
         if self._task is None and self._phase is Phase.NEW:
-            self._task = asyncio.create_task(self._run())
+            self._task = spawned(self._run(), "a recording")
             self._recorders.add(self)
             self._task.add_done_callback(self._done)
 
@@ -302,32 +304,18 @@ class StreamRecorder(Generic[Chunk]):
 
     def _finished(self) -> StepEnd:
         """The end of a stream that has come to its end, as the provider has said what it is."""
-        reader = self._reader
-        if reader is None:
-            return self._ended(CompletionFinished, finish_reason=None)
-        error = reader.error or reader.missing_end()
-        if error is not None:
-            return self._ended(CompletionFailed, error=error, failure=reader.failure)
-        return self._ended(CompletionFinished, finish_reason=reader.finish_reason)
-
-    def _ended(self, kind: type[StepEnd], **fields: Any) -> StepEnd:
-        return kind(at=now(), step_id=self.step.step_id, **fields, **self._reported())
+        return end_of(self._reader, self.step.step_id)
 
     def _early_end(self, error: BaseException | None, reason: str | None) -> StepEnd:
         if isinstance(error, Exception) and reason is None and not is_client_closed(self._stream):
-            return self._ended(CompletionFailed, error=said(error), failure=failure_of(error))
+            fields = {"error": said(error), "failure": failure_of(error), **reported(self._reader)}
+            return CompletionFailed(at=now(), step_id=self.step.step_id, **fields)
         if self._reader is not None and self._reader.has_answered:
             return self._finished()
         if reason is None and isinstance(error, Exception):
             reason = CLIENT_CLOSED
         reason = reason or (CANCELLED if isinstance(error, asyncio.CancelledError) else LEFT_EARLY)
-        return self.step.broken_off(reason, **self._reported())
-
-    def _reported(self) -> dict[str, Any]:
-        reader = self._reader
-        if reader is None:
-            return {}
-        return {"model": reader.model, "response_id": reader.response_id, "usage": reader.usage}
+        return self.step.broken_off(reason, **reported(self._reader))
 
 
 async def stop_all(recorders: set[StreamRecorder[Any]]) -> None:

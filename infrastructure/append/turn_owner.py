@@ -39,6 +39,11 @@ def owner_of(aggregate: Aggregate) -> TurnOwner | None:
     return next(owners, None)
 
 
+def owner_inside(run: str | None) -> TurnOwner | None:
+    """The owner of this run, if the running task is in its block, or was started there, and it has the turn in hand."""
+    return next((owner for owner in _owners.get() if owner.run == run and owner.is_held), None)
+
+
 class TurnOwner:
     """One run of a turn. `turn_id` is known once it has begun."""
 

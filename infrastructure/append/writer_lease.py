@@ -22,7 +22,7 @@ from turnlog.domain.commands import Command
 from turnlog.domain.errors import AppendConflictError, StoreUnavailableError, TurnlogError
 from turnlog.infrastructure.append.aggregate import Aggregate
 from turnlog.infrastructure.ids import new_id
-from turnlog.infrastructure.tasks import cancel_and_wait
+from turnlog.infrastructure.tasks import cancel_and_wait, spawned
 
 if TYPE_CHECKING:
     from turnlog.infrastructure.store.leases import Lease, Leases
@@ -158,7 +158,7 @@ class WriterLease:
 
     def _keep(self) -> None:
         if not self._is_closed and (self._keeping is None or self._keeping.done()):
-            self._keeping = asyncio.create_task(self._keep_alive())
+            self._keeping = spawned(self._keep_alive(), "keeping the lease")
 
     async def _keep_alive(self) -> None:
         while True:

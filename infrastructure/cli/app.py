@@ -24,6 +24,7 @@ COMMANDS = {
     "cancel": Lazy(f"{_HERE}.cancel:cancel", "Stop the answer that is being written."),
     "prompt": Lazy(f"{_HERE}.prompt:prompt", "Print what would be sent to the provider next."),
     "record": Lazy(f"{_HERE}.record:record", "Record a stream from a file into a session."),
+    "export": Lazy(f"{_HERE}.export:export", "Write sessions as lines of JSON."),
     "import": Lazy(f"{_HERE}.importing:import_", "Import conversations of another system from a file."),
     "repair": Lazy(f"{_HERE}.repair:repair", "Correct what is wrong with a session's history."),
     "usage": Lazy(f"{_HERE}.usage:usage", "Show tokens by user, model and day."),

@@ -13,7 +13,7 @@ from turnlog.domain.events import Content
 from turnlog.infrastructure.cli.output import Screen, counted, one_line, printable, shortened
 from turnlog.infrastructure.cli.times import ago, moment
 from turnlog.projections.turn import Approval, LateResult, TurnRun
-from turnlog.projections.usage import TOKEN_PATHS
+from turnlog.projections.usage import token_counts
 from turnlog.projections.view import Message, SessionView, Step, StepToolCall, ToolResult, Turn
 
 LABEL_WIDTH = 11
@@ -139,14 +139,17 @@ def print_call(screen: Screen, call: StepToolCall | LateResult, label: str = "")
 
 
 def print_work(screen: Screen, step: Step, index: int) -> None:
-    """Prints what was decided about a call, and when its tool was started."""
+    """Prints what was decided about a call, and when its tool was started. One that was allowed, perhaps long ago, runs
+    when somebody goes on."""
+    runs = [run for run in step.tool_runs if run.index == index]
+    is_due = not runs and step.result_of(index) is None
     for approval in step.approvals:
         if approval.index == index:
-            print_block(screen, "", Text.assemble(("  ? ", "dim"), *_decision(approval)))
-    for run in step.tool_runs:
-        if run.index == index:
-            attempt = f", attempt {run.attempt}" if run.attempt > 1 else ""
-            print_block(screen, "", Text(f"  ▸ started at {moment(run.at)}{attempt}", style="dim"))
+            due = (" · not run yet", "yellow") if is_due and approval.approved else ""
+            print_block(screen, "", Text.assemble(("  ? ", "dim"), *_decision(approval), due))
+    for run in runs:
+        attempt = f", attempt {run.attempt}" if run.attempt > 1 else ""
+        print_block(screen, "", Text(f"  ▸ started at {moment(run.at)}{attempt}", style="dim"))
 
 
 def _decision(approval: Approval) -> Iterator[tuple[str, str]]:
@@ -237,11 +240,8 @@ def _circumstances(step: Step) -> str:
 
 
 def _tokens(step: Step) -> str:
-    usage = step.usage or {}
-    for path in TOKEN_PATHS["completion_tokens"]:
-        if isinstance(count := usage.get(path[0]), int):
-            return f"{count:,} tokens"
-    return ""
+    count = token_counts(step.usage)["completion_tokens"] if step.usage else 0
+    return f"{count:,} tokens" if count else ""
 
 
 def _cut(text: str) -> str:

@@ -15,6 +15,7 @@ from turnlog.domain.inputs import checked_seconds
 from turnlog.domain.recorded import Cursor
 from turnlog.infrastructure.follow.live import Deltas
 from turnlog.infrastructure.signals import EndingSignals
+from turnlog.infrastructure.tasks import spawned
 from turnlog.projections.deltas import Delta
 from turnlog.projections.turn import Turn
 from turnlog.projections.view import SessionView
@@ -81,7 +82,7 @@ class EventStreams:
         """Ends all streams, and those that are opened later. Call it on the event loop."""
         self.has_ended = True
         for deltas in self._open:
-            task = asyncio.create_task(deltas.aclose())
+            task = spawned(deltas.aclose(), "closing a stream")
             self._closing.add(task)
             task.add_done_callback(self._closing.discard)
 

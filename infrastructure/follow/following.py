@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable
 from typing import Self
 
 from turnlog.domain.events import SessionDeleted
-from turnlog.domain.recorded import RecordedEvent
+from turnlog.domain.recorded import Cursor, RecordedEvent
 from turnlog.infrastructure.follow.source import FollowerCursor, Source
 
 
@@ -25,13 +25,13 @@ class Following:
         self,
         source: Callable[[], Awaitable[Source]],
         left: Callable[[Source, FollowerCursor], None],
-        after: int,
+        after: Cursor,
         until_turn_ends: bool,
         check: Callable[[], None],
     ) -> None:
         self._find_source = source
         self._left = left
-        self._cursor = FollowerCursor(after)
+        self._cursor = FollowerCursor(after.position, after.commit_id)
         self._until_turn_ends = until_turn_ends
         self._check = check
         self._source: Source | None = None
@@ -68,7 +68,7 @@ class Following:
                 self._leave()
                 raise
         event = self._ready.popleft()
-        self._cursor.position = event.position
+        self._cursor.position, self._cursor.commit_id = event.position, event.commit_id
         self.cursor = event.cursor
         if isinstance(event.event, SessionDeleted) or self._has_turn_ended():
             self._leave()

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Callable, Collection, Iterable
 
 from turnlog.infrastructure.channels import Listener
-from turnlog.infrastructure.tasks import cancel_and_wait
+from turnlog.infrastructure.tasks import cancel_and_wait, spawned
 
 SAFETY_SECONDS = 1.0
 """Seconds between two looks at everything while notices come."""
@@ -30,7 +30,7 @@ class PollLoop:
     def start(self) -> None:
         """Starts the loop, unless it runs. It ends by itself when there are no ids."""
         if self._task is None:
-            self._task = asyncio.create_task(self._run())
+            self._task = spawned(self._run(), "looking from time to time")
 
     async def stop(self) -> None:
         """Ends the loop."""

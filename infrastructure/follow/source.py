@@ -13,6 +13,7 @@ from itertools import islice
 from typing import TYPE_CHECKING
 from uuid import UUID
 
+from turnlog.domain.errors import UnknownPositionError
 from turnlog.domain.events import STEP_DELTAS
 from turnlog.domain.recorded import Position, RecordedEvent
 from turnlog.infrastructure.tasks import Shared
@@ -30,12 +31,14 @@ _DELTA_BYTES = 64
 
 
 class FollowerCursor:
-    """How far a follower has come: `position` is that of the last event that it has taken."""
+    """How far a follower has come: `position` and `commit_id` are those of the last event that it has taken. Without a
+    commit id it has come with a position alone."""
 
-    __slots__ = ("has_left", "position", "waiter")
+    __slots__ = ("commit_id", "has_left", "position", "waiter")
 
-    def __init__(self, position: int) -> None:
+    def __init__(self, position: int, commit_id: int | None = None) -> None:
         self.position = position
+        self.commit_id = commit_id
         self.has_left = False
         self.waiter: asyncio.Future[None] | None = None
 
@@ -58,8 +61,10 @@ class Source:
         self._watch = watch
         self._failure: Exception | None = None
         self._recent: deque[RecordedEvent] = deque()
+        self._before = last
+        """The event before the recent ones."""
         self._bytes = 0
-        self._pages = Shared[int, list[RecordedEvent]]()
+        self._pages = Shared[tuple[int, int | None], list[RecordedEvent]]()
 
     @property
     def position(self) -> int:
@@ -67,13 +72,13 @@ class Source:
         return self.last.position
 
     async def next(self, cursor: FollowerCursor) -> list[RecordedEvent]:
-        """The next events of this follower. Waits until there are some. Raises what reading the log has raised, and
-        StopAsyncIteration when the follower has left."""
+        """The next events of this follower. Waits until there are some. Raises what reading the log has raised,
+        UnknownPositionError when the log went back, and StopAsyncIteration when the follower has left."""
         while self._failure is None:
             if cursor.has_left:
                 raise StopAsyncIteration
             if cursor.position < self.position:
-                return self._recent_after(cursor.position) or await self._page(cursor.position)
+                return self._recent_after(cursor) or await self._page(cursor)
             cursor.waiter = asyncio.get_running_loop().create_future()
             await cursor.waiter
         raise self._failure
@@ -101,16 +106,35 @@ class Source:
     def _forget_what_all_have(self) -> None:
         recent, least = self._recent, min((cursor.position for cursor in self.cursors), default=self.position)
         while recent and (recent[0].position <= least or len(recent) > RECENT_EVENTS or self._bytes > RECENT_BYTES):
-            self._bytes -= _size(recent.popleft())
+            gone = recent.popleft()
+            self._before = Position(gone.position, gone.commit_id)
+            self._bytes -= _size(gone)
 
-    def _recent_after(self, position: int) -> list[RecordedEvent]:
-        skip = position + 1 - self._recent[0].position if self._recent else -1
-        return list(islice(self._recent, skip, skip + FOLLOW_PAGE_EVENTS)) if skip >= 0 else []
+    def _recent_after(self, cursor: FollowerCursor) -> list[RecordedEvent]:
+        skip = cursor.position + 1 - self._recent[0].position if self._recent else -1
+        if skip < 0:
+            return []
+        last = self._recent[skip - 1] if skip else self._before
+        is_same = cursor.commit_id in (None, last.commit_id)  # else one of the two is of a past that is gone
+        return list(islice(self._recent, skip, skip + FOLLOW_PAGE_EVENTS)) if is_same else []
 
-    async def _page(self, position: int) -> list[RecordedEvent]:
+    async def _page(self, cursor: FollowerCursor) -> list[RecordedEvent]:
         # Many followers may come back with the same position at the same time.
-        read, upto = self._store.events.read, self.position
-        return await self._pages.run(position, lambda: read(self.session_id, position, upto, FOLLOW_PAGE_EVENTS))
+        position, commit_id = cursor.position, cursor.commit_id
+        return await self._pages.run((position, commit_id), lambda: self._read_page(position, commit_id))
+
+    async def _read_page(self, position: int, commit_id: int | None) -> list[RecordedEvent]:
+        """The events after the one that the follower has seen, as far as this source has come. Where that one, or all
+        that came after it, is not in the log any more, the log went back."""
+        events, upto = self._store.events, self.position
+        if position and commit_id is not None:
+            found = await events.read_after({self.session_id: Position(position, commit_id)}, FOLLOW_PAGE_EVENTS)
+            page = [event for event in found.get(self.session_id, ()) if event.position <= upto]
+        else:
+            page = await events.read(self.session_id, position, upto, FOLLOW_PAGE_EVENTS)
+        if not page:
+            raise UnknownPositionError(upto, (await self._store.standing(self.session_id)).position)
+        return page
 
 
 def _size(event: RecordedEvent) -> int:

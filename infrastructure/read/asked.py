@@ -22,11 +22,13 @@ class Asked:
     """Where a session stands, for turnlog itself. `base` is a position whose commit id is asked for as well. `since` is
     when the call began (of `time.monotonic`; None: now): its time counts from then on."""
 
-    is_expected = True
+    __slots__ = ("_answer", "_since", "_store", "base", "is_expected", "session_id")
 
     def __init__(self, store: EventStore, session_id: UUID, base: int = 0, since: float | None = None) -> None:
         self.session_id = session_id
         self.base = base
+        self.is_expected = True
+        """Whether the session was the principal's when it was asked for last."""
         self._store = store
         self._since = time.monotonic() if since is None else since
         self._answer = store.standings.ask(session_id, base, self._since)
@@ -34,13 +36,16 @@ class Asked:
     async def standing(self) -> Standing:
         """The answer. Raises StoreError."""
         standing = await self._answer
-        if standing is None or standing.is_unlisted:
-            return await self._store.asked_again(standing, self._since, self.session_id, self.base)
-        return standing
+        return await self._asked_again(standing) if standing is None or standing.is_unlisted else standing
+
+    async def _asked_again(self, standing: Standing | None) -> Standing:
+        return await self._store.asked_again(standing, self._since, self.session_id, self.base)
 
 
 class AskedAccess(Asked):
-    """Where a session stands, for a principal. `is_expected`: when the session was asked for last, it was theirs."""
+    """Where a session stands, for a principal."""
+
+    __slots__ = ("principal",)
 
     def __init__(
         self, store: EventStore, session_id: UUID, principal: Principal, base: int = 0, since: float | None = None
@@ -52,7 +57,9 @@ class AskedAccess(Asked):
     async def standing(self) -> Standing:
         """The answer. Raises SessionNotFoundError when the session is unknown, deleted, or not the principal's, and
         StoreError."""
-        standing = await super().standing()
+        standing = await self._answer
+        if standing is None or standing.is_unlisted:
+            standing = await self._asked_again(standing)
         if not standing.exists or not owns(self.principal, standing.user_id):
             raise SessionNotFoundError(self.session_id)
         return standing

@@ -54,7 +54,7 @@ class LinesNeeded(Exception):  # noqa: N818 nobody's error: it says what to read
 
 
 class Cached(NamedTuple):
-    """A projection that was resumed from an entry of Redis."""
+    """A projection that was resumed from an entry of Redis, or from the end of one."""
 
     projector: Projector
     entry: Entry
@@ -140,7 +140,7 @@ class Views:
     async def _brought_up(self, projector: Projector, entry: Entry | None) -> Projector:
         """The projector with the tail folded in. It is kept if that is worth it. Raises PagesNeeded."""
         session_id = projector.session_id
-        origin = Origin(projector.version, projector.closed_turns, entry)
+        origin = Origin(projector.version, projector.closed_turns, entry and entry.end())
         if not await self._store.events.fold(projector):
             await self.forget(session_id)
             projector = Projector(session_id)
@@ -216,7 +216,7 @@ class Views:
             await self._cache.drop(entry.key)
             return None
         projector.read_bytes = len(entry.value)
-        return Cached(projector, entry.end())
+        return Cached(projector, entry)
 
     async def _head(self, session_id: UUID) -> SessionHead | None:
         entry = await self._cache.get_end(self.key(session_id), HEAD_BYTES)

@@ -9,6 +9,8 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
+from turnlog.infrastructure.tasks import started
+
 T = TypeVar("T")
 
 CONCURRENT_SESSIONS = 16
@@ -31,7 +33,7 @@ async def each(
                 return
             await work(item)  # type: ignore[arg-type]  # it is not _END
 
-    workers = [asyncio.create_task(worker()) for _ in range(at_once)]
+    workers = [started(worker()) for _ in range(at_once)]
     try:
         await asyncio.gather(*workers)
     finally:

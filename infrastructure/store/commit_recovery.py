@@ -73,7 +73,8 @@ class BaseGone:
 
 @dataclass(frozen=True, slots=True)
 class LogPositionTaken:
-    """A log position was taken: the sequence gives out numbers again, where it was not copied with its table."""
+    """A log position was taken, or one is behind the log: the sequence gives out numbers again, where it was not copied
+    with its table."""
 
 
 @dataclass(frozen=True, slots=True)

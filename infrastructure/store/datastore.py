@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import os
 import socket
 import threading
 import time
@@ -130,6 +129,10 @@ class Watchdog:
 
 
 def _shut(connection: Connection[Any]) -> None:
-    # On a copy of the descriptor, because closing the socket object closes its descriptor.
-    with suppress(OSError, psycopg.Error), socket.socket(fileno=os.dup(connection.fileno())) as copy:
-        copy.shutdown(socket.SHUT_RDWR)
+    # Not on a copy of the descriptor: there may be none left. The socket object is detached, or it would close libpq's.
+    with suppress(OSError, psycopg.Error):
+        borrowed = socket.socket(fileno=connection.fileno())
+        try:
+            borrowed.shutdown(socket.SHUT_RDWR)
+        finally:
+            borrowed.detach()

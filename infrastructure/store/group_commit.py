@@ -32,6 +32,7 @@ from turnlog.infrastructure.store.commit_recovery import (
 from turnlog.infrastructure.store.packing import new_commit_id, pack_appends
 from turnlog.infrastructure.store.recorder import BatchRecorder
 from turnlog.infrastructure.store.wire import Wire
+from turnlog.infrastructure.tasks import spawned
 
 logger = logging.getLogger("turnlog")
 
@@ -200,7 +201,7 @@ class GroupCommit:
         self._done()
 
     def _recover(self, outcome: Outcome) -> None:
-        self._recovering = self._loop.create_task(self._recovered(self._under_way, outcome))
+        self._recovering = spawned(self._recovered(self._under_way, outcome), "recovering a batch")
 
     async def _recovered(self, batch: list[Append], outcome: Outcome) -> None:
         await self._recovery.recover(batch, outcome)

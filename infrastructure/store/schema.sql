@@ -126,6 +126,8 @@ $body$;
 --   -1 where an id that may be accepted once was accepted before,
 --   -2 where the commit before it, or an event that it rests on, is not there: the log went back, and an append would
 --      leave a gap.
+-- Fails as where a log position is taken, where the sequence lags the log: a reader of the whole log that has come
+-- further would never see what is stored behind it.
 -- Every lock ends with the transaction.
 create or replace function {schema}.{append}(
     ids uuid[], positions bigint[], topics text[], states bytea[],
@@ -175,6 +177,18 @@ begin
     exception when sqlstate 'TLOK1' then
         null;
     end;
+    -- Where these positions follow on the caller's last ones, nothing is beyond them. Elsewhere the index is asked for an
+    -- event beyond the sequence, which is read after the snapshot was taken: all that is there was given out by then.
+    if last - cardinality(ids) <> last_position then
+        if last - cardinality(ids) < last_position or (
+            select e.notification_id from {schema}.{events} e
+            where e.notification_id > (select last_value from {schema}.{positions})
+            order by e.notification_id limit 1
+        ) is not null then
+            raise unique_violation using
+                message = 'the sequence of the log positions lags the log', constraint = {notification_id_literal};
+        end if;
+    end if;
     insert into {schema}.{events} (originator_id, originator_version, topic, state, notification_id, commit_id)
     select id, position, topic, state, last - cardinality(ids) + number, {append}.commit_id
     from unnest(ids, positions, topics, states) with ordinality as row (id, position, topic, state, number);

@@ -12,7 +12,7 @@ import logging
 import math
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from struct import Struct
 from typing import NamedTuple
 from uuid import UUID
@@ -22,6 +22,7 @@ import psycopg
 from turnlog.infrastructure.store import arrays
 from turnlog.infrastructure.store.alarm import Alarm
 from turnlog.infrastructure.store.wire import Wire
+from turnlog.infrastructure.tasks import spawned
 
 logger = logging.getLogger("turnlog")
 
@@ -51,11 +52,8 @@ class Standing(NamedTuple):
     is."""
 
 
-class _Question(NamedTuple):
-    session_id: UUID
-    base: int
-    until: float
-    answer: asyncio.Future[Standing | None]
+Question = tuple[UUID, int, float, asyncio.Future[Standing | None]]
+"""The session, the base, when the answer is given up (of `time.monotonic`), and the answer."""
 
 
 class Standings:
@@ -67,9 +65,10 @@ class Standings:
         self._timeout = timeout
         self._loop = asyncio.get_running_loop()
         self._deadline = Alarm(self._loop, self._give_up)
+        self._first_until = math.inf  # when the deadline rings; of `time.monotonic`
         self._wire: Wire | None = None
-        self._waiting: list[_Question] = []
-        self._under_way: list[_Question] = []
+        self._waiting: list[Question] = []
+        self._under_way: list[Question] = []
         self._opening: asyncio.Task[None] | None = None
         self._is_closed = False
         self._owners: OrderedDict[UUID, str] = OrderedDict()
@@ -87,10 +86,10 @@ class Standings:
         if self._is_closed:
             answer.set_result(None)
             return answer
-        until = self._loop.time() + self._timeout - (time.monotonic() - since if since is not None else 0)
-        if until < self._deadline.time:
-            self._deadline.set(until)
-        self._waiting.append(_Question(session_id, base, until, answer))
+        until = (time.monotonic() if since is None else since) + self._timeout
+        if until < self._first_until:
+            self._ring_at(until)
+        self._waiting.append((session_id, base, until, answer))
         # Sent at once, because whoever asks has something to do until the answer comes.
         if not self._under_way:
             self._send()
@@ -113,7 +112,7 @@ class Standings:
         if self._wire.is_open:
             self._send_on(self._wire)
         else:
-            self._opening = asyncio.create_task(self._open(self._wire))
+            self._opening = spawned(self._open(self._wire), "asking for standings")
 
     async def _open(self, wire: Wire) -> None:
         try:
@@ -127,20 +126,24 @@ class Standings:
     def _send_on(self, wire: Wire) -> None:
         asked = self._under_way
         try:
-            ids, bases = [question.session_id.bytes for question in asked], [question.base for question in asked]
-            wire.send([arrays.uuids(ids), arrays.int8s(bases)], self._answered)
+            if len(asked) == 1:  # nearly always
+                ((session_id, base, _, _),) = asked
+                parameters = [arrays.uuid(session_id.bytes), arrays.int8(base)]
+            else:
+                parameters = [arrays.uuids(one[0].bytes for one in asked), arrays.int8s(one[1] for one in asked)]
+            wire.send(parameters, self._answered)
         except Exception as error:  # noqa: BLE001 whatever it is, nobody may wait for ever
             logger.debug("standings could not be asked for: %s", error)
             self._answered(None, None)
 
     def _answered(self, value: bytes | None, _error: psycopg.Error | None) -> None:
         asked, self._under_way = self._under_way, []
-        standings = parse_standings(value) if value else (None for _ in asked)
-        for question, standing in zip(asked, standings, strict=True):
+        standings = parse_standings(value) if value else [None] * len(asked)
+        for (session_id, _, _, answer), standing in zip(asked, standings, strict=True):
             if standing is not None:
-                self._remember(question.session_id, standing)
-            if not question.answer.done():
-                question.answer.set_result(standing)
+                self._remember(session_id, standing)
+            if not answer.done():
+                answer.set_result(standing)
         if not self._waiting:
             return
         if self._is_closed:
@@ -151,16 +154,21 @@ class Standings:
 
     def _give_up(self) -> None:
         """Answers those whose time is over. The next one to ring for is the first of the others."""
-        now, first = self._loop.time(), math.inf
-        for question in (*self._under_way, *self._waiting):
-            if question.answer.done():
+        now, first = time.monotonic(), math.inf
+        for _, _, until, answer in (*self._under_way, *self._waiting):
+            if answer.done():
                 continue
-            if question.until <= now:
-                question.answer.set_result(None)
+            if until <= now:
+                answer.set_result(None)
             else:
-                first = min(first, question.until)
+                first = min(first, until)
+        self._first_until = math.inf
         if first < math.inf:
-            self._deadline.set(first)
+            self._ring_at(first)
+
+    def _ring_at(self, until: float) -> None:
+        self._first_until = until
+        self._deadline.set(self._loop.time() + until - time.monotonic())
 
     def _remember(self, session_id: UUID, standing: Standing) -> None:
         if not standing.exists or standing.user_id is None:
@@ -171,12 +179,13 @@ class Standings:
                 self._owners.popitem(last=False)
 
 
-def parse_standings(value: bytes) -> Iterator[Standing]:
+def parse_standings(value: bytes) -> list[Standing]:
     """What the statement `standings` answers."""
-    at = _ARRAY_HEADER
+    at, standings = _ARRAY_HEADER, list[Standing]()
     while at < len(value):
         length, position, commit_id, base_commit_id, kind = _ELEMENT.unpack_from(value, at)
         begin, at = at + _ELEMENT.size, at + _LENGTH + length
         user_id = value[begin:at].decode() if kind == _SOMEBODYS else None
         exists = kind in (_NOBODYS, _SOMEBODYS)
-        yield Standing(exists, user_id, position, commit_id, base_commit_id, kind == _UNLISTED)
+        standings.append(Standing(exists, user_id, position, commit_id, base_commit_id, kind == _UNLISTED))
+    return standings

@@ -12,7 +12,7 @@ from psycopg.sql import SQL, Composed, Identifier, Literal
 from turnlog.domain.events import TextDelta
 
 EVENTS_TABLE = "turnlog_events"
-SCHEMA_VERSION = 4
+SCHEMA_VERSION = 5
 LOCK_TIMEOUT_MS = 4_000
 """Less than a connection has for an answer by default: Postgres says why it gives up, and the watchdog could not."""
 
@@ -31,6 +31,7 @@ class Statements:
             "append": Identifier(f"{events}_append"),
             "events_literal": Literal(f'"{schema}"."{events}"'),
             "events_notification_id": Identifier(f"{events}_notification_id_idx"),
+            "notification_id_literal": Literal(f"{events}_notification_id_idx"),
             "positions": Identifier(f"{events}_positions"),
             "positions_literal": Literal(f'"{schema}"."{events}_positions"'),
             "settled": Identifier(f"{events}_settled"),

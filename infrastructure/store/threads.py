@@ -81,7 +81,7 @@ class StoreThreads:
             try:
                 with datastore.until(work.deadline):
                     return work.function()
-            except (OperationalError, InterfaceError) as error:
+            except (OperationalError, InterfaceError, OSError) as error:  # OSError: a process without descriptors
                 if time.monotonic() >= work.deadline:
                     why = f"no answer within {self._timeout:g} seconds"
                     if datastore.door.failure is not None:

@@ -2,19 +2,14 @@
 
 from __future__ import annotations
 
-import json
-import re
 import time
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from turnlog.infrastructure.testing.answers import Answer, Pieces, Request, ToolCall
+from turnlog.infrastructure.testing.answers import Answer, Request, ToolCall
+from turnlog.infrastructure.testing.pieces import fragments_of, pieces_of, tokens_of
 
 Json = dict[str, Any]
-
-_WORDS = re.compile(r"\s*\S+|\s+")
-_ARGUMENTS_LENGTH = 8
-"""Characters of the arguments of a call in one chunk."""
 
 
 def answer_chunks(answer: Answer, request: Request, number: int) -> list[Json]:
@@ -36,9 +31,9 @@ def answer_chunks(answer: Answer, request: Request, number: int) -> list[Json]:
 
 
 def _deltas(answer: Answer, number: int) -> Iterator[Json]:
-    yield from ({"reasoning_content": piece} for piece in _pieces(answer.reasoning))
-    yield from ({"content": piece} for piece in _pieces(answer.text))
-    yield from ({"refusal": piece} for piece in _pieces(answer.refusal))
+    yield from ({"reasoning_content": piece} for piece in pieces_of(answer.reasoning))
+    yield from ({"content": piece} for piece in pieces_of(answer.text))
+    yield from ({"refusal": piece} for piece in pieces_of(answer.refusal))
     for index, call in enumerate(answer.tool_calls):
         yield from ({"tool_calls": [{"index": index, **part}]} for part in _call(call, f"call_{number}_{index}"))
 
@@ -47,13 +42,7 @@ def _call(call: ToolCall, made_up_id: str) -> Iterator[Json]:
     """The call as it is opened, and then its arguments in fragments."""
     call_id = made_up_id if call.id is None else call.id
     yield {"id": call_id, "type": "function", "function": {"name": call.name, "arguments": ""}}
-    arguments = call.arguments if isinstance(call.arguments, str) else json.dumps(call.arguments, ensure_ascii=False)
-    for start in range(0, len(arguments), _ARGUMENTS_LENGTH):
-        yield {"function": {"arguments": arguments[start : start + _ARGUMENTS_LENGTH]}}
-
-
-def _pieces(text: Pieces) -> list[str]:
-    return _WORDS.findall(text) if isinstance(text, str) else list(text)
+    yield from ({"function": {"arguments": fragment}} for fragment in fragments_of(call))
 
 
 def _choice(delta: Json, finish_reason: str | None) -> Json:
@@ -72,5 +61,5 @@ def _chunk(request: Request, number: int, choices: list[Json]) -> Json:
 
 def _usage(request: Request, deltas: int) -> Json:
     """Four characters of the prompt are a token, and so is each delta."""
-    prompt = len(json.dumps(request["messages"])) // 4
+    prompt = tokens_of(request)
     return {"prompt_tokens": prompt, "completion_tokens": deltas, "total_tokens": prompt + deltas}

@@ -7,6 +7,7 @@ from typing import Any
 
 from turnlog.infrastructure.testing.answers import Answer, Recorded, Reply, Request, ToolCall
 from turnlog.infrastructure.testing.corpus import own_stream
+from turnlog.infrastructure.testing.request_as_chat import as_chat
 from turnlog.infrastructure.testing.schema_example import example
 
 _CUT = "#cut="
@@ -21,6 +22,7 @@ def default_answer(request: Request) -> Reply:
     tool is called (or the one that `tool_choice` names). Else it is a text that repeats the results, or what the user
     said; JSON where `response_format` asks for that.
     """
+    request = as_chat(request)
     name, after = _split_cut(request["model"])
     if own_stream(name):
         return Recorded(name, fails_after=after)

@@ -9,12 +9,10 @@ from threading import Lock
 from typing import Any
 
 from turnlog.infrastructure.testing.answers import Answer, Failure, Recorded, Reply, Request, Scripted
+from turnlog.infrastructure.testing.apis import CHAT, FAKE_APIS, FakeApi
 from turnlog.infrastructure.testing.default_answer import default_answer
 from turnlog.infrastructure.testing.errors import RequestRefusedError, ScriptExhaustedError, refused, unknown_url
 from turnlog.infrastructure.testing.playback import Playback, failed, playback, timed_stream
-from turnlog.infrastructure.testing.validation import check_request
-
-COMPLETIONS = "/v1/chat/completions"
 
 OnReply = Callable[[Request, Reply], None]
 
@@ -61,19 +59,19 @@ class Playbook:
     def play(self, method: str, path: str, headers: Mapping[str, str], data: bytes) -> Playback:
         """The response to a request, whatever it is. What goes wrong in the script becomes one, and is kept."""
         body = _json_object(data)
-        request = Request(body, headers)
+        request, api = Request(body, headers), FAKE_APIS.get(path)
         try:
-            if path != COMPLETIONS:
+            if api is None:
                 raise unknown_url(method, path)
             if body is None:
                 raise refused("We could not parse the JSON body of your request.")
-            reply, number = self._reply(request)
-            played = playback(reply, request, number=number, pace=self._pace)
+            reply, number = self._reply(request, api)
+            played = playback(reply, request, api, number=number, pace=self._pace)
         except RequestRefusedError as refusal:
-            reply, played = refusal.failure, failed(refusal.failure)
+            reply, played = refusal.failure, failed(refusal.failure, api or CHAT)
         except Exception as error:  # noqa: BLE001  # the script's own functions may raise anything
             reply = self._broken(error)
-            played = failed(reply)
+            played = failed(reply, api or CHAT)
         if self._on_reply is not None:
             self._on_reply(request, reply)
         return played
@@ -85,12 +83,12 @@ class Playbook:
                 raise each
             error.add_note(f"fake provider: {_in_words(each)}")
 
-    def _reply(self, request: Request) -> tuple[Reply, int]:
+    def _reply(self, request: Request, api: FakeApi) -> tuple[Reply, int]:
         """The reply, and the number of the request. Raises RequestRefusedError."""
         with self._lock:
             self.requests.append(request)
             number = len(self.requests)
-        check_request(request, strict=self._strict)
+        api.check(request, self._strict)
         with self._lock:
             scripted = self._script.popleft() if self._script else self._otherwise
         return _checked(scripted(request) if callable(scripted) else scripted), number

@@ -13,7 +13,8 @@ from turnlog.infrastructure.testing.server import HOST, Server
 
 
 class FakeProvider:
-    """An OpenAI-compatible provider on loopback, for tests: `with` or `async with` it, and give `base_url` to a client.
+    """A provider on loopback, for tests: `with` or `async with` it, and give `base_url` to an openai client, which may
+    ask by Chat Completions or by Responses, or `anthropic_base_url` to one of the anthropic package.
 
     `answers` is the script, one entry a request, in order; a request too many is an error. A function instead is asked
     for the reply to every request. Without either each request gets a short answer that fits it: see `default_answer`.
@@ -75,6 +76,11 @@ class FakeProvider:
         if self._server is None:
             raise RuntimeError("the provider is not running")
         return f"http://{HOST}:{self._server.port}/v1"
+
+    @property
+    def anthropic_base_url(self) -> str:
+        """The same for a client of Anthropic's API, which puts the version into the path itself."""
+        return self.base_url.removesuffix("/v1")
 
     @property
     def requests(self) -> list[Request]:

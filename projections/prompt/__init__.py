@@ -19,7 +19,8 @@ from turnlog.projections.prompt.dialects import DialectName, chat_dialect, check
 from turnlog.projections.prompt.entries import PromptEntry, Rendered
 from turnlog.projections.prompt.policy import DEFAULT_POLICY, PromptPolicy
 from turnlog.projections.prompt.responses import render_responses
-from turnlog.projections.prompt.window import CountTokens, estimated_tokens, fit
+from turnlog.projections.prompt.tokens import estimated_tokens
+from turnlog.projections.prompt.window import CountTokens, fit
 from turnlog.projections.turn import Compaction, Turn
 
 __all__ = [
@@ -33,6 +34,7 @@ __all__ = [
     "chat_prompt",
     "check_api",
     "check_prompt",
+    "conversation",
     "how_to_make",
 ]
 
@@ -125,6 +127,12 @@ def windowed_prompt(
     rules, render, finish = how_to_make(api, policy, dialect)
     window = fit(turns, lambda some: assemble(some, rules, compaction, policy), render, max_tokens, count_tokens)
     return WindowedPrompt(finish(render(window.entries)), window.first)
+
+
+def conversation(turns: Sequence[Turn], api: Api) -> Any:
+    """All that was said, in the shape of the API: also what came last and broke off, and what a summary stands for."""
+    dialect, render, finish = APIS[api]
+    return finish(render(assemble(turns, dialect, is_end=False)))
 
 
 def chat_prompt(turns: Iterable[Turn]) -> list[dict[str, Any]]:

@@ -2,7 +2,7 @@
 
 What happened stays in the log. A prompt changes as little of it as makes it sendable:
 
-* a call without a result gets one that says so; a call without a name is left out together with its result;
+* a call without a result gets one that says so; a call that was cut off, or has no name, is left out;
 * arguments that are not a JSON object become ``{}``;
 * an id that is missing, illegal for the API, or used by an earlier call is replaced, always by the same one;
 * steps with nothing between them are one assistant message, their texts joined as they are;
@@ -16,6 +16,7 @@ from dataclasses import replace
 from itertools import count
 
 from turnlog.domain.events import Content, FunctionCall
+from turnlog.domain.finish_reasons import CUT, meaning_of
 from turnlog.domain.foreign import api_of
 from turnlog.domain.values import as_unicode, fingerprint
 from turnlog.projections.arguments import is_object, with_whole_escapes
@@ -26,7 +27,6 @@ from turnlog.projections.placeholders import NO_RESULT
 from turnlog.projections.prompt.dialect import Dialect, message_name
 from turnlog.projections.prompt.entries import PromptCall, PromptEntry, PromptMessage, PromptStep
 from turnlog.projections.prompt.own_parts import (
-    PAUSED,
     input_arguments,
     is_of,
     own_parts,
@@ -160,7 +160,7 @@ class Assembly:
             answers=tuple(answers),
             name=message_name(message.name),
             parts=own_parts(message, self._dialect.api, sent, with_proofs=self._sends_proofs),
-            paused=step.finish_reason == PAUSED,
+            paused=step.is_paused,
         )
 
     def _calls(self, step: Step) -> tuple[list[PromptCall], list[int], dict[int, int]]:
@@ -180,7 +180,7 @@ class Assembly:
         if not call.name:
             return False
         is_whole = call.custom or is_object(as_unicode(call.arguments))
-        was_cut_off = step.status != "finished" and not is_whole
+        was_cut_off = call.cut_off or (step.status == "open" and not is_whole)
         is_closed = self._policy.unfinished_calls == "close" or call.index in results
         return is_closed or not was_cut_off
 
@@ -212,6 +212,8 @@ class Assembly:
     def _function(self, step: Step) -> FunctionCall | None:
         function = step.message.function_call
         if function is None or not function.name:
+            return None
+        if meaning_of(step.finish_reason) in CUT and not is_object(as_unicode(function.arguments)):
             return None
         return FunctionCall(name=self._dialect.tool_name(function.name), arguments=_arguments(function.arguments))
 

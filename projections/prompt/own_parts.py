@@ -18,9 +18,6 @@ from turnlog.projections.prompt.entries import PromptPart, PromptStep
 from turnlog.projections.prompt.parts import unicode_json
 from turnlog.projections.step import StepMessage
 
-PAUSED = "pause_turn"
-"""Anthropic's word for a response that it goes on with when it is sent back."""
-
 
 def is_of(message: StepMessage, api: PartApi) -> bool:
     """Whether the message came from this API. Of one that says nothing of where it came from it is the first."""

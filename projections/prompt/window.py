@@ -13,7 +13,10 @@ from turnlog.domain.errors import InvalidInputError, PromptTooLongError
 from turnlog.domain.events import Content
 from turnlog.projections.prompt.entries import PromptEntry, PromptMessage, PromptStep, Rendered
 from turnlog.projections.prompt.parts import left_out
+from turnlog.projections.prompt.tokens import estimated_tokens
 from turnlog.projections.turn import Message, Turn
+
+__all__ = ["CountTokens", "Window", "estimated_tokens", "fit", "only_pinned"]
 
 CountTokens = Callable[[list[dict[str, Any]]], int]
 """Counts the tokens of a list of messages, which are in the shape of the API that the prompt is for."""
@@ -23,15 +26,6 @@ Render = Callable[[Iterable[PromptEntry]], list[Rendered]]
 
 SHORTENED_TO = 200
 """Characters that remain of a tool result that is shortened."""
-BYTES_PER_TOKEN = 4
-TOKENS_PER_MESSAGE = 4
-
-
-def estimated_tokens(messages: list[dict[str, Any]]) -> int:
-    """An estimate without a tokenizer: one token for four bytes of JSON, and four for each message. For English text it
-    is some 20 % too high, which is the safe side; for other scripts it is closer."""
-    size = sum(len(json.dumps(message, ensure_ascii=False).encode()) for message in messages)
-    return size // BYTES_PER_TOKEN + TOKENS_PER_MESSAGE * len(messages)
 
 
 class Window(NamedTuple):

@@ -23,7 +23,7 @@ from openai import AsyncOpenAI
 
 from tests.support.processes import Line
 from turnlog import SYSTEM, Session, SessionLog, Settings, Tool, ToolContext
-from turnlog.domain.events import SessionEvent, TextDelta, ToolStarted
+from turnlog.domain.events import SessionEvent, TextDelta, ToolStarted, TurnEnded
 from turnlog.infrastructure.answer import answer, asking, tool_work, turn_work
 from turnlog.infrastructure.append import turn_owner
 from turnlog.infrastructure.append.aggregate import Aggregate
@@ -125,9 +125,10 @@ class Stage:
         )
 
     async def until(self, kind: type[SessionEvent]) -> None:
-        """Waits until there is an event of this kind."""
+        """Waits until there is an event of this kind, or the turn has ended before it: a busy machine can lose a
+        lease."""
         async for recorded in self.session.follow():
-            if isinstance(recorded.event, kind):
+            if isinstance(recorded.event, kind | TurnEnded):
                 return
 
 
@@ -171,6 +172,13 @@ async def with_tools(stage: Stage) -> None:
         pass
     await second
     await stage.answer("with tools")
+
+
+async def queued(stage: Stage) -> None:
+    """A message is queued, and nobody but the owner of the turn before it knows."""
+    given = await stage.answer("queued").begun()
+    await stage.other.say("unattended", message_id="unattended", on_busy="queue")
+    await asyncio.wait([given._task])
 
 
 async def with_a_decision(stage: Stage) -> None:
@@ -250,6 +258,7 @@ async def long_ago(stage: Stage) -> None:
 
 SCENARIOS: dict[str, tuple[Scenario, tuple[str, ...], int]] = {
     "with tools": (with_tools, ("with tools", "behind it"), 3),
+    "queued": (queued, ("queued", "unattended"), 2),
     "with a decision": (with_a_decision, ("with a decision",), 2),
     "breaking": (breaking, ("breaking",), 2),
     "refused": (refused, ("refused",), 2),

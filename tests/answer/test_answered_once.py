@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
+from contextlib import suppress
 
 import pytest
 
@@ -10,7 +12,10 @@ from tests.support import programs
 from tests.support.answering import Gate, asking, brief, calling, said, slow, statuses, told, turns_of, until
 from tests.support.processes import Child
 from tests.support.writers import die
-from turnlog import InvalidInputError, Session, SessionLog, Settings
+from turnlog import InvalidInputError, Session, SessionLog, Settings, StepClosedError
+from turnlog.domain.commands import AppendText
+from turnlog.infrastructure.clock import now
+from turnlog.infrastructure.store.wire import Answered
 from turnlog.testing import Answer, Failure
 
 
@@ -156,3 +161,32 @@ async def test_many_retries_over_four_processes_get_one_answer(
         assert sum(is_new for _, _, is_new in outcomes) == 1
         assert model.asked == 1
     assert await once(session) == "The one answer."
+
+
+async def test_what_is_told_of_an_answer_begins_at_what_is_stored(
+    session: Session, log: SessionLog, other_log: SessionLog, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Texts are on their way to the store when it begins, and do not come there: somebody stops their answer."""
+    there, wire = other_log.session(session.id, "u1"), log._parts.group_commit._wire
+    send, late = wire.send, list[asyncio.Task[None]]()
+
+    async def after_a_stop(parameters: Sequence[bytes | None], answered: Answered) -> None:
+        await there.cancel()
+        send(parameters, answered)
+
+    def send_late(parameters: Sequence[bytes | None], answered: Answered) -> None:
+        monkeypatch.undo()
+        late.append(asyncio.create_task(after_a_stop(parameters, answered)))
+
+    with suppress(StepClosedError):
+        async with asking([Answer("One.")]) as model, session.completion() as completion:
+            await completion.text("Let me")
+            stored = session._aggregate.stored_version
+            monkeypatch.setattr(wire, "send", send_late)
+            texts = [session._aggregate.submit(AppendText(now(), completion.step_id, "see")) for _ in range(3)]
+            positions = [delta.position async for delta in model.answer(session, "one")]
+            assert positions[0] == stored + 3  # after the end of the step, and the message
+            assert [type(error) for error in await asyncio.gather(*texts, return_exceptions=True)] == [
+                StepClosedError
+            ] * 3
+    assert len(late) == 1

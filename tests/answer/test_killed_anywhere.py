@@ -22,9 +22,9 @@ from tests.support.rules import check_prompts_of
 from turnlog import Session, SessionLog, Settings
 from turnlog.testing import Answer, Failure, FakeProvider, Request, ToolCall
 
-LIVING_LEASE_SECONDS, DYING_LEASE_SECONDS = 30.0, 2.0
+LIVING_LEASE_SECONDS, DYING_LEASE_SECONDS = 30.0, 3.0
 """Leases that do not run out under those who live, on a busy machine."""
-FINISHED_WITHIN = 30.0
+PLAYED_WITHIN = FINISHED_WITHIN = 60.0
 AT_ONCE, TRIES = 6, 4
 SURE = "before"
 """What the names of points begin with that each play of a scenario reaches."""
@@ -38,7 +38,7 @@ CALLS = {
     "closed": ("slow",),
 }
 """The tools that the model calls, by the message."""
-PACES = {"attached": 0.05, "without client": 0.4}
+PACES = {"attached": 0.05, "queued": 0.1, "without client": 0.4}
 """Seconds before each chunk, by the message."""
 Point = tuple[str, int]
 
@@ -64,7 +64,11 @@ class Theatre:
         lease = DYING_LEASE_SECONDS if point is not None else LIVING_LEASE_SECONDS
         settings = self._settings.model_copy(update={"lease_seconds": lease, "reap_seconds": 0})
         with Child(act, settings, session.id, self._provider.base_url, model, effects, point) as child:
-            told = await child.rest()
+            try:
+                async with asyncio.timeout(PLAYED_WITHIN):
+                    told = await child.rest()
+            except TimeoutError:
+                raise AssertionError(f"{scenario} has no end, with {point}") from None
         await self._finish(session, scenario, model, effects)
         await self._check(session, scenario, model, effects, point)
         return told[0] if told else None

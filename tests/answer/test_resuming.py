@@ -10,10 +10,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from click.testing import CliRunner
 
 from tests.support.answering import asking, slow, statuses, until
 from turnlog import SYSTEM, InvalidInputError, Session, SessionLog, Settings, StoreUnavailableError
 from turnlog.infrastructure.answer.answer import Answer as AnswerTask
+from turnlog.infrastructure.cli.app import cli
 from turnlog.testing import Answer
 
 
@@ -190,7 +192,18 @@ async def test_a_worker_goes_on_with_what_is_there(log: SessionLog, settings: Se
         assert (code, await statuses(third)) == (0, ["finished"])
         assert f"session {third.id}" in out
         assert "1 turn gone on with" in out
-        for wrong in ("my_worker", "my_worker:nothing", "no_worker:answer", "my_worker:client"):
-            code, _, err = await work(wrong, "--once")
-            assert code
-            assert "MODULE:FUNCTION" in err
+
+
+@pytest.mark.parametrize("wrong", ["my_worker", "my_worker:nothing", "no_worker:answer", "my_worker:client"])
+def test_a_worker_without_a_function_is_refused(
+    settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, wrong: str
+) -> None:
+    (tmp_path / "my_worker.py").write_text(WORKER.format(base_url="http://127.0.0.1:9"), "utf-8")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", [*sys.path])
+    monkeypatch.delitem(sys.modules, "my_worker", raising=False)
+    monkeypatch.setenv("TURNLOG_DATABASE_SCHEMA", settings.database_schema)
+    urls = ("--database-url", settings.database_url or "", "--redis-url", settings.redis_url or "")
+    done = CliRunner().invoke(cli, [*urls, "work", wrong, "--once"])
+    assert done.exit_code
+    assert "MODULE:FUNCTION" in done.stderr

@@ -12,7 +12,7 @@ from turnlog.domain.evolve import evolve
 from turnlog.domain.state import Active, initial_state
 from turnlog.domain.turns import turn_status
 from turnlog.projections.projector import Projector
-from turnlog.projections.turn import Turn
+from turnlog.projections.turn import Step, Turn
 from turnlog.projections.turn_watch import TurnWatch
 
 IDEMPOTENT = "look_up"
@@ -37,7 +37,7 @@ async def _faults_of(world: World, talk: Talk) -> list[str]:
     session = world.participants["healer"].log.session(talk.session_id, SYSTEM)
     events = [event async for event in session.events()]
     view = Projector(session.id).apply_all(events).view()
-    found = [*_of_the_log(events, talk, world), *_of_the_view(view), *_of_the_watch(session, events)]
+    found = [*_of_the_log(events, talk, world), *_of_the_view(view, talk), *_of_the_watch(session, events)]
     steps = sum(isinstance(event.event, e.CompletionStarted) for event in events)
     if world.script.requests[talk.model] > steps:
         found.append(f"{world.script.requests[talk.model]} requests, of which the log has {steps}")
@@ -87,7 +87,8 @@ def _of_the_log(events: list[RecordedEvent], talk: Talk, world: World) -> Iterat
                 case e.TurnStarted():
                     if state.open_steps:
                         yield f"{at}: a turn begins while a step is open"
-                    if state.in_hand is not None and state.in_hand.writer in alive:
+                    # Its own process may have left it, and its end be behind this on the way to the store.
+                    if state.in_hand is not None and state.in_hand.writer in alive - {event.writer}:
                         yield f"{at}: a turn is taken from {state.in_hand.writer}, which is alive"
                 case e.ToolStarted():
                     if state.in_hand is None or state.in_hand.run != event.run:
@@ -127,20 +128,23 @@ def _of_a_step(
         yield f"the model is asked again, for nothing: {latest}"
 
 
-def _of_the_view(view: SessionView) -> Iterator[str]:
+def _of_the_view(view: SessionView, talk: Talk) -> Iterator[str]:
     for turn in view.turns:
+        # What comes in the last answer of a loop by hand is in the request of the turn behind it in the queue.
+        is_left = bool(turn.runs) and turn.runs[-1].run in talk.held_runs
+        steps = [step for one in view.turns[turn.index if is_left else len(view.turns) :] for step in one.steps]
         if not turn.has_ended or turn.status not in ("finished", "stopped", "failed"):
             yield f"turn {turn.index} is {turn.status}"
         for message in turn.messages:
-            if message.role == "user" and not _is_answered(turn, message.position):
+            if message.role == "user" and not _is_answered(turn, message.position, steps):
                 yield f"message {message.message_id} of turn {turn.index} ({turn.status}) is not answered"
     if view.faults:
         yield f"faults: {view.faults}"
 
 
-def _is_answered(turn: Turn, position: int) -> bool:
-    """Whether a finished answer came after it, or the log says why not."""
-    if any(step.status == "finished" and step.position > position for step in turn.steps):
+def _is_answered(turn: Turn, position: int, more: list[Step]) -> bool:
+    """Whether a finished answer came after it, in its turn or among these, or the log says why not."""
+    if any(step.status == "finished" and step.position > position for step in (*turn.steps, *more)):
         return True
     ended = turn.runs[-1].ended_position if turn.runs else None
     return turn.status in ("stopped", "failed") and (ended is None or ended > position)

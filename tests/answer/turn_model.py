@@ -18,6 +18,7 @@ from turnlog import (
     Session,
     Settings,
     StepClosedError,
+    StoreUnavailableError,
     ToolResultConflictError,
     ToolRunningError,
     TurnClosedError,
@@ -26,11 +27,12 @@ from turnlog import (
 )
 
 LEASE_SECONDS = 0.5
-SETTLES_WITHIN = 30.0
+SETTLES_WITHIN = 90.0
 """Seconds within which everything comes to its end once nothing goes wrong any more."""
 REFUSALS = (
     LogClosedError,
     StepClosedError,
+    StoreUnavailableError,
     ToolResultConflictError,
     ToolRunningError,
     TurnClosedError,

@@ -16,8 +16,9 @@ from turnlog.infrastructure.append.chunks import ChatReader
 from turnlog.infrastructure.append.chunks.reader import PIECE_COMMANDS
 from turnlog.infrastructure.clock import now
 
-LONGEST_PAUSE = 0.25
-"""Seconds of processor time that others wait at most. The calls below take several times as long in one go."""
+LONGEST_PART = 4
+"""Others wait at most for this part of the processor time that it takes. In one go it would be nearly all: a part and
+not seconds, because a busy machine is slower in all of them."""
 
 
 def call(index: int, name: str | None = "find", arguments: str = "{}") -> dict[str, Any]:
@@ -40,7 +41,7 @@ async def test_thousands_of_calls_in_one_chunk_do_not_hold_up_the_loop(session: 
     watching.cancel()
     (step,) = (await session.view()).turns[0].steps
     assert [c.id for c in step.message.tool_calls] == [f"c{index}" for index in range(3_000)]
-    assert max(pauses) < LONGEST_PAUSE
+    assert max(pauses) < sum(pauses) / LONGEST_PART
 
 
 async def test_a_long_text_in_one_chunk_comes_back_whole(session: Session) -> None:

@@ -60,7 +60,7 @@ def _expected(stream: Stream) -> dict[str, Any]:
     )
 
 
-def _said(step: Step) -> dict[str, Any]:
+def _said(step: Step, stream: Stream) -> dict[str, Any]:
     message = step.message
     function = message.function_call
     return _joined_halves(
@@ -70,7 +70,8 @@ def _said(step: Step) -> dict[str, Any]:
             "reasoning": message.reasoning or None,
             "tool_calls": [(call.id, call.name, call.arguments) for call in message.tool_calls],
             "function_call": (function.name, function.arguments) if function else None,
-            "usage": step.usage,
+            # What a vendor reports under a name of its own is read, too; the corpora do not say so.
+            "usage": step.usage if stream.expected["usage"] is not None else None,
         }
     )
 
@@ -97,7 +98,7 @@ async def _comes_out_right(log: SessionLog, stream: Stream, chunks: list[Any]) -
     right_end = ended == ("finished", _finish_reason(stream)) or (
         ended == ("failed", None) and bool(stream.error_line_indexes)
     )
-    return unchanged and right_end and _said(step) == _expected(stream)
+    return unchanged and right_end and _said(step, stream) == _expected(stream)
 
 
 CORPORA = [
@@ -142,20 +143,13 @@ class Event(BaseModel):
 FOREIGN = {
     "a text": "Hello",
     "bytes": b"data: {}",
-    "an event of Anthropic's": {
-        "type": "content_block_delta",
-        "index": 0,
-        "delta": {"type": "text_delta", "text": "Hi"},
-    },
-    "its first event": {"type": "message_start", "message": {"content": [], "usage": {"input_tokens": 1}}},
-    "its last event": {"type": "message_delta", "delta": {"stop_reason": "end_turn"}, "usage": {"output_tokens": 1}},
-    "an event of the Responses API": Event(type="response.output_text.delta", delta="Hi"),
+    "an event of no known API": Event(type="mood.changed", delta="Hi"),
     "an answer of the Responses API": {"object": "response", "output": [], "usage": {"input_tokens": 1}},
     "any object": {"a": 1},
     "nothing": None,
-    "a whole answer": {
-        "object": "chat.completion",
-        "choices": [{"index": 0, "message": {"role": "assistant", "content": "Hi"}, "finish_reason": "stop"}],
+    "a message in place of a delta": {
+        "object": "chat.completion.chunk",
+        "choices": [{"index": 0, "message": {"role": "assistant", "content": "Hi"}, "finish_reason": None}],
     },
     "a completion of text": {
         "object": "text_completion",

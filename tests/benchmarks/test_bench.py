@@ -53,7 +53,7 @@ def test_append_reports_one_object_with_verified_numbers(settings: Settings) -> 
 
 
 def test_append_prints_a_table_without_colours_where_there_is_no_terminal(settings: Settings) -> None:
-    printed = run(settings, *APPEND, "--repeat", "1")
+    printed = run(settings, *APPEND, "--repeat", "1", "--sessions", "3", "--plain-seconds", "0.05")
     assert "turnlog against COPY of the same rows" in printed
     assert "verified" in printed
     assert "\x1b" not in printed
@@ -69,7 +69,7 @@ def test_memory_weighs_the_process_at_every_mark(settings: Settings, more: tuple
 
 
 def test_memory_prints_its_verdict(settings: Settings) -> None:
-    assert "from the second sample to the last" in run(settings, *MEMORY)
+    assert "from the second sample to the last" in run(settings, *MEMORY, "--sessions", "2", "--deltas", "200")
 
 
 def test_repair_leaves_nothing_to_repair(settings: Settings) -> None:

@@ -15,6 +15,7 @@ from tests.chaos.calls import Call
 from tests.chaos.model import Model
 from tests.chaos.script import new_id
 from tests.chaos.servers import Servers
+from tests.chaos.talks import Stage, Till
 from tests.chaos.worker import work
 from tests.support.processes import Child
 from turnlog.infrastructure.settings import Settings
@@ -25,9 +26,11 @@ CALLERS = 3
 LEASE_SECONDS = 2.0
 FINISH_SECONDS = 30.0
 """Everything that was asked is answered by then, once a fault is over."""
+STAGE_SECONDS = 15.0
+"""A turn gets to where a fault waits for it by then."""
 Pace = Literal["brief", "usual", "long"]
 """How long faults last."""
-_SIGNALS = ("ready", "done", "closed")
+_SIGNALS = ("ready", "done", "closed", "stage")
 
 
 async def _nothing() -> None:
@@ -37,14 +40,14 @@ async def _nothing() -> None:
 class Process:
     """A process under attack, and a thread that hears it."""
 
-    def __init__(self, model: Model, number: int, settings: Settings) -> None:
+    def __init__(self, model: Model, number: int, settings: Settings, provider_url: str) -> None:
         self.number = number
         self._model = model
         self._loop = asyncio.get_running_loop()
         self._signals: asyncio.Queue[tuple[Any, ...]] = asyncio.Queue()
-        self.child = Child(work, settings, CALLERS)
+        self.child = Child(work, settings, CALLERS, provider_url)
         self.pid = 0
-        self.is_gone = False
+        self.is_gone = self._is_killed = False
         threading.Thread(target=self._listen, name=f"chaos-{number}", daemon=True).start()
 
     def _listen(self) -> None:
@@ -68,6 +71,15 @@ class Process:
                 return message if message[0] == wanted else None
         return None
 
+    async def reached(self, call_id: str, stage: Stage) -> bool:
+        """Waits until the call has come this far. False if it has not in time."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(STAGE_SECONDS):
+                while (told := await self.wait("stage")) is not None:
+                    if told == ("stage", call_id, stage):
+                        return True
+        return False
+
     def order(self, *order: Any) -> None:
         """Tells the process what to do, if it is there."""
         with suppress(OSError):
@@ -75,8 +87,15 @@ class Process:
 
     def send_signal(self, number: signal.Signals) -> None:
         """Sends a signal, if the process is there."""
+        self._is_killed = self._is_killed or number == signal.SIGKILL
         with suppress(ProcessLookupError):
             self.child.send_signal(number)
+
+    async def has_left(self) -> bool:
+        """Whether the process is gone, and all that it has said was heard."""
+        if self._is_killed and not self.is_gone:
+            await self.wait("gone")
+        return self.is_gone
 
 
 class Arena:
@@ -87,6 +106,7 @@ class Arena:
         self.seed = seed
         self._pace = pace
         self.model = Model()
+        self.till = Till()
         self.settings = Settings(
             database_url=servers.database_url,
             redis_url=servers.redis_url,
@@ -118,7 +138,7 @@ class Arena:
     async def add_process(self) -> Process:
         """One more process, which is ready."""
         self._started += 1
-        process = Process(self.model, self._started, self.settings)
+        process = Process(self.model, self._started, self.settings, self.till.url)
         self.processes.append(process)
         if await process.wait("ready") is None:
             self.model.wrong.append("a process did not start")
@@ -148,7 +168,7 @@ class Arena:
             return
         self._is_busy = False
         inherited: list[Call] = list(lost)
-        for process in [one for one in self.processes if one.is_gone]:
+        for process in [one for one in self.processes if await one.has_left()]:
             inherited += self.model.left_open(process.number)
             self.processes.remove(process)
             process.child.kill()
@@ -197,3 +217,4 @@ class Arena:
         for process in self.processes:
             await process.wait("closed")
             process.child.kill()
+        await self.run(self.till.close)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import Iterable
 from contextlib import suppress
@@ -11,6 +12,8 @@ from uuid import UUID
 from tests.chaos.model import Model
 from tests.chaos.reads import TAG
 from tests.chaos.servers import ROLE, Servers
+from tests.chaos.talks import Till, decide_all, may_run_again, tools
+from tests.chaos.turns import faults_of_turns
 from tests.chaos.worker import digest
 from tests.support.rules import CHECKS
 from turnlog.domain import events as e
@@ -27,6 +30,10 @@ from turnlog.projections.view import SessionView
 
 MOST_CONNECTIONS = 12
 """Of one process to Postgres."""
+END_SECONDS = 15.0
+"""Every turn can be gone on with, and has ended, by then."""
+MOST_LOOKS = 20
+"""At a session in which somebody appends."""
 _MAPPER = EventMapper()
 _EVENTS = """select originator_id, originator_version, notification_id, topic, state from turnlog_events
     where originator_id = any(%s) order by originator_id, originator_version"""
@@ -35,8 +42,8 @@ _EVENTS = """select originator_id, originator_version, notification_id, topic, s
 class Checker:
     """Looks at everything past the proxies."""
 
-    def __init__(self, servers: Servers, settings: Settings, model: Model) -> None:
-        self._servers, self._model = servers, model
+    def __init__(self, servers: Servers, settings: Settings, model: Model, till: Till) -> None:
+        self._servers, self._model, self._till = servers, model, till
         self._theirs = settings
 
     @property
@@ -55,13 +62,61 @@ class Checker:
 
     async def faults(self, processes: int) -> list[str]:
         """Everything that is wrong with what was touched since the last look."""
-        histories = self.histories(self._model.touched)
-        found = [what for each, events in histories.items() for what in self._model.faults_of(each, events)]
-        found += self._held(processes)
         async with SessionLog.open(self._settings) as log:
+            await self._end_turns(log)
+            histories = self.histories(self._model.touched)
+            found = [what for each, events in histories.items() for what in self._model.faults_of(each, events)]
+            found += self._held(processes)
+            found += [what for each in self._model.talks() for what in self._faults_of_talk(each, histories[each])]
             for session_id, events in histories.items():
-                found += await _wrong_answers(log, session_id, events, self._model)
+                found += await self._wrong_answers(log, session_id, events)
             found += await self._wrong_lists(log, histories)
+        return found
+
+    async def _end_turns(self, log: SessionLog) -> None:
+        """Somebody decides about what waits, and goes on with the turns of the dead, until nothing is left to do."""
+        talks = set(self._model.talks())
+        async with self._till.client() as client:
+
+            async def answered(session: Session) -> Any:
+                if session.id not in talks:
+                    return None  # something was wrong with it: it would be told again each time
+                return await session.answer(client, model=session.id.hex, tools=tools(), on_break="again")
+
+            with suppress(TimeoutError):
+                async with asyncio.timeout(END_SECONDS):
+                    while await self._is_unfinished(log, talks):
+                        await log.resume(answered)
+                        await asyncio.sleep(0.05)
+
+    async def _is_unfinished(self, log: SessionLog, talks: set[UUID]) -> bool:
+        for session_id in talks:
+            with suppress(SessionNotFoundError):
+                await decide_all(log.session(session_id, SYSTEM))
+        found, after = set[UUID](), None
+        while page := await log.unfinished_turns(SYSTEM, after=after):
+            after = page[-1].session_id
+            found |= {turn.session_id for turn in page}
+        return bool(found & talks)
+
+    def _faults_of_talk(self, session_id: UUID, events: list[RecordedEvent]) -> list[str]:
+        is_whole = session_id not in self._model.incomplete
+        found = faults_of_turns(session_id, events, self._till.paid(session_id) if is_whole else None) if events else []
+        found += [
+            f"tool {name} has run {count} times for {key}"
+            for (session, name, key), count in self._model.effects.items()
+            if session == session_id and is_whole and count > 1 and not may_run_again(name)
+        ]
+        return [f"session {session_id}: {what}" for what in found]
+
+    async def _wrong_answers(self, log: SessionLog, session_id: UUID, events: list[RecordedEvent]) -> list[str]:
+        """What is answered wrongly. Reapers may append meanwhile, and commits whose caller is gone may come: then the
+        answers are compared with the events that are there by then."""
+        for _ in range(MOST_LOOKS):
+            found = await _wrong_answers(log, session_id, events, self._model)
+            before, events = events, self.histories([session_id])[session_id] if found else events
+            if len(events) == len(before):
+                break
         return found
 
     def _held(self, processes: int) -> list[str]:

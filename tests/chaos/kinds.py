@@ -9,10 +9,10 @@ from typing import Literal
 
 from tests.chaos.arena import Arena
 
-Group = Literal["network", "server", "process", "limit", "redis", "clock", "failover"]
+Group = Literal["network", "server", "process", "limit", "redis", "clock", "failover", "turn"]
 Inject = Callable[[Arena], Awaitable[None]]
 
-_MODULES = ("network", "server", "process", "limits", "redis", "clocks", "failover")
+_MODULES = ("network", "server", "process", "limits", "redis", "clocks", "failover", "turns")
 
 
 @dataclass(frozen=True, slots=True)

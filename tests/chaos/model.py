@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -46,9 +46,13 @@ class Model:
         self.by_session: dict[UUID, list[Known]] = defaultdict(list)
         self.touched: set[UUID] = set()
         self.seen: dict[UUID, list[tuple[Any, str, str]]] = defaultdict(list)
+        self.effects: Counter[tuple[UUID, str, str]] = Counter()
+        """How often a tool has run for a call, by session, name and key."""
         self.wrong: list[str] = []
         self.acknowledged = self.tried = 0
         self.was_rewound = False
+        self.incomplete: set[UUID] = set()
+        """Sessions of which the log may have lost what had happened."""
 
     # Hearing
 
@@ -106,6 +110,9 @@ class Model:
     def _hear_not_stored(self, process: int, call_id: str) -> None:
         self._under_way[process, call_id].refusals += 1
 
+    def _hear_effect(self, process: int, session_id: UUID, name: str, key: str) -> None:
+        self.effects[session_id, name, key] += 1
+
     def _hear_wrong(self, process: int, what: str) -> None:
         self.wrong.append(what)
 
@@ -129,6 +136,7 @@ class Model:
             self.touched.clear()
             self.seen.clear()
             self._under_way.clear()
+            self.effects.clear()
             self.was_rewound = False
 
     def mark(self) -> int:
@@ -139,6 +147,7 @@ class Model:
         """The log has lost what came after the mark: whatever was acknowledged since may be there or not."""
         with self._lock:
             self.was_rewound = True
+            self.incomplete |= set(self.by_session)
             for known in self._calls.values():
                 if known.acked_at is not None and known.acked_at > mark:
                     known.acked_at, known.answer, known.shown = None, None, 0
@@ -158,6 +167,10 @@ class Model:
         with self._lock:
             for known in self.by_session.pop(session_id, []):
                 self._calls.pop((session_id, known.call.id), None)
+
+    def talks(self) -> list[UUID]:
+        """The sessions of this round whose turns have owners."""
+        return [each for each in self.touched if any(one.call.kind == "talk" for one in self.by_session[each])]
 
     # Comparing
 
@@ -200,7 +213,7 @@ def _is_of(call: Call, event: Any) -> bool:
             return call.kind in ("start", "start_unowned")
         case e.MessageAdded():
             return (
-                call.kind in ("say", "advise", "quote")
+                call.kind in ("say", "advise", "quote", "talk")
                 and event.message_id == call.id
                 and call.text in str(event.content)
             )
@@ -272,7 +285,7 @@ def _strangers(known: Sequence[Known], events: History) -> list[str]:
                 found.append(f"nobody has said {event.message_id}")
             case e.CounterIncremented() | e.UsageReported() if event.id not in ids:
                 found.append(f"nobody has reported {event.id}")
-            case e.CompletionStarted() if event.step_id not in steps:
+            case e.CompletionStarted() if event.step_id not in steps and not event.turn_id:
                 found.append(f"nobody has begun {event.step_id}")
             case _:
                 pass

@@ -14,6 +14,9 @@ from tests.support.rules import CHECKS
 from turnlog.domain.errors import LogClosedError, PromptTooLongError, SessionNotFoundError, StoreError, TurnlogError
 from turnlog.domain.events import SessionForked
 from turnlog.infrastructure.session import Session
+
+# Code that a call loads when it is first made: not while a process may open no file.
+from turnlog.infrastructure.tables import catching_up  # noqa: F401
 from turnlog.projections.view import SessionView
 
 if TYPE_CHECKING:

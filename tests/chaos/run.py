@@ -65,7 +65,7 @@ class Run:
 
     def __init__(self, arena: Arena) -> None:
         self.arena = arena
-        self.checker = Checker(arena.servers, arena.settings, arena.model)
+        self.checker = Checker(arena.servers, arena.settings, arena.model, arena.till)
         self._sealed: dict[UUID, tuple[int, str]] = {}
         self._was_held = True
         arena.look = self._look_now

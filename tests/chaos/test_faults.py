@@ -31,7 +31,7 @@ def test_there_are_forty_kinds_of_faults_and_more() -> None:
     assert len(kinds()) >= 40
 
 
-@pytest.mark.parametrize("groups", [("network",), ("server",), ("process", "limit", "clock"), ("redis",)])
+@pytest.mark.parametrize("groups", [("network",), ("server",), ("process", "limit", "clock"), ("redis",), ("turn",)])
 async def test_nothing_is_lost_doubled_wrong_or_foreign_after_any_fault(
     attacked: Servers, groups: tuple[str, ...]
 ) -> None:

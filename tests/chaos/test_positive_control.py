@@ -9,6 +9,7 @@ from dataclasses import replace
 from random import Random
 from types import SimpleNamespace
 from typing import Any, cast
+from uuid import UUID
 
 import psycopg
 import pytest
@@ -19,6 +20,7 @@ from tests.chaos.run import Run
 from tests.chaos.servers import Servers
 from tests.chaos.worker import Worker
 from turnlog import SYSTEM, Session, SessionLog, SessionView
+from turnlog.domain import events as e
 
 pytestmark = pytest.mark.servers
 
@@ -188,3 +190,38 @@ async def test_a_lock_that_outlives_its_statement_is_found(attacked: Servers) ->
         with psycopg.connect(run.arena.servers.database_url, autocommit=True) as holder:
             holder.execute("select pg_advisory_lock(1)")
             assert "advisory" in str(await run.looked())
+
+
+async def test_a_turn_that_is_broken_is_found_by_the_looks_that_follow_a_fault(attacked: Servers) -> None:
+    async with Run.open(attacked, 9) as run:
+        model, talk = run.arena.model, None
+        model.begin()
+        while talk is None:
+            run.arena.begin(Random())
+            await run.arena.hold(0.4, 0.5)
+            await run.arena.finish()
+            assert await run.looked() == []
+            talk = finished_talk(run)
+        model.touched = {talk}
+        with unprotected(run) as admin:
+            last = f"select max(originator_version) from turnlog_events where originator_id = '{talk}'"
+            admin.execute(
+                f"delete from turnlog_events where originator_id = '{talk}' and originator_version = ({last})".encode()
+            )
+            admin.execute(b"delete from turnlog_heads; delete from turnlog_pages")
+            assert "something is left" in str(await run.looked())
+        assert await run.looked() == []
+
+        model.effects[talk, "send", "a key"] = 2
+        assert "tool send has run 2 times" in str(await run.looked())
+        model.effects.clear()
+        run.arena.till._paid[talk.hex] += 100
+        assert "were paid for" in str(await run.looked())
+
+
+def finished_talk(run: Run) -> UUID | None:
+    """A session whose last event is the end of a turn."""
+    for talk, events in run.checker.histories(run.arena.model.talks()).items():
+        if events and isinstance(events[-1].event, e.TurnEnded) and events[-1].event.status == "finished":
+            return talk
+    return None

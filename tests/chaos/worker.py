@@ -23,10 +23,11 @@ from uuid import UUID
 import psutil  # type: ignore[import-untyped]
 from openai import AsyncOpenAI
 
+from tests.chaos import talks
 from tests.chaos.calls import REPEATABLE, STEPS, WRITES, Call, WrongAnswerError
 from tests.chaos.reads import READS
 from tests.chaos.script import Caller
-from tests.support.openai_client import client_of
+from tests.support.openai_client import client_at, client_of
 from tests.support.processes import Line
 from turnlog.domain import state
 from turnlog.domain.errors import AppendConflictError, AppendRefusedError, LogClosedError, StoreError, TurnlogError
@@ -41,9 +42,9 @@ ROUND_PAUSE = 0.001
 RETRIES = 40
 
 
-async def work(line: Line, settings: Settings, callers: int) -> None:
+async def work(line: Line, settings: Settings, callers: int, provider_url: str) -> None:
     """The process. Does what it is told, until that is "stop" or the other side is gone."""
-    worker = Worker(line, settings, callers)
+    worker = Worker(line, settings, callers, provider_url)
     with suppress(EOFError, OSError):
         await worker.run()
     os._exit(0)
@@ -52,7 +53,9 @@ async def work(line: Line, settings: Settings, callers: int) -> None:
 class Worker:
     """The log of the process, and who calls it."""
 
-    def __init__(self, line: Line, settings: Settings, callers: int) -> None:
+    def __init__(self, line: Line, settings: Settings, callers: int, provider_url: str) -> None:
+        self._provider_url = provider_url
+        self._till_client: AsyncOpenAI | None = None
         self._line, self._settings, self._callers = line, settings, callers
         self._stack = AsyncExitStack()
         self._log: SessionLog | None = None
@@ -85,6 +88,12 @@ class Worker:
             self._client = client_of(provider)
         return self._client
 
+    def till_client(self) -> AsyncOpenAI:
+        """A client of the provider that all processes pay."""
+        if self._till_client is None:
+            self._till_client = client_at(self._provider_url)
+        return self._till_client
+
     async def run(self) -> None:
         """Hears and does."""
         asyncio.get_running_loop().set_exception_handler(self._loop_failed)
@@ -98,9 +107,10 @@ class Worker:
         self.tell("closed")
 
     def _loop_failed(self, _: Any, context: dict[str, Any]) -> None:
-        error = context.get("exception")
-        # A call that is cancelled by a fault leaves its part of a gather behind: that is Python's, and no loss.
-        self.tell("wrong", f"the loop: {context.get('message')} {error!r}")
+        error: BaseException | None = context.get("exception")
+        whose = context.get("task") or context.get("future")
+        where = traceback.format_exception(error)[-4:] if error is not None else []
+        self.tell("wrong", f"the loop: {context.get('message')} {error!r} of {whose!r} {_in_a_line(where)}")
 
     async def _open(self) -> None:
         for _ in range(RETRIES):
@@ -143,6 +153,15 @@ class Worker:
         gc.collect()
         memory = psutil.Process().memory_info().rss
         self.tell("done", {"lines": self.logged.lines, "memory": memory, "files": psutil.Process().num_fds()})
+
+    async def call(self, calls: list[Call]) -> None:
+        """Makes these calls, one after the other, beside what the callers do."""
+
+        async def make() -> None:
+            for call in calls:
+                await self._attempt(call)
+
+        self._rounds.append(asyncio.create_task(make()))
 
     async def cancel_some(self, seed: int) -> None:
         """Cancels some of the calls that are under way."""
@@ -223,7 +242,7 @@ class Worker:
             lost = isinstance(error, StoreError | LogClosedError)
             sure = isinstance(error, AppendConflictError | AppendRefusedError)
             outcome, answer = ("unknown" if lost else "no", type(error).__name__), _UNKNOWN if lost else None
-            if sure and call.kind in REPEATABLE:
+            if sure and call.kind in REPEATABLE and call.kind != "talk":  # it may fail after its message is stored
                 self.tell("not stored", call.id)
         except Exception as error:  # noqa: BLE001 that is what is looked for
             outcome, answer = ("wrong", _described(error, call)), None
@@ -238,7 +257,7 @@ class Worker:
         return answer
 
     def _note(self, call: Call, outcome: str, *, again: bool) -> None:
-        if outcome == "ack" and call.kind in ("say", "advise", "quote"):
+        if outcome == "ack" and call.kind in ("say", "advise", "quote", "talk"):
             self.said[call.session_id].add(call.id)
         if outcome == "unknown" and call.kind in REPEATABLE and not again:
             self._unknown.append(call)
@@ -252,7 +271,7 @@ class Worker:
 
     async def _made_once(self, call: Call) -> Any:
         session = self.log.session(call.session_id, call.user)
-        return await (WRITES.get(call.kind) or READS[call.kind])(self, session, call)
+        return await _MADE[call.kind](self, session, call)
 
     async def _made_twice(self, call: Call) -> Any:
         """The call twice at once, with another one between. One that has succeeded is enough to know that it is
@@ -294,6 +313,7 @@ def _say_in_a_copy(worker: Worker, calls: list[Call]) -> None:
 
 
 _UNKNOWN = object()
+_MADE = {**WRITES, **READS, "talk": talks.talk, "decide": talks.decide, "stop": talks.stop, "resume": talks.resume}
 
 
 def digest(value: Any) -> str:
@@ -303,7 +323,11 @@ def digest(value: Any) -> str:
 
 def _described(error: Exception, call: Call) -> str:
     lines = traceback.format_exception(error)[-4:]
-    return f"{type(error).__name__}: {str(error)[:300]} | {call} | {' '.join(''.join(lines).split())[-400:]}"
+    return f"{type(error).__name__}: {str(error)[:300]} | {call} | {_in_a_line(lines)}"
+
+
+def _in_a_line(lines: list[str]) -> str:
+    return " ".join("".join(lines).split())[-400:]
 
 
 class Logged(logging.Handler):

@@ -89,3 +89,15 @@ def test_a_reaper_that_watches_ends_well_when_it_is_interrupted(run: Run, turnlo
     run("init")
     began = time.monotonic()
     assert _interrupted([*turnlog, "reap", "--watch", "0.1"], lambda: time.monotonic() > began + 3) == (0, "")
+
+
+def test_an_export_that_is_interrupted_says_how_far_it_came(run: Run, turnlog: list[str], tmp_path: Path) -> None:
+    file = tmp_path / "chats.jsonl"
+    chats = ([{"role": "user", "content": f"{number}"}] for number in range(2_000))
+    file.write_text("\n".join(map(json.dumps, chats)), "utf-8")
+    run("import", str(file), "--user", "u1")
+    written = tmp_path / "sessions.jsonl"
+    command = [*turnlog, "export", "--user", "u1", "--output", str(written)]
+    code, said = _interrupted(command, lambda: written.exists() and written.stat().st_size > 0)
+    assert re.search(r"^interrupted: [\d,]+ sessions? exported, the last one in part\n", said)
+    assert code == 1

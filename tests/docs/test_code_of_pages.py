@@ -9,20 +9,20 @@ from __future__ import annotations
 import ast
 import asyncio
 import inspect
-import os
 import re
+import shlex
 import shutil
-import subprocess
 import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
+from click.testing import CliRunner, Result
 from openai import AsyncOpenAI
 
 from tests.support.pages import PAGES, ROOT, Block, blocks, commands, name_of, promised
 from turnlog import Session, SessionLog
-from turnlog.infrastructure.cli.app import COMMANDS
+from turnlog.infrastructure.cli.app import COMMANDS, cli
 from turnlog.testing import own_corpus
 
 LONG = ("demo", "provider")
@@ -82,7 +82,11 @@ def test_a_block_that_is_no_whole_program_promises_something() -> None:
 
 
 @pytest.mark.parametrize("command", TURNLOG)
-def test_a_turnlog_command_runs(command: str, environment: None, tmp_path: Path) -> None:
+def test_a_turnlog_command_runs(
+    command: str, environment: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", [*sys.path])  # a command adds the folder that it runs in
     shutil.copy(next(stream.path for stream in own_corpus()), tmp_path / "FILE.jsonl")
     shutil.copy(ROOT / "examples" / "own_projection.py", tmp_path / "module.py")
     (tmp_path / "chat.py").write_text("def answer(session): ...", "utf-8")  # there is no turn to go on with
@@ -91,24 +95,20 @@ def test_a_turnlog_command_runs(command: str, environment: None, tmp_path: Path)
     once = re.sub(r"(turnlog (?:project|work) (?!.*--)[^#]*)", r"\1 --once ", command)  # else it keeps up until Ctrl-C
 
     if "--drop" in command:
-        run_command("turnlog project module:Questions --once", tmp_path)
-    done = run_command(re.sub(r"\bID\b", session_id, once), tmp_path)
+        run_command("turnlog project module:Questions --once")
+    done = run_command(re.sub(r"\bID\b", session_id, once))
 
-    assert (done.returncode, done.stderr) == (0, "")
+    assert (done.exit_code, done.stderr) == (0, "")
     assert done.stdout
 
 
-def run_command(command: str, folder: Path) -> subprocess.CompletedProcess[str]:
-    path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
-    return subprocess.run(
-        ["bash", "-c", command],
-        check=False,
-        cwd=folder,
-        env={**os.environ, "PATH": path},
-        capture_output=True,
-        text=True,
-        timeout=60,
-    )
+def run_command(command: str) -> Result:
+    """Runs the command here: that `turnlog` begins as a process is tested with the command line."""
+    turnlog, *arguments = shlex.split(command)
+    assert turnlog == "turnlog"
+    for module in ("module", "chat"):  # those of the test before
+        sys.modules.pop(module, None)
+    return CliRunner().invoke(cli, arguments)
 
 
 async def spoken_session() -> Session:

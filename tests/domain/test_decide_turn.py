@@ -15,7 +15,7 @@ from turnlog.domain.decide import decide
 from turnlog.domain.decide_turn import NewsError
 from turnlog.domain.evolve import evolve
 from turnlog.domain.state import Active, SessionState, initial_state
-from turnlog.domain.turns import next_turn, turn_status
+from turnlog.domain.turns import RESUMABLE, next_turn, turn_status
 
 ASKED = e.MessageAdded(at=AT, message_id="m1", role="user", content="hi")
 QUEUED = e.MessageAdded(at=AT, message_id="m2", role="user", content="and?", queued=True)
@@ -111,6 +111,8 @@ def test_a_step_of_a_turn_is_its_owners() -> None:
     Given(STARTED, ASKED, BEGUN).when(replace(mine, run="", writer="w2")).refused(errors.TurnInProgressError)
     Given(STARTED, ASKED, BEGUN, begun("m1")).when(mine).refused(errors.TurnClosedError)
     Given(STARTED, ASKED, BEGUN, ENDED).when(mine).refused(errors.TurnClosedError)
+    # Its lease has run out: whoever takes the turn over does not know the new writer.
+    Given(STARTED, ASKED, BEGUN).when(replace(mine, writer="w1 again")).refused(errors.TurnClosedError)
     gone = replace(mine, run="", writer="w2", gone=frozenset({"w1"}))
     without_turn = e.CompletionStarted(at=AT, step_id="s2", writer="w2")
     Given(STARTED, ASKED, BEGUN).when(gone).then(ended("abandoned", "another completion was started"), without_turn)
@@ -231,13 +233,39 @@ def test_a_result_is_late_when_the_model_has_gone_on() -> None:
     assert (turn_status(late), next_turn(late)) == ("queued", "m1")
 
 
-def test_a_fork_is_in_nobodys_hand() -> None:
-    fork = c.MarkFork(AT, STARTED_FROM, 3)
-    events = decide(state_after(STARTED, ASKED, BEGUN), fork)
-    assert events[1:] == (ended("failed", "the session was forked in the middle of it"),)
+FORKED = "the session was forked in the middle of it"
+LATE = e.ToolResultAdded(at=AT, step_id="s1", index=0, call_id="c1", status="final", content="done", late=True)
+WAITING = (*CALLED, e.ApprovalRequested(at=AT, step_id="s1", index=0, call_id="c1", run="r1"), ended("waiting"))
+ALLOWED = e.ApprovalDecided(at=AT, step_id="s1", index=0, call_id="c1", approved=True, by="anna")
 
 
-STARTED_FROM = UUID(int=2)
+@pytest.mark.parametrize(
+    ("history", "expected"),
+    [
+        ((STARTED, ASKED), ()),
+        ((STARTED, ASKED, BEGUN), (ended("failed", FORKED),)),
+        ((STARTED, ASKED, BEGUN, ended("abandoned")), (ended("failed", FORKED),)),
+        ((STARTED, ASKED, BEGUN, QUEUED), (ended("failed", FORKED), ended("stopped", FORKED, "", "m2"))),
+        ((*ANSWERED, QUEUED), (ended("stopped", FORKED, "", "m2"),)),
+        (ANSWERED, ()),
+        ((*ANSWERED, ASKED.model_copy(update={"message_id": "m3"})), ()),
+        (WAITING, ()),
+        ((*WAITING, ALLOWED), (ended("failed", FORKED),)),
+        ((*ANSWERED, LATE), (ended("failed", FORKED),)),
+    ],
+    ids=[
+        "asked", "in hand", "abandoned", "queued behind it", "queued", "finished", "asked again", "waiting", "allowed",
+        "a late result",
+    ],
+)  # fmt: skip
+def test_a_fork_is_in_nobodys_hand_and_nobody_goes_on_with_it_unasked(
+    history: tuple[e.SessionEvent, ...], expected: tuple[e.SessionEvent, ...]
+) -> None:
+    state = state_after(*history)
+    forked, *events = decide(state, c.MarkFork(AT, UUID(int=2), 3))
+    assert isinstance(forked, e.SessionForked)
+    assert tuple(events) == expected
+    assert turn_status(state_after(*history, forked, *events)) not in RESUMABLE
 
 
 STEERED = QUEUED.model_copy(update={"queued": False})

@@ -14,6 +14,7 @@ from tests.support.recording import chunk, numbers, text_of
 from tests.support.sessions import ends, last_step
 from turnlog import SYSTEM, AppendRefusedError, MessageId, SessionLog, Settings, StoreUnavailableError
 from turnlog.infrastructure.store import commit_recovery, group_commit
+from turnlog.infrastructure.store.feed import read_batch
 
 
 @pytest.fixture
@@ -167,11 +168,15 @@ async def test_a_failure_in_what_is_told_of_an_append_keeps_nobody_else_waiting(
     forgotten.cancel()
 
 
-async def test_all_who_wait_while_postgres_is_away_are_told_in_time(proxied: SessionLog, proxy: Proxy) -> None:
+async def test_all_who_wait_while_postgres_is_away_are_told_in_time(
+    proxied: SessionLog, proxy: Proxy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(group_commit, "HAND_OVER", 25)
+    monkeypatch.setattr(group_commit, "MAX_BATCH_EVENTS", 100)
     proxy.refuses = True
     proxy.cut_all()
     async with asyncio.timeout(4):  # of several batches, each of which could wait for a second
-        outcomes = await asyncio.gather(*(proxied.start_session("u1") for _ in range(8_000)), return_exceptions=True)
+        outcomes = await asyncio.gather(*(proxied.start_session("u1") for _ in range(800)), return_exceptions=True)
     assert {type(outcome) for outcome in outcomes} == {StoreUnavailableError}
     proxy.refuses = False
     await proxied.start_session("u1")
@@ -210,3 +215,52 @@ async def test_a_sequence_that_lags_behind_the_log_is_set_right(log: SessionLog,
             await asyncio.gather(*(session.say("more") for session in sessions[:together]))
 
     assert [(await session.view()).version for session in sessions] == [503, 2]
+
+
+TOPICS = ("session-started.v1", "message-added.v1")
+
+
+class LogReader:
+    """A reader of the whole log, which has come as far as there is anything."""
+
+    def __init__(self, log: SessionLog, settings: Settings) -> None:
+        self._recorder = log._parts.store.recorder
+        self._positions = f"{settings.database_schema}.turnlog_events_positions"
+        self._url = settings.database_url or ""
+        self._after = 0
+
+    def seen(self) -> int:
+        """How many events have come since the last time."""
+        count = 0
+        while (batch := read_batch(self._recorder, self._after, TOPICS)).id != self._after:
+            count, self._after = count + len(batch.rows), batch.id
+        return count
+
+    def set_sequence(self, to: str) -> None:
+        """The sequence alone is set, as by hand or by a restore."""
+        with psycopg.connect(self._url, autocommit=True) as admin:
+            admin.execute(f"select setval('{self._positions}', {to})".encode())
+
+
+@pytest.mark.parametrize("writer", ["the last one", "another one", "a new process"])
+async def test_what_is_stored_after_the_sequence_went_back_is_missed_by_no_reader_of_the_log(
+    log: SessionLog, other_log: SessionLog, settings: Settings, writer: str
+) -> None:
+    """Into a gap, where nothing collides."""
+    session, reader = await log.start_session("u1"), LogReader(log, settings)
+    theirs = await other_log.start_session("u2")
+    events = f"{settings.database_schema}.turnlog_events"
+    reader.set_sequence(f"(select max(notification_id) + 1000 from {events})")
+    await session.say("beyond the gap")
+    assert reader.seen() == 3
+
+    reader.set_sequence(f"(select max(notification_id) - 700 from {events})")
+    async with SessionLog.open(settings) as third:
+        await {
+            "the last one": session, "another one": theirs, "a new process": third.session(session.id, "u1")
+        }[writer].say("after")  # fmt: skip
+        await theirs.say("and on")
+
+    assert reader.seen() == 2
+    positions = [event.log_position async for event in session.events()]
+    assert positions == sorted(positions)

@@ -22,10 +22,11 @@ from tests.fuzz.pages import text_lane
 from tests.fuzz.source import Source
 from turnlog.domain import commands as c
 from turnlog.domain import events as e
-from turnlog.domain.errors import TurnlogError, UnreadableEventError
+from turnlog.domain.errors import InvalidInputError, TurnlogError, UnreadableEventError
 from turnlog.domain.foreign import ForeignFormat
 from turnlog.domain.inputs import checked_content, checked_foreign, checked_object
 from turnlog.domain.recorded import RecordedEvent
+from turnlog.domain.values import json_copy
 from turnlog.infrastructure.append.checked_commands import (
     checked_increment,
     checked_message,
@@ -36,6 +37,10 @@ from turnlog.infrastructure.append.chunks import ChatReader
 from turnlog.infrastructure.cli.chunk_file import chunks as chunks_of_file
 from turnlog.infrastructure.cli.commands.importing import _conversation
 from turnlog.infrastructure.cli.script_file import read_script
+from turnlog.infrastructure.repair.exported_lines import is_header, parsed_events, parsed_header
+from turnlog.projections.prompt.image_size import image_size
+from turnlog.projections.prompt.media_tokens import MEDIA_TOKENS
+from turnlog.projections.prompt.tokens import TOKENS_PER_MESSAGE, estimated_tokens
 
 Target = Callable[[bytes], None]
 
@@ -218,6 +223,39 @@ def broken_bodies(data: bytes) -> None:
         MAPPER.event(data[:20].decode("latin-1"), data[1:])
 
 
+def exported_lines(data: bytes) -> None:
+    """A file that `turnlog import` takes for an export: a header and events, in any bytes."""
+    lines = data.split(b"\n")
+    for line in lines:
+        is_header(line)
+        with suppress(InvalidInputError):
+            parsed_header(line)
+    source = Source(data)
+    with suppress(UnreadableEventError, InvalidInputError, RecursionError, ValueError):  # the latter two of json.dumps
+        body = {name: source.json(MESSAGE, 3) for name in ("at", "user_id", "title", "content", "text", "calls")}
+        kind = source.pick(e.EVENT_TYPES)
+        line = json.dumps({"position": source.pick((1, 2, True, "1")), "topic": kind.topic, "event": body})
+        (one, *_) = parsed_events([line, *lines], after=0)
+        MAPPER.event(one.topic, one.event)
+
+
+def token_counts(data: bytes) -> None:
+    """Messages of any shape, as they are counted for a window."""
+    source = Source(data)
+    parts = [{"type": source.pick(tuple(MEDIA_TOKENS)), **_fields(source)} for _ in range(1 + source.byte() % 3)]
+    messages = [{"role": "user", "content": parts}, _fields(source)]
+    try:
+        messages = json_copy(messages, "messages")  # a prompt has nothing deeper
+    except InvalidInputError:
+        return
+    assert estimated_tokens(messages) >= 2 * TOKENS_PER_MESSAGE
+    image_size(source.pick((b"", b"\xff\xd8", b"\x89PNG\r\n\x1a\n", b"GIF89a", b"RIFF0000WEBPVP8X")) + source.rest())
+
+
+def _fields(source: Source) -> dict[str, Any]:
+    return {source.pick(MORE_OF_A_MESSAGE): source.json(MORE_OF_A_MESSAGE, 4) for _ in range(source.byte() % 4)}
+
+
 def scripts(data: bytes) -> None:
     """A file that is given to `turnlog provider`."""
     with suppress(TurnlogError):
@@ -238,6 +276,8 @@ TARGETS: dict[str, Target] = {
     "calls": calls,
     "stored_events": stored_events,
     "broken_bodies": broken_bodies,
+    "exported_lines": exported_lines,
+    "token_counts": token_counts,
     "cache_entries": cache_entries,
     "text_lane": text_lane,
     "scripts": scripts,

@@ -26,7 +26,7 @@ from turnlog.projections.prompt.chat_faults import CHAT_FAULTS
 from turnlog.projections.prompt.dialects import DIALECTS, DialectName
 from turnlog.projections.prompt.explain import explain
 from turnlog.projections.prompt.request import request_faults
-from turnlog.projections.prompt.window import estimated_tokens
+from turnlog.projections.prompt.tokens import estimated_tokens
 
 CHECKS = {**DIALECT_CHECKS, "strict": check_strict}
 SEND = PromptPolicy(reasoning="send")

@@ -50,6 +50,19 @@ def test_a_failed_or_abandoned_attempt_that_was_replaced_is_left_out() -> None:
         assert said(prompt) == [("user", "hi"), ("assistant", "Hello")]
 
 
+def test_an_attempt_that_a_request_has_had_stays_in_its_place() -> None:
+    for role in ("system", "developer"):
+        said_since = e.MessageAdded(at=AT, message_id="m", role=role, content="be short")
+        for end in (failed, abandoned):
+            attempt = [user("hi"), begun("s1"), text("s1", "Hel"), end("s1"), said_since]
+            sent = prompt_of(*attempt)
+
+            assert said(sent) == [("user", "hi"), ("assistant", "Hel"), (role, "be short")]
+            assert prompt_of(*attempt, begun("s2"), text("s2", "Hi"), finished("s2"))[:-1] == sent
+            taken = e.TurnStarted(at=AT, turn_id="hi", run="r1", writer="w1")
+            assert prompt_of(*attempt, taken) == sent
+
+
 def test_an_attempt_that_was_not_replaced_is_sent_as_far_as_it_got() -> None:
     for end in (failed, abandoned, interrupted):
         prompt = prompt_of(user("hi"), begun("s1"), text("s1", "Hel"), end("s1"), user("go on"))
@@ -70,6 +83,15 @@ def test_an_attempt_whose_call_was_answered_is_gone_on_from_and_not_replaced() -
     )
 
     assert [role for role, _ in said(prompt)] == ["user", "assistant", "tool", "assistant"]
+
+
+def test_an_attempt_that_was_gone_on_from_stays_when_another_result_comes_late() -> None:
+    attempt = [user("hi"), begun("s1"), *call("s1"), failed("s1"), result("s1", "soon", status="pending")]
+    gone_on = [*attempt, begun("s2"), text("s2", "y"), finished("s2")]
+    for status in ("pending", "final"):
+        late = result("s1", "later", status=status).model_copy(update={"late": True})
+
+        assert said(prompt_of(*gone_on, late))[:4] == said(prompt_of(*gone_on))
 
 
 def test_a_call_that_was_cut_off_is_left_out_and_a_whole_one_is_closed() -> None:

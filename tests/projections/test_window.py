@@ -131,7 +131,7 @@ def long_turn(*results: Any) -> SessionView:
 
 def test_the_oldest_results_of_a_turn_are_shortened_until_it_fits() -> None:
     view = long_turn("a" * 4_000, "b" * 4_000, "short")
-    budget = estimated_tokens(build_prompt(view.turns)) - 500
+    budget = estimated_tokens(build_prompt(view.turns)) - 200
     contents = [message["content"] for message in windowed(view, "chat", budget, estimated_tokens)[2:]]
     assert contents == [f"{'a' * SHORTENED_TO} [... {4_000 - SHORTENED_TO} {MARK}", "b" * 4_000, "short"]
 
@@ -187,7 +187,7 @@ IMAGES = [([IMAGE, text(9)], f"{'x' * 9}\n{NOTE}"), ([IMAGE], NOTE)]
     ],
 )
 def test_the_text_of_a_result_of_parts_is_shortened_and_the_rest_noted(api: Api, parts: list[Json], short: str) -> None:
-    prompt = windowed(long_turn(parts), api, 150, estimated_tokens)
+    prompt = windowed(long_turn(parts), api, 80, estimated_tokens)
     CHECKS[api](prompt)
     last = messages_of(prompt)[-1]
     result = last["content"][0] if api == "anthropic" else last
@@ -220,7 +220,7 @@ def test_a_window_that_is_exactly_wide_enough_for_a_turn_begins_with_it() -> Non
 
 def test_a_result_that_would_hardly_become_shorter_is_left_whole() -> None:
     view = long_turn("a" * 2 * SHORTENED_TO, "b" * 4_000)
-    budget = estimated_tokens(build_prompt(view.turns)) - 500
+    budget = estimated_tokens(build_prompt(view.turns)) - 200
     contents = [message["content"] for message in windowed(view, "chat", budget, estimated_tokens)[2:]]
     assert contents[0] == "a" * 2 * SHORTENED_TO
     assert MARK in contents[1]

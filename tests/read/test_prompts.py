@@ -112,7 +112,7 @@ async def test_the_window_keeps_whole_turns_from_the_end_and_what_is_pinned(sess
         await session.add_tool_result(f"c{number}", "x" * 1_000)
     prompt = await session.prompt(max_tokens=7, count_tokens=len)
     assert [message["role"] for message in prompt] == ["system", *["user", "assistant", "tool"] * 2]
-    short = await session.prompt(max_tokens=200)
+    short = await session.prompt(max_tokens=100)
     assert "characters left out" in short[-1]["content"]
     check_chat_prompt(short)
     with pytest.raises(PromptTooLongError):

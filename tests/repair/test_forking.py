@@ -9,14 +9,25 @@ import psycopg
 import pytest
 from psycopg import Connection
 
+from tests.support.answering import asking, calling
 from tests.support.foreign_messages import FAULTY
 from tests.support.rules import check_prompts_of
 from tests.support.sessions import contents, talked
-from turnlog import SYSTEM, InvalidInputError, Session, SessionLog, SessionNotFoundError, StoreUnavailableError
+from turnlog import (
+    SYSTEM,
+    InvalidInputError,
+    Session,
+    SessionLog,
+    SessionNotFoundError,
+    StoreUnavailableError,
+    Tool,
+    ToolContext,
+)
 from turnlog.domain.events import SessionForked
 from turnlog.infrastructure.repair import forking
 from turnlog.infrastructure.store import events
 from turnlog.projections.view import Turn
+from turnlog.testing import Answer
 
 
 def _as_abandoned(turn: Turn) -> Turn:
@@ -61,6 +72,37 @@ async def test_a_fork_in_the_middle_of_a_step_is_legal_and_goes_on_by_itself(ses
         await completion.text("Yes.")
     await check_prompts_of(fork)
     assert (await session.view()).turns[0].steps[0].status == "finished"
+
+
+async def test_nobody_goes_on_with_a_fork_unasked_and_its_tools_do_not_run(log: SessionLog, session: Session) -> None:
+    """Whatever its source is about to do: the source does it."""
+    done = list[str]()
+
+    def buy(context: ToolContext) -> str:
+        """Buys something."""
+        done.append(str(context.session.id))
+        return "bought"
+
+    tools, forks = [Tool(buy, needs_approval=True)], list[Session]()
+    async with asking([calling("buy"), Answer("Later."), Answer("Bought."), Answer("Go.")]) as model:
+        await model.answer(session, "shoes", "m-1", tools=tools)
+        await model.answer(session, "or a hat?", "m-2", tools=tools)
+        (call,) = (await session.view()).waiting_tool_calls
+        await session.approve(call.id, by="anna", step_id=call.step_id)
+        forks.append(await session.fork())
+        async with session.turn():
+            await session.say("and then?", "m-3", on_busy="queue")
+            forks.append(await session.fork())
+        forks.append(await session.fork())
+        assert [turn.status for turn in (await forks[1].view()).turns] == ["finished", "failed", "stopped"]
+
+        outcomes = await log.resume(lambda one: model.answer(one, tools=tools))
+        assert [outcome.session_id for outcome in outcomes] == [session.id]
+        assert (done, model.asked) == ([str(session.id)], 3)
+        for fork in forks:
+            await check_prompts_of(fork)
+        assert (await model.answer(forks[1], "go on", tools=tools)).text == "Go."
+        assert [turn.status for turn in (await forks[1].view()).turns][1:] == ["failed", "stopped", "finished"]
 
 
 async def test_a_long_fork_is_copied_in_parts_and_is_the_same(

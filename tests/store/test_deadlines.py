@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+import resource
 import time
 from collections.abc import Awaitable, Callable
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from typing import Any
 
 import psycopg
 import pytest
+from psycopg.pq import TransactionStatus
 
 from turnlog import Session, SessionLog, Settings, StoreUnavailableError
 from turnlog.infrastructure.store.commit_recovery import SHORTEST_ATTEMPT
+from turnlog.infrastructure.store.datastore import _shut
 from turnlog.infrastructure.store.store import READ_THREADS
 
 
@@ -75,3 +79,19 @@ async def test_every_call_ends_in_its_time_while_postgres_waits(settings: Settin
         assert max(took) < seconds + SHORTEST_ATTEMPT + 1.0  # the machine may be busy
         async with asyncio.timeout(5):
             await asyncio.gather(*(session.say("goes on") for session in sessions))
+
+
+def test_a_connection_is_shut_at_its_deadline_also_where_no_descriptor_is_left(settings: Settings) -> None:
+    _, hard = limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with psycopg.connect(settings.database_url or "") as connection, ThreadPoolExecutor(1) as threads:
+        asked = threads.submit(connection.execute, "select pg_sleep(20)")
+        while connection.info.transaction_status is not TransactionStatus.ACTIVE:
+            time.sleep(0.01)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (3, hard))
+        try:
+            _shut(connection)
+        finally:
+            resource.setrlimit(resource.RLIMIT_NOFILE, limits)
+        with pytest.raises(psycopg.OperationalError):
+            asked.result(timeout=5)
+        connection.close()

@@ -8,9 +8,20 @@ from typing import Any
 
 import pytest
 
+from tests.support.answering import asking
 from tests.support.restores import Backup
 from tests.support.sessions import answer, contents, talked
-from turnlog import InvalidInputError, Session, SessionLog, Settings, StepClosedError, UnknownPositionError
+from turnlog import (
+    InvalidInputError,
+    Session,
+    SessionLog,
+    Settings,
+    StepClosedError,
+    StoreUnavailableError,
+    UnknownPositionError,
+)
+from turnlog.infrastructure.answer.answer import Answer
+from turnlog.infrastructure.follow import poll_loop, source
 from turnlog.projections.projector import Projector
 from turnlog.projections.prompt import build_prompt
 
@@ -147,6 +158,58 @@ async def test_a_follower_is_told_that_the_log_went_back(log: SessionLog, settin
     assert len(seen) == 3
 
 
+@pytest.mark.parametrize("kept", [0, 4], ids="{} written since".format)
+async def test_a_follower_that_is_behind_is_given_nothing_of_two_pasts(
+    log: SessionLog, settings: Settings, monkeypatch: pytest.MonkeyPatch, kept: int
+) -> None:
+    """It reads the log by itself, before the reader for all followers has found out."""
+    monkeypatch.setattr(source, "FOLLOW_PAGE_EVENTS", 2)
+    for pause in ("SAFETY_SECONDS", "FIRST_PAUSE", "LAST_PAUSE"):
+        monkeypatch.setattr(poll_loop, pause, 60.0)
+    session = await log.start_session("u1")
+    await session.say("one")
+    backup = Backup(settings)
+    for number in range(6):
+        await session.say(f"lost {number}")
+    following = await session.follow().begun()
+    seen = [await anext(following) for _ in range(2 if not kept else 4)]
+    async with SessionLog.open(settings.model_copy(update={"redis_url": "none"})) as writer:  # nobody here is told
+        await asyncio.sleep(0.3)  # by now the reader has looked for the last time
+        backup.restore(cut=False)
+        for number in range(kept):
+            await writer.session(session.id, "u1").say(f"kept {number}")
+
+    async def follow() -> None:
+        async for event in following:
+            seen.append(event)  # noqa: PERF401 what came before an error is kept
+
+    with pytest.raises(UnknownPositionError):
+        await asyncio.wait_for(follow(), 10)
+    texts = [getattr(event.event, "content", None) for event in seen]
+    assert [text for text in texts if str(text).startswith("kept")] == []
+    assert [event.position for event in seen] == list(range(1, len(seen) + 1))
+
+
+async def test_an_answer_whose_message_is_lost_says_that_the_log_went_back_and_may_be_asked_for_again(
+    log: SessionLog, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    session = await talked(await log.start_session("u1"))
+    backup, found, times = Backup(settings), Answer._found, iter((True, False))
+
+    async def found_later(answer: Answer) -> Any:
+        if next(times, False):
+            backup.restore(cut=False)
+        return await found(answer)
+
+    monkeypatch.setattr(Answer, "_found", found_later)
+    monkeypatch.setattr(Answer, "_run_owner", lambda *_: asyncio.sleep(0))  # the message alone is stored
+    async with asking() as model:
+        with pytest.raises(StoreUnavailableError, match="the log went back"):
+            await model.answer(session, "Hi", "m-1")
+        monkeypatch.undo()
+        assert (await model.answer(session, "Hi", "m-1")).status == "finished"
+
+
 async def test_a_cursor_that_the_session_does_not_have_is_refused(session: Session) -> None:
     await session.say("hi")
     for ask in (session.follow, session.deltas, session.events):
@@ -181,7 +244,7 @@ async def test_a_cursor_names_the_event_and_is_refused_after_the_log_went_back(
 
 
 @pytest.mark.parametrize(
-    "after", ["", "-", "8-", "-1", "x", "8-xyz", "1" * 5_000, "8 ", "\u0668", "8-0x1", b"8", None, 1.0]
+    "after", ["", "-", "8-", "-1", "x", "8-xyz", "1" * 5_000, "8 ", "\u0668", "8-0x1", b"8", None, 1.0, -1]
 )
 async def test_what_is_no_cursor_is_refused(session: Session, after: Any) -> None:
     for ask in (session.events, session.follow, session.deltas):

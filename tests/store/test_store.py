@@ -300,6 +300,26 @@ async def test_what_a_process_of_version_3_writes_leaves_the_status_of_the_turn_
         assert version_3.execute(columns).fetchall() == [("failed", None, None, 0)]
 
 
+async def test_an_append_of_version_4_finds_a_sequence_that_lags_once_the_schema_is_up_to_date(
+    settings: Settings,
+) -> None:
+    with psycopg.connect(settings.database_url or "", autocommit=True) as old:
+        old.execute(f"create schema {settings.database_schema}".encode())
+        old.execute(f"set search_path to {settings.database_schema}".encode())
+        old.execute((DATA / "schema-4.sql").read_bytes())
+        append_as_version_3(old, 1, GOLDEN_TOPICS)
+        old.execute("select setval('turnlog_events_positions', 1000)")
+        append_as_version_3(old, 5, ["text-delta.v1"])
+        old.execute("select setval('turnlog_events_positions', 500)")
+        append_as_version_3(old, 6, ["text-delta.v1"])  # to that version it is not behind the log
+        async with SessionLog.open(settings) as log:
+            old.execute("select setval('turnlog_events_positions', 600)")
+            with pytest.raises(psycopg.errors.UniqueViolation, match="lags the log") as refused:
+                append_as_version_3(old, 7, ["text-delta.v1"])
+            assert refused.value.diag.constraint_name == "turnlog_events_notification_id_idx"
+            assert (await log.session(OLD_SESSION, "u1").view()).version == 6
+
+
 async def test_processes_that_upgrade_at_once_do_not_get_in_each_others_way(
     settings: Settings, version_1: psycopg.Connection[Any]
 ) -> None:

@@ -90,6 +90,7 @@ PATHS: Mapping[str, Callable[[Session], Awaitable[Any]]] = {
     "deltas": lambda s: anext(aiter(s.deltas())),
     "follow": lambda s: anext(aiter(s.follow())),
     "live": lambda s: s.live().__aenter__(),
+    "record_whole": lambda s: s.record_whole({"choices": [{"message": {"content": "Hi"}, "finish_reason": "stop"}]}),
     "record_in_background": lambda s: s.record_in_background(spoken("Hello")),
     "set_title": lambda s: s.set_title("Mine"),
     "view": lambda s: s.view(),

@@ -79,7 +79,8 @@ class OwnedTalk:
         is_owned, said, calls, end = how
         step_id, before = self._new_id("s"), len(self.events)
         run = self._run if is_owned else ""
-        begin = c.BeginCompletion(BEGAN, step_id, run=run, gone=frozenset({"w1", "w2"}), writer="w1")
+        writer = "w2" if run else "w1"
+        begin = c.BeginCompletion(BEGAN, step_id, run=run, gone=frozenset({"w1", "w2"}), writer=writer)
         if not self.do(begin):
             return
         self.asked_at.append(before)

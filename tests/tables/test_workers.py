@@ -22,16 +22,16 @@ pytestmark = pytest.mark.owner  # they make projections of their own
 async def test_a_worker_that_is_killed_again_and_again_applies_each_event_once(
     log: SessionLog, settings: Settings
 ) -> None:
-    await converse_here(log, sessions=12, steps=1, deltas=100)
+    await converse_here(log, sessions=6, steps=1, deltas=100)
     chance = random.Random(5)
     places = []
-    while len(places) < 3 or places[-1] < 600:
+    while len(places) < 3 or places[-1] < 300:
         # So slow that not even the longest of these lives is enough for a third of the events.
         with Child(keep_up, settings, Counting(seconds=0.002)) as worker:
             assert await worker.hear() == "ready"
-            await asyncio.sleep(chance.uniform(0.1, 0.6))
+            await asyncio.sleep(chance.uniform(0.05, 0.3))
         places.append(position(settings, "counting"))
-    assert places[0] < 600
+    assert places[0] < 300
     await log.projections.catch_up(Counting())
 
     check_counted(settings)

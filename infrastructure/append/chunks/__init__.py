@@ -9,12 +9,29 @@ from collections.abc import Callable
 from datetime import datetime
 from typing import Any
 
+from turnlog.infrastructure.append.chunks import anthropic
+from turnlog.infrastructure.append.chunks.anthropic import AnthropicReader
 from turnlog.infrastructure.append.chunks.chat import ChatReader
+from turnlog.infrastructure.append.chunks.fields import fields_of
 from turnlog.infrastructure.append.chunks.reader import StreamReader
+from turnlog.infrastructure.append.chunks.responses import ResponsesReader
 
-__all__ = ["ChatReader", "StreamReader", "reader_for"]
+__all__ = ["AnthropicReader", "ChatReader", "ResponsesReader", "StreamReader", "reader_for"]
 
 
-def reader_for(chunk: Any, step_id: str, now: Callable[[], datetime]) -> StreamReader:  # noqa: ARG001 all are of one API
+def reader_for(chunk: Any, step_id: str, now: Callable[[], datetime]) -> StreamReader:
     """The reader of the stream that begins with this chunk. `now` gives the time of each command."""
-    return ChatReader(step_id, now)
+    return _kind_of(chunk)(step_id, now)
+
+
+def _kind_of(chunk: Any) -> type[StreamReader]:
+    try:
+        fields = fields_of(chunk)
+        kind, error = fields.get("type"), fields.get("error")
+        if kind == "error" and (error is None or fields.get("sequence_number") is not None):
+            return ResponsesReader
+    except Exception:  # noqa: BLE001 it is read again, and then what is wrong is said
+        return ChatReader
+    if isinstance(kind, str) and kind.startswith("response."):
+        return ResponsesReader
+    return AnthropicReader if kind == "error" or kind in anthropic.EVENTS else ChatReader

@@ -1,10 +1,9 @@
-"""Reading Chat Completions chunks, which are models of the openai package or plain dicts.
+"""Reading Chat Completions chunks, which are models of the openai package or plain dicts, in the shapes that providers
+really send.
 
-Only this module knows what such a chunk looks like, in the shapes that providers really send.
-
-A fragment of a tool call belongs to the call of its index. The same index with another id begins a new call only if a
-name comes with it (Mistral and some relays); without a name it continues the call (LM Studio). A fragment without an
-index belongs to the call of its id, or else to the last call.
+What a chunk says is a text, reasoning or a refusal, which are fragments; a tool call (`chat_calls`); or anything else:
+that goes into parts, and what belongs to no part into an opaque one (`chat_fields`). How a stream ends is in
+`chat_ends`.
 """
 
 from __future__ import annotations
@@ -14,25 +13,23 @@ from collections.abc import Callable, Iterable, Iterator
 from datetime import datetime
 from typing import Any
 
-from turnlog.domain.commands import (
-    AnyStepAppend,
-    AppendFunctionCall,
-    AppendReasoning,
-    AppendRefusal,
-    AppendText,
-    AppendToolCall,
-)
+from turnlog.domain.commands import AnyStepAppend, AppendFunctionCall, AppendReasoning, AppendRefusal, AppendText
 from turnlog.domain.errors import InvalidInputError
+from turnlog.domain.finish_reasons import meaning_of
 from turnlog.domain.inputs import check_length
 from turnlog.domain.limits import MAX_CALL_ID_LENGTH, MAX_NAME_LENGTH, PIECE_LENGTH
 from turnlog.domain.quoting import quoted
 from turnlog.domain.values import JsonObject, json_size
+from turnlog.infrastructure.append.chunks.chat_calls import ChatCalls
+from turnlog.infrastructure.append.chunks.chat_ends import UsageReports, error_in, error_text, failure_in
+from turnlog.infrastructure.append.chunks.chat_fields import Beside
+from turnlog.infrastructure.append.chunks.chat_parts import ChatParts, said_in, unreadable
 from turnlog.infrastructure.append.chunks.fields import (
     Fields,
     arguments_of,
     as_object,
-    error_text,
     fields_of,
+    items_of,
     list_of,
     pieces_of,
     short_text,
@@ -50,89 +47,161 @@ class ChatReader(StreamReader):
 
     def __init__(self, step_id: str, now: Callable[[], datetime]) -> None:
         super().__init__(step_id, now)
-        self._calls = _CallIndexes()
-        self._warned = self._has_choices = False
+        self._calls = ChatCalls(self)
+        self._beside = Beside(self)
+        self._pieces = ChatParts(self)
+        self._reports = UsageReports()
+        self._warned = self._has_choices = self._has_text = False
+        self._said: set[str] = set()
         self._function_name = 0
 
     def read(self, chunk: Any) -> Iterable[list[AnyStepAppend]]:
         """See StreamReader."""
-        text = self._text_alone(chunk)
-        return self.in_pieces(chunk) if text is None else ([text],)
+        alone = self._alone(chunk)
+        return self.in_pieces(chunk) if alone is None else ([alone],)
 
-    def _text_alone(self, chunk: Any) -> AnyStepAppend | None:
-        """The command for a chunk that says a short text and nothing else, as nearly all do. None for any other."""
+    @property
+    def has_answered(self) -> bool:
+        """See StreamReader."""
+        return self.finish_reason is not None or self.error is not None
+
+    def missing_end(self) -> str | None:
+        """See StreamReader."""
+        if meaning_of(self.finish_reason) == "failed":
+            return f"the provider ended the answer with the finish reason {quoted(self.finish_reason or '')}"
+        return None
+
+    def _alone(self, chunk: Any) -> AnyStepAppend | None:
+        """The command for a chunk that says a short text, or goes on with one call, and nothing else, as nearly all do.
+        None for any other."""
         if not self._has_choices:
             return None
+        command: AnyStepAppend | None
         try:
             fields = fields_of(chunk)
             choices: Any = fields.get("choices")
             (choice,) = map(fields_of, choices)
             delta = fields_of(choice.get("delta"))
+            shape = self._beside.usual_shape(fields, choice, delta)
+            if shape is None or (self.response_id is None and fields.get("id")):
+                return None
             text = delta.get("content")
-            is_named = (self.model or not fields.get("model")) and (self.response_id or not fields.get("id"))
-            if not (is_named and isinstance(text, str) and 0 < len(text) <= PIECE_LENGTH):
-                return None
-            if choice.get("index") or choice.get("finish_reason") or fields.get("usage") or fields.get("error"):
-                return None
-            if any(map(delta.get, _BESIDE_TEXT)):
-                return None
+            if shape.has_only_text and text.__class__ is str and 0 < len(text) <= PIECE_LENGTH:
+                command, length = AppendText(self.now(), self.step_id, text), len(text)
+                self._has_text = True
+            else:
+                command, length = self._one_of(delta)
         except Exception:  # noqa: BLE001 it is read again, and then what is wrong is said
             return None
-        self.count(len(text))
-        return AppendText(self.now(), self.step_id, text)
+        self.count(length)
+        return command
+
+    def _one_of(self, delta: Any) -> tuple[AnyStepAppend | None, int]:
+        """The command for a delta that says only one thing, and the number of its characters."""
+        text, calls = delta.get("content"), delta.get("tool_calls")
+        thought = delta.get("reasoning_content") or delta.get("reasoning")
+        if calls:
+            (entry,) = calls
+            command = None if text or thought else self._calls.more(fields_of(entry))
+            return command, 0 if command is None else len(command.arguments)
+        said = thought if text is None or text == "" else None if thought else text
+        if not (isinstance(said, str) and 0 < len(said) <= PIECE_LENGTH):
+            return None, 0
+        if said is text:
+            self._has_text = True
+            return AppendText(self.now(), self.step_id, said), len(said)
+        if delta.get("reasoning_content") and delta.get("reasoning"):
+            return None, 0
+        self._said.add("reasoning")
+        return AppendReasoning(self.now(), self.step_id, said), len(said)
 
     def commands(self, chunk: Any) -> Iterator[Sized]:
         """See StreamReader."""
         fields = fields_of(chunk)
-        self.model = self.model or short_text(fields.get("model"), "model") or None
-        self.response_id = self.response_id or short_text(fields.get("id"), "id", MAX_CALL_ID_LENGTH) or None
-        if usage := fields.get("usage"):
-            self.usage = as_object(usage) or self.usage
-        if error := fields.get("error"):
-            self.error = error_text(error)
         choices = fields.get("choices")
+        self._read_names(fields)
+        self._reports.take(fields, fields_of(fields.get("message")))
+        self._reports.take_vendors(fields)
+        error = error_in(fields, has_choices=isinstance(choices, list) and bool(choices))
+        if error is not None:
+            self._fail(error)
+        # After chunks with choices a provider may send a summary of its own without them (Hugging Face).
+        elif not (isinstance(choices, list) or self._has_choices or _is_chunk(chunk, fields)):
+            raise _no_chunk(chunk, fields)
+        yield from self._beside.take("of_chunk", fields)
         if isinstance(choices, list):
             self._has_choices = True
-            for choice in choices:
-                yield from self._choice(fields_of(choice))
-        # After chunks with choices a provider may send a summary of its own without them (Hugging Face).
-        elif not self._has_choices and not _is_chunk(chunk, fields):
-            raise _no_chunk(chunk, fields)
+            for choice in map(fields_of, choices):
+                if choice.get("index"):
+                    self._warn_of_choices()
+                else:
+                    yield from self._choice(choice, is_whole=fields.get("object") == "chat.completion")
+        self.usage = self._reports.usage
 
-    def _choice(self, choice: Fields) -> Iterator[Sized]:
-        if choice.get("index"):
-            self._warn_of_choices()
-            return
-        self.finish_reason = short_text(choice.get("finish_reason"), "finish_reason") or self.finish_reason
-        if choice.get("delta") is None:
-            if choice.get("message") or choice.get("text"):
-                raise InvalidInputError("chunk", f"{_TAKES}, with a `delta` in each choice, not a whole answer")
-            return
-        delta = fields_of(choice.get("delta"))
-        at, step_id = self.now(), self.step_id
-        text, thinking = _content(delta.get("content"))
-        details = _details(delta.get("reasoning_details"))
-        reasoning = text_of(delta.get("reasoning_content")) or text_of(delta.get("reasoning")) or thinking
-        if details:
-            size = sum(map(json_size, details))
-            yield AppendReasoning(at, step_id, reasoning[:PIECE_LENGTH], details), size + len(reasoning)
-            reasoning = reasoning[PIECE_LENGTH:]
-        yield from ((AppendReasoning(at, step_id, part), len(part)) for part in pieces_of(reasoning))
+    def _read_names(self, fields: Fields) -> None:
+        self.model = self.model or short_text(fields.get("model"), "model") or None
+        self.response_id = self.response_id or short_text(fields.get("id"), "id", MAX_CALL_ID_LENGTH) or None
+        if self.model:
+            self._beside.knows("of_chunk", "model", self.model)
+
+    def _fail(self, error: Any) -> None:
+        self.error, self.failure = error_text(error), failure_in(error) or None
+
+    def _choice(self, choice: Fields, *, is_whole: bool) -> Iterator[Sized]:
+        delta, message = fields_of(choice.get("delta")), fields_of(choice.get("message"))
+        self._reports.take(choice, delta, message)
+        if error := choice.get("error"):
+            self._fail(error)
+        if reason := short_text(choice.get("finish_reason"), "finish_reason"):
+            yield from self._end(reason)
+        elif choice.get("delta") is None and not is_whole and (choice.get("message") or choice.get("text")):
+            raise InvalidInputError("chunk", f"{_TAKES}, with a `delta` in each choice, not a whole answer")
+        yield from self._beside.take("of_choice", choice)
+        if choice.get("delta") is not None:
+            yield from self._delta(delta)
+        if choice.get("message") and (is_whole or reason):
+            yield from self._delta(self._missing_in(message))
+
+    def _end(self, reason: str) -> Iterator[Sized]:
+        if self.finish_reason not in (None, reason):
+            yield from self._beside.say("of_choice", {"finish_reason": self.finish_reason})
+        self.finish_reason = reason
+        if self.error is None:
+            self.failure = {"finish_reason": reason} if meaning_of(reason) == "failed" else None
+
+    def _missing_in(self, message: Fields) -> JsonObject:
+        """What a whole message at the end of a stream says and no delta has said."""
+        said = self._said | ({"content"} if self._has_text else set())
+        if said & _THOUGHTS:
+            said |= _THOUGHTS
+        return {name: value for name, value in items_of(message) if name not in said and not self._beside.has(name)}
+
+    def _delta(self, delta: Fields) -> Iterator[Sized]:
+        at, step_id, calls = self.now(), self.step_id, self._calls
+        content = said_in(delta.get("content"))
+        text, reasoning = content.text, text_of(delta.get("reasoning_content")) or text_of(delta.get("reasoning"))
+        yield from self._reasoning(reasoning or content.thinking, _details(delta.get("reasoning_details")))
         yield from ((AppendText(at, step_id, part), len(part)) for part in pieces_of(text))
         yield from ((AppendRefusal(at, step_id, part), len(part)) for part in pieces_of(text_of(delta.get("refusal"))))
-        if fragments := delta.get("tool_calls"):
-            for fragment in list_of(fragments):
-                yield from self._tool_call(at, fields_of(fragment))
+        for fragment in _entries(delta.get("tool_calls")):
+            yield from calls.read(fields_of(fragment))
         if function_call := delta.get("function_call"):
             yield from self._function_call(at, fields_of(function_call))
+        yield from self._pieces.read(delta, content)
+        yield from self._beside.take("of_delta", delta, tuple(unreadable(delta, reasoning)))
+        if content.beside:
+            yield from self._beside.say("of_choice", {"content": content.beside})
+        self._has_text = self._has_text or bool(text)
+        self._said |= {name for name in _SAID_ONCE if delta.get(name)}
 
-    def _tool_call(self, at: datetime, fragment: Fields) -> Iterator[Sized]:
-        function = fields_of(fragment.get("function"))
-        call_id, name = text_of(fragment.get("id")), text_of(function.get("name"))
-        index = self._calls.index_of(_call_index(fragment.get("index")), call_id, name)
-        first, *rest = pieces_of(arguments_of(function.get("arguments"))) or ("",)
-        yield AppendToolCall(at, self.step_id, index, call_id, name, first), len(call_id) + len(name) + len(first)
-        yield from ((AppendToolCall(at, self.step_id, index, arguments=part), len(part)) for part in rest)
+    def _reasoning(self, reasoning: str, details: tuple[JsonObject, ...]) -> Iterator[Sized]:
+        if details:
+            size = sum(map(json_size, details))
+            command = AppendReasoning(self.now(), self.step_id, reasoning[:PIECE_LENGTH], details)
+            yield command, size + len(command.text)
+            reasoning = reasoning[PIECE_LENGTH:]
+        for part in pieces_of(reasoning):
+            yield AppendReasoning(self.now(), self.step_id, part), len(part)
 
     def _function_call(self, at: datetime, function: Fields) -> Iterator[Sized]:
         name = text_of(function.get("name"))
@@ -141,6 +210,9 @@ class ChatReader(StreamReader):
         first, *rest = pieces_of(arguments_of(function.get("arguments"))) or ("",)
         yield AppendFunctionCall(at, self.step_id, name, first), len(name) + len(first)
         yield from ((AppendFunctionCall(at, self.step_id, arguments=part), len(part)) for part in rest)
+        beside = {key: value for key, value in items_of(function) if key not in ("name", "arguments")}
+        if beside:
+            yield from self._beside.say("of_choice", {"function_call": beside})
 
     def _warn_of_choices(self) -> None:
         if not self._warned:
@@ -148,14 +220,16 @@ class ChatReader(StreamReader):
             logger.warning("step %s has several choices; only choice 0 is recorded", self.step_id)
 
 
-_BESIDE_TEXT = ("reasoning_details", "reasoning_content", "reasoning", "refusal", "tool_calls", "function_call")
+_THOUGHTS = {"reasoning", "reasoning_content"}
+_SAID_ONCE = ("reasoning", "reasoning_content", "reasoning_details", "refusal", "tool_calls", "function_call", "audio")
+"""What a message at the end of a stream does not bring again. Of annotations and images each is known by itself."""
 _TAKES = "record() takes chunks of the Chat Completions API"
 
 
 def _is_chunk(chunk: Any, fields: Fields) -> bool:
-    """Whether something without a list of choices is a chunk: an error, usage alone, an empty one, or one that lacks
-    nothing but its choices."""
-    if chunk == {} or fields.get("error"):
+    """Whether something without a list of choices is a chunk: usage alone, an empty one, or one that lacks nothing but
+    its choices."""
+    if chunk == {}:
         return True
     if kind := fields.get("object"):
         return bool(kind == "chat.completion.chunk")
@@ -169,67 +243,13 @@ def _no_chunk(chunk: Any, fields: Fields) -> InvalidInputError:
     return InvalidInputError("chunk", f"{_TAKES}, not a {what}; session.completion() records the answers of other APIs")
 
 
-def _call_index(value: Any) -> int | str | None:
-    """The index of a call as a provider gave it. What cannot be one counts as missing."""
-    if isinstance(value, float) and value.is_integer():
-        value = int(value)
-    if isinstance(value, int):
-        return value if abs(value) < _NO_INDEX else None
-    return value if isinstance(value, str) and value else None
-
-
-_NO_INDEX = 2**31
-
-
-class _CallIndexes:
-    """The index of the call that a fragment belongs to: 0, 1, 2 in the order in which the calls appear."""
-
-    def __init__(self) -> None:
-        self._ids: list[str] = []
-        self._by_id: dict[str, int] = {}
-        self._by_index: dict[int | str, int] = {}
-
-    def index_of(self, index: int | str | None, call_id: str, name: str) -> int:
-        known = self._known(index, call_id)
-        if known is None or self._is_another(known, index, call_id, name):
-            self._ids.append("")
-            known = len(self._ids) - 1
-        if call_id and not self._ids[known]:
-            self._ids[known] = call_id
-            self._by_id.setdefault(call_id, known)
-        if index is not None:
-            self._by_index[index] = known
-        return known
-
-    def _known(self, index: int | str | None, call_id: str) -> int | None:
-        if index is not None:
-            return self._by_index.get(index)
-        if call_id:
-            return self._by_id.get(call_id)
-        return len(self._ids) - 1 if self._ids else None
-
-    def _is_another(self, known: int, index: int | str | None, call_id: str, name: str) -> bool:
-        there = self._ids[known]
-        return index is not None and bool(name and call_id and there) and call_id != there
-
-
-def _content(content: Any) -> tuple[str, str]:
-    """The text of a delta's content, and the thinking in it if the content is a list of parts (Mistral)."""
-    if not isinstance(content, list):
-        return text_of(content), ""
-    text, thinking = [], []
-    for part in map(fields_of, content):
-        text.append(text_of(part.get("text")))
-        inner = part.get("thinking")
-        thinking.append(inner if isinstance(inner, str) else _content(inner)[0])
-    return "".join(text), "".join(thinking)
+def _entries(calls: Any) -> list[Any]:
+    """The entries of `tool_calls`. One alone stands there without a list, too."""
+    return [calls] if isinstance(calls, dict) and calls else list_of(calls)
 
 
 def _details(details: Any) -> tuple[JsonObject, ...]:
-    """The reasoning details that hold more than text: a signature, or encrypted data."""
+    """The reasoning details, verbatim: a later request has to send them back."""
     if not details:
         return ()
-    kept = [
-        detail for detail in list_of(details) if fields_of(detail).get("signature") or fields_of(detail).get("data")
-    ]
-    return tuple(copied for detail in kept if (copied := as_object(detail, "reasoning_details")))
+    return tuple(copied for detail in list_of(details) if (copied := as_object(detail, "reasoning_details")))

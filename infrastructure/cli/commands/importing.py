@@ -23,6 +23,7 @@ from turnlog.infrastructure.cli.progress import counting_bar, told_when_interrup
 from turnlog.infrastructure.cli.shared import Globals, json_option, pass_globals
 from turnlog.infrastructure.log import SessionLog
 from turnlog.infrastructure.repair.concurrent import each, read_aside
+from turnlog.infrastructure.repair.exported_lines import is_header
 from turnlog.infrastructure.repair.importing import Became, Conversation
 
 if TYPE_CHECKING:
@@ -32,6 +33,8 @@ BECAME: tuple[Became, ...] = get_args(Became)
 NAMESPACE = uuid5(NAMESPACE_URL, "turnlog:import")
 LINE = "line"
 FORMATS: tuple[ForeignFormat, ...] = get_args(ForeignFormat)
+EXPORTED = "turnlog"
+"""The format of what `turnlog export` has written."""
 
 
 @dataclass
@@ -48,8 +51,13 @@ class Outcome:
 @click.argument("file", type=click.File("rb"), required=False)
 @click.option("--from", "url", metavar="URL", help="Read a table of this Postgres instead of FILE.")
 @click.option("--table", metavar="NAME", help="The table, one row for each message: `messages` or `schema.messages`.")
-@click.option("--format", "format_", type=click.Choice(FORMATS), help="The messages' format in FILE.  [default: chat]")
-@click.option("--user", metavar="ID", help="The owner of sessions whose line has no `user_id`.")
+@click.option(
+    "--format",
+    "format_",
+    type=click.Choice([*FORMATS, EXPORTED]),
+    help="The messages' format in FILE.  [default: chat]",
+)
+@click.option("--user", metavar="ID", help="The owner of sessions whose line has no `user_id`, and of exported ones.")
 @click.option("--dry-run", is_flag=True, help="Read and check everything, but store nothing.")
 @json_option
 @pass_globals
@@ -74,6 +82,9 @@ def import_(
     A conversation is recognised by its owner and its `id`, or without an `id` by its content. So importing a file again
     imports nothing twice. A conversation with an `id` that has grown is continued, and one that was edited is refused.
 
+    Sessions that `turnlog export` has written are recognised by their first line. They come back with their ids,
+    positions and times, and each is imported whole or not at all.
+
     A table needs a column for the session (session_id, thread_id, ...), one for the order (sequence, position, ...),
     and one for the role.
     """
@@ -82,17 +93,27 @@ def import_(
     if url is not None and format_ not in (None, "rows"):
         raise click.UsageError("--format is for a FILE: a table has rows.")
     outcome = Outcome()
-    if file is None:
-        find = partial(_of_table, url or "", table or "", user)
-    else:
-        find = partial(_of_file, file, format_ or "chat", user)
     what = "checked" if dry_run else "imported; the same command goes on from there"
     with told_when_interrupted(lambda: f"{counted(outcome.became.total(), 'conversation')} {what}"):
-        options.run(lambda log: _import_all(log, find, _lines(file), outcome, dry_run))
+        file = None if file is None else _unshared(file)
+        if file is not None and format_ in (None, EXPORTED) and (format_ or _is_exported(file)):
+            names = ("session", "event")
+            _run_exported(options, file, user, outcome, dry_run)
+        else:
+            names = ("conversation", "message")
+            of_file = partial(_of_file, file, format_ or "chat", user) if file else None
+            find = of_file or partial(_of_table, url or "", table or "", user)
+            options.run(lambda log: _import_all(log, find, _lines(file), outcome, dry_run))
     outcome.bad.sort()
-    _print_json(outcome, dry_run) if as_json else _print(outcome, dry_run)
+    _print_json(outcome, dry_run, names) if as_json else _print(outcome, dry_run, names)
     if outcome.bad:
         raise click.exceptions.Exit(1)
+
+
+def _run_exported(options: Globals, file: IO[bytes], user: str | None, outcome: Outcome, dry_run: bool) -> None:
+    from turnlog.infrastructure.cli.commands.importing_exported import import_exported  # noqa: PLC0415 it uses this
+
+    options.run(lambda log: import_exported(log, file, _lines(file), user, outcome, dry_run))
 
 
 Found = Iterator[tuple[int, Callable[[], Conversation]]]
@@ -100,9 +121,18 @@ Found = Iterator[tuple[int, Callable[[], Conversation]]]
 
 
 def _of_file(file: IO[bytes], format_: str, user: str | None, limit: int) -> Found:
-    for number, line in enumerate(_unshared(file), 1):
+    for number, line in enumerate(file, 1):
         if line.strip():
             yield number, partial(_conversation, line, format_, user, limit)
+
+
+def _is_exported(file: IO[bytes]) -> bool:
+    """Whether it begins as an export does. Nothing of it is consumed."""
+    if not file.seekable():
+        return is_header(file.peek(100))  # type: ignore[attr-defined]  # a pipe is buffered
+    begin = file.read(100)
+    file.seek(0)
+    return is_header(begin)
 
 
 def _unshared(file: IO[bytes]) -> IO[bytes]:
@@ -163,14 +193,14 @@ async def _import(
     except (StoreUnavailableError, LogClosedError):
         raise
     except TurnlogError as error:
-        outcome.bad.append((number, _reason(error)))
+        outcome.bad.append((number, reason_of(error)))
         return
     outcome.became[report.became] += 1
     outcome.messages += len(one.messages)
     outcome.sessions.append((number, str(report.session_id)))
 
 
-def _reason(error: TurnlogError) -> str:
+def reason_of(error: TurnlogError) -> str:
     """Why a line was not imported, without the word "line", which is printed anyway."""
     return error.reason if isinstance(error, InvalidInputError) and error.field == LINE else str(error)
 
@@ -218,19 +248,19 @@ def _key(value: Any) -> str | None:
     raise InvalidInputError("id", f"must be a string or a whole number, not {value!r:.80}")
 
 
-def _print(outcome: Outcome, dry_run: bool) -> None:
+def _print(outcome: Outcome, dry_run: bool, names: tuple[str, str]) -> None:
     screen = stderr()
     for number, reason in outcome.bad:
         screen.say(f"line {number}: {reason}", style="red")
     became = {name.replace("_", " "): outcome.became[name] for name in BECAME}
     what = "would be imported" if dry_run else "imported"
     told = ", ".join(f"{number:,} {name}" for name, number in became.items())
-    whole = f"{counted(outcome.became.total(), 'conversation')} with {counted(outcome.messages, 'message')}"
+    whole = f"{counted(outcome.became.total(), names[0])} with {counted(outcome.messages, names[1])}"
     stdout().say(f"{whole} {what}: {told}; {len(outcome.bad):,} not imported")
 
 
-def _print_json(outcome: Outcome, dry_run: bool) -> None:
+def _print_json(outcome: Outcome, dry_run: bool, names: tuple[str, str]) -> None:
     bad = [{"line": number, "reason": reason} for number, reason in outcome.bad]
-    done = {"imported": outcome.became.total(), "messages": outcome.messages, "dry_run": dry_run}
+    done = {"imported": outcome.became.total(), f"{names[1]}s": outcome.messages, "dry_run": dry_run}
     done |= {name: outcome.became[name] for name in BECAME}
     emit_json(json.dumps({**done, "sessions": [session_id for _, session_id in sorted(outcome.sessions)], "bad": bad}))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from random import Random
 
 from tests.chaos.arena import Arena
@@ -64,7 +65,8 @@ async def restored_and_restarted(arena: Arena) -> None:
     mark = arena.model.mark()
     await _worked(arena)
     for process in arena.processes:
-        process.child.kill()
+        process.send_signal(signal.SIGKILL)
+        await process.has_left()
     await _put_back(arena, "older")
     arena.model.rewind(mark)
     await _go_on(arena)
