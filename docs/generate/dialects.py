@@ -77,7 +77,7 @@ def _thoughts(dialect: Dialect) -> Iterator[str]:
         yield f"{_SENT[thoughts.sent]}, in {where}, {_FILL[thoughts.fill]}"
         if thoughts.details != "none":
             yield f"or `reasoning_details` {thoughts.details}"
-    yield from (f"`{field}` beside calls, as it came" for field in dialect.beside_calls or ())
+    yield from (f"`{field}` of calls and of answers, as it came" for field in dialect.beside or ())
     if dialect.chat.unsigned:
         yield "a first call from elsewhere has the documented dummy"
 

@@ -77,7 +77,7 @@ class Assembly:
         self._policy = policy
         sent = dialect.thoughts.sent
         self._sends_reasoning = sent == "always" or (sent == "by_policy" and policy.reasoning == "send")
-        self._sends_proofs = self._sends_reasoning if dialect.beside_calls is None else bool(dialect.beside_calls)
+        self._sends_proofs = self._sends_reasoning if dialect.beside is None else bool(dialect.beside)
         self._taken = dict.fromkeys(taken)  # a set that keeps its order
         self._called: FunctionCall | None = None  # it waits for a function message
         self._function_said: FunctionCall | None = None  # the last one in the last entry

@@ -107,6 +107,7 @@ def _assistant(step: PromptStep, calls: Sequence[PromptCall], dialect: Dialect, 
         "tool_calls": _calls(step, calls, dialect) or None,
         "reasoning_details": _details(step, dialect) or None if is_first else None,
         "audio": _audio(step, dialect),
+        **(_beside(step, dialect) if is_first else {}),
     }
     return {"role": "assistant", "content": content, **{key: one for key, one in fields.items() if one is not None}}
 
@@ -128,6 +129,12 @@ def _details(step: PromptStep, dialect: Dialect) -> list[Json]:
     return [detail for detail in step.details if str(detail.get("type")).startswith("reasoning.")]
 
 
+def _beside(step: PromptStep, dialect: Dialect) -> Json:
+    """What stood beside the text of the message and goes back: the signature of a thought, for one."""
+    unread = [part.data for part in step.parts if part.kind == "opaque"]
+    return {field: data[field] for data in unread for field in dialect.beside or () if field in data}
+
+
 def _audio(step: PromptStep, dialect: Dialect) -> Json | None:
     audio = next((found for part in step.parts if (found := audio_id(part))), None) if dialect.chat.has_audio else None
     # Else nobody has written down what was said.
@@ -146,6 +153,6 @@ def _calls(step: PromptStep, calls: Sequence[PromptCall], dialect: Dialect) -> l
 def _call(call: PromptCall, beside: Json, dialect: Dialect) -> Json:
     if call.custom is not None:
         return {"id": call.id, "type": "custom", "custom": {"name": call.name, "input": call.custom}}
-    if dialect.beside_calls is not None:
-        beside = {field: beside[field] for field in dialect.beside_calls if field in beside}
+    if dialect.beside is not None:
+        beside = {field: beside[field] for field in dialect.beside if field in beside}
     return {**tool_call(call.id, call.name, call.arguments), **beside}

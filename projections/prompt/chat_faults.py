@@ -116,12 +116,21 @@ def _lacks_thinking(message: JsonObject, dialect: Dialect) -> bool:
 
 def _has_unknown_field(message: JsonObject, dialect: Dialect) -> bool:
     thoughts, rules = dialect.thoughts, dialect.chat
-    known = {"role", "content", "name", "tool_calls", "tool_call_id", "function_call", *(rules.continued or ())}
+    known = {
+        "role",
+        "content",
+        "name",
+        "tool_calls",
+        "tool_call_id",
+        "function_call",
+        *(rules.continued or ()),
+        *(dialect.beside or ()),
+    }
     known |= {thoughts.field} if thoughts.sent != "never" else set()
     known |= {"reasoning_details"} if thoughts.details != "none" else set()
     known |= {"refusal"} if rules.has_refusals else set()
     known |= {"audio"} if rules.has_audio else set()
-    beside = {"id", "type", "function", "custom", *(dialect.beside_calls or ())}
+    beside = {"id", "type", "function", "custom", *(dialect.beside or ())}
     return bool(message.keys() - known or any(call.keys() - beside for call in _calls(message)))
 
 

@@ -35,8 +35,8 @@ class Dialect(NamedTuple):
     `api` is the one whose parts go back to it as they came. `call_id` matches a legal call id, and `id_form` makes one
     of a digest. `has_functions`: there still are function_call and function messages. `has_custom_tools`: a tool may
     take any text, instead of arguments in JSON. `name_length`: the most characters of a tool's name; `name_start`
-    matches a legal first one. `beside_calls`: the fields that stand beside a call and go back; None for all of them, by
-    the policy for thinking. `chat` has the rules of messages.
+    matches a legal first one. `beside`: the fields that go back beside a call, or beside the text of a message;
+    None for all of those of calls, by the policy for thinking. `chat` has the rules of messages.
     """
 
     api: PartApi
@@ -47,7 +47,7 @@ class Dialect(NamedTuple):
     name_length: int = 64
     name_start: re.Pattern[str] | None = None
     thoughts: Thoughts = Thoughts(sent="always")
-    beside_calls: tuple[str, ...] | None = None
+    beside: tuple[str, ...] | None = None
     chat: ChatRules = ChatRules()
 
     def tool_name(self, name: str) -> str:

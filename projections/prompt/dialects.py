@@ -50,7 +50,7 @@ _AS_OPENAI = Dialect(
     has_functions=True,
     has_custom_tools=True,
     thoughts=_NEVER,
-    beside_calls=(),
+    beside=(),
     chat=ChatRules(marks=frozenset({"prompt_cache_breakpoint"})),
 )
 _COMPATIBLE = ChatRules(
@@ -60,7 +60,7 @@ _COMPATIBLE = ChatRules(
 
 
 def _row(dialect: dict[str, Any], rules: dict[str, Any], *sources: str) -> ChatDialect:
-    made = Dialect("chat", ANY_ID, thoughts=_NEVER, beside_calls=())._replace(**dialect)
+    made = Dialect("chat", ANY_ID, thoughts=_NEVER, beside=())._replace(**dialect)
     return ChatDialect(made._replace(chat=_COMPATIBLE._replace(**rules)), sources)
 
 
@@ -76,7 +76,7 @@ _PROVIDERS: dict[DialectName, ChatDialect] = {
     "openai": ChatDialect(_AS_OPENAI, ("https://platform.openai.com/docs/api-reference/chat/create",)),
     "azure": ChatDialect(_AS_OPENAI, ("https://learn.microsoft.com/azure/ai-foundry/openai/reference",)),
     "gemini": _row(
-        {"name_start": re.compile("[a-zA-Z_]"), "beside_calls": ("extra_content",)},
+        {"name_start": re.compile("[a-zA-Z_]"), "beside": ("extra_content",)},
         {
             "assistant_first": False,
             "media": frozenset({"image_url", "input_audio"}),
@@ -212,7 +212,7 @@ def strictest(dialects: Iterable[Dialect]) -> Dialect:
         name_length=min(one.name_length for one in every),
         name_start=min(starts, key=lambda one: len(one.pattern), default=None),
         thoughts=_NEVER,
-        beside_calls=(),
+        beside=(),
         chat=ChatRules(**chat),
     )
 

@@ -196,6 +196,15 @@ def test_the_signature_of_a_thought_goes_back_to_gemini_alone_and_a_call_from_el
     assert beside == [{"google": {"thought_signature": "skip_thought_signature_validator"}}, None]
 
 
+def test_the_signature_of_a_text_goes_back_to_gemini_alone() -> None:
+    signed = {"extra_content": {"google": {"thought_signature": "SIG"}}}
+    mark = e.PartStarted(at=AT, step_id="s1", part=1, kind="opaque", api="chat", data={**signed, "service_tier": "x"})
+    events = [user("hi"), begun("s1"), text("s1", "Hello"), mark, finished("s1"), user("and?")]
+    assert prompt_of(*events, dialect="gemini")[1] == {"role": "assistant", "content": "Hello", **signed}
+    for name in (None, "openai", "openrouter"):
+        assert prompt_of(*events, dialect=name)[1] == {"role": "assistant", "content": "Hello"}  # type: ignore[arg-type]
+
+
 def test_a_call_of_a_custom_tool_goes_back_to_openai_as_it_came() -> None:
     mark = e.PartStarted(at=AT, step_id="s1", part=1, kind="tool_call", api="chat", call=0, data={"type": "custom"})
     custom = [

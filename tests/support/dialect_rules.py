@@ -37,7 +37,7 @@ def check_openai(messages: Messages, thinks: bool = True) -> None:
 
 def check_gemini(messages: Messages, thinks: bool = True) -> None:
     """https://ai.google.dev/gemini-api/docs/openai and .../thought-signatures"""
-    _check_compatible(messages, names=True)
+    _check_compatible(messages, {"extra_content"}, names=True)
     _check_parts(messages, {"text", "image_url", "input_audio"}, {"text"})
     # 'Must start with a letter or an underscore ... with a maximum length of 64.'
     _check_calls(messages, ANY_ID, re.compile(r"[a-zA-Z_][a-zA-Z0-9_.:-]{0,63}"), beside={"extra_content"})
