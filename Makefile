@@ -7,7 +7,7 @@ PIP = $(BIN)/python -m pip install --quiet --disable-pip-version-check
 TESTS ?=
 WORKERS ?= 2
 
-.PHONY: help setup demo test test-fast test-long test-roles test-browser lint check docs bench clean
+.PHONY: help setup demo test test-fast test-long test-repairers test-roles test-browser lint check docs bench clean
 
 help: ## Say what there is
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -37,6 +37,13 @@ test-browser: setup $(VENV)/.browser ## Run the pages of the tutorial and the ex
 
 $(VENV)/.browser: pyproject.toml | setup
 	$(PIP) --group browser
+	@touch $@
+
+test-repairers: setup $(VENV)/.repairers ## Show our prompts to the libraries that mend those of others
+	$(BIN)/python -m pytest -n 0 tests/projections/test_repairers.py
+
+$(VENV)/.repairers: pyproject.toml | setup
+	$(PIP) --group repairers
 	@touch $@
 
 test-roles: setup ## Run the tests as the application's role, which may not make tables

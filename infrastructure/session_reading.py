@@ -21,7 +21,7 @@ from turnlog.infrastructure.principal import Principal
 from turnlog.infrastructure.tasks import off_loop
 from turnlog.projections.deltas import Offsets
 from turnlog.projections.projector import Projector
-from turnlog.projections.prompt import Api, CountTokens, PromptPolicy, check_api, check_prompt
+from turnlog.projections.prompt import Api, CountTokens, DialectName, PromptPolicy, check_api, check_prompt
 from turnlog.projections.prompt.explain import Explanation, explain
 from turnlog.projections.prompt.policy import DEFAULT_POLICY
 from turnlog.projections.prompt.tokens import estimated_tokens
@@ -57,6 +57,7 @@ class SessionReading:
         max_tokens: int | None = None,
         count_tokens: CountTokens = estimated_tokens,
         policy: PromptPolicy | None = None,
+        dialect: DialectName | None = None,
     ) -> list[Any]: ...
 
     @overload
@@ -68,35 +69,49 @@ class SessionReading:
         policy: PromptPolicy | None = None,
     ) -> dict[str, Any]: ...
 
+    @overload
     async def prompt(
         self,
         api: Api = "chat",
         max_tokens: int | None = None,
         count_tokens: CountTokens = estimated_tokens,
         policy: PromptPolicy | None = None,
+        dialect: DialectName | None = None,
+    ) -> Any: ...
+
+    async def prompt(
+        self,
+        api: Api = "chat",
+        max_tokens: int | None = None,
+        count_tokens: CountTokens = estimated_tokens,
+        policy: PromptPolicy | None = None,
+        dialect: DialectName | None = None,
     ) -> Any:
         """What to send to the provider next. It is valid for the API, whatever has happened in the session.
 
         `chat` gives messages, `anthropic` a dict with `system` and `messages`, `responses` input items. With
         `max_tokens` the prompt has the system and developer messages, and as many whole turns from the end as fit.
-        `count_tokens` takes a list of messages in the shape of the API, and may be called on a thread. Raises
-        InvalidInputError, and PromptTooLongError when not even the last turn fits with its tool results shortened.
+        `count_tokens` takes a list of messages in the shape of the API, and may be called on a thread. `dialect` names
+        a provider behind the Chat Completions API, whose rules the messages then keep; `strict` those of all of them.
+        Raises InvalidInputError, and PromptTooLongError when not even the last turn fits with its tool results
+        shortened.
         """
-        check_prompt(api, max_tokens, count_tokens, policy)
+        check_prompt(api, max_tokens, count_tokens, policy, dialect)
         prompts = self._parts.prompts
         asked = await self._access.ask(prompts.base(self.id))
         if max_tokens is not None:
-            return await prompts.window(asked, api, policy or DEFAULT_POLICY, max_tokens, count_tokens)
-        if api == "chat" and (policy is None or policy == DEFAULT_POLICY):
+            return await prompts.window(asked, api, policy or DEFAULT_POLICY, max_tokens, count_tokens, dialect)
+        if api == "chat" and dialect is None and (policy is None or policy == DEFAULT_POLICY):
             return await prompts.chat(asked)
-        return await prompts.whole(asked, api, policy or DEFAULT_POLICY)
+        return await prompts.whole(asked, api, policy or DEFAULT_POLICY, dialect)
 
-    async def explain_prompt(self, api: Api = "chat") -> Explanation:
+    async def explain_prompt(self, api: Api = "chat", dialect: DialectName | None = None) -> Explanation:
         """Which events each message of the prompt comes from, and where a prompt did not begin like the one before
-        it. Reads all events, so it is for looking into a session. Raises InvalidInputError."""
-        check_api(api)
+        it; and what some providers would refuse of the request, or the one that `dialect` names. Reads all events, so
+        it is for looking into a session. Raises InvalidInputError."""
+        check_api(api, dialect)
         events = [event async for event in self.events()]
-        return await asyncio.to_thread(explain, self.id, events, api)
+        return await asyncio.to_thread(explain, self.id, events, api, dialect)
 
     async def at(self, version: int) -> SessionView:
         """The view as it was after the event at this position. No later event is read. Raises InvalidInputError for a

@@ -91,12 +91,11 @@ def assistant_message(
     *,
     name: str | None = None,
     refusal: str | None = None,
-    reasoning: str | None = None,
     function_call: FunctionCall | None = None,
 ) -> ChatMessage:
     """An assistant message with the fields that are given; an empty list of tool calls is left out."""
     assistant: ChatMessage = {"role": "assistant", "content": content}
-    for field, value in (("name", name), ("refusal", refusal), ("reasoning_content", reasoning)):
+    for field, value in (("name", name), ("refusal", refusal)):
         if value is not None:
             assistant[field] = value
     if function_call is not None:

@@ -1,4 +1,5 @@
-"""Texts that were stored instead of a tool's result, by systems that mend a history while they send it."""
+"""Texts that stand for what is missing: ours, and what other systems have stored instead of a tool's result while they
+mended a history to send it."""
 
 from __future__ import annotations
 
@@ -8,6 +9,11 @@ from turnlog.domain.events import Content
 
 NO_RESULT = "No result is available for this tool call."
 TOOL_INTERRUPTED = "The tool was interrupted before it had a result. It may have had effects."
+OPENING = "(The conversation begins with the assistant.)"
+"""Goes before a leading assistant message. Bedrock still answers 'first message must use the "user" role'
+(anthropics/anthropic-sdk-typescript#622), and so do some providers of chat messages."""
+NO_ANSWER = "(No answer.)"
+"""Goes between the results of tools and a user's message, where the assistant has to speak in between."""
 NOT_ALLOWED_YET = "The tool has not run: somebody has to allow this call first."
 
 _LONGEST = 200

@@ -8,7 +8,7 @@ from typing import Any
 
 from mkdocs.structure.files import File, Files
 
-from docs.generate import command_line, deltas, errors, events, limits, settings
+from docs.generate import command_line, deltas, dialects, errors, events, limits, settings
 from docs.generate.fields import fields_of
 
 ROOT = Path(__file__).parents[2]
@@ -16,6 +16,7 @@ ROOT = Path(__file__).parents[2]
 PARTS = {
     "command line": command_line.reference,
     "deltas": deltas.reference,
+    "dialects": dialects.reference,
     "errors": errors.reference,
     "events": events.reference,
     "limits": limits.reference,

@@ -24,7 +24,15 @@ from turnlog.infrastructure.read.prompt_memory import PromptMemory
 from turnlog.infrastructure.read.views import TAIL_TO_KEEP, Views
 from turnlog.infrastructure.tasks import Background, off_loop
 from turnlog.projections.projector import LARGE_SIZE, Projector
-from turnlog.projections.prompt import Api, CountTokens, PromptPolicy, WindowedPrompt, build_prompt, windowed_prompt
+from turnlog.projections.prompt import (
+    Api,
+    CountTokens,
+    DialectName,
+    PromptPolicy,
+    WindowedPrompt,
+    build_prompt,
+    windowed_prompt,
+)
 from turnlog.projections.prompt.settled_prefix import (
     ChatMessages,
     SettledPrefix,
@@ -123,13 +131,19 @@ class Prompts:
         return await self._begun(await self._views.load(session_id))
 
     async def window(
-        self, asked: Asked, api: Api, policy: PromptPolicy, max_tokens: int, count_tokens: CountTokens
+        self,
+        asked: Asked,
+        api: Api,
+        policy: PromptPolicy,
+        max_tokens: int,
+        count_tokens: CountTokens,
+        dialect: DialectName | None,
     ) -> Any:
         """The part of the prompt that fits. Raises PromptTooLongError."""
         turns = TURNS_AT_FIRST
         projector = _found(await self._views.load_end(asked.session_id, turns, asked))
         while True:
-            of = partial(_window_of, projector, api, policy, max_tokens, count_tokens)
+            of = partial(_window_of, projector, api, policy, max_tokens, count_tokens, dialect)
             window = await off_loop(projector.is_large, of)
             # If the window begins with the first turn that was read, the one before it may fit as well.
             if projector.first_turn == 0 or window.first > 1:
@@ -137,10 +151,10 @@ class Prompts:
             turns *= 4
             projector = _found(await self._views.widen(projector, turns))
 
-    async def whole(self, asked: Asked, api: Api, policy: PromptPolicy) -> Any:
+    async def whole(self, asked: Asked, api: Api, policy: PromptPolicy, dialect: DialectName | None) -> Any:
         """The prompt of all turns."""
         projector = _found(await self._views.load(asked.session_id, asked))
-        of = partial(_whole_of, projector, api, policy)
+        of = partial(_whole_of, projector, api, policy, dialect)
         return await off_loop(projector.is_large, of)
 
     async def _continued(self, asked: Asked, cached: _Cached, held: Projector | None = None) -> ChatMessages | None:
@@ -208,14 +222,19 @@ def _found(projector: Projector) -> Projector:
 
 
 def _window_of(
-    projector: Projector, api: Api, policy: PromptPolicy, max_tokens: int, count_tokens: CountTokens
+    projector: Projector,
+    api: Api,
+    policy: PromptPolicy,
+    max_tokens: int,
+    count_tokens: CountTokens,
+    dialect: DialectName | None,
 ) -> WindowedPrompt:
     turns = [only_pinned(0, projector.pinned), *projector.turns()]
-    return windowed_prompt(turns, api, projector.compaction, policy, max_tokens, count_tokens)
+    return windowed_prompt(turns, api, projector.compaction, policy, max_tokens, count_tokens, dialect)
 
 
-def _whole_of(projector: Projector, api: Api, policy: PromptPolicy) -> Any:
-    return build_prompt(projector.turns(), api, projector.compaction, policy)
+def _whole_of(projector: Projector, api: Api, policy: PromptPolicy, dialect: DialectName | None) -> Any:
+    return build_prompt(projector.turns(), api, projector.compaction, policy, dialect=dialect)
 
 
 def _continuation(cached: _Cached, projector: Projector) -> SettledPrefix | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from typing import Any, Literal, NamedTuple, Protocol
 
 from turnlog.domain.errors import InvalidInputError
@@ -12,8 +13,9 @@ from turnlog.domain.quoting import quoted
 from turnlog.projections.placeholders import NO_RESULT
 from turnlog.projections.prompt.anthropic import anthropic_prompt, render_anthropic
 from turnlog.projections.prompt.assembly import assemble
-from turnlog.projections.prompt.chat import render_chat
+from turnlog.projections.prompt.chat import render_chat, with_mark
 from turnlog.projections.prompt.dialect import ANTHROPIC, CHAT, RESPONSES, Dialect
+from turnlog.projections.prompt.dialects import DialectName, chat_dialect, check_dialect
 from turnlog.projections.prompt.entries import PromptEntry, Rendered
 from turnlog.projections.prompt.policy import DEFAULT_POLICY, PromptPolicy
 from turnlog.projections.prompt.responses import render_responses
@@ -26,12 +28,14 @@ __all__ = [
     "NO_RESULT",
     "Api",
     "CountTokens",
+    "DialectName",
     "PromptPolicy",
     "build_prompt",
     "chat_prompt",
     "check_api",
     "check_prompt",
     "conversation",
+    "how_to_make",
 ]
 
 Api = Literal["chat", "anthropic", "responses"]
@@ -58,15 +62,26 @@ APIS: dict[Api, _Api] = {
 }
 
 
-def check_api(api: Any) -> None:
-    """Raises InvalidInputError for an unknown API."""
+def how_to_make(api: Api, policy: PromptPolicy = DEFAULT_POLICY, dialect: DialectName | None = None) -> _Api:
+    """How a prompt is made for an API; for the chat prompt by the rules of a provider, if one is named."""
+    if api != "chat" or (dialect is None and policy.tool_media == "note"):
+        return APIS[api]
+    rules = chat_dialect(dialect)
+    render = partial(render_chat, dialect=rules, shows_media=policy.tool_media == "user_message")
+    finish = partial(with_mark, dialect=rules) if policy.broken_off == "continue" else _messages
+    return _Api(rules, render, finish)
+
+
+def check_api(api: Any, dialect: Any = None) -> None:
+    """Raises InvalidInputError for an unknown API or provider."""
     if not isinstance(api, str) or api not in APIS:
         raise InvalidInputError("api", f"{quoted(api)} is not one of: {', '.join(APIS)}")
+    check_dialect(api, dialect)
 
 
-def check_prompt(api: Any, max_tokens: Any, count_tokens: Any, policy: Any) -> None:
+def check_prompt(api: Any, max_tokens: Any, count_tokens: Any, policy: Any, dialect: Any = None) -> None:
     """Raises InvalidInputError for what no prompt can be made with."""
-    check_api(api)
+    check_api(api, dialect)
     if max_tokens is not None:
         checked_range(max_tokens, "max_tokens", 1, MAX_COUNTER)
     check_kind(count_tokens, Callable, "count_tokens")
@@ -80,15 +95,16 @@ def build_prompt(
     policy: PromptPolicy = DEFAULT_POLICY,
     max_tokens: int | None = None,
     count_tokens: CountTokens = estimated_tokens,
+    dialect: DialectName | None = None,
 ) -> Any:
     """What to send next: a list of messages or items; for anthropic a dict of `system` and `messages`.
 
     Raises PromptTooLongError if the last turn alone has more than `max_tokens`.
     """
-    dialect, render, finish = APIS[api]
-    if max_tokens is None:
-        return finish(render(assemble(turns, dialect, compaction, policy)))
-    return windowed_prompt(turns, api, compaction, policy, max_tokens, count_tokens).prompt
+    if max_tokens is not None:
+        return windowed_prompt(turns, api, compaction, policy, max_tokens, count_tokens, dialect).prompt
+    rules, render, finish = how_to_make(api, policy, dialect)
+    return finish(render(assemble(turns, rules, compaction, policy)))
 
 
 class WindowedPrompt(NamedTuple):
@@ -105,10 +121,11 @@ def windowed_prompt(
     policy: PromptPolicy,
     max_tokens: int,
     count_tokens: CountTokens,
+    dialect: DialectName | None = None,
 ) -> WindowedPrompt:
     """The prompt that `build_prompt` makes, and where it begins."""
-    dialect, render, finish = APIS[api]
-    window = fit(turns, lambda some: assemble(some, dialect, compaction, policy), render, max_tokens, count_tokens)
+    rules, render, finish = how_to_make(api, policy, dialect)
+    window = fit(turns, lambda some: assemble(some, rules, compaction, policy), render, max_tokens, count_tokens)
     return WindowedPrompt(finish(render(window.entries)), window.first)
 
 

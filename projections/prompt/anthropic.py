@@ -12,13 +12,10 @@ from typing import Any
 
 from turnlog.domain.events import Content
 from turnlog.domain.foreign import OWN_PARTS
+from turnlog.projections.placeholders import OPENING
 from turnlog.projections.prompt.anthropic_blocks import Block, marks_of, own_blocks, tool_use
 from turnlog.projections.prompt.entries import Positions, PromptCall, PromptEntry, PromptStep, Rendered, last_spoken
 from turnlog.projections.prompt.parts import data_url, in_common, left_out
-
-OPENING = "(The conversation begins with the assistant.)"
-"""Goes before a leading assistant message: Bedrock still answers 'first message must use the "user" role'
-(anthropics/anthropic-sdk-typescript#622)."""
 
 _IMAGES = frozenset({"image/jpeg", "image/png", "image/gif", "image/webp"})
 

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from itertools import count
 
 from turnlog.domain.events import Content, FunctionCall
 from turnlog.domain.finish_reasons import CUT, meaning_of
@@ -74,9 +75,9 @@ class Assembly:
         self.entries: list[PromptEntry] = []
         self._dialect = dialect
         self._policy = policy
-        self._sends_reasoning = dialect.has_thinking or policy.reasoning == "send"
-        # DeepSeek refuses a request in which one answer has the field and another has not.
-        self._no_reasoning = None if dialect.has_thinking else ""
+        sent = dialect.thoughts.sent
+        self._sends_reasoning = sent == "always" or (sent == "by_policy" and policy.reasoning == "send")
+        self._sends_proofs = self._sends_reasoning if dialect.beside is None else bool(dialect.beside)
         self._taken = dict.fromkeys(taken)  # a set that keeps its order
         self._called: FunctionCall | None = None  # it waits for a function message
         self._function_said: FunctionCall | None = None  # the last one in the last entry
@@ -152,13 +153,13 @@ class Assembly:
             # Some providers stream an empty text beside calls, and others refuse it.
             content=sendable(spoken(message), "assistant") or None,
             refusal=unicode_json(message.refusal) or None,
-            reasoning=unicode_json(message.reasoning) or self._no_reasoning if self._sends_reasoning else None,
+            reasoning=unicode_json(message.reasoning) or "" if self._sends_reasoning else None,
             details=unicode_json(message.reasoning_details) if self._sends_reasoning else (),
             function_call=function,
             calls=tuple(calls),
             answers=tuple(answers),
             name=message_name(message.name),
-            parts=own_parts(message, self._dialect.api, sent, with_proofs=self._sends_reasoning),
+            parts=own_parts(message, self._dialect.api, sent, with_proofs=self._sends_proofs),
             paused=step.is_paused,
         )
 
@@ -218,7 +219,11 @@ class Assembly:
 
     def _unique(self, wanted: str, step: Step, index: int) -> str:
         is_legal = self._dialect.call_id.fullmatch(wanted) is not None and wanted not in self._taken
-        chosen = wanted if is_legal else f"call_{fingerprint(step.step_id, index)[:24]}"
+        chosen = wanted if is_legal else self._dialect.new_id(step.step_id, index)
+        for again in count(1):
+            if chosen not in self._taken:
+                break
+            chosen = self._dialect.new_id(step.step_id, index, again)  # short ids may meet
         self._taken[chosen] = None
         return chosen
 
@@ -245,7 +250,7 @@ def _joined(steps: Sequence[PromptStep]) -> PromptStep:
         # Two halves of a character may meet.
         content=unicode_json(joined_contents(step.content for step in steps)),
         refusal=unicode_json(joined_texts(step.refusal for step in steps)),
-        reasoning=joined_texts(step.reasoning for step in steps) or None,
+        reasoning=joined_texts(step.reasoning for step in steps),
         details=tuple(detail for step in steps for detail in step.details),
         function_call=functions[-1] if functions else None,
         name=next((step.name for step in steps if step.name), None),

@@ -28,7 +28,7 @@ from turnlog.domain.events import (
 )
 from turnlog.domain.recorded import RecordedEvent
 from turnlog.domain.values import Frozen, JsonObject, Text
-from turnlog.projections.prompt import Api
+from turnlog.projections.prompt import Api, DialectName
 from turnlog.projections.prompt.entries import Rendered
 from turnlog.projections.prompt.request import RequestFault, request_faults
 from turnlog.projections.prompt.rewindable_prompt import RewindablePrompt
@@ -72,10 +72,12 @@ class Explanation(Frozen):
     request_faults: tuple[RequestFault, ...] = ()
 
 
-def explain(session_id: UUID, events: Iterable[RecordedEvent], api: Api) -> Explanation:
+def explain(
+    session_id: UUID, events: Iterable[RecordedEvent], api: Api, dialect: DialectName | None = None
+) -> Explanation:
     """Explains the prompt after these events, which are all events of the session."""
     breaks: list[PrefixBreak] = []
-    prompt = RewindablePrompt(session_id, api)
+    prompt = RewindablePrompt(session_id, api, dialect)
     before: list[Rendered] = []
     for event in events:
         prompt.apply(event)
@@ -93,7 +95,7 @@ def explain(session_id: UUID, events: Iterable[RecordedEvent], api: Api) -> Expl
     prompt.select()
     prompt.update()
     messages = tuple(ExplainedMessage(message=m.message, positions=m.positions) for m in _sent(prompt.messages, api))
-    faults = request_faults([one.message for one in messages], api)
+    faults = request_faults([one.message for one in messages], api, dialect)
     return Explanation(messages=messages, breaks=tuple(breaks), request_faults=faults)
 
 
@@ -141,7 +143,10 @@ def _first_difference(before: list[Rendered], prompt: RewindablePrompt, api: Api
 
 
 def _goes_on(message: JsonObject, later: JsonObject) -> bool:
-    """Whether `later` has the blocks of the message and more: for Anthropic, consecutive user messages are one."""
+    """Whether `later` has the blocks of the message and more: for Anthropic, and some providers of chat messages,
+    consecutive user messages are one."""
     first, second = message.get("content"), later.get("content")
+    if isinstance(first, str) and isinstance(second, str):
+        return message["role"] == later["role"] == "user" and second.startswith(f"{first}\n\n")
     is_longer = isinstance(first, list) and isinstance(second, list) and second[: len(first)] == first
     return is_longer and message["role"] == later["role"]

@@ -25,8 +25,11 @@ class PromptPolicy(Frozen):
     `late_results`: a result that came when the model had gone on is a `message` of its own, where it came, and what was
     sent before stays as it is; or it is put `in_place` of what was sent for its call.
 
-    `reasoning`, in the chat prompt only: `send` puts it into `reasoning_content`. DeepSeek and Kimi want it back while
-    they think between tool calls; others refuse it.
+    `reasoning`, in the chat prompt only: `send` puts it into `reasoning_content`, or where the dialect has it. DeepSeek
+    and Kimi want it back while they think between tool calls, and have it in their dialects; others refuse it.
+
+    `tool_media`, in the chat prompt only: an image, audio or file in the result of a tool, which the API does not take
+    there, leaves a `note`; or it goes into a `user_message` behind the results, which says whose it is.
     """
 
     interrupted: Sent = "send"
@@ -36,6 +39,7 @@ class PromptPolicy(Frozen):
     reasoning: Sent = "leave_out"
     broken_off: Literal["again", "continue"] = "again"
     late_results: Literal["message", "in_place"] = "message"
+    tool_media: Literal["note", "user_message"] = "note"
 
 
 DEFAULT_POLICY = PromptPolicy()

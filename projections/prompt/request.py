@@ -2,80 +2,81 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from itertools import pairwise
+from collections.abc import Sequence
 
 from turnlog.domain.values import Frozen, JsonObject, Text
-from turnlog.projections.prompt import Api
+from turnlog.projections.prompt import Api, DialectName
+from turnlog.projections.prompt.chat_faults import CHAT_FAULTS, Fault, chat_faults
+from turnlog.projections.prompt.dialects import DIALECTS, chat_dialect
 
-REQUEST_FAULTS = {
-    "no_messages": "messages: at least one message is required",
-    "leading_assistant": "After the (optional) system message(s), user or tool message(s) should alternate with "
-    "assistant message(s)",
-    "trailing_assistant": "Expected last role User or Tool (or Assistant with prefix True) for serving but got "
-    "assistant",
-    "trailing_whitespace": "messages: final assistant content cannot end with trailing whitespace",
-    "consecutive_roles": "Conversation roles must alternate user/assistant/user/assistant/...",
-    "late_system": "System message must be at the beginning",
+_FAULTS = {
+    "no_messages": Fault("there is nothing to answer yet", "messages: at least one message is required"),
+    "trailing_assistant": Fault(
+        "the last message is the assistant's: it would be continued, or refused",
+        "Expected last role User or Tool (or Assistant with prefix True) for serving but got assistant",
+    ),
+    "trailing_whitespace": Fault(
+        "the last message ends in white space", "messages: final assistant content cannot end with trailing whitespace"
+    ),
+    **CHAT_FAULTS,
 }
-"""What a provider answers, in short. Sources: Anthropic (no_messages, trailing_whitespace), Perplexity and Mistral by
-their Chat Completions APIs, and the chat templates of open models (consecutive_roles, late_system)."""
-
-_TEXTS = {
-    "no_messages": "there is nothing to answer yet",
-    "leading_assistant": "the assistant speaks first",
-    "trailing_assistant": "the last message is the assistant's: it would be continued, or refused",
-    "trailing_whitespace": "the last message ends in white space",
-    "consecutive_roles": "two user messages follow each other",
-    "late_system": "a system message comes after others",
-}
+REQUEST_FAULTS = {kind: fault.provider_error for kind, fault in _FAULTS.items()}
+"""What a provider answers, in short. Sources: Anthropic (no_messages, trailing_whitespace), Mistral and Perplexity
+(trailing_assistant), and those of the rows in `DIALECTS`."""
 
 
 class RequestFault(Frozen):
-    """`message` is an index in the prompt, `text` a sentence for people, `provider_error` what a provider answers."""
+    """`message` is an index in the prompt, `text` a sentence for people, `provider_error` what a provider answers.
+
+    `dialects` are the providers behind the Chat Completions API that refuse it; none where it is not theirs alone.
+    """
 
     kind: Text
     message: int
     text: Text
     provider_error: Text
+    dialects: tuple[str, ...] = ()
 
 
-def request_faults(messages: Sequence[JsonObject], api: Api) -> tuple[RequestFault, ...]:
-    """What some providers would refuse about these messages or items, in their order. It does not help to mend the
-    history: the caller chooses what to send, and to whom."""
+def request_faults(
+    messages: Sequence[JsonObject], api: Api, dialect: DialectName | None = None
+) -> tuple[RequestFault, ...]:
+    """What some providers would refuse about these messages or items, in their order; of the chat prompt, what the one
+    that is named would. It does not help to mend the history: the caller chooses what to send, and to whom."""
+    found: dict[tuple[int, str], list[str]] = {}
+    for index, kind in _of_the_end(messages, api, dialect):
+        found[index, kind] = []
+    if api == "chat" and messages:
+        for name in [dialect] if dialect is not None else (one for one in DIALECTS if one != "strict"):
+            for place in chat_faults(messages, chat_dialect(name)):
+                found.setdefault(place, []).append(name)
     return tuple(
-        RequestFault(kind=kind, message=index, text=_TEXTS[kind], provider_error=REQUEST_FAULTS[kind])
-        for index, kind in sorted(_found(messages, api))
+        RequestFault(
+            kind=kind,
+            message=index,
+            text=_FAULTS[kind].text,
+            provider_error=_FAULTS[kind].provider_error,
+            dialects=tuple(dict.fromkeys(names)),
+        )
+        for (index, kind), names in sorted(found.items())
     )
 
 
-Found = Iterator[tuple[int, str]]
-"""Indexes of messages, and the kinds of fault there."""
-
-
-def _found(messages: Sequence[JsonObject], api: Api) -> Found:
+def _of_the_end(messages: Sequence[JsonObject], api: Api, dialect: DialectName | None) -> list[tuple[int, str]]:
+    """The faults of the last message, which every provider may refuse."""
     spoken = [(index, one) for index, one in enumerate(messages) if one.get("role") not in ("system", "developer")]
     if not spoken:
-        yield 0, "no_messages"
-        return
+        return [(0, "no_messages")]
     index, last = spoken[-1]
-    if last.get("role") == "assistant":
-        yield index, "trailing_assistant"
-        if api == "anthropic" and _last_text(last) != _last_text(last).rstrip():
-            yield index, "trailing_whitespace"
-    if api == "chat":
-        yield from _of_templates(messages, spoken)
+    if last.get("role") != "assistant" or _is_to_be_continued(last, dialect):
+        return []
+    is_blank = api == "anthropic" and _last_text(last) != _last_text(last).rstrip()
+    return [(index, "trailing_assistant"), *([(index, "trailing_whitespace")] if is_blank else [])]
 
 
-def _of_templates(messages: Sequence[JsonObject], spoken: Sequence[tuple[int, JsonObject]]) -> Found:
-    if spoken[0][1]["role"] == "assistant":
-        yield spoken[0][0], "leading_assistant"
-    for (_, first), (index, second) in pairwise(spoken):
-        if first["role"] == second["role"] == "user":
-            yield index, "consecutive_roles"
-    for index, one in enumerate(messages):
-        if one["role"] in ("system", "developer") and index > spoken[0][0]:
-            yield index, "late_system"
+def _is_to_be_continued(message: JsonObject, dialect: DialectName | None) -> bool:
+    mark = None if dialect is None else chat_dialect(dialect).chat.continued
+    return bool(mark) and all(message.get(field) == value for field, value in (mark or {}).items())
 
 
 def _last_text(message: JsonObject) -> str:

@@ -15,7 +15,7 @@ from turnlog.domain.events import FunctionCall
 from turnlog.domain.recorded import RecordedEvent
 from turnlog.projections.ended import EndedFold
 from turnlog.projections.projector import Projector
-from turnlog.projections.prompt import APIS, Api
+from turnlog.projections.prompt import Api, DialectName, how_to_make
 from turnlog.projections.prompt.assembly import Assembly
 from turnlog.projections.prompt.entries import PromptEntry, PromptStep, Rendered, last_spoken
 from turnlog.projections.prompt.policy import DEFAULT_POLICY
@@ -32,10 +32,10 @@ class RewindablePrompt:
     of messages; after an update it says how many of those, from the first on, are still the same.
     """
 
-    def __init__(self, session_id: UUID, api: Api) -> None:
+    def __init__(self, session_id: UUID, api: Api, dialect: DialectName | None = None) -> None:
         self._projector = _ChangeTracker(session_id)
-        self._render = APIS[api].render
-        self._assembly = _RewindableAssembly(APIS[api].dialect, DEFAULT_POLICY, frozenset())
+        rules, self._render, _ = how_to_make(api, DEFAULT_POLICY, dialect)
+        self._assembly = _RewindableAssembly(rules, DEFAULT_POLICY, frozenset())
         self._compaction: Compaction | None = None
         self._compacted_turns = 0  # how many there were when the context was compacted
         self._selected: list[Selected] = []
@@ -132,29 +132,33 @@ class RewindablePrompt:
             self._rewind_messages(self._message_marks[self._rendered])
             del self._message_marks[self._rendered :]
         for entry in self._assembly.entries[self._rendered :]:
-            spoken = self._last_spoken()
-            mark = _MessageMark(len(self.messages), spoken, None if spoken is None else self.messages[spoken])
+            last = self._replaceable()
+            mark = _MessageMark(len(self.messages), last, None if last is None else self.messages[last])
             self._message_marks.append(mark)
             self._render([entry], self.messages)
             self._note_joined_message(mark)
         self._rendered = len(self._assembly.entries)
 
-    def _last_spoken(self) -> int | None:
-        """The index of the last message that is not a system message, of which there may be many."""
+    def _replaceable(self) -> int | None:
+        """The index of the last message that is not a system message, of which there may be many; of the last one if
+        all of them are."""
         before = self._message_marks[-1] if self._message_marks else _MessageMark(0, None, None)
         found = last_spoken(self.messages[before.length :])
-        return before.spoken if found is None else before.length + found
+        if found is not None:
+            return before.length + found
+        was_spoken = before.message is not None and before.message.message.get("role") != "system"
+        return before.last if was_spoken else len(self.messages) - 1 if self.messages else None
 
     def _rewind_messages(self, mark: _MessageMark) -> None:
         self.unchanged = min(self.unchanged, mark.length)
         self._note_joined_message(mark)
         del self.messages[mark.length :]
-        if mark.spoken is not None and mark.message is not None:
-            self.messages[mark.spoken] = mark.message
+        if mark.last is not None and mark.message is not None:
+            self.messages[mark.last] = mark.message
 
     def _note_joined_message(self, mark: _MessageMark) -> None:
-        if mark.spoken is not None and self.messages[mark.spoken] is not mark.message:
-            self.unchanged = min(self.unchanged, mark.spoken)
+        if mark.last is not None and self.messages[mark.last] is not mark.message:
+            self.unchanged = min(self.unchanged, mark.last)
 
 
 def _same_length(before: Sequence[Selected], now: Sequence[Selected]) -> int:
@@ -244,8 +248,8 @@ class _RewindableAssembly(Assembly):
 
 class _MessageMark(NamedTuple):
     """A state of the messages. Of those that were there, only the last one that is not a system message may be replaced
-    afterwards: `message`, at the index `spoken`."""
+    afterwards, or the last one where all are: `message`, at the index `last`."""
 
     length: int
-    spoken: int | None
+    last: int | None
     message: Rendered | None

@@ -101,3 +101,23 @@ def test_explain_says_why_a_prefix_was_lost_and_what_some_providers_refuse(run: 
     explained = json.loads(run("prompt", session_id, "--explain", "--json").stdout)
     assert [found["reason"] for found in explained["breaks"]] == ["import"]
     assert [fault["kind"] for fault in explained["request_faults"]] == ["trailing_assistant"]
+
+
+def test_a_prompt_by_a_dialect_and_who_refuses_the_one_without(run: Run, tmp_path: Path) -> None:
+    call = {"id": "call_1", "type": "function", "function": {"name": "find", "arguments": "{}"}}
+    messages = [
+        {"role": "user", "content": "hi"},
+        {"role": "assistant", "content": None, "tool_calls": [call]},
+        {"role": "tool", "tool_call_id": "call_1", "content": "ok"},
+    ]
+    file = tmp_path / "chats.jsonl"
+    file.write_text(json.dumps(messages), "utf-8")
+    (session_id,) = json.loads(run("import", str(file), "--json").stdout)["sessions"]
+
+    shown = run("prompt", session_id, "--explain").stdout
+    assert "message 1, call_id: a call id is not one of the provider's form\n      mistral: Tool call id has" in shown
+    assert "mistral: Tool" not in run("prompt", session_id, "--explain", "--dialect", "mistral").stdout
+    assert len(json.loads(run("prompt", session_id, "--dialect", "mistral").stdout)[2]["tool_call_id"]) == 9
+    unknown = run("prompt", session_id, "--dialect", "gpt")
+    assert unknown.exit_code == 1
+    assert "is not one of: openai, azure" in unknown.stderr

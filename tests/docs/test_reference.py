@@ -6,7 +6,7 @@ import re
 from typing import get_args
 
 import turnlog
-from docs.generate import command_line, deltas, errors, events, limits, settings
+from docs.generate import command_line, deltas, dialects, errors, events, limits, settings
 from tests.support.pages import ROOT
 from turnlog import Settings, testing
 from turnlog.domain import limits as domain_limits
@@ -15,6 +15,7 @@ from turnlog.domain.finish_reasons import MEANINGS, EndMeaning
 from turnlog.infrastructure.cli.app import COMMANDS, cli
 from turnlog.infrastructure.settings import variable
 from turnlog.projections.deltas import Delta
+from turnlog.projections.prompt.dialects import DIALECTS
 
 REFERENCE = ROOT / "docs" / "reference"
 
@@ -44,6 +45,14 @@ def test_every_event_has_its_topic_and_its_fields() -> None:
     for event, section in zip(EVENT_TYPES, sections, strict=True):
         assert ["at", *re.findall(r"^\| `(\w+)` \|", section, re.MULTILINE)] == list(event.model_fields)
         assert "```json" in section
+
+
+def test_every_dialect_has_a_row_and_its_sources() -> None:
+    assert re.findall(r"^\| `(\w+)` \|", dialects.reference(), re.MULTILINE) == list(DIALECTS)
+    assert re.findall(r"^\* `(\w+)`: \S", dialects.reference(), re.MULTILINE) == list(DIALECTS)
+    assert "<!-- generated: dialects -->" in (ROOT / "docs" / "prompts.md").read_text("utf-8")
+    assert [name for name, row in DIALECTS.items() if row.dialect.has_functions] == ["openai", "azure"]
+    assert "All but openai and azure have" in dialects.reference()
 
 
 def test_every_delta_has_its_kind_and_its_fields() -> None:

@@ -7,11 +7,21 @@ from typing import Any
 import pytest
 from redis import Redis
 
+from tests.support.dialect_rules import check_mistral
 from tests.support.foreign_messages import call
 from tests.support.prompt_rules import check_chat_prompt
 from tests.support.sessions import answer, call_tools, checked_prompt, roles, wait_until_cached
 from tests.support.views import settled
-from turnlog import SYSTEM, PromptPolicy, PromptTooLongError, Session, SessionLog, SessionNotFoundError, Settings
+from turnlog import (
+    SYSTEM,
+    InvalidInputError,
+    PromptPolicy,
+    PromptTooLongError,
+    Session,
+    SessionLog,
+    SessionNotFoundError,
+    Settings,
+)
 
 
 async def test_an_empty_session_has_a_view_and_an_empty_prompt(session: Session) -> None:
@@ -72,7 +82,26 @@ async def test_an_explanation_names_the_events_of_a_message_and_a_late_result(se
     explained = await session.explain_prompt()
     assert [message.positions for message in explained.messages] == [(2,), (3,), (3, 8), (7,)]
     assert [(found.topic, found.message) for found in explained.breaks] == [("tool-result-added.v1", 2)]
-    assert [(fault.kind, fault.message) for fault in explained.request_faults] == []
+    assert ("call_id", 1, ("mistral",)) in [(one.kind, one.message, one.dialects) for one in explained.request_faults]
+
+
+async def test_a_prompt_keeps_the_rules_of_a_provider_and_the_one_without_any_is_as_it_was(session: Session) -> None:
+    await session.say("hi")
+    await session.add_message("assistant", None, tool_calls=[call("call_1")])
+    await session.add_tool_result("call_1", "x" * 1_000)
+    await session.say("and?")
+    plain = await session.prompt()
+    for prompt in (await session.prompt(dialect="mistral"), await session.prompt(max_tokens=300, dialect="mistral")):
+        check_mistral(prompt)
+    assert await session.prompt() == plain
+    assert plain[1]["tool_calls"][0]["id"] == "call_1"
+    faults = (await session.explain_prompt()).request_faults
+    assert {"mistral", "deepseek", "vllm"} <= {name for fault in faults for name in fault.dialects}
+    assert (await session.explain_prompt(dialect="mistral")).request_faults == ()
+    with pytest.raises(InvalidInputError, match="gpt"):
+        await session.prompt(dialect="gpt")  # type: ignore[call-overload]
+    with pytest.raises(InvalidInputError, match="chat prompt only"):
+        await session.explain_prompt("anthropic", "gemini")
 
 
 async def test_the_window_keeps_whole_turns_from_the_end_and_what_is_pinned(session: Session) -> None:

@@ -41,11 +41,11 @@ _SAYS_SOMETHING = ("content", "refusal", "tool_calls", "function_call", "audio")
 
 def check_chat_prompt(messages: Sequence[Message]) -> None:
     """Asserts that the API would take these messages."""
-    _check_utf8(messages)
+    check_utf8(messages)
     for place, message in enumerate(messages):
         _check_message(message, f"messages[{place}]")
     check_no_neighbours(messages)
-    _check_pairs(messages)
+    check_pairs(messages)
 
 
 def check_no_neighbours(messages: Sequence[Message]) -> None:
@@ -54,7 +54,8 @@ def check_no_neighbours(messages: Sequence[Message]) -> None:
     assert ("assistant", "assistant") not in pairwise(roles), f"two assistant messages side by side: {roles}"
 
 
-def _check_utf8(messages: Sequence[Message]) -> None:
+def check_utf8(messages: Sequence[Message]) -> None:
+    """Asserts that the messages can be sent."""
     try:
         json.dumps(messages, ensure_ascii=False, allow_nan=False).encode("utf-8")
     except UnicodeEncodeError as error:
@@ -66,11 +67,11 @@ def _check_message(message: Message, where: str) -> None:
     assert role in _FIELDS, f"{where}: unknown role {role!r}"
     assert set(message) <= _FIELDS[role], f"{where}: fields that a {role} message has not: {sorted(message)}"
     if "name" in message:
-        _check_matches(_SPEAKER, message["name"], f"{where}.name")
+        check_matches(_SPEAKER, message["name"], f"{where}.name")
     if role == "assistant":
         _check_assistant(message, where)
     elif role == "function":
-        _check_matches(_FUNCTION, message.get("name"), f"{where}.name")
+        check_matches(_FUNCTION, message.get("name"), f"{where}.name")
     else:
         assert message.get("content") is not None, f"{where}: a {role} message without content"
     if message.get("content") is not None:
@@ -85,7 +86,7 @@ def _check_assistant(message: Message, where: str) -> None:
     if "tool_calls" in message:
         _check_calls(message["tool_calls"], f"{where}.tool_calls")
     if message.get("function_call") is not None:
-        _check_function(message["function_call"], f"{where}.function_call")
+        check_function(message["function_call"], f"{where}.function_call")
 
 
 def _check_content(content: Any, kinds: set[str], where: str) -> None:
@@ -127,14 +128,15 @@ def _check_calls(calls: Any, where: str) -> None:
         assert set(call) == {"id", "type", "function"}, f"{where}[{place}] has the fields {sorted(call)}"
         assert call["type"] == "function", f"{where}[{place}].type is {call['type']!r}"
         _check_filled(call["id"], f"{where}[{place}].id")
-        _check_function(call["function"], f"{where}[{place}].function")
+        check_function(call["function"], f"{where}[{place}].function")
     ids = [call["id"] for call in calls]
     assert len(set(ids)) == len(ids), f"{where}: ids are not unique: {ids}"
 
 
-def _check_function(function: Any, where: str) -> None:
+def check_function(function: Any, where: str) -> None:
+    """Asserts that this is a function and its arguments."""
     assert set(function) == {"name", "arguments"}, f"{where} has the fields {sorted(function)}"
-    _check_matches(_FUNCTION, function["name"], f"{where}.name")
+    check_matches(_FUNCTION, function["name"], f"{where}.name")
     assert isinstance(function["arguments"], str), f"{where}.arguments is not a string"
     try:
         # Numbers stay text: Python refuses to read a very long one, JSON does not.
@@ -150,7 +152,8 @@ def _refuse_constant(name: str) -> NoReturn:
     raise ValueError(name)
 
 
-def _check_matches(pattern: re.Pattern[str], value: Any, where: str) -> None:
+def check_matches(pattern: re.Pattern[str], value: Any, where: str) -> None:
+    """Asserts that this is a text of the pattern."""
     _check_filled(value, where)
     assert pattern.fullmatch(value), f"{where} is {value!r}"
 
@@ -160,7 +163,7 @@ def _check_filled(value: Any, where: str) -> None:
     assert value, f"{where} is empty"
 
 
-def _check_pairs(messages: Sequence[Message]) -> None:
+def check_pairs(messages: Sequence[Message]) -> None:
     """Each call is answered exactly once directly after its message, and nothing else is answered."""
     # Kimi, Mistral and Anthropic behind the same API refuse an id that comes back: 'tool call id ... is duplicated'
     every = [call["id"] for message in messages for call in message.get("tool_calls", ())]
