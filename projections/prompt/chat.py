@@ -14,7 +14,7 @@ from turnlog.domain.events import Content
 from turnlog.projections.messages import assistant_message, tool_call, tool_message
 from turnlog.projections.prompt.entries import PromptCall, PromptEntry, PromptMessage, PromptStep, Rendered
 from turnlog.projections.prompt.own_parts import audio_id
-from turnlog.projections.prompt.parts import IMAGE_DETAILS, known_fields, left_out
+from turnlog.projections.prompt.parts import IMAGE_DETAILS, in_common, known_fields, left_out
 
 
 def render_chat(entries: Iterable[PromptEntry], rendered: list[Rendered] | None = None) -> list[Rendered]:
@@ -64,7 +64,7 @@ def _call(call: PromptCall, beside: dict[str, Any]) -> dict[str, Any]:
 def _content(content: Content | None, role: str) -> Any:
     if content is None or isinstance(content, str):
         return content
-    return [_part(part, role) for part in content]
+    return [_part(in_common(part), role) for part in content]
 
 
 def _part(part: dict[str, Any], role: str) -> dict[str, Any]:

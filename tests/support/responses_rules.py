@@ -14,7 +14,7 @@ from typing import Any
 
 _PARTS = {
     "input_text": ({"type", "text"}, {"type", "text"}),
-    "input_image": ({"type", "image_url", "detail"}, {"type", "image_url", "detail"}),
+    "input_image": ({"type", "detail"}, {"type", "image_url", "file_id", "detail"}),
     "input_file": ({"type"}, {"type", "file_id", "file_data", "file_url", "filename"}),
 }
 

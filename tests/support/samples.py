@@ -74,6 +74,12 @@ LATER: tuple[tuple[str, e.SessionEvent], ...] = (
     ("queued", e.MessageAdded(at=AT, message_id="m2", role="user", content="and?", queued=True)),
     ("failure", e.CompletionFailed(at=AT, step_id="s1", error="no", failure={"status": 429, "type": "rate_limit"})),
     (
+        "format",
+        e.MessageImported(
+            at=AT, message_id="imported-1", format="chatgpt", message={"author": {"role": "user"}, "create_time": 1.5}
+        ),
+    ),
+    (
         "late",
         e.ToolResultAdded(at=AT, step_id="s1", index=1, call_id="c1", status="final", content="21 C", late=True),
     ),
