@@ -56,13 +56,29 @@ class PartMark(Frozen):
 
 def extended(data: JsonObject, more: JsonObject) -> JsonObject:
     """The data of a part with more that was said of it: objects are merged, lists continued, other values replaced."""
-    merged: dict[str, Any] = dict(data)
-    for key, value in more.items():
-        known = merged.get(key)
-        if isinstance(known, dict) and isinstance(value, dict):
-            merged[key] = extended(known, value)
-        elif isinstance(known, list) and isinstance(value, list):
-            merged[key] = [*known, *value]
-        else:
-            merged[key] = value
+    merged = owned(data)
+    extend(merged, more)
     return merged
+
+
+def extend(data: JsonObject, more: JsonObject) -> None:
+    """The same in place. The data is what `owned` gave."""
+    for key, value in more.items():
+        known = data.get(key)
+        if isinstance(known, dict) and isinstance(value, dict):
+            extend(known, value)
+        elif isinstance(known, list) and isinstance(value, list):
+            known.extend(value)
+        else:
+            data[key] = _owned(value)
+
+
+def owned(data: JsonObject) -> JsonObject:
+    """A copy that may be extended: nothing that changes then is anybody else's."""
+    return {key: _owned(value) for key, value in data.items()}
+
+
+def _owned(value: Any) -> Any:
+    if isinstance(value, dict):
+        return owned(value)
+    return list(value) if isinstance(value, list) else value

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 from turnlog.domain.events import Content, PartDelta, PartExtended, PartStarted
-from turnlog.domain.parts import PartApi, PartKind, PartMark, TextKind, extended
+from turnlog.domain.parts import PartApi, PartKind, PartMark, TextKind, extend, owned
 from turnlog.domain.values import Frozen, JsonObject, Text
 
 
@@ -101,27 +101,54 @@ def _of_block(block: JsonObject) -> PartMark:
 
 
 class _MarkFold:
-    """A mark whose part still grows."""
+    """A mark whose part still grows. Its data is its own, and changes in place: much may be said of it, bit by bit."""
 
-    __slots__ = ("fields", "length", "mark")
+    __slots__ = ("_data", "_fields", "_has_more", "_mark", "length")
 
     def __init__(self, mark: PartMark) -> None:
-        self.mark = mark
+        self._mark = mark
         self.length = mark.length
-        self.fields: dict[str, list[str]] = {}
+        self._data: JsonObject | None = None
+        self._fields: dict[str, list[str]] = {}
+        self._has_more = False
+
+    @property
+    def part(self) -> int:
+        return self._mark.part
+
+    @property
+    def kind(self) -> PartKind:
+        return self._mark.kind
+
+    @property
+    def api(self) -> PartApi | None:
+        return self._mark.api
+
+    def continue_field(self, field: str, text: str) -> None:
+        self._fields.setdefault(field, []).append(text)
+        self._has_more = True
 
     def extend(self, data: JsonObject) -> None:
-        self.mark = self.freeze().model_copy(update={"data": extended(self.mark.data, data)})
+        extend(self._own_data(), data)
+        self._has_more = True
+
+    def _own_data(self) -> JsonObject:
+        """The data, with the texts that have come for it."""
+        if self._data is None:
+            self._data = owned(self._mark.data)
+        for field, pieces in self._fields.items():
+            before = self._data.get(field)
+            self._data[field] = (before if isinstance(before, str) else "") + "".join(pieces)
+        self._fields.clear()
+        return self._data
 
     def freeze(self) -> PartMark:
-        if self.fields or self.length != self.mark.length:
-            data = dict(self.mark.data)
-            for field, pieces in self.fields.items():
-                before = data.get(field)
-                data[field] = (before if isinstance(before, str) else "") + "".join(pieces)
-            self.fields = {}
-            self.mark = self.mark.model_copy(update={"length": self.length, "data": data})
-        return self.mark
+        if self._has_more:
+            self._has_more = False
+            self._mark = self._mark.model_copy(update={"data": owned(self._own_data())})
+        if self.length != self._mark.length:
+            self._mark = self._mark.model_copy(update={"length": self.length})
+        return self._mark
 
 
 class PartsFold:
@@ -165,7 +192,7 @@ class PartsFold:
             return False
         mark = PartMark(part=event.part, kind=event.kind, api=event.api, call=event.call, data=event.data)
         at = None if event.call is None else self._by_call.get(event.call)
-        if at is None or self._marks[at].mark.part:
+        if at is None or self._marks[at].part:
             self._add(mark)
         else:  # the call was there before anything was said of its part
             self._marks[at] = self._by_number[event.part] = _MarkFold(mark)
@@ -176,7 +203,7 @@ class PartsFold:
         part = self._by_number.get(event.part)
         if part is None:
             return False
-        part.fields.setdefault(event.field, []).append(event.text)
+        part.continue_field(event.field, event.text)
         return True
 
     def extend(self, event: PartExtended) -> bool:
@@ -186,9 +213,9 @@ class PartsFold:
             return False
         if event.data:
             part.extend(event.data)
-        current = self._current.get(part.mark.kind)
-        if part.mark.kind in _WITH_TEXT and (current is None or current.mark.part != event.part):
-            self._add(PartMark(part=event.part, kind=part.mark.kind, api=part.mark.api))
+        current = self._current.get(part.kind)
+        if part.kind in _WITH_TEXT and (current is None or current.part != event.part):
+            self._add(PartMark(part=event.part, kind=part.kind, api=part.api))
         return True
 
     def freeze(self) -> tuple[PartMark, ...]:
