@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 
 from tests.support.conversations import FOLDERS, conversations
 from tests.support.dialect_rules import DIALECT_CHECKS, check_strict
-from tests.support.events import begun, call, failed, finished, result, text, user, view_of
-from tests.support.histories import AT, ID, History, folded, imported, replayed
+from tests.support.events import START, begun, call, failed, finished, result, text, user, view_of
+from tests.support.histories import AT, ID, History, folded, imported, recorded, replayed
 from tests.support.prompt_rules import check_chat_prompt
 from tests.support.real_data import each_sample, evenly
 from tests.support.strategies import histories
@@ -26,6 +26,7 @@ from turnlog.projections.prompt.chat_faults import CHAT_FAULTS
 from turnlog.projections.prompt.dialects import DIALECTS, DialectName
 from turnlog.projections.prompt.explain import explain
 from turnlog.projections.prompt.request import request_faults
+from turnlog.projections.prompt.rewindable_prompt import RewindablePrompt
 from turnlog.projections.prompt.tokens import estimated_tokens
 
 CHECKS = {**DIALECT_CHECKS, "strict": check_strict}
@@ -87,6 +88,23 @@ def test_an_explanation_has_the_messages_of_the_prompt(history: History, dialect
     explained = explain(history[0].session_id, history, "chat", dialect)
     prompt = build_prompt(projector.turns(), "chat", projector.compaction, dialect=dialect)
     assert [one.message for one in explained.messages] == prompt
+
+
+def test_messages_that_are_joined_go_on_and_are_joined_once() -> None:
+    events = recorded([START, message("system", "Be brief.", 1), message("developer", "Be kind.", 2)])
+    prompt = RewindablePrompt(ID, "chat", "strict")
+    for event in events:
+        prompt.apply(event)
+    for _ in range(2):
+        prompt.select()
+        prompt.update()
+        assert [one.message["content"] for one in prompt.messages] == ["Be brief.\n\nBe kind."]
+        prompt._rewind_assembly(1)
+
+    users = recorded([START, user("hi"), user("there"), user("and?")])
+    explained = explain(ID, users, "chat", "strict")
+    assert [one.message["content"] for one in explained.messages] == ["hi\n\nthere\n\nand?"]
+    assert explained.breaks == ()
 
 
 def test_a_name_that_nobody_has_is_refused_with_those_that_there_are() -> None:

@@ -225,7 +225,7 @@ def _check_fields(messages: Messages, **fields: set[str]) -> None:
         assert set(message) <= fields[role], f"messages[{place}]: {sorted(set(message) - fields[role])}"
         assert "content" in message, f"messages[{place}] has no content"
         says = [message.get(field) for field in ("content", "tool_calls", "refusal", "function_call", "audio")]
-        assert any(says) or role == "tool", f"messages[{place}] says nothing: {message}"
+        assert any(says) or role in ("tool", "function"), f"messages[{place}] says nothing: {message}"
 
 
 def _check_parts(messages: Messages, user: set[str], assistant: set[str], marks: set[str] | None = None) -> None:
