@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.support.conversations import FOLDERS, conversations
-from tests.support.dialect_rules import DIALECT_CHECKS, check_strict
+from tests.support.dialect_rules import DIALECT_CHECKS, check_dialect
 from tests.support.events import START, begun, call, failed, finished, result, text, user, view_of
 from tests.support.histories import AT, ID, History, folded, imported, recorded, replayed
 from tests.support.prompt_rules import check_chat_prompt
@@ -29,7 +29,6 @@ from turnlog.projections.prompt.request import request_faults
 from turnlog.projections.prompt.rewindable_prompt import RewindablePrompt
 from turnlog.projections.prompt.tokens import estimated_tokens
 
-CHECKS = {**DIALECT_CHECKS, "strict": check_strict}
 SEND = PromptPolicy(reasoning="send")
 SHOW = PromptPolicy(tool_media="user_message")
 CONTINUE = PromptPolicy(broken_off="continue")
@@ -42,7 +41,7 @@ Messages = list[dict[str, Any]]
 def prompt_of(*events: e.SessionEvent, dialect: DialectName | None, policy: PromptPolicy | None = None) -> Messages:
     prompt: Messages = build_prompt(view_of(*events).turns, policy=policy or PromptPolicy(), dialect=dialect)
     if dialect is not None:
-        CHECKS[dialect](prompt)
+        check_dialect(dialect, prompt)
     return prompt
 
 
@@ -50,12 +49,12 @@ def check_all(projector: Projector, policy: PromptPolicy) -> None:
     turns, compaction = projector.turns(), projector.compaction
     for name in DIALECTS:
         prompt = build_prompt(turns, "chat", compaction, policy, dialect=name)
-        CHECKS[name](prompt)
+        check_dialect(name, prompt)
         assert {fault.kind for fault in request_faults(prompt, "chat", name)} <= AT_THE_END
 
 
 def test_each_dialect_has_a_validator() -> None:
-    assert set(DIALECTS) == set(CHECKS) == set(get_args(DialectName))
+    assert set(DIALECTS) == {*DIALECT_CHECKS, "strict"} == set(get_args(DialectName))
 
 
 @given(histories, st.sampled_from([PromptPolicy(), SEND, SHOW, CONTINUE]))

@@ -208,6 +208,11 @@ def check_strict(messages: Messages, thinks: bool = False) -> None:
         check(messages, thinks=False)
 
 
+def check_dialect(name: str, messages: Messages) -> None:
+    """Asserts that the provider, or each of them for `strict`, would take these messages."""
+    (check_strict if name == "strict" else DIALECT_CHECKS[name])(messages)
+
+
 def _check_compatible(messages: Messages, answer: set[str] | None = None, *, names: bool = False) -> None:
     """The four roles, and the fields that all have."""
     name = {"name"} if names else set[str]()
