@@ -29,7 +29,10 @@ Json = dict[str, Any]
 def test_blocks_go_back_to_anthropic_in_their_order(stream: EventStream) -> None:
     """Without thinking that nothing vouches for, and without a call that was cut off."""
     done = read_again(stream)
-    messages = build_prompt(asked_again(done.events, done.reader).turns, "anthropic")["messages"]
+    turns = asked_again(done.events, done.reader).turns
+    if done.step.is_paused:  # it goes back as long as nothing has followed
+        turns = (turns[0].model_copy(update={"messages": turns[0].messages[:1]}),)
+    messages = build_prompt(turns, "anthropic")["messages"]
 
     sent = [block for message in messages if message["role"] == "assistant" for block in message["content"]]
     expected = [block for block in blocks_of(done.step) if block["type"] != "thinking" or block["signature"]]
@@ -77,6 +80,8 @@ def _expected(stream: EventStream) -> list[Json]:
         elif item["type"] in ("function_call", "custom_tool_call"):
             calls += [*thoughts, _of(item)]
             thoughts = []
+        elif stream.name in ("computer", "local-shell") and item["type"].endswith("_call"):
+            pass  # somebody else runs it, and has not answered
         elif not item["type"].endswith("call_output"):
             others += [*thoughts, _of(item)]
             thoughts = []
@@ -84,8 +89,7 @@ def _expected(stream: EventStream) -> list[Json]:
 
 
 OF_OTHERS = {
-    *("computer", "local-shell", "shell", "apply-patch"),  # calls of tools that somebody runs who is not asked here
-    *("outputs-of-the-conversation", "unknown-kinds", "pause-turn"),
+    *("outputs-of-the-conversation", "unknown-kinds"),
 }
 """Streams whose answers their own API takes only with something that is not in them."""
 
