@@ -128,6 +128,38 @@ class TurnlogRecord(Turnlog):
         return _Recorded(self.log, session_id)
 
 
+class _RecordedResponse(_Ours):
+    async def stream(self, texts: AsyncIterator[str]) -> AsyncIterator[str]:
+        async for event in self.session.record(_response_events(texts)):
+            if event["type"] == "response.output_text.delta":
+                yield event["delta"]
+
+
+class TurnlogRecordResponses(TurnlogRecord):
+    """The same, of the Responses API."""
+
+    name = "turnlog, record() of Responses"
+
+    def conversation(self, session_id: UUID) -> Conversation:
+        return _RecordedResponse(self.log, session_id)
+
+
+class _RecordedMessage(_Ours):
+    async def stream(self, texts: AsyncIterator[str]) -> AsyncIterator[str]:
+        async for event in self.session.record(_message_events(texts)):
+            if event["type"] == "content_block_delta":
+                yield event["delta"]["text"]
+
+
+class TurnlogRecordMessages(TurnlogRecord):
+    """The same, of Anthropic's Messages API."""
+
+    name = "turnlog, record() of Messages"
+
+    def conversation(self, session_id: UUID) -> Conversation:
+        return _RecordedMessage(self.log, session_id)
+
+
 class TurnlogWhole(Turnlog):
     """For a comparison with those that save an answer when it is complete."""
 
@@ -139,3 +171,29 @@ async def _chunks(texts: AsyncIterator[str]) -> AsyncIterator[dict[str, Any]]:
     async for text in texts:
         yield {"choices": [{"index": 0, "delta": {"content": text}}]}
     yield {"choices": [{"index": 0, "delta": {}, "finish_reason": "stop"}]}
+
+
+async def _response_events(texts: AsyncIterator[str]) -> AsyncIterator[dict[str, Any]]:
+    item: dict[str, Any] = {
+        "id": "msg_1",
+        "type": "message",
+        "role": "assistant",
+        "status": "in_progress",
+        "content": [],
+    }
+    at: dict[str, Any] = {"item_id": "msg_1", "output_index": 0, "content_index": 0}
+    yield {"type": "response.output_item.added", "output_index": 0, "item": item}
+    part = {"type": "output_text", "text": "", "annotations": []}
+    yield {"type": "response.content_part.added", **at, "part": part}
+    async for text in texts:
+        yield {"type": "response.output_text.delta", **at, "delta": text, "logprobs": []}
+    yield {"type": "response.completed", "response": {"status": "completed", "output": []}}
+
+
+async def _message_events(texts: AsyncIterator[str]) -> AsyncIterator[dict[str, Any]]:
+    yield {"type": "content_block_start", "index": 0, "content_block": {"type": "text", "text": ""}}
+    async for text in texts:
+        yield {"type": "content_block_delta", "index": 0, "delta": {"type": "text_delta", "text": text}}
+    yield {"type": "content_block_stop", "index": 0}
+    yield {"type": "message_delta", "delta": {"stop_reason": "end_turn"}}
+    yield {"type": "message_stop"}

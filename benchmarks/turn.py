@@ -13,7 +13,7 @@ from benchmarks.benchmark import STORED, Benchmark, Report, described, machine_o
 from benchmarks.contest import Entry, Key, Numbers, Ratio, Samples, Say, interleaved
 from benchmarks.contestants import PEERS_HELP, chosen_peers
 from benchmarks.floors import BareGroup, BareInsert
-from benchmarks.ours import Turnlog, TurnlogRecord
+from benchmarks.ours import Turnlog, TurnlogRecord, TurnlogRecordMessages, TurnlogRecordResponses
 from benchmarks.server import Ground
 from benchmarks.systems import CONNECTIONS, Conversation, System, create_all, running, text_of
 from benchmarks.workload import Workload
@@ -39,7 +39,8 @@ async def measure(options: TurnOptions, ground: Ground, say: Say) -> Report:
     """Runs the benchmark."""
     peers, notes = chosen_peers(options.peers)
     turns = _Turns(options, ground)
-    kinds: list[type[System]] = [TurnlogRecord, Turnlog, BareInsert, BareGroup, *peers]
+    ours = [TurnlogRecord, TurnlogRecordResponses, TurnlogRecordMessages, Turnlog]
+    kinds: list[type[System]] = [*ours, BareInsert, BareGroup, *peers]
     entries = [
         Entry(_case(streams), kind.name, partial(turns.run, kind, streams), kind.is_peer)
         for streams in options.streams

@@ -12,7 +12,7 @@ from uuid import UUID
 from turnlog.domain.commands import AddMessage, StartSession
 from turnlog.domain.errors import InvalidInputError, LimitExceededError
 from turnlog.domain.events import Content, FunctionCall, ResultStatus, Role, ToolCall
-from turnlog.domain.foreign import ForeignFormat, column_name
+from turnlog.domain.foreign import ForeignFormat, column_name, normal_part
 from turnlog.domain.limits import (
     MAX_CALL_ID_LENGTH,
     MAX_CALLS,
@@ -30,6 +30,8 @@ from turnlog.domain.quoting import quoted
 from turnlog.domain.turns import TurnStatus
 from turnlog.domain.values import JsonObject, JsonPath, is_unicode, json_copy, json_size
 
+AUTO = "auto"
+"""The format that is seen from the messages."""
 ORDER_COLUMNS = ("sequence", "seq", "position", "messageindex", "ordinal")
 """Names of the column with a row's position in its conversation, as `column_name` has them."""
 
@@ -136,7 +138,9 @@ def checked_turn_statuses(
 
 
 def checked_content(value: Any, limit: int, field: str = "content") -> Content:
-    """Text, or a non-empty list of content parts, each an object with a `type`."""
+    """Text, or a non-empty list of content parts, each an object with a `type`. Images, audio, files and documents, as
+    any API, MCP or Anthropic's blocks have them, get the form that prompts are made from; one that does not hold what
+    its type says is refused."""
     if isinstance(value, str):
         return checked_text(value, field, limit)
     if not isinstance(value, Sequence) or isinstance(value, bytes | bytearray) or not value:
@@ -146,7 +150,14 @@ def checked_content(value: Any, limit: int, field: str = "content") -> Content:
         if not isinstance(part, dict) or not isinstance(part.get("type"), str):
             raise InvalidInputError(f"{field}[{i}]", "must be an object with a `type`")
     check_texts(parts, field, limit)
-    return tuple(parts)
+    return tuple(_normal(part, f"{field}[{i}]") for i, part in enumerate(parts))
+
+
+def _normal(part: JsonObject, field: str) -> JsonObject:
+    normal = normal_part(part)
+    if normal is None:
+        raise InvalidInputError(field, f"is a part of the type {quoted(part['type'])} that has nothing to send in it")
+    return normal
 
 
 def _listed(value: Sequence[Any], field: str, limit: int) -> list[Any]:
@@ -257,11 +268,13 @@ def checked_function(value: Any, field: str, limit: int) -> FunctionCall:
     )
 
 
-def checked_format(value: Any) -> ForeignFormat:
-    """One of the formats that can be imported."""
+def checked_format(value: Any) -> ForeignFormat | None:
+    """One of the formats that can be imported; None for `auto`."""
+    if isinstance(value, str) and value == AUTO:
+        return None
     if isinstance(value, str) and value in get_args(ForeignFormat):
         return cast("ForeignFormat", value)
-    raise InvalidInputError("format", f"{quoted(value)} is not one of: {', '.join(get_args(ForeignFormat))}")
+    raise InvalidInputError("format", f"{quoted(value)} is not one of: {', '.join((AUTO, *get_args(ForeignFormat)))}")
 
 
 def checked_foreign(value: Any, format: ForeignFormat, limit: int) -> list[JsonObject]:  # noqa: A002 the field's name

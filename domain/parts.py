@@ -31,6 +31,10 @@ PartApi = Literal["chat", "anthropic", "responses"]
 TextKind = Literal["text", "reasoning", "refusal"]
 """The kinds of part whose text stands in a field of the message."""
 
+OF_A_STREAM = ("deltas", "input_json")
+"""Fields of the data of a part that its stream alone had: the input of a server's tool in pieces, and pieces of which
+nothing else is known. They are not of its block, which goes back without them."""
+
 
 class PartMark(Frozen):
     """Where a part of a message begins, and what its API said of it.

@@ -14,7 +14,6 @@ from turnlog.domain.commands import (
     WithdrawRepair,
 )
 from turnlog.domain.errors import InvalidInputError, SessionNotFoundError
-from turnlog.domain.foreign import ForeignFormat
 from turnlog.domain.inputs import (
     check_kind,
     checked_count,
@@ -35,7 +34,7 @@ from turnlog.infrastructure.log_of_turns import LogOfTurns, found_id
 from turnlog.infrastructure.log_parts import LogParts
 from turnlog.infrastructure.principal import SYSTEM, Principal, checked_principal
 from turnlog.infrastructure.repair.exporting import ExportFormat, checked_export_format, exported
-from turnlog.infrastructure.repair.importing import Conversation, ImportReport, import_conversation
+from turnlog.infrastructure.repair.importing import AnyFormat, Conversation, ImportReport, import_conversation
 from turnlog.infrastructure.repair.repairing import repair
 from turnlog.infrastructure.repair.restoring import each_line, restore
 from turnlog.infrastructure.session import Session
@@ -163,29 +162,37 @@ class SessionLog(LogOfTurns):
 
     async def import_session(
         self,
-        messages: Sequence[Mapping[str, Any]],
+        messages: Any,
         user_id: str | None,
         session_id: UUID | str | None = None,
-        format: ForeignFormat = "chat",  # noqa: A002 the public name
+        format: AnyFormat = "auto",  # noqa: A002 the public name
         title: str | None = None,
+        branches: bool = False,
     ) -> Session:
         """Imports a conversation of another system. Each message becomes one event that keeps it verbatim.
 
-        `messages` are Chat Completions messages (`chat`), Anthropic messages (`anthropic`), Responses items
-        (`responses`), or rows of a relational table (`rows`, sorted by their `sequence` if all have one). With the
-        `session_id` of an earlier import of the same user, only the messages after the imported ones are added. Nothing
-        is repaired: what is wrong with the messages is in the view's `faults`.
+        `messages` are a list of messages, or what an export has of one conversation. Their `format` is seen from them,
+        or given: Chat Completions messages (`chat`), Anthropic's (`anthropic`), Responses items, which OpenAI Agents
+        keeps, too (`responses`), rows of a relational table (`rows`, sorted by their `sequence` if all have one), or
+        what `chatgpt`, `claude_ai`, `claude_code`, `librechat` and `open_webui` export, and messages of the AI SDK
+        (`ui`), `langchain`, `pydantic_ai` and `gemini`. Of a tree the branch is imported that is shown; with `branches`
+        each other one, too, as a fork. With the `session_id` of an earlier import of the same user, only the messages
+        after the imported ones are added. Nothing is repaired: what is wrong with the messages is in the view's
+        `faults`.
 
-        Raises SessionExistsError, and InvalidInputError that names the message, also for one that differs from the
-        message that was imported with its number before.
+        Raises SessionExistsError, and InvalidInputError that names the message: for a message that differs from the one
+        that was imported with its number before, for messages of no known format, and for those of which nothing could
+        be sent.
         """
-        report = await self.import_conversation(Conversation(messages, user_id, session_id, format, title))
+        conversation = Conversation(messages, user_id, session_id, format, title, branches)
+        report = await self.import_conversation(conversation)
         return self.session(report.session_id, SYSTEM if user_id is None else user_id)
 
     async def import_conversation(self, conversation: Conversation, dry_run: bool = False) -> ImportReport:
-        """Like `import_session`, and says whether the conversation was new, extended, or already there. A dry run
-        stores nothing, and raises what the import would raise."""
+        """Like `import_session`, and says which format the messages were read in, and whether the conversation was new,
+        extended, or already there. A dry run stores nothing, and raises what the import would raise."""
         check_kind(conversation, Conversation, "conversation")
+        check_kind(conversation.branches, bool, "branches")
         check_kind(dry_run, bool, "dry_run")
         return await import_conversation(self._parts, conversation, dry_run)
 

@@ -135,7 +135,7 @@ class SessionTurns(SessionReading):
 
         Inside the block this task, and those that it starts, record, complete and add results as the owner; anybody
         else is refused with TurnInProgressError meanwhile, in any process. It is the turn of the message `turn_id`, or
-        the one whose turn it is. See HeldTurn. `takeover` works as in `record`.
+        the one whose turn it is. See HeldTurn. `takeover` works as in `record`. Raises InvalidInputError.
         """
         return HeldTurn(self._parts.turn_owner(self._aggregate), self._access.check, turn_id, takeover)
 

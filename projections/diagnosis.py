@@ -10,6 +10,7 @@ from bisect import bisect_left, bisect_right
 from collections.abc import Iterator
 from itertools import pairwise
 
+from turnlog.domain.foreign import IN_PIECES, NAMELESS
 from turnlog.domain.quoting import quoted
 from turnlog.projections.arguments import is_object
 from turnlog.projections.neighbours import beginnings, is_nothing_between, neighbours, repeated_attempts
@@ -77,7 +78,7 @@ def _faulty_calls(turn: Turn) -> Iterator[Fault]:
 def _faulty_call(step: Step, call: StepToolCall) -> Iterator[Fault]:
     if not call.name:
         yield _of_call("call_without_name", step, call, "a tool call has no name and cannot be sent")
-    elif not call.id:
+    elif not call.id and step.origin not in NAMELESS:
         yield _of_call("call_without_id", step, call, f"the call of {quoted(call.name)} has no id")
     if call.custom:
         return
@@ -115,7 +116,7 @@ def _imported(turn: Turn) -> Iterator[Fault]:
 
 def _empty(turn: Turn) -> Iterator[Fault]:
     for step in turn.steps:
-        if step.origin not in (None, "responses") and not step.says_something:
+        if step.origin is not None and step.origin not in IN_PIECES and not step.says_something:
             yield Fault(kind="empty_message", position=step.position, message="an assistant message says nothing")
     for message in turn.messages:
         if message.origin and not message.content and message.role != "function":
@@ -151,7 +152,7 @@ def _neighbours(turn: Turn, steps: list[Step]) -> Iterator[Fault]:
         text = "the beginning of a reply was stored, and then the reply"
         yield Fault(kind="repeated_message", position=position, message=text)
     for first, second in neighbours(turn, [step for step in steps if step.position not in begun]):
-        if first.origin == second.origin == "responses":
+        if first.origin == second.origin and first.origin in IN_PIECES:
             continue  # the items of one response
         if _is_same_reply(first, second):
             text = "the same reply was stored twice"

@@ -189,6 +189,7 @@ class StepFold:
                 "model": event.model or self.base.model,
                 "response_id": event.response_id,
                 "usage": event.usage,
+                "details": event.details,
                 "failure": event.failure if isinstance(event, CompletionFailed) else None,
                 "ended_at": event.at,
             }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from datetime import datetime
 from itertools import islice
 
 from turnlog.domain.events import FunctionCall, MessageAdded, MessageImported, ToolCall, imported_step_id
@@ -44,7 +45,7 @@ def fold_imported(turns: Turns, event: MessageImported, position: int) -> None:
                 role=item.role,
                 content=item.content,
                 name=item.name,
-                at=event.at,
+                at=_written_at(event),
                 origin=event.format,
             )
             turns.add_message(message)
@@ -74,14 +75,21 @@ def _at(index: int, call: ToolCall | ForeignCall) -> StepToolCall:
     return StepToolCall(index=index, id=call.id, name=call.name, arguments=call.arguments, custom=is_custom)
 
 
+def _written_at(event: MessageImported) -> datetime:
+    """When the message was written, as far as it says. When it was imported is the event's own time."""
+    return event.reading.at or event.at
+
+
 def _finished_step(step_id: str, position: int, message: StepMessage, event: MessageAdded | MessageImported) -> Step:
+    at = _written_at(event) if isinstance(event, MessageImported) else event.at
     return Step(
         step_id=step_id,
         position=position,
         message=message,
         status="finished",
-        started_at=event.at,
-        ended_at=event.at,
+        model=event.reading.model if isinstance(event, MessageImported) else None,
+        started_at=at,
+        ended_at=at,
         origin=event.format if isinstance(event, MessageImported) else None,
     )
 
@@ -117,7 +125,7 @@ def _add_result(turns: Turns, item: ForeignResult, event: MessageImported, posit
         status="error" if item.is_error else "final",
         content=item.content,
         position=position,
-        at=event.at,
+        at=_written_at(event),
         data=item.data,
         origin=event.format,
     )
@@ -171,8 +179,6 @@ def _steps_meant(turns: Turns, item: ForeignResult) -> Iterable[EndedFold]:
 
 
 def _call_meant(step: EndedFold, item: ForeignResult) -> StepToolCall | None:
-    """The step's call that a result may answer. Without an id: one without an id, or the first of its name."""
-    call = step.call_of(item.call_id)
-    if call is not None or item.call_id or item.name is None:
-        return call
-    return step.unanswered_of(item.name)
+    """The step's call that a result may answer. Without an id: the first of its name, or one without an id."""
+    named = step.unanswered_of(item.name) if item.name is not None and not item.call_id else None
+    return named or step.call_of(item.call_id)

@@ -6,6 +6,7 @@ from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 from itertools import pairwise
 
+from turnlog.domain.foreign import IN_PIECES
 from turnlog.projections.turn import Step, Turn
 
 _NO_CHANCE = 20
@@ -21,8 +22,13 @@ def neighbours(turn: Turn, steps: list[Step]) -> Iterator[tuple[Step, Step]]:
     for first, second in pairwise(speaking):
         if any(result.position < first.position for result in first.tool_results):
             continue  # its result was stored before it
-        if is_nothing_between(positions, first.position, second.position):
+        if is_nothing_between(positions, first.position, second.position) and not has_own_results(first):
             yield first, second
+
+
+def has_own_results(step: Step) -> bool:
+    """Whether results of the step came with it, in one message of another system: they stand behind it."""
+    return step.origin is not None and any(result.position == step.position for result in step.tool_results)
 
 
 def positions_between(turn: Turn) -> list[int]:
@@ -46,7 +52,7 @@ def beginnings(turn: Turn, steps: list[Step]) -> set[int]:
 
 def _is_beginning(first: Step, second: Step) -> bool:
     a, b = first.message, second.message
-    if not (isinstance(a.content, str) and isinstance(b.content, str)) or first.origin == "responses":
+    if not (isinstance(a.content, str) and isinstance(b.content, str)) or first.origin in IN_PIECES:
         return False
     if a.tool_calls or a.function_call or a.refusal or a.reasoning_details:
         return False

@@ -7,10 +7,17 @@ from collections.abc import Callable, Iterable, Sequence
 from unicodedata import category
 
 from turnlog.domain.events import Content, Correction, CorrectionAction
+from turnlog.domain.foreign import IN_PIECES
 from turnlog.domain.parts import PartMark
 from turnlog.projections.diagnosis import aborted_twins, diagnose
 from turnlog.projections.joining import joined_contents, joined_texts
-from turnlog.projections.neighbours import beginnings, is_nothing_between, neighbours, positions_between
+from turnlog.projections.neighbours import (
+    beginnings,
+    has_own_results,
+    is_nothing_between,
+    neighbours,
+    positions_between,
+)
 from turnlog.projections.placeholders import NO_RESULT
 from turnlog.projections.turn import Fault, Step, StepMessage, StepToolCall, ToolResult, Turn
 
@@ -68,20 +75,24 @@ def _corrections(turn: Turn) -> list[Correction]:
 
 
 def _with_whole_responses(turn: Turn) -> Turn:
-    """The turn in which the items of one response of the Responses API are one step."""
-    if all(step.origin != "responses" for step in turn.steps):
+    """The turn in which the pieces of one response, as the items of the Responses API, are one step."""
+    if all(step.origin not in IN_PIECES for step in turn.steps):
         return turn
     positions = positions_between(turn)
     runs, end = list[list[Step]](), 0
     for step in turn.steps:
         is_next = is_nothing_between(positions, end, step.position)
-        if runs and step.origin == runs[-1][-1].origin == "responses" and is_next:
+        if runs and is_next and _is_of_response(runs[-1][-1], step):
             runs[-1].append(step)
         else:
             runs.append([step])
         end = step.position
     # Nothing is put between: the openai package's `output_text` joins the texts of a response so.
     return turn.model_copy(update={"steps": tuple(_joined([(step, "") for step in run]) for run in runs)})
+
+
+def _is_of_response(before: Step, step: Step) -> bool:
+    return step.origin == before.origin and step.origin in IN_PIECES and not has_own_results(before)
 
 
 _Parts = dict[int, tuple[Step, Step]]

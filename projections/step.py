@@ -154,8 +154,9 @@ class Step(Frozen):
     `position` is that of the event which opened it; `note` says why it was interrupted, failed or abandoned, and
     `failure` what the provider said. `tool_results` are in the order in which the calls were first answered.
 
-    `supersedes` is an earlier step, which broke off and whose answer is made again by this one; `continues` is one that
-    this step goes on with. `tool_runs` and `approvals` are those of its calls, in the order of the log.
+    `details` is what the provider said of the response besides. `supersedes` is an earlier step, which broke off and
+    whose answer is made again by this one; `continues` is one that this step goes on with. `tool_runs` and `approvals`
+    are those of its calls, in the order of the log.
     """
 
     step_id: str
@@ -168,6 +169,7 @@ class Step(Frozen):
     model: Text | None = None
     response_id: Text | None = None
     usage: JsonObject | None = None
+    details: JsonObject | None = None
     started_at: datetime
     ended_at: datetime | None = None
     origin: ForeignFormat | None = None

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from datetime import datetime
 
 from turnlog.domain.events import StepEnd, TurnEnd, TurnEnded, TurnStarted
+from turnlog.domain.foreign import IN_PIECES
 from turnlog.projections.ended import CallEvent, EndedFold, Orphans
 from turnlog.projections.fold import StepFold
 from turnlog.projections.turn import Fault, LateResult, Message, Repair, ToolResult, Turn, TurnRun, UsageEntry
@@ -127,7 +128,7 @@ class TurnFold:
         step = None if last is None else last.base if isinstance(last, StepFold) else last.step
         if self.runs and (step is None or step.position < (self.runs[-1].ended_position or 0)):
             return None if self.repairs else self._has_run_ended(self.runs[-1], has_news=has_news)
-        if step is None or step.origin == "responses" or step.position <= self._corrected:
+        if step is None or step.origin in IN_PIECES or step.position <= self._corrected:
             return None
         if isinstance(last, StepFold):
             return False

@@ -48,6 +48,7 @@ if TYPE_CHECKING:
     from turnlog.domain.errors import UnreadableEventError as UnreadableEventError
     from turnlog.domain.errors import WrongLoopError as WrongLoopError
     from turnlog.domain.errors import WrongProcessError as WrongProcessError
+    from turnlog.domain.foreign.exports import conversations_in as conversations_in
     from turnlog.domain.recorded import RecordedEvent as RecordedEvent
     from turnlog.infrastructure.answer.answer import Answer as Answer
     from turnlog.infrastructure.answer.outcome import AnswerOutcome as AnswerOutcome
@@ -65,6 +66,8 @@ if TYPE_CHECKING:
     from turnlog.infrastructure.log import SessionLog as SessionLog
     from turnlog.infrastructure.principal import SYSTEM as SYSTEM
     from turnlog.infrastructure.principal import Principal as Principal
+    from turnlog.infrastructure.repair.importing import Conversation as Conversation
+    from turnlog.infrastructure.repair.importing import ImportReport as ImportReport
     from turnlog.infrastructure.session import Session as Session
     from turnlog.infrastructure.settings import Settings as Settings
     from turnlog.infrastructure.tables.projection import Projection as Projection
@@ -114,6 +117,7 @@ _NAMES = {
         ToolRunningError TurnClosedError TurnInProgressError TurnlogError UnfitDatabaseError UnknownPositionError
         UnknownToolCallError UnreadableEventError WrongLoopError WrongProcessError
     """,
+    "domain.foreign.exports": "conversations_in",
     "domain.recorded": "RecordedEvent",
     "infrastructure.answer.answer": "Answer",
     "infrastructure.answer.outcome": "AnswerOutcome",
@@ -129,6 +133,7 @@ _NAMES = {
     "infrastructure.follow.live": "Deltas Live",
     "infrastructure.log": "SessionLog",
     "infrastructure.principal": "Principal SYSTEM",
+    "infrastructure.repair.importing": "Conversation ImportReport",
     "infrastructure.session": "Session",
     "infrastructure.settings": "Settings",
     "infrastructure.tables.projection": "Projection",

@@ -135,12 +135,14 @@ class FunctionCallDelta(Event):
 
 
 class CompletionEnded(Event):
-    """What the four ends of a step share. `model` and `response_id` are what the provider reported."""
+    """What the four ends of a step share. `model` and `response_id` are what the provider reported, and `details` is
+    what else it said of the response as a whole: its `service_tier`, for one."""
 
     step_id: str
     model: Text | None = None
     response_id: Text | None = None
     usage: JsonObject | None = None
+    details: JsonObject | None = Field(default=None, exclude_if=is_unset)
 
 
 class CompletionFinished(CompletionEnded):

@@ -8,7 +8,7 @@ from typing import Any
 from turnlog.domain.foreign.calls import Calls, arguments_text
 from turnlog.domain.foreign.findings import Findings
 from turnlog.domain.foreign.layout import server_kind
-from turnlog.domain.foreign.media import MEDIA, media_part
+from turnlog.domain.foreign.media import MEDIA, is_block, media_part
 from turnlog.domain.foreign.values import ForeignCall, ForeignContent, ForeignResult, api_of
 from turnlog.domain.parts import PartKind, PartMark
 from turnlog.domain.quoting import quoted
@@ -136,6 +136,8 @@ class Blocks:
             number = len(self.calls)
             if found.add_call(self.calls, call):
                 self._mark("tool_call", block, "type", "id", "name", "input", call=number)
+                if "extra_content" in block:  # a signature that goes back beside a call of Chat Completions
+                    self.marks[-1] = self.marks[-1].model_copy(update={"api": "chat"})
             return
         found.flaw("foreign_block", "the content of a chat message holds a tool_use block")
         self._is_converted = True
@@ -191,4 +193,4 @@ def _is_block(value: Any) -> bool:
         return False
     if kind in _REQUIRED:
         return isinstance(value.get(_REQUIRED[kind]), str)
-    return media_part(kind, value) is not None if kind in MEDIA else False
+    return kind in MEDIA and is_block(value)

@@ -9,6 +9,7 @@ from turnlog.domain.foreign.calls import Calls, arguments_text
 from turnlog.domain.foreign.findings import Findings, objects
 from turnlog.domain.foreign.layout import beside_call, chat_layout, laid_out
 from turnlog.domain.foreign.values import ForeignCall, ForeignMessage, ForeignResult, ForeignRole
+from turnlog.domain.parts import PartMark
 from turnlog.domain.quoting import quoted
 
 _OTHER_ROLES = {"human": "user", "ai": "assistant", "model": "assistant", "bot": "assistant"}
@@ -68,6 +69,7 @@ def _with_answer(found: Findings, says: ForeignMessage, message: dict[str, Any],
     """The message with what only an assistant has."""
     reasoning = message.get("reasoning_content") or message.get("reasoning")
     says = says._replace(
+        content=says.content or _transcript(found, message.get("audio")) or says.content,
         refusal=found.text(message.get("refusal"), "refusal") or None,
         reasoning=(found.text(reasoning, "reasoning") or "") + "".join(blocks.reasoning) or None,
         details=(*blocks.details, *objects(message.get("reasoning_details"))),
@@ -76,8 +78,15 @@ def _with_answer(found: Findings, says: ForeignMessage, message: dict[str, Any],
     )
     is_of_chat = found.format in ("chat", "rows")
     if not is_of_chat:
-        return says._replace(layout=laid_out(blocks.marks))
+        # Reasoning that stands beside the content came before it.
+        beside = [PartMark(kind="reasoning", text=reasoning)] if isinstance(reasoning, str) and reasoning else []
+        return says._replace(layout=laid_out([*beside, *blocks.marks]))
     return says._replace(layout=chat_layout(says, message, blocks.marks, blocks.calls.beside))
+
+
+def _transcript(found: Findings, audio: Any) -> str | None:
+    """What was said in an answer that is audio: its id is known to the provider for an hour, and then only this is."""
+    return found.text(audio.get("transcript"), "audio.transcript") if isinstance(audio, dict) else None
 
 
 def _calls(found: Findings, given: Any) -> Calls:
@@ -96,17 +105,20 @@ def _calls(found: Findings, given: Any) -> Calls:
             continue
         call_id = found.text(call.get("id"), "tool_calls.id") or ""
         name = found.text(function.get("name"), "tool_calls.function.name") or ""
-        is_custom = function is not call.get("function")
+        is_custom = call.get("type") == "custom" and "custom" in call
         arguments = arguments_text(function.get("arguments"))
         found.add_call(calls, ForeignCall(call_id, name, arguments, is_custom), beside_call(call))
     return calls
 
 
 def _function(call: dict[str, Any]) -> Any:
-    """A call's function. The arguments of a custom tool are its input, which is text."""
+    """A call's function. The arguments of a custom tool are its input, which is text. LangChain has the name and the
+    arguments in the call itself."""
     custom = call.get("custom")
     if call.get("type") != "custom" or not isinstance(custom, dict):
-        return call.get("function")
+        is_plain = "function" not in call and "name" in call and ("args" in call or "arguments" in call)
+        plain = {"name": call.get("name"), "arguments": call.get("args", call.get("arguments"))}
+        return plain if is_plain else call.get("function")
     return {"name": custom.get("name"), "arguments": custom.get("input")}
 
 

@@ -8,6 +8,7 @@ from turnlog.domain.foreign.blocks import are_blocks
 from turnlog.domain.foreign.calls import BROKEN, parsed
 from turnlog.domain.foreign.findings import Findings
 from turnlog.domain.foreign.messages import read_message
+from turnlog.domain.foreign.times import column_name
 
 _COLUMNS = ("role", "content", "name", "refusal", "tool_call_id")
 
@@ -23,11 +24,6 @@ def read_row(found: Findings, row: dict[str, Any]) -> None:
         parts = parsed(content)
         message["content"] = parts if are_blocks(parts) else content
     read_message(found, message)
-
-
-def column_name(name: str) -> str:
-    """A column's name as names are compared: databases fold the case, and there may be underscores or none."""
-    return name.replace("_", "").lower()
 
 
 def _json_column(found: Findings, columns: dict[str, Any], name: str, kind: type) -> Any:

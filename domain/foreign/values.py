@@ -2,11 +2,26 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Any, Literal, NamedTuple
 
 from turnlog.domain.parts import PartApi, PartMark
 
-ForeignFormat = Literal["chat", "anthropic", "responses", "rows"]
+ForeignFormat = Literal[
+    "chat",
+    "anthropic",
+    "responses",
+    "rows",
+    "chatgpt",
+    "claude_ai",
+    "claude_code",
+    "librechat",
+    "open_webui",
+    "ui",
+    "langchain",
+    "pydantic_ai",
+    "gemini",
+]
 
 
 def api_of(format_: ForeignFormat) -> PartApi:
@@ -61,7 +76,10 @@ class Flaw(NamedTuple):
 
 
 class Reading(NamedTuple):
-    """What one message says. `items` are in the order in which they count: results first."""
+    """What one message says. `items` are in the order in which they count: results first. `at` is when the message was
+    written, and `model` which model wrote it, as far as it says."""
 
     items: tuple[ForeignMessage | ForeignResult, ...]
     flaws: tuple[Flaw, ...]
+    at: datetime | None = None
+    model: str | None = None

@@ -94,27 +94,30 @@ def checked_provider_api(client: Any, api: Any) -> Api:
 
 
 class CalledTool(NamedTuple):
-    """What the model calls, of an entry of a request's `tools`: the name, the field that it stands in, and the schema
-    of the arguments. Nothing of it has been checked."""
+    """What the model calls, of an entry of a request's `tools`: the name, the schema of the arguments, and the fields
+    that they stand in. Nothing of it has been checked."""
 
     name: Any
     field: str
     parameters: Any
+    parameters_field: str
 
 
-def called_tool(spec: Mapping[str, Any], field: str) -> CalledTool | None:
-    """What the model calls, of an entry in the shape of any API; None for a tool of the provider's own (a web search).
-    Raises InvalidInputError."""
+def called_tool(spec: Mapping[str, Any], field: str, api: Api) -> CalledTool | None:
+    """What the model calls, of an entry in the shape of this API or of Chat Completions; None for a tool of the
+    provider's own (a web search). Raises InvalidInputError."""
     kind = spec.get("type")
-    if kind is None and "input_schema" in spec:  # Anthropic's
-        return CalledTool(spec.get("name"), f"{field}.name", spec["input_schema"])
+    if kind is None and api == "anthropic":
+        return CalledTool(spec.get("name"), f"{field}.name", spec.get("input_schema"), f"{field}.input_schema")
     if not isinstance(kind, str):
         raise InvalidInputError(f"{field}.type", "must be a string")
     held = spec.get(kind)
     if isinstance(held, Mapping) and (kind == "function" or "name" in held):
-        return CalledTool(held.get("name"), f"{field}.{kind}.name", held.get("parameters"))
-    if kind in ("function", "custom") and "name" in spec:
-        return CalledTool(spec["name"], f"{field}.name", spec.get("parameters", spec.get("input_schema")))
+        inside = f"{field}.{kind}"
+        return CalledTool(held.get("name"), f"{inside}.name", held.get("parameters"), f"{inside}.parameters")
+    if kind in ("function", "custom") and "name" in spec and api != "chat":
+        schema = "parameters" if api == "responses" else "input_schema"
+        return CalledTool(spec["name"], f"{field}.name", spec.get(schema), f"{field}.{schema}")
     if kind == "function":
         raise InvalidInputError(f"{field}.{kind}", "must be an object")
     return None

@@ -11,7 +11,7 @@ from pydantic_core import PydanticSerializationError, to_json, to_jsonable_pytho
 
 from turnlog.domain.errors import InvalidInputError
 from turnlog.domain.events import ResultStatus
-from turnlog.domain.foreign import is_readable_part
+from turnlog.domain.foreign import is_block
 from turnlog.domain.quoting import cut
 from turnlog.domain.values import json_copy
 
@@ -70,7 +70,7 @@ def _is_part(value: Any) -> bool:
     says."""
     if not isinstance(value, dict) or value.get("type") == "refusal":
         return False
-    return is_readable_part(value) or (value.get("type") == "text" and value.get("text") == "")
+    return is_block(value) or (value.get("type") == "text" and value.get("text") == "")
 
 
 def _json_text(value: Any) -> str:

@@ -97,6 +97,7 @@ class Toolbox:
     def __init__(
         self, tools: Sequence[Tool | Callable[..., Any] | Mapping[str, Any]] | None = (), api: Api = "chat"
     ) -> None:
+        self._api_name = api
         self._api = PROVIDER_APIS[api]
         self.specs: list[JsonObject] = []
         """What a request has as `tools`."""
@@ -116,7 +117,7 @@ class Toolbox:
     def _add(self, given: Any, field: str) -> None:
         if isinstance(given, Mapping):
             spec = checked_object(given, field)
-            tool = _foreign(spec, field)
+            tool = _foreign(spec, field, self._api_name)
         else:
             tool = _checked(given if isinstance(given, Tool) else _tool(given, field), field)
             spec = tool.spec
@@ -142,15 +143,15 @@ def _tool(value: Any, field: str) -> Tool:
     return Tool(value)
 
 
-def _foreign(spec: JsonObject, field: str) -> Tool | None:
+def _foreign(spec: JsonObject, field: str, api: Api) -> Tool | None:
     """The tool of an entry that is given as it is. A provider's own tools (a web search) are called by no name."""
-    called = called_tool(spec, field)
+    called = called_tool(spec, field, api)
     if called is None:
         return None
     _check_name(called.name, called.field)
     parameters = called.parameters
     if parameters is not None:
-        parameters = checked_object(parameters, f"{field}.parameters")
+        parameters = checked_object(parameters, called.parameters_field)
     return Tool(None, name=called.name, parameters=parameters)
 
 

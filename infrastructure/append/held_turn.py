@@ -8,6 +8,7 @@ from types import TracebackType
 from typing import Self
 
 from turnlog.domain.errors import StepClosedError, TurnClosedError
+from turnlog.domain.inputs import check_kind, checked_id
 from turnlog.infrastructure.append.turn_owner import TurnOwner
 from turnlog.projections.turn import OpenToolCall
 
@@ -27,7 +28,8 @@ class HeldTurn:
     ) -> None:
         self._owner = owner
         self._authorise = authorise
-        self._wanted = turn_id
+        self._wanted = None if turn_id is None else checked_id(turn_id, "turn_id")
+        check_kind(takeover, bool, "takeover")
         self._takeover = takeover
 
     @property

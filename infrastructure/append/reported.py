@@ -23,4 +23,5 @@ def reported(reader: StreamReader | None) -> dict[str, Any]:
     """What the provider says of its response, for the end of the step."""
     if reader is None:
         return {}
-    return {"model": reader.model, "response_id": reader.response_id, "usage": reader.usage}
+    details = reader.details or None
+    return {"model": reader.model, "response_id": reader.response_id, "usage": reader.usage, "details": details}

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from datetime import datetime
 from itertools import groupby
 from typing import Any, NamedTuple
 
 from turnlog.domain.errors import InvalidInputError
-from turnlog.domain.foreign import column_name
+from turnlog.domain.foreign import TIME_COLUMNS, column_name
 from turnlog.domain.inputs import ORDER_COLUMNS
 from turnlog.infrastructure.store.foreign_rows import foreign_table
 
@@ -58,8 +59,10 @@ class _Columns:
         self._required(("role",), "role")
         self._user = next(iter(self._those(_USER)), None)
         self._message = self._those(_MESSAGE)
+        self._time = next(iter(self._those(TIME_COLUMNS)), None)
         user = [self._user] if self._user else []
-        self.wanted = [self.session, self._order, *user, *self._message]
+        time = [self._time] if self._time else []
+        self.wanted = [self.session, self._order, *user, *self._message, *time]
         self.order_by = [self.session, self._order, *self._those(_TIES)]
 
     def users(self, rows: Sequence[dict[str, Any]]) -> tuple[str, ...]:
@@ -68,11 +71,14 @@ class _Columns:
         return tuple(dict.fromkeys(str(user) for user in named if user is not None))
 
     def message(self, row: dict[str, Any]) -> dict[str, Any]:
-        """The message of a row, with its number where JSON has the type. A time, say, has done its work: the rows are
-        in order as they were read."""
+        """The message of a row, with its number, where JSON has the type, and its time."""
         message = {name: row[name] for name in self._message}
         number = row[self._order]
-        return {**message, self._order: number} if isinstance(number, int | float | str) else message
+        numbered = {**message, self._order: number} if isinstance(number, int | float | str) else message
+        time = None if self._time is None else row[self._time]
+        if isinstance(time, datetime):
+            time = time.isoformat()
+        return {**numbered, self._time: time} if self._time and isinstance(time, int | float | str) else numbered
 
     def _those(self, names: Sequence[str]) -> list[str]:
         return [self._names[name] for name in names if name in self._names]

@@ -18,9 +18,11 @@ FORK_PAGE_EVENTS = 1_000
 """Events that are held at once."""
 
 
-async def make_fork(parts: LogParts, source: UUID, user_id: str | None, version: int) -> Aggregate:
+async def make_fork(
+    parts: LogParts, source: UUID, user_id: str | None, version: int, session_id: UUID | None = None
+) -> Aggregate:
     """A new session with copies of the events up to this position, and with this owner. It is whole or not there."""
-    made = uuid4()
+    made = session_id or uuid4()
     owned = False
     async with whole_append(parts, made, StoredState(initial_state(made), 0, 0)) as pieces:
         async for page in parts.store.events.pages(source, upto=version, size=FORK_PAGE_EVENTS):

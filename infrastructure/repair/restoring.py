@@ -52,7 +52,7 @@ async def restore(parts: LogParts, lines: AsyncIterable[Line], user_id: str | No
             await _append(parts, header.session_id, reading)
         except OvertakenError:
             raise SessionExistsError(f"session_id: {header.session_id} was begun meanwhile") from None
-    return ImportReport(header.session_id, "already_there" if standing.position else "new")
+    return ImportReport(header.session_id, "already_there" if standing.position else "new", "turnlog")
 
 
 async def _append(parts: LogParts, session_id: UUID, reading: _Reading) -> None:

@@ -11,10 +11,11 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 from turnlog.domain.events import Content
+from turnlog.domain.foreign import OWN_PARTS
 from turnlog.projections.placeholders import OPENING
 from turnlog.projections.prompt.anthropic_blocks import Block, marks_of, own_blocks, tool_use
 from turnlog.projections.prompt.entries import Positions, PromptCall, PromptEntry, PromptStep, Rendered, last_spoken
-from turnlog.projections.prompt.parts import data_url, left_out
+from turnlog.projections.prompt.parts import data_url, in_common, left_out
 
 _IMAGES = frozenset({"image/jpeg", "image/png", "image/gif", "image/webp"})
 
@@ -30,7 +31,8 @@ def render_anthropic(entries: Iterable[PromptEntry], rendered: list[Rendered] | 
             rendering.add("assistant", _step_blocks(entry), entry.turn, entry.positions)
             _add_results(rendering, entry)
         elif entry.role in ("system", "developer"):
-            blocks = [block for block in _blocks(entry.content) if block["type"] == "text"]
+            content = entry.content if isinstance(entry.content, str) else tuple(map(in_common, entry.content))
+            blocks = [block for block in _blocks(content) if block["type"] == "text"]
             rendering.add_system(Rendered({"role": "system", "content": blocks}, entry.turn, entry.positions))
         else:
             rendering.add("user", _blocks(entry.content), entry.turn, entry.positions)
@@ -165,6 +167,8 @@ def _block(part: Block) -> Block | None:
         return {"type": "text", "text": text, **marks_of(part)} if text.strip() else None
     if kind == "image_url":
         return _image(part)
+    if kind in OWN_PARTS and kind != "input_image":
+        return part
     return _document(part) if kind == "file" else left_out(part)
 
 

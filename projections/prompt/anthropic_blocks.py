@@ -36,7 +36,8 @@ def _block(step: PromptStep, part: PromptPart) -> Iterator[Block]:
     elif part.kind == "reasoning":
         if data.get("type") == "redacted_thinking" and _is_filled(data.get("data")):
             yield data
-        elif text and _is_filled(data.get("signature")):
+        # Where thinking is not displayed, its text is empty, and the signature has it.
+        elif (text or data.get("type") == "thinking") and _is_filled(data.get("signature")):
             yield {"type": "thinking", "thinking": text, "signature": data["signature"]}
     elif is_block(part):
         yield data
@@ -54,9 +55,12 @@ def marks_of(data: Block) -> Block:
     return {**marks, "citations": citations} if isinstance(citations, list) and citations else marks
 
 
+_BESIDE_A_CALL = ("caller", "toolset_name", "cache_control")
+
+
 def _of_call(data: Block) -> Block:
     """What a call of the API has beside its name and its input: who made it, if that was a program."""
-    return {key: value for key, value in data.items() if key in ("caller", "cache_control") and value is not None}
+    return {key: value for key, value in data.items() if key in _BESIDE_A_CALL and value is not None}
 
 
 def _with_results(blocks: list[Block]) -> list[Block]:

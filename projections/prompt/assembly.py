@@ -92,6 +92,13 @@ class Assembly:
             self._beside = []
         return self.entries
 
+    def _append(self, entry: PromptEntry) -> None:
+        entries = self.settled()
+        last = entries[-1] if entries else None
+        if isinstance(last, PromptStep) and last.paused:
+            entries[-1] = replace(last, paused=False)  # something has followed: nobody goes on with it
+        entries.append(entry)
+
     def add(self, selected: Selected) -> None:
         """Adds what comes next."""
         turn, entry = selected
@@ -101,17 +108,17 @@ class Assembly:
             self._add_step(turn, entry)
         elif isinstance(entry, LateResult):
             content = sendable(late_result_content(entry), "user")
-            self.settled().append(PromptMessage(turn, (entry.position,), "user", content))
+            self._append(PromptMessage(turn, (entry.position,), "user", content))
         else:
             message = PromptMessage(turn, (entry.position,), "user", as_unicode(entry.summary), pinned=True)
-            self.settled().append(message)
+            self._append(message)
 
     def _add_message(self, turn: int, message: Message) -> None:
         if message.role == "function":
             self._add_function(turn, message)
         elif content := sendable(message.content, message.role):
             name, pinned = message_name(message.name), message.is_pinned
-            self.settled().append(PromptMessage(turn, (message.position,), message.role, content, name, pinned))
+            self._append(PromptMessage(turn, (message.position,), message.role, content, name, pinned))
 
     def _add_function(self, turn: int, message: Message) -> None:
         called, self._called = self._called, None
@@ -135,7 +142,7 @@ class Assembly:
             self._beside.append(said)
             self._function_said = said.function_call or self._function_said
         else:
-            self.settled().append(said)
+            self._append(said)
             self._function_said = said.function_call
         self._called = self._function_said
 

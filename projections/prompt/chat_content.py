@@ -8,7 +8,7 @@ from typing import Any
 from turnlog.domain.events import Content
 from turnlog.projections.prompt.chat_rules import ChatRules
 from turnlog.projections.prompt.entries import PromptCall
-from turnlog.projections.prompt.parts import IMAGE_DETAILS, known_fields, left_out
+from turnlog.projections.prompt.parts import IMAGE_DETAILS, in_common, known_fields, left_out
 
 Part = dict[str, Any]
 
@@ -24,7 +24,7 @@ def rendered_content(content: Content | None, role: str, rules: ChatRules, *, is
     """The content as a message of this role may have it. `is_shown`: what is no text stands in another message."""
     if content is None or isinstance(content, str):
         return content
-    parts = [_part(part, role, rules, is_shown) for part in content]
+    parts = [_part(in_common(part), role, rules, is_shown) for part in content]
     return parts if role in rules.in_parts else _as_text(parts, role)
 
 
@@ -32,7 +32,7 @@ def media_of(answers: Sequence[PromptCall], rules: ChatRules) -> list[Part]:
     """The parts of these results that a user's message may have, each behind a text that says whose they are."""
     shown = list[Part]()
     for call in answers:
-        media = [made for part in _parts(call.result) if (made := _medium(part, rules)) is not None]
+        media = [made for part in _parts(call.result) if (made := _medium(in_common(part), rules)) is not None]
         if media:
             shown += [{"type": "text", "text": f"(From the result of {call.name}, {call.id}:)"}, *media]
     return shown

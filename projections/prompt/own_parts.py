@@ -11,8 +11,8 @@ import json
 from collections.abc import Iterable, Iterator, Mapping
 
 from turnlog.domain.events import Content
-from turnlog.domain.parts import PartApi
-from turnlog.domain.values import as_unicode
+from turnlog.domain.parts import OF_A_STREAM, PartApi
+from turnlog.domain.values import JsonObject, as_unicode
 from turnlog.projections.parts import SAYING
 from turnlog.projections.prompt.entries import PromptPart, PromptStep
 from turnlog.projections.prompt.parts import unicode_json
@@ -37,11 +37,15 @@ def own_parts(
             part.kind,
             None if part.text is None else as_unicode(part.text),
             None if part.call is None else sent[part.call],
-            unicode_json(part.data) if part.api == api and (with_proofs or part.call is None) else {},
+            unicode_json(_of_block(part.data)) if part.api == api and (with_proofs or part.call is None) else {},
         )
         for part in message.parts
         if part.call is None or part.call in sent
     )
+
+
+def _of_block(data: JsonObject) -> JsonObject:
+    return {name: value for name, value in data.items() if name not in OF_A_STREAM}
 
 
 def plain_parts(step: PromptStep) -> Iterator[PromptPart]:

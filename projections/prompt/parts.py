@@ -6,7 +6,7 @@ import re
 from typing import Any
 
 from turnlog.domain.events import Content
-from turnlog.domain.foreign import is_readable_part
+from turnlog.domain.foreign import OWN_PARTS, is_readable_part, normal_part, portable
 from turnlog.domain.values import as_unicode
 
 _DATA_URL = re.compile(r"data:([\w.+-]+/[\w.+-]+);base64,(.+)", re.DOTALL)
@@ -19,6 +19,7 @@ _WORDS = {
     "file": "file",
     "input_file": "file",
     "document": "file",
+    "search_result": "search result",
 }
 
 
@@ -48,7 +49,10 @@ def _readable(content: Content | None, role: str) -> Content | None:
 
 
 def _or_note(part: dict[str, Any]) -> dict[str, Any]:
-    return part if is_readable_part(part) and part["type"] != "refusal" else left_out(part)
+    # Parts that were stored by an earlier version may be in any form.
+    normal = normal_part(part)
+    is_sent = normal is not None and is_readable_part(normal) and part["type"] != "refusal"
+    return normal if is_sent and normal is not None else left_out(part)
 
 
 def _as_text(part: dict[str, Any]) -> dict[str, Any]:
@@ -71,6 +75,11 @@ def left_out(part: dict[str, Any], why: str = "this API does not take it") -> di
     """A text that replaces a part which is not sent, so that no message is cut silently."""
     what = _WORDS.get(str(part.get("type")), "part")
     return {"type": "text", "text": f"({what} left out: {why})"}
+
+
+def in_common(part: dict[str, Any]) -> dict[str, Any]:
+    """The part; of one that only one API has, what the others take in its place: its text, a file, or a note."""
+    return (portable(part) or left_out(part)) if part["type"] in OWN_PARTS else part
 
 
 def known_fields(held: dict[str, Any], fields: tuple[str, ...]) -> dict[str, str]:

@@ -33,12 +33,38 @@ def own_items(step: PromptStep) -> list[OwnItem]:
             items += [OwnItem(item)] if (item := reasoning_item(part.data)) is not None else []
         elif part.call is not None:
             call = step.calls[part.call]
-            items.append(OwnItem(function_call(call) if call.custom is None else custom_call(call), call))
+            item = function_call(call) if call.custom is None else custom_call(call)
+            items.append(OwnItem({**item, **_beside(part)}, call))
         elif is_block(part):
             items.append(OwnItem(part.data))
+    items = _with_outputs(items)
     while items and items[-1].item["type"] == "reasoning":
         items.pop()
     return _calls_last(items)
+
+
+_OF_THE_CLIENT = ("computer_call", "local_shell_call", "shell_call", "apply_patch_call")
+"""Calls of the provider's tools that somebody else runs: each wants its output ('No tool output found for ...'), which
+is an item of its own."""
+
+
+def _with_outputs(items: list[OwnItem]) -> list[OwnItem]:
+    """The items without calls of the provider's tools that nobody has answered, and without outputs of no call."""
+    called = {_call_id(one.item) for one in items if one.item["type"] in _OF_THE_CLIENT}
+    answered = {_call_id(one.item) for one in items if one.item["type"] in _OUTPUTS}
+    return [
+        one
+        for one in items
+        if one.item["type"] not in (*_OF_THE_CLIENT, *_OUTPUTS) or _call_id(one.item) in called & answered
+    ]
+
+
+_OUTPUTS = tuple(f"{kind}_output" for kind in _OF_THE_CLIENT)
+
+
+def _call_id(item: Item) -> Any:
+    call_id = item.get("call_id", item.get("id"))  # the output of a local shell has the id of its call there
+    return call_id if isinstance(call_id, str) else None
 
 
 def _calls_last(items: list[OwnItem]) -> list[OwnItem]:
@@ -66,6 +92,11 @@ def _add_text(items: list[OwnItem], part: PromptPart) -> None:
     phase = of_item.get("phase") if isinstance(of_item, dict) else None
     if isinstance(phase, str):
         last["phase"] = phase
+
+
+def _beside(part: PromptPart) -> Item:
+    """What a call has beside its name and its arguments: where its tool is, and who made it, if that was a program."""
+    return {name: part.data[name] for name in ("namespace", "caller") if part.data.get(name)}
 
 
 def function_call(call: PromptCall) -> Item:

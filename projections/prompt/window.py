@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 
 from turnlog.domain.errors import InvalidInputError, PromptTooLongError
 from turnlog.domain.events import Content
+from turnlog.domain.foreign import OWN_PARTS, portable
 from turnlog.projections.prompt.entries import PromptEntry, PromptMessage, PromptStep, Rendered
 from turnlog.projections.prompt.parts import left_out
 from turnlog.projections.prompt.tokens import estimated_tokens
@@ -130,8 +131,9 @@ def _short(content: Content) -> str:
     """The beginning of the text. Other parts are left out whole, because half of one cannot be read."""
     if isinstance(content, str):
         return _cut(content)
-    texts = [part["text"] for part in content if part["type"] == "text"]
-    notes = [left_out(part, "the prompt is too long")["text"] for part in content if part["type"] != "text"]
+    parts = [(portable(part) or part) if part["type"] in OWN_PARTS else part for part in content]
+    texts = [part["text"] for part in parts if part["type"] == "text"]
+    notes = [left_out(part, "the prompt is too long")["text"] for part in parts if part["type"] != "text"]
     return "\n".join([_cut("\n".join(texts)), *notes] if texts else notes)
 
 

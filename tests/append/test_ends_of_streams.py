@@ -6,8 +6,12 @@ from typing import Any
 
 import pytest
 
-from tests.support.chat_streams import Json, delta, fragment, step_of, view_of
+from tests.support.chat_streams import Json, delta, events_of, fragment, step_of, view_of
+from tests.support.histories import ID
 from turnlog import PromptPolicy
+from turnlog.domain.evolve import evolve
+from turnlog.domain.state import Active, initial_state
+from turnlog.domain.turns import turn_status
 from turnlog.projections.prompt import build_prompt, chat_prompt
 
 CUT = '{"path": "a.md", "text": "Once upon'
@@ -39,6 +43,15 @@ def test_a_turn_whose_only_call_was_cut_off_has_ended(reason: str) -> None:
 
     assert (view.turns[-1].status, view.turns[-1].has_ended) == ("finished", True)
     assert chat_prompt(view.turns)[-1] == {"role": "assistant", "content": "Writing."}
+
+
+def test_a_list_of_sessions_says_the_same_of_such_a_turn() -> None:
+    state = initial_state(ID)
+    for event in events_of([fragment(0, "call_1", "write", CUT), delta("length")]):
+        state = evolve(state, event)
+
+    assert isinstance(state, Active)
+    assert turn_status(state) == "finished"
 
 
 @pytest.mark.parametrize("reason", ["stop", "tool_calls", "tool_use"])

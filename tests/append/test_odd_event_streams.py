@@ -16,6 +16,7 @@ ROUNDS = 400
 PIECES = ("delta", "text", "thinking", "partial_json")
 """The fields in which a text comes in pieces."""
 ODD: list[Any] = [None, 0, -1, True, 0.5, "", "x", "\ud83d", [], ["x"], {}, {"type": "x"}, [None], 2**40]
+NAMES: list[Any] = ["\udc83", "", "x" * 2_000, 7, "deltas", "input_json", "events", "item"]
 
 
 def _recut(events: list[dict[str, Any]], rng: random.Random) -> Iterator[dict[str, Any]]:
@@ -73,6 +74,8 @@ def _spoil(event: Any, rng: random.Random) -> None:
         if not isinstance(inside, dict | list) or not inside or rng.random() < 0.3:
             if isinstance(holder, dict) and rng.random() < 0.3:
                 del holder[key]
+            elif isinstance(holder, dict) and rng.random() < 0.3:
+                holder[rng.choice(NAMES)] = copy.deepcopy(rng.choice(ODD))
             else:
                 holder[key] = copy.deepcopy(rng.choice(ODD))
             return

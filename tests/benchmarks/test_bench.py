@@ -87,7 +87,7 @@ def test_row_security_is_compared_with_none_and_leaves_no_role_on_the_server(set
 
 
 PEERS = ["eventsourcing", "replaced pattern"]
-OURS = ["turnlog, record()", "turnlog"]
+OURS = ["turnlog, record()", "turnlog, record() of Responses", "turnlog, record() of Messages", "turnlog"]
 READS = [f"turnlog {what}, {state}" for state in ("hot", "stale", "cold") for what in ("view", "prompt")]
 READS.append("turnlog prompt, remembered")
 PROCESSES = ["1 process", "2 processes"]

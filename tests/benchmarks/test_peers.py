@@ -9,13 +9,14 @@ import pytest
 
 from benchmarks.conversation import Script, same
 from benchmarks.floors import BareGroup, BareInsert
-from benchmarks.ours import Turnlog, TurnlogRecord
+from benchmarks.ours import Turnlog, TurnlogRecord, TurnlogRecordMessages, TurnlogRecordResponses
 from benchmarks.peers import PEERS, installed_peers, peer
 from benchmarks.server import Ground, fresh_ground
 from benchmarks.systems import System, running, text_of
 from turnlog.infrastructure.settings import Settings
 
-OWN = {kind.name: kind for kind in (Turnlog, TurnlogRecord, BareInsert, BareGroup)}
+OURS = (Turnlog, TurnlogRecord, TurnlogRecordResponses, TurnlogRecordMessages)
+OWN = {kind.name: kind for kind in (*OURS, BareInsert, BareGroup)}
 
 # What other people's packages warn of is not ours to mend.
 pytestmark = pytest.mark.filterwarnings("ignore")

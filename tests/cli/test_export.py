@@ -11,8 +11,8 @@ from click.testing import CliRunner, Result
 
 from tests.support.command_line import NOBODYS, Run, Started, harbour, lines_of, on_a_log, where
 from turnlog import SessionLog, Settings
+from turnlog.infrastructure.cli import import_exported
 from turnlog.infrastructure.cli.app import cli
-from turnlog.infrastructure.cli.commands import importing_exported
 from turnlog.infrastructure.repair.exporting import EXPORT_FORMATS
 
 
@@ -51,7 +51,7 @@ def test_a_session_goes_from_one_log_into_another(run: Run, started: Started, el
 def test_all_sessions_of_a_user_are_exported_and_a_bad_one_stops_no_other(
     run: Run, settings: Settings, elsewhere: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(importing_exported, "PAGE_LINES", 3)
+    monkeypatch.setattr(import_exported, "PAGE_LINES", 3)
 
     async def several(log: SessionLog) -> str:
         for number, user in enumerate(["u1", "u2", "u1", "u1"]):

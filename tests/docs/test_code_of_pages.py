@@ -20,6 +20,7 @@ import pytest
 from click.testing import CliRunner, Result
 from openai import AsyncOpenAI
 
+from tests.support.exports import EXPORTS
 from tests.support.pages import PAGES, ROOT, Block, blocks, commands, name_of, promised
 from turnlog import Session, SessionLog
 from turnlog.infrastructure.cli.app import COMMANDS, cli
@@ -91,6 +92,7 @@ def test_a_turnlog_command_runs(
     shutil.copy(ROOT / "examples" / "own_projection.py", tmp_path / "module.py")
     (tmp_path / "chat.py").write_text("def answer(session): ...", "utf-8")  # there is no turn to go on with
     (tmp_path / "CHATS.jsonl").write_text('[{"role": "user", "content": "hi"}]', "utf-8")
+    shutil.copy(EXPORTS / "chatgpt.json", tmp_path / "conversations.json")
     session_id = str(asyncio.run(spoken_session()).id)
     once = re.sub(r"(turnlog (?:project|work) (?!.*--)[^#]*)", r"\1 --once ", command)  # else it keeps up until Ctrl-C
 

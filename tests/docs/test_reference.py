@@ -11,6 +11,7 @@ from tests.support.pages import ROOT
 from turnlog import Settings, testing
 from turnlog.domain import limits as domain_limits
 from turnlog.domain.events import EVENT_TYPES
+from turnlog.domain.finish_reasons import MEANINGS, EndMeaning
 from turnlog.infrastructure.cli.app import COMMANDS, cli
 from turnlog.infrastructure.settings import variable
 from turnlog.projections.deltas import Delta
@@ -68,6 +69,15 @@ def test_every_limit_has_its_value_and_its_meaning() -> None:
     constants = {name: value for name, value in vars(domain_limits).items() if name.isupper()}
 
     assert {name: int(value.replace(",", "")) for name, value in rows} == constants
+
+
+def test_every_finish_reason_has_its_meaning() -> None:
+    page = (REFERENCE / "finish-reasons.md").read_text("utf-8")
+    meanings = re.findall(r"^\| `(\w+)` \| is finished|^\| `(failed)` \| has failed", page, re.MULTILINE)
+    rows = re.findall(r"^\| `([\w-]+)` \| (\w+) \| \w.* \|$", page, re.MULTILINE)
+
+    assert ["".join(meaning) for meaning in meanings] == list(MEANINGS) == list(get_args(EndMeaning))
+    assert rows == [(reason, meaning) for meaning, reasons in MEANINGS.items() for reason in reasons]
 
 
 def test_every_setting_has_its_variable_default_and_meaning() -> None:

@@ -130,3 +130,23 @@ def test_a_signature_without_a_thought_is_no_thinking() -> None:
     reading = read_foreign("anthropic", {"role": "assistant", "content": [block, {"type": "text", "text": "x"}]})
     assert [flaw.kind for flaw in reading.flaws] == ["unsigned_thinking"]
     assert reading.items[0].details == ()  # type: ignore[union-attr]
+
+
+def test_an_answer_that_was_audio_is_what_was_said() -> None:
+    audio = {"id": "audio_1", "data": "", "expires_at": 1, "transcript": "Hello there"}
+    spoken = {"role": "assistant", "content": None, "audio": audio}
+    projector = folded(imported([user(), spoken, user("And?")]))
+    assert [message["content"] for message in build_prompt(projector.turns())] == ["hi", "Hello there", "And?"]
+    assert projector.view().faults == ()
+
+
+@pytest.mark.parametrize("given", [{"args": {"a": 1}}, {"arguments": '{"a":1}'}])
+def test_a_call_has_its_name_and_arguments_in_itself_as_in_langchain(given: Json) -> None:
+    messages: list[Json] = [
+        {"role": "human", "content": "Hi"},
+        {"role": "ai", "content": "", "tool_calls": [{"name": "f", **given, "id": "c1", "type": "tool_call"}]},
+        {"role": "tool", "content": "ok", "tool_call_id": "c1", "name": "f"},
+    ]
+    prompt = build_prompt(folded(imported(messages)).turns())
+    assert [message["role"] for message in prompt] == ["user", "assistant", "tool"]
+    assert prompt[1]["tool_calls"][0]["function"] == {"name": "f", "arguments": '{"a":1}'}

@@ -9,7 +9,7 @@ from contextlib import suppress
 from functools import partial
 from io import BytesIO
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, get_args
 
 import click
 from openai._models import construct_type
@@ -24,7 +24,7 @@ from turnlog.domain import commands as c
 from turnlog.domain import events as e
 from turnlog.domain.errors import InvalidInputError, TurnlogError, UnreadableEventError
 from turnlog.domain.foreign import ForeignFormat
-from turnlog.domain.inputs import checked_content, checked_foreign, checked_object
+from turnlog.domain.inputs import AUTO, checked_content, checked_foreign, checked_object
 from turnlog.domain.recorded import RecordedEvent
 from turnlog.domain.values import json_copy
 from turnlog.infrastructure.append.checked_commands import (
@@ -35,9 +35,10 @@ from turnlog.infrastructure.append.checked_commands import (
 )
 from turnlog.infrastructure.append.chunks import ChatReader
 from turnlog.infrastructure.cli.chunk_file import chunks as chunks_of_file
-from turnlog.infrastructure.cli.commands.importing import _conversation
+from turnlog.infrastructure.cli.import_file import Wanted, found_in_file
 from turnlog.infrastructure.cli.script_file import read_script
 from turnlog.infrastructure.repair.exported_lines import is_header, parsed_events, parsed_header
+from turnlog.infrastructure.repair.importing import checked_conversation
 from turnlog.projections.prompt.image_size import image_size
 from turnlog.projections.prompt.media_tokens import MEDIA_TOKENS
 from turnlog.projections.prompt.tokens import TOKENS_PER_MESSAGE, estimated_tokens
@@ -48,14 +49,19 @@ CHUNK = ("choices", "delta", "content", "tool_calls", "index", "id", "function",
 MORE_OF_A_CHUNK = (
     "usage", "model", "error", "message", "object", "type", "refusal", "reasoning", "reasoning_content", "text",
     "reasoning_details", "signature", "data", "thinking", "function_call", "custom", "input", "annotations", "role",
+    "audio", "transcript", "images", "extra_content", "detail", "code", "logprobs", "object", "error", "plan",
 )  # fmt: skip
 MESSAGE = ("role", "content", "tool_calls", "tool_call_id", "id", "function", "name", "arguments", "type", "text")
 MORE_OF_A_MESSAGE = (
     "refusal", "function_call", "tool_use_id", "input", "is_error", "source", "media_type", "data", "url", "image_url",
-    "call_id", "output", "summary", "encrypted_content", "thinking", "signature", "sequence", "session_id", "sender",
+    "call_id", "output", "summary", "parts", "kind", "mapping", "author", "content_type", "parent", "parentId",
+    "parentUuid", "uuid", "message", "history", "currentId", "current_node", "chat_messages", "isCreatedByUser", "lc",
+    "kwargs", "toolInvocations", "toolCallId", "state", "part_kind", "functionCall", "contents", "children",
+    "recipient", "messageId", "parentMessageId", "timestamp", "tool_call", "think", "extracted_content", "files",
+    "attachments", "encrypted_content", "thinking", "signature", "sequence", "session_id", "sender",
     "created_at", "messages", "user_id", "title", "format", "file", "file_id", "cache_control", "status", "phase",
 )  # fmt: skip
-FORMATS: tuple[ForeignFormat, ...] = ("chat", "anthropic", "responses", "rows")
+FORMATS: tuple[ForeignFormat, ...] = get_args(ForeignFormat)
 
 
 def chunks(data: bytes) -> None:
@@ -147,10 +153,11 @@ def _message(source: Source) -> Any:
 
 def import_lines(data: bytes) -> None:
     """A line of a file that is given to `turnlog import`."""
-    format_ = FORMATS[data[0] % 4] if data else "chat"
+    format_ = FORMATS[data[0] % 4] if data and data[0] < 128 else AUTO
     with suppress(TurnlogError):
-        conversation = _conversation(data[1:], format_, None, LIMIT)
-        _import(list(conversation.messages)[:20], conversation.format)
+        for _, read in found_in_file(BytesIO(data[1:]), Wanted(format_, None, branches=False, limit=LIMIT)):
+            found = checked_conversation(read().conversation, LIMIT)
+            _import(found.messages[:20], found.format)
 
 
 def _import(messages: list[Any], format_: ForeignFormat) -> None:

@@ -144,8 +144,8 @@ def test_a_call_of_a_custom_tool_is_a_call_with_a_text_as_its_input() -> None:
 @pytest.mark.parametrize(
     ("format_", "part"),
     [
-        ("anthropic", {"type": "image", "source": {"type": "file", "file_id": "f1"}}),
-        ("responses", {"type": "input_image", "file_id": "f1", "detail": "auto"}),
+        ("anthropic", {"type": "image", "source": {"type": "file"}}),
+        ("responses", {"type": "input_image", "detail": "auto"}),
         ("chat", {"type": "image_url", "image_url": {}}),
     ],
 )
@@ -155,8 +155,23 @@ def test_an_image_that_cannot_be_read_leaves_a_note(api: Api, format_: Any, part
     assert [fault.kind for fault in view.faults] == ["bad_content_block"]
 
 
+@pytest.mark.parametrize(
+    ("api", "part"),
+    [
+        ("anthropic", {"type": "image", "source": {"type": "file", "file_id": "f1"}}),
+        ("responses", {"type": "input_image", "file_id": "f1", "detail": "low"}),
+    ],
+)
+def test_an_uploaded_image_goes_back_to_its_own_api_only(api: Api, part: dict[str, Any]) -> None:
+    view = folded(imported([{"role": "user", "content": [part]}], api)).view()
+    for other in ("chat", "anthropic", "responses"):
+        assert (str(part) in str(build_prompt(view.turns, other))) == (other == api)  # type: ignore[call-overload]
+        assert (NOTES["image"]["text"] in str(build_prompt(view.turns, other))) == (other != api)  # type: ignore[call-overload]
+    assert view.faults == ()
+
+
 def test_an_assistant_that_said_but_an_image_that_cannot_be_read_said_nothing() -> None:
-    image = {"type": "image", "source": {"type": "file", "file_id": "f1"}}
+    image = {"type": "image", "source": {"type": "file"}}
     messages = [{"role": "user", "content": "hi"}, {"role": "assistant", "content": [image]}]
     view = folded(imported(messages, "anthropic")).view()
     assert [fault.kind for fault in view.faults] == ["bad_content_block", "empty_message"]
@@ -209,3 +224,59 @@ def test_an_image_of_a_kind_that_anthropic_does_not_take_leaves_a_note() -> None
 def test_a_text_keeps_its_citations_for_anthropic() -> None:
     given = {"type": "text", "text": "x", "citations": [{"type": "char_location"}]}
     assert given in sent("anthropic", "user", given)
+
+
+FOUND = {
+    "type": "search_result",
+    "source": "https://kb/1",
+    "title": "Hours",
+    "content": [{"type": "text", "text": "The harbour opens at 6."}],
+    "citations": {"enabled": True},
+}
+WRITTEN = {
+    "type": "document",
+    "source": {"type": "text", "media_type": "text/plain", "data": "Tickets are 4 EUR."},
+    "title": "Prices",
+    "context": "of 2026",
+    "citations": {"enabled": True},
+}
+IN_BLOCKS = {"type": "document", "source": {"type": "content", "content": [{"type": "text", "text": "Bring a coat."}]}}
+CITED_PDF = {
+    "type": "document",
+    "source": {"type": "base64", "media_type": "application/pdf", "data": "AA"},
+    "citations": {"enabled": True},
+}
+OWN = {"opens at 6": FOUND, "4 EUR": WRITTEN, "Bring a coat.": IN_BLOCKS}
+
+
+@pytest.mark.parametrize("said", OWN)
+def test_what_only_anthropic_has_goes_back_to_it_unchanged_and_elsewhere_is_its_text(said: str) -> None:
+    block = OWN[said]
+    messages = answered(block)
+    assert blocks(messages)[-1]["content"][0]["content"] == [block]
+    turns = folded(imported(messages, "anthropic")).turns()
+    for prompt in (build_prompt(turns), build_prompt(turns, "responses")):
+        assert said in str(prompt)
+        assert "left out" not in str(prompt)
+    assert block in sent("anthropic", "user", block)
+    assert said in str(sent("chat", "system", block))
+
+
+def test_a_document_with_citations_is_a_file_elsewhere() -> None:
+    assert CITED_PDF in sent("anthropic", "user", CITED_PDF)
+    assert sent("chat", "user", CITED_PDF) == [
+        {"type": "file", "file": {"file_data": "data:application/pdf;base64,AA", "filename": "document"}}
+    ]
+
+
+@pytest.mark.parametrize(
+    "part",
+    [
+        {**FOUND, "content": []},
+        {**FOUND, "source": 5},
+        {"type": "document", "source": {"type": "text", "data": " "}},
+        {"type": "document", "source": {"type": "content", "content": [5]}},
+    ],
+)
+def test_a_document_that_says_nothing_leaves_a_note(part: dict[str, Any]) -> None:
+    assert "left out" in str(sent("anthropic", "user", part))

@@ -233,7 +233,22 @@ def test_a_servers_call_without_its_result_is_not_sent_unless_the_answer_is_paus
         else one
         for one in events
     ]
-    assert [block["type"] for block in blocks_of(paused)] == ["server_tool_use", "text"]
+    assert [block["type"] for block in blocks_of(paused[:-1])] == ["server_tool_use", "text"]
+    # The user has spoken since: nobody goes on with it.
+    assert [block["type"] for block in blocks_of(paused)] == ["text"]
+
+
+def test_a_call_that_somebody_else_runs_goes_back_with_its_output() -> None:
+    said = {"type": "message", "role": "assistant", "content": "Look."}
+    call = {"type": "computer_call", "id": "cu_1", "call_id": "call_1", "action": {"type": "screenshot"}}
+    shot = {"type": "computer_call_output", "call_id": "call_1", "output": {"type": "computer_screenshot"}}
+    asked, and_now = ({"type": "message", "role": "user", "content": text} for text in ("Go.", "And?"))
+    for items, sent in (
+        ([asked, call, shot, said, and_now], [asked, call, shot, said, and_now]),
+        ([asked, call, said, and_now], [asked, said, and_now]),
+        ([asked, shot, said, and_now], [asked, said, and_now]),
+    ):
+        assert build_prompt(folded(imported(items, "responses")).view().turns, "responses") == sent
 
 
 def blocks_of(events: list[Any]) -> list[Json]:

@@ -15,7 +15,7 @@ from typing import Any
 _ID = re.compile(r"[a-zA-Z0-9_-]+")
 _NAME = re.compile(r"[a-zA-Z0-9_-]{1,128}")
 _KINDS = {
-    "user": {"text", "image", "document", "tool_result"},
+    "user": {"text", "image", "document", "search_result", "tool_result"},
     "assistant": {
         "text",
         "tool_use",
@@ -26,7 +26,15 @@ _KINDS = {
         "web_search_tool_result",
         "web_fetch_tool_result",
         "code_execution_tool_result",
+        "bash_code_execution_tool_result",
+        "text_editor_code_execution_tool_result",
+        "tool_search_tool_result",
+        "advisor_tool_result",
         "mcp_tool_result",
+        "mcp_tool_listing",
+        "container_upload",
+        "compaction",
+        "fallback",
     },
 }
 _SERVER_CALLS = ("server_tool_use", "mcp_tool_use")
@@ -84,8 +92,9 @@ def _rank(kind: str) -> int:
 _FIELDS = {
     "text": {"text", "cache_control", "citations"},
     "image": {"source", "cache_control"},
-    "document": {"source", "title", "cache_control"},
-    "tool_use": {"id", "name", "input", "cache_control", "caller"},
+    "document": {"source", "title", "context", "citations", "cache_control"},
+    "search_result": {"source", "title", "content", "citations", "cache_control"},
+    "tool_use": {"id", "name", "input", "cache_control", "caller", "toolset_name"},
     "tool_result": {"tool_use_id", "content", "is_error", "cache_control"},
     "thinking": {"thinking", "signature"},
     "redacted_thinking": {"data"},
@@ -109,14 +118,15 @@ def _check_block(block: Mapping[str, Any], where: str) -> None:
             assert isinstance(block["input"], dict), f"{where}: input is no object"
         case "tool_result":
             # 'all content must be type "text" if "is_error" is true'
-            kinds = {"text"} if block.get("is_error") else {"text", "image", "document"}
+            kinds = {"text"} if block.get("is_error") else {"text", "image", "document", "search_result"}
             if not isinstance(block["content"], str):
                 _check_blocks(block["content"], kinds, f"{where}, a result")
                 # 'cache_control may not be specified within `tool_result.content`'
                 marked = [part for part in block["content"] if "cache_control" in part]
                 assert not marked, f"{where}: cache_control in a result"
         case "thinking":  # 'each thinking block must contain thinking', 'Invalid `signature` in `thinking` block'
-            assert block["thinking"], f"{where}: empty thinking"
+            # It is empty where thinking is not displayed ("omitted"): the signature has it.
+            assert isinstance(block["thinking"], str), f"{where}: no thinking"
             assert block["signature"], f"{where}: no signature"
         case "redacted_thinking":
             assert block["data"], f"{where}: no data"
@@ -124,10 +134,21 @@ def _check_block(block: Mapping[str, Any], where: str) -> None:
             _check_source(block["source"], {"image/jpeg", "image/png", "image/gif", "image/webp"}, where)
         case "document":
             _check_source(block["source"], {"application/pdf"}, where)
+        case "search_result":  # docs.anthropic.com/en/docs/build-with-claude/search-results
+            assert block["source"], f"{where}: a search result without a source"
+            assert block["title"], f"{where}: a search result without a title"
+            _check_blocks(block["content"], {"text"}, f"{where}, a search result")
 
 
 def _check_source(source: Mapping[str, Any], media: set[str], where: str) -> None:
-    if source["type"] == "url":
+    if source["type"] == "file":
+        assert source["file_id"], f"{where}: no file_id"
+    elif source["type"] == "text":
+        assert source["media_type"] == "text/plain", f"{where}: {source['media_type']!r}"
+        assert source["data"].strip(), f"{where}: no text"
+    elif source["type"] == "content":
+        _check_blocks(source["content"], {"text", "image"}, f"{where}, a document")
+    elif source["type"] == "url":
         assert source["url"].startswith(("http://", "https://")), f"{where}: url {source['url']!r}"
     else:
         assert source["type"] == "base64", f"{where}: a source of the type {source['type']!r}"

@@ -12,6 +12,7 @@ from turnlog.domain.decide import decide
 from turnlog.domain.evolve import evolve
 from turnlog.domain.state import initial_state
 from turnlog.infrastructure.append.chunks import ChatReader
+from turnlog.infrastructure.append.reported import reported
 from turnlog.projections.projector import Projector
 from turnlog.projections.view import SessionView, Step
 
@@ -51,8 +52,7 @@ def events_of(chunks: Iterable[Any]) -> list[e.SessionEvent]:
         for commands in reader.read(chunk):
             for command in commands:
                 do(command)
-    said: Json = {"at": AT, "step_id": "s1", "model": reader.model, "response_id": reader.response_id}
-    said["usage"] = reader.usage
+    said: Json = {"at": AT, "step_id": "s1", **reported(reader)}
     error = reader.error or reader.missing_end()
     if error is None:
         do(c.EndCompletion(e.CompletionFinished(**said, finish_reason=reader.finish_reason)))

@@ -6,16 +6,23 @@ Each file is a stream, one event a line, written after the shapes of public reco
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 from uuid import UUID
 
-from turnlog import RecordedEvent, Step
-from turnlog.domain.commands import BeginCompletion, Command, StartSession
+from turnlog import RecordedEvent, SessionView, Step
+from turnlog.domain.commands import AddMessage, BeginCompletion, Command, StartSession
 from turnlog.domain.decide import decide
+from turnlog.domain.events import (
+    CompletionFinished,
+    CompletionInterrupted,
+    MessageAdded,
+    SessionEvent,
+    ToolResultAdded,
+)
 from turnlog.domain.evolve import evolve
 from turnlog.domain.state import initial_state
 from turnlog.infrastructure.append.chunks import StreamReader, reader_for
@@ -70,6 +77,30 @@ _REPORTED = ("model", "response_id", "finish_reason", "usage", "error", "failure
 _READ = dict[str, Read]()
 
 
+def asked_again(events: Sequence[RecordedEvent], reader: StreamReader) -> SessionView:
+    """The session after these events of a stream: its step has ended, as its provider says or broken off, its whole
+    calls have results, and the user has said more."""
+    last, kept = len(events), [recorded.event for recorded in events]
+    whole = reader.finish_reason is not None
+    kept.append(
+        CompletionFinished(at=AT, step_id="s1", finish_reason=reader.finish_reason)
+        if whole
+        else CompletionInterrupted(at=AT, step_id="s1", reason="stopped")
+    )
+    view = Projector(ID).apply_all(_numbered(kept)).view()
+    kept += (
+        ToolResultAdded(at=AT, step_id="s1", index=call.index, call_id=call.id, status="final", content="ok")
+        for call in view.turns[-1].steps[-1].message.tool_calls
+        if not call.cut_off
+    )
+    kept.append(MessageAdded(at=AT, message_id=f"m{last}", role="user", content="And?"))
+    return Projector(ID).apply_all(_numbered(kept)).view()
+
+
+def _numbered(events: Iterable[SessionEvent]) -> list[RecordedEvent]:
+    return [RecordedEvent(ID, at, at, event) for at, event in enumerate(events, 1)]
+
+
 def read_again(stream: EventStream) -> Read:
     """What is read of a stream of the corpus, as dicts."""
     if str(stream) not in _READ:
@@ -91,7 +122,7 @@ def read(chunks: Iterable[Any]) -> Read:
                 events.append(recorded)
                 projector.apply(recorded)
 
-    do(StartSession(AT, "u1"), BeginCompletion(AT, "s1"))
+    do(StartSession(AT, "u1"), AddMessage(AT, "m1", "user", "Go."), BeginCompletion(AT, "s1"))
     reader: StreamReader | None = None
     for chunk in chunks:
         reader = reader or reader_for(chunk, "s1", lambda: AT)

@@ -18,7 +18,7 @@ _FIELDS = {
     "system": {"role", "content", "name"},
     "developer": {"role", "content", "name"},
     "user": {"role", "content", "name"},
-    "assistant": {"role", "content", "name", "refusal", "tool_calls", "function_call"},
+    "assistant": {"role", "content", "name", "refusal", "tool_calls", "function_call", "audio"},
     "tool": {"role", "content", "tool_call_id"},
     "function": {"role", "content", "name"},
 }
@@ -36,7 +36,7 @@ _HELD = {
 # The API says 'string does not match pattern. Expected a string that matches the pattern '^[a-zA-Z0-9_-]+$''
 _FUNCTION = re.compile(r"[a-zA-Z0-9_-]{1,64}")
 _SPEAKER = re.compile(r"[^\s<|\\/>]{1,64}")
-_SAYS_SOMETHING = ("content", "refusal", "tool_calls", "function_call")
+_SAYS_SOMETHING = ("content", "refusal", "tool_calls", "function_call", "audio")
 
 
 def check_chat_prompt(messages: Sequence[Message]) -> None:
@@ -81,6 +81,8 @@ def _check_message(message: Message, where: str) -> None:
 def _check_assistant(message: Message, where: str) -> None:
     assert any(message.get(field) for field in _SAYS_SOMETHING), f"{where}: an assistant message that says nothing"
     assert isinstance(message.get("refusal"), str | None), f"{where}.refusal is not a string"
+    if "audio" in message:
+        assert set(message["audio"]) == {"id"}, f"{where}.audio is more than the id of earlier audio"
     if "tool_calls" in message:
         _check_calls(message["tool_calls"], f"{where}.tool_calls")
     if message.get("function_call") is not None:

@@ -14,7 +14,7 @@ from typing import Any
 
 _PARTS = {
     "input_text": ({"type", "text"}, {"type", "text"}),
-    "input_image": ({"type", "image_url", "detail"}, {"type", "image_url", "detail"}),
+    "input_image": ({"type", "detail"}, {"type", "image_url", "file_id", "detail"}),
     "input_file": ({"type"}, {"type", "file_id", "file_data", "file_url", "filename"}),
 }
 
@@ -26,8 +26,16 @@ _OF_THE_SERVER = (
     "image_generation_call",
     "mcp_call",
     "mcp_list_tools",
+    "mcp_approval_request",
+    "tool_search_call",
+    "tool_search_output",
+    "additional_tools",
+    "program",
+    "program_output",
+    "compaction",
 )
-_LED_TO = ("function_call", "custom_tool_call", "reasoning", *_OF_THE_SERVER)
+_OF_THE_CLIENT = ("computer_call", "local_shell_call", "shell_call", "apply_patch_call")
+_LED_TO = ("function_call", "custom_tool_call", "reasoning", *_OF_THE_SERVER, *_OF_THE_CLIENT)
 
 
 def check_responses_prompt(items: list[Mapping[str, Any]]) -> None:
@@ -64,6 +72,13 @@ def check_responses_prompt(items: list[Mapping[str, Any]]) -> None:
                 assert item["call_id"] in waiting, f"an output of no call: {item['call_id']!r}"
                 waiting.remove(item["call_id"])
                 _check_content(item["output"])
+            case kind if kind in _OF_THE_CLIENT:
+                # 'No tool output found for computer call ...'
+                outputs = [one.get("call_id", one.get("id")) for one in items if one["type"] == f"{kind}_output"]
+                assert item["call_id"] in outputs, f"a {kind} without its output"
+            case kind if kind.removesuffix("_output") in _OF_THE_CLIENT:
+                calls = [one["call_id"] for one in items if f"{one['type']}_output" == kind]
+                assert item.get("call_id", item.get("id")) in calls, f"a {kind} of no call"
             case kind if kind in _OF_THE_SERVER:
                 assert not waiting, f"a {kind} before the output of {waiting}"
                 assert item["id"], item

@@ -70,9 +70,16 @@ SAMPLES: tuple[e.SessionEvent, ...] = (
 LATER: tuple[tuple[str, e.SessionEvent], ...] = (
     ("lease", e.CompletionStarted(at=AT, step_id="s1", model="m", writer="w1", lease_seconds=30.0)),
     ("turn", e.CompletionStarted(at=AT, step_id="s2", turn_id="m1", supersedes="s1", continues="s0")),
+    ("details", e.CompletionFinished(at=AT, step_id="s1", finish_reason="stop", details={"service_tier": "default"})),
     ("custom", e.ToolCallStarted(at=AT, step_id="s1", index=1, id="c1", name="find", custom=True)),
     ("queued", e.MessageAdded(at=AT, message_id="m2", role="user", content="and?", queued=True)),
     ("failure", e.CompletionFailed(at=AT, step_id="s1", error="no", failure={"status": 429, "type": "rate_limit"})),
+    (
+        "format",
+        e.MessageImported(
+            at=AT, message_id="imported-1", format="chatgpt", message={"author": {"role": "user"}, "create_time": 1.5}
+        ),
+    ),
     (
         "late",
         e.ToolResultAdded(at=AT, step_id="s1", index=1, call_id="c1", status="final", content="21 C", late=True),

@@ -8,6 +8,7 @@ from uuid import UUID
 
 from hypothesis import strategies as st
 
+from tests.support.exports import NAMES, conversations
 from turnlog.domain import events as e
 from turnlog.domain.recorded import RecordedEvent
 
@@ -34,6 +35,11 @@ PARTS: list[dict[str, Any]] = [
     {"type": "file", "file": {"file_id": "f", "type": "x"}},
     {"type": "file", "file": {"file_url": "https://x/y.pdf"}},
     {"type": "thinking", "thinking": "hm", "signature": "s"},
+    {"type": "search_result", "source": "https://x", "title": "", "content": [{"type": "text", "text": "found"}]},
+    {"type": "document", "source": {"type": "text", "data": "said"}, "citations": {"enabled": True}},
+    {"type": "image", "source": {"type": "file", "file_id": "f"}},
+    {"type": "image", "data": "AA", "mimeType": "image/png"},
+    {"type": "resource", "resource": {"uri": "file:///a.md", "text": "read"}},
 ]
 contents = any_text | st.lists(st.sampled_from(PARTS), min_size=1, max_size=3).map(tuple)
 usages = st.none() | st.fixed_dictionaries({"prompt_tokens": st.integers(0, 9), "completion_tokens": st.integers(0, 9)})
@@ -111,7 +117,9 @@ parts = st.one_of(
     _event(e.PartExtended, step_id=step_ids, part=part_numbers, data=part_data),
 )
 ends = st.one_of(
-    _event(e.CompletionFinished, step_id=step_ids, finish_reason=st.just("stop"), usage=usages),
+    _event(
+        e.CompletionFinished, step_id=step_ids, finish_reason=st.sampled_from(["stop", "length", None]), usage=usages
+    ),
     _event(e.CompletionInterrupted, step_id=step_ids, reason=st.just("closed early")),
     _event(e.CompletionFailed, step_id=step_ids, error=st.just("boom"), failure=st.none() | st.just({"status": 429})),
     _event(e.CompletionAbandoned, step_id=step_ids, reason=st.just("gone")),
@@ -188,7 +196,19 @@ foreign_block_messages = st.fixed_dictionaries(
     {"role": st.sampled_from(["user", "assistant"]), "content": st.lists(foreign_blocks, max_size=3)}
 )
 imported_ids = st.uuids().map(str)
+FOREIGN = [
+    (conversation.format, message)
+    for name in NAMES
+    for conversation in conversations(name)
+    for messages in (conversation.messages, *(branch.messages for branch in conversation.branches))
+    for message in messages
+]
+"""Messages of exports, each with its format."""
+exported = st.sampled_from(FOREIGN)
 imported = st.one_of(
+    exported.flatmap(
+        lambda one: _event(e.MessageImported, message_id=imported_ids, format=st.just(one[0]), message=st.just(one[1]))
+    ),
     _event(e.MessageImported, message_id=imported_ids, format=st.just("chat"), message=foreign_messages),
     _event(e.MessageImported, message_id=imported_ids, format=st.just("anthropic"), message=foreign_block_messages),
     _event(e.MessageImported, message_id=imported_ids, format=st.just("chat"), message=foreign_block_messages),

@@ -155,7 +155,7 @@ class ChatReader(StreamReader):
         if reason := short_text(choice.get("finish_reason"), "finish_reason"):
             yield from self._end(reason)
         elif choice.get("delta") is None and not is_whole and (choice.get("message") or choice.get("text")):
-            raise InvalidInputError("chunk", f"{_TAKES}, with a `delta` in each choice, not a whole answer")
+            raise InvalidInputError("chunk", f"{_TAKES}, with a `delta` in each choice; for whole answers {_WHOLE}")
         yield from self._beside.take("of_choice", choice)
         if choice.get("delta") is not None:
             yield from self._delta(delta)
@@ -223,7 +223,9 @@ class ChatReader(StreamReader):
 _THOUGHTS = {"reasoning", "reasoning_content"}
 _SAID_ONCE = ("reasoning", "reasoning_content", "reasoning_details", "refusal", "tool_calls", "function_call", "audio")
 """What a message at the end of a stream does not bring again. Of annotations and images each is known by itself."""
-_TAKES = "record() takes chunks of the Chat Completions API"
+_TAKES = "record() takes chunks of the Chat Completions API, the Responses API or Anthropic's Messages API"
+
+_WHOLE = "there is record_whole()"
 
 
 def _is_chunk(chunk: Any, fields: Fields) -> bool:
@@ -240,7 +242,7 @@ def _is_chunk(chunk: Any, fields: Fields) -> bool:
 def _no_chunk(chunk: Any, fields: Fields) -> InvalidInputError:
     kind = fields.get("type") or fields.get("object")
     what = type(chunk).__name__ + (f" of type {quoted(kind)}" if isinstance(kind, str) else "")
-    return InvalidInputError("chunk", f"{_TAKES}, not a {what}; session.completion() records the answers of other APIs")
+    return InvalidInputError("chunk", f"{_TAKES}, not a {what}; for whole answers {_WHOLE}, for others completion()")
 
 
 def _entries(calls: Any) -> list[Any]:

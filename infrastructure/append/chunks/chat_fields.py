@@ -66,7 +66,8 @@ _PIECES = frozenset({"logprobs"})
 
 class Beside:
     """What belongs to no part, in one opaque part: what is said of the response, under `of_chunk` and `of_choice`, and
-    fields of the message that turnlog does not know, under their names.
+    fields of the message that turnlog does not know, under their names. Plain values of a whole chunk are details of
+    the response.
 
     What is said again is not stored again. Texts of unknown fields of a delta are pieces of one text, as the openai
     package has it, unless the second is the first once more: then it is a mark, such as a channel.
@@ -145,7 +146,10 @@ class Beside:
             fresh = _fresh(self._known[level].get(name), value)
             if fresh is None:
                 continue
-            new[name] = fresh
+            if level == "of_chunk" and isinstance(fresh, str | int | float):
+                self._reader.details[name] = fresh  # of every stream of many providers: no part for that alone
+            else:
+                new[name] = fresh
             if name not in self._first:
                 self._known[level][name] = value
         yield from self._extended(new if level == "of_delta" or not new else {level: new})

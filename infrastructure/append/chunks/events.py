@@ -12,10 +12,10 @@ from pydantic import BaseModel
 
 from turnlog.domain.commands import AppendReasoning, AppendRefusal, AppendText, AppendToolCall
 from turnlog.domain.errors import InvalidInputError
-from turnlog.domain.limits import MAX_CALL_ID_LENGTH, MAX_REASON_LENGTH, PIECE_LENGTH
+from turnlog.domain.limits import MAX_CALL_ID_LENGTH, MAX_KEY_LENGTH, MAX_REASON_LENGTH, PIECE_LENGTH
 from turnlog.domain.parts import PartKind
 from turnlog.domain.quoting import cut
-from turnlog.domain.values import JsonObject
+from turnlog.domain.values import JsonObject, is_unicode
 from turnlog.infrastructure.append.chunks.chat_ends import error_text
 from turnlog.infrastructure.append.chunks.fields import Fields, as_object, fields_of, pieces_of, short_text
 from turnlog.infrastructure.append.chunks.known import KnownPart, changes
@@ -150,7 +150,12 @@ def rest_of(fields: Fields, without: Collection[str] = ()) -> JsonObject:
     if not isinstance(fields, dict):
         return {}
     told = {name: value for name, value in fields.items() if name not in without and value not in _NOTHING}
-    return {name: copied for name, value in told.items() if (copied := plain(value)) is not None}
+    return {name: copied for name, value in told.items() if is_name(name) and (copied := plain(value)) is not None}
+
+
+def is_name(name: Any) -> bool:
+    """Whether it can be the name of a field in JSON."""
+    return isinstance(name, str) and len(name) <= MAX_KEY_LENGTH and is_unicode(name)
 
 
 _NOTHING: tuple[Any, ...] = (None, [], {}, ())

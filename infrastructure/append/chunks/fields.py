@@ -18,7 +18,7 @@ from pydantic_core import PydanticSerializationError
 
 from turnlog.domain.errors import InvalidInputError
 from turnlog.domain.inputs import checked_short, checked_usage_object
-from turnlog.domain.limits import MAX_JSON_DEPTH, MAX_NAME_LENGTH, PIECE_LENGTH
+from turnlog.domain.limits import MAX_JSON_DEPTH, MAX_KEY_LENGTH, MAX_NAME_LENGTH, PIECE_LENGTH
 from turnlog.domain.quoting import cut
 from turnlog.domain.values import JsonObject, json_copy
 from turnlog.infrastructure.append.failures import said
@@ -64,12 +64,16 @@ def plain_object(fields: dict[str, Any], field: str) -> JsonObject:
     """What is said in these fields, as JSON: those that are None, or cannot be written, are left out."""
     plain = JsonObject()
     for key, value in fields.items():
-        if isinstance(value, str | int):
-            plain[key] = value
+        if isinstance(value, str) and _is_plain_key(key):
+            plain[key] = value  # as nearly all are
         elif value is not None:
             with suppress_unwritable():
                 plain |= json_object({key: plain_value(value)}, field)
     return plain
+
+
+def _is_plain_key(key: Any) -> bool:
+    return isinstance(key, str) and key.isascii() and len(key) <= MAX_KEY_LENGTH
 
 
 def plain_value(value: Any, depth: int = 0) -> Any:

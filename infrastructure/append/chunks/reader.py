@@ -28,7 +28,7 @@ class StreamReader(ABC):
     """Reads the chunks of one response of one API, and remembers what they say about it.
 
     `error` is what the provider says went wrong, `failure` the same in fields (see CompletionFailed). `finish_reason`
-    is the provider's word for why it has ended.
+    is the provider's word for why it has ended, `details` what it says of the response as a whole.
     """
 
     api: ClassVar[PartApi]
@@ -45,6 +45,7 @@ class StreamReader(ABC):
         self.usage: JsonObject | None = None
         self.error: str | None = None
         self.failure: JsonObject | None = None
+        self.details: JsonObject = {}
 
     def read(self, chunk: Any) -> Iterable[list[AnyStepAppend]]:
         """The commands for what the chunk says, in pieces that are quickly decided: a chunk may hold thousands of

@@ -60,6 +60,8 @@ async def test_no_method_takes_a_missing_principal(log: SessionLog, session: Ses
             result = method(**given, principal=None)
             if inspect.isawaitable(result):
                 await result
+            elif inspect.isasyncgen(result):
+                await anext(result)
 
 
 async def test_a_user_who_is_called_system_is_a_user(log: SessionLog, session: Session) -> None:

@@ -6,7 +6,8 @@ from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from dataclasses import dataclass
 
 from turnlog.domain.errors import LogClosedError, StoreUnavailableError, TurnlogError
-from turnlog.infrastructure.cli.commands.importing import Outcome, reason_of
+from turnlog.infrastructure.cli.import_file import Place
+from turnlog.infrastructure.cli.import_outcome import Outcome, reason_of
 from turnlog.infrastructure.cli.progress import progress_bar
 from turnlog.infrastructure.log import SessionLog
 from turnlog.infrastructure.repair.concurrent import read_aside
@@ -41,12 +42,12 @@ async def _import(log: SessionLog, sessions: _Sessions, user: str | None, outcom
     except (StoreUnavailableError, LogClosedError):
         raise
     except TurnlogError as error:
-        outcome.bad.append((number, reason_of(error)))
+        outcome.bad.append((Place(number), reason_of(error)))
         await sessions.skip()
         return
     outcome.became[report.became] += 1
     outcome.messages += sessions.count - 1
-    outcome.sessions.append((number, str(report.session_id)))
+    outcome.sessions.append((Place(number), str(report.session_id)))
 
 
 class _Sessions:
