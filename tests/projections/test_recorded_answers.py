@@ -30,7 +30,7 @@ def test_blocks_go_back_to_anthropic_in_their_order(stream: EventStream) -> None
     """Without thinking that nothing vouches for, and without a call that was cut off."""
     done = read_again(stream)
     turns = asked_again(done.events, done.reader).turns
-    if done.step.is_paused:  # it goes back as long as nothing has followed
+    if turns[0].steps[-1].is_paused:  # it goes back as long as nothing has followed
         turns = (turns[0].model_copy(update={"messages": turns[0].messages[:1]}),)
     messages = build_prompt(turns, "anthropic")["messages"]
 
