@@ -12,9 +12,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.support.conversations import FOLDERS, conversations
-from tests.support.dialect_rules import DIALECT_CHECKS, check_strict
-from tests.support.events import begun, call, failed, finished, result, text, user, view_of
-from tests.support.histories import AT, ID, History, folded, imported, replayed
+from tests.support.dialect_rules import DIALECT_CHECKS, check_dialect
+from tests.support.events import START, begun, call, failed, finished, result, text, user, view_of
+from tests.support.histories import AT, ID, History, folded, imported, recorded, replayed
 from tests.support.prompt_rules import check_chat_prompt
 from tests.support.real_data import each_sample, evenly
 from tests.support.strategies import histories
@@ -26,9 +26,9 @@ from turnlog.projections.prompt.chat_faults import CHAT_FAULTS
 from turnlog.projections.prompt.dialects import DIALECTS, DialectName
 from turnlog.projections.prompt.explain import explain
 from turnlog.projections.prompt.request import request_faults
+from turnlog.projections.prompt.rewindable_prompt import RewindablePrompt
 from turnlog.projections.prompt.tokens import estimated_tokens
 
-CHECKS = {**DIALECT_CHECKS, "strict": check_strict}
 SEND = PromptPolicy(reasoning="send")
 SHOW = PromptPolicy(tool_media="user_message")
 CONTINUE = PromptPolicy(broken_off="continue")
@@ -41,7 +41,7 @@ Messages = list[dict[str, Any]]
 def prompt_of(*events: e.SessionEvent, dialect: DialectName | None, policy: PromptPolicy | None = None) -> Messages:
     prompt: Messages = build_prompt(view_of(*events).turns, policy=policy or PromptPolicy(), dialect=dialect)
     if dialect is not None:
-        CHECKS[dialect](prompt)
+        check_dialect(dialect, prompt)
     return prompt
 
 
@@ -49,12 +49,12 @@ def check_all(projector: Projector, policy: PromptPolicy) -> None:
     turns, compaction = projector.turns(), projector.compaction
     for name in DIALECTS:
         prompt = build_prompt(turns, "chat", compaction, policy, dialect=name)
-        CHECKS[name](prompt)
+        check_dialect(name, prompt)
         assert {fault.kind for fault in request_faults(prompt, "chat", name)} <= AT_THE_END
 
 
 def test_each_dialect_has_a_validator() -> None:
-    assert set(DIALECTS) == set(CHECKS) == set(get_args(DialectName))
+    assert set(DIALECTS) == {*DIALECT_CHECKS, "strict"} == set(get_args(DialectName))
 
 
 @given(histories, st.sampled_from([PromptPolicy(), SEND, SHOW, CONTINUE]))
@@ -87,6 +87,23 @@ def test_an_explanation_has_the_messages_of_the_prompt(history: History, dialect
     explained = explain(history[0].session_id, history, "chat", dialect)
     prompt = build_prompt(projector.turns(), "chat", projector.compaction, dialect=dialect)
     assert [one.message for one in explained.messages] == prompt
+
+
+def test_messages_that_are_joined_go_on_and_are_joined_once() -> None:
+    events = recorded([START, message("system", "Be brief.", 1), message("developer", "Be kind.", 2)])
+    prompt = RewindablePrompt(ID, "chat", "strict")
+    for event in events:
+        prompt.apply(event)
+    for _ in range(2):
+        prompt.select()
+        prompt.update()
+        assert [one.message["content"] for one in prompt.messages] == ["Be brief.\n\nBe kind."]
+        prompt._rewind_assembly(1)
+
+    users = recorded([START, user("hi"), user("there"), user("and?")])
+    explained = explain(ID, users, "chat", "strict")
+    assert [one.message["content"] for one in explained.messages] == ["hi\n\nthere\n\nand?"]
+    assert explained.breaks == ()
 
 
 def test_a_name_that_nobody_has_is_refused_with_those_that_there_are() -> None:

@@ -208,6 +208,11 @@ def check_strict(messages: Messages, thinks: bool = False) -> None:
         check(messages, thinks=False)
 
 
+def check_dialect(name: str, messages: Messages) -> None:
+    """Asserts that the provider, or each of them for `strict`, would take these messages."""
+    (check_strict if name == "strict" else DIALECT_CHECKS[name])(messages)
+
+
 def _check_compatible(messages: Messages, answer: set[str] | None = None, *, names: bool = False) -> None:
     """The four roles, and the fields that all have."""
     name = {"name"} if names else set[str]()
@@ -225,7 +230,7 @@ def _check_fields(messages: Messages, **fields: set[str]) -> None:
         assert set(message) <= fields[role], f"messages[{place}]: {sorted(set(message) - fields[role])}"
         assert "content" in message, f"messages[{place}] has no content"
         says = [message.get(field) for field in ("content", "tool_calls", "refusal", "function_call", "audio")]
-        assert any(says) or role == "tool", f"messages[{place}] says nothing: {message}"
+        assert any(says) or role in ("tool", "function"), f"messages[{place}] says nothing: {message}"
 
 
 def _check_parts(messages: Messages, user: set[str], assistant: set[str], marks: set[str] | None = None) -> None:
