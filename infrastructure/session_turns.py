@@ -11,7 +11,6 @@ from turnlog.domain.commands import AddMessage, Command
 from turnlog.domain.errors import InvalidInputError
 from turnlog.infrastructure.answer.answer import STOPPED_FOR_NEW, Answer
 from turnlog.infrastructure.answer.asking import OnBreak, OnBusy, checked_asking, checked_choice
-from turnlog.infrastructure.answer.continuing import ContinueDialect
 from turnlog.infrastructure.answer.session_io import SessionIO
 from turnlog.infrastructure.append.checked_commands import (
     checked_approval,
@@ -31,6 +30,7 @@ from turnlog.infrastructure.read.latest import LatestTurns
 from turnlog.infrastructure.session_reading import SessionReading
 from turnlog.projections.projector import Projector
 from turnlog.projections.prompt import Api, PromptPolicy, check_prompt
+from turnlog.projections.prompt.dialects import DialectName
 from turnlog.projections.prompt.policy import DEFAULT_POLICY
 from turnlog.projections.prompt.tokens import estimated_tokens
 
@@ -72,7 +72,7 @@ class SessionTurns(SessionReading):
         on_busy: OnBusy = "steer",
         on_break: OnBreak = "end",
         attempts: int = 3,
-        dialect: ContinueDialect | None = None,
+        dialect: DialectName | None = None,
         max_steps: int = 50,
         max_parallel: int = 8,
         seconds: float | None = None,
@@ -99,11 +99,11 @@ class SessionTurns(SessionReading):
 
         A stream that breaks in the middle ends the turn as failed; with `on_break="again"` it is asked for again, at
         most `attempts` times in all, and the new answer supersedes the partial one; with `continue` the provider goes
-        on with the partial text where it can, in the way of its `dialect` (deepseek, moonshot or vllm). What a provider
-        refuses before its stream is its client's business. `max_steps` limits the requests, `max_parallel` the tools
-        that run at the same time, and `seconds` the time; a turn that comes to such an end has failed, and a retry goes
-        on with it. `max_tokens` and `policy` are as in `prompt`; `extra` are further arguments for the provider. Raises
-        InvalidInputError.
+        on with the partial text where it can (its `dialect` is deepseek, moonshot or vllm). What a provider refuses
+        before its stream is its client's business. `max_steps` limits the requests, `max_parallel` the tools that run
+        at the same time, and `seconds` the time; a turn that comes to such an end has failed, and a retry goes on with
+        it. `max_tokens`, `policy` and `dialect` are as in `prompt`; `extra` are further arguments for the provider.
+        Raises InvalidInputError.
         """
         asking = checked_asking(
             client,
@@ -119,12 +119,12 @@ class SessionTurns(SessionReading):
             dialect=dialect,
         )
         checked_choice(on_busy, "on_busy", OnBusy)
-        check_prompt(asking.api, max_tokens, estimated_tokens, policy)
+        check_prompt(asking.api, max_tokens, estimated_tokens, policy, dialect)
         if message is None and message_id is not None:
             raise InvalidInputError("message", "is missing: a message_id names one")
         command = None if message is None else self._message(message, message_id)
         self._parts.check_open()
-        io = self._session_io(partial(self._answer_prompt, asking.api, max_tokens, policy))
+        io = self._session_io(partial(self._answer_prompt, asking.api, dialect, max_tokens, policy))
         return Answer(io, asking, command, on_busy, self._parts.answers)
 
     def turn(self, turn_id: str | None = None, *, takeover: bool = False) -> HeldTurn:
@@ -290,14 +290,20 @@ class SessionTurns(SessionReading):
         )
 
     async def _answer_prompt(
-        self, api: Api, max_tokens: int | None, policy: PromptPolicy | None, latest: Projector, continues: bool
+        self,
+        api: Api,
+        dialect: DialectName | None,
+        max_tokens: int | None,
+        policy: PromptPolicy | None,
+        latest: Projector,
+        continues: bool,
     ) -> Any:
         policy = policy or DEFAULT_POLICY
         if continues:
             policy = policy.model_copy(update={"broken_off": "continue"})
-        if api == "chat" and max_tokens is None and policy == DEFAULT_POLICY:
+        if api == "chat" and dialect is None and max_tokens is None and policy == DEFAULT_POLICY:
             return await self._parts.prompts.chat_of(latest)
-        return await self.prompt(api, max_tokens, policy=policy)
+        return await self.prompt(api, max_tokens, policy=policy, dialect=dialect)
 
     async def _execute(self, command: Command) -> int:
         await self._access.check()

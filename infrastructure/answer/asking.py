@@ -12,14 +12,17 @@ from turnlog.domain.inputs import check_kind, checked_optional_name, checked_ran
 from turnlog.domain.limits import MAX_CALLS
 from turnlog.domain.quoting import quoted
 from turnlog.domain.values import JsonObject
-from turnlog.infrastructure.answer.continuing import ContinueDialect, continued
+from turnlog.infrastructure.answer.continuing import CONTINUING, continued
 from turnlog.infrastructure.answer.provider_apis import PROVIDER_APIS, checked_provider_api
 from turnlog.infrastructure.answer.tools import Toolbox
 from turnlog.infrastructure.append.stream_recorder import StreamRecorder
 from turnlog.projections.prompt import Api
+from turnlog.projections.prompt.dialects import DialectName, check_dialect
 
 OnBusy = Literal["steer", "queue", "refuse", "stop"]
 OnBreak = Literal["end", "again", "continue"]
+
+_CHOICES = ", ".join(CONTINUING)
 
 MAX_STEPS = 10_000
 RESERVED = ("model", "stream", "tools")
@@ -31,8 +34,8 @@ class Asking:
     """How a turn is answered. `client` makes a provider's stream by this `api`; `extra` are further arguments for it.
 
     `max_steps` is the largest number of requests in a run, `max_parallel` that of tools that run at the same time;
-    `seconds` is the longest that a turn may take. `on_break` says what becomes of a stream that breaks in the middle,
-    and `attempts` how often it is begun at most.
+    `seconds` is the longest that a turn may take. `dialect` is the provider's, behind Chat Completions. `on_break` says
+    what becomes of a stream that breaks in the middle, and `attempts` how often it is begun at most.
     """
 
     client: Any
@@ -45,12 +48,12 @@ class Asking:
     seconds: float | None
     on_break: OnBreak
     attempts: int
-    dialect: ContinueDialect | None
+    dialect: DialectName | None
 
     def request(self, prompt: Any, *, continues: bool = False) -> Awaitable[Any]:
         """The awaitable of the provider's stream for this prompt. `continues`: the last message is to be continued."""
         api, extra = PROVIDER_APIS[self.api], dict(self.extra)
-        if continues and self.dialect is not None:
+        if continues:
             prompt, extra = continued(prompt, self.dialect, extra)
         if self.toolbox.specs:
             extra["tools"] = self.toolbox.specs
@@ -89,9 +92,10 @@ def checked_asking(  # noqa: PLR0913 each is checked by itself
     reserved = (*RESERVED, *PROVIDER_APIS[api].reserved)
     if extra is not None and (taken := [key for key in reserved if key in extra]):
         raise InvalidInputError(f"extra.{taken[0]}", "is not an argument to choose here")
-    if on_break == "continue" and dialect is None:
-        choices = ", ".join(ContinueDialect.__args__)  # type: ignore[attr-defined]  # it is a Literal
-        raise InvalidInputError("dialect", f"is missing: an answer is continued in the way of one of: {choices}")
+    check_dialect(api, dialect)
+    if on_break == "continue" and dialect not in CONTINUING:
+        what = "is missing" if dialect is None else f"{quoted(dialect)} does not go on with an answer"
+        raise InvalidInputError("dialect", f"{what}: an answer is continued in the way of one of: {_CHOICES}")
     if on_break == "continue" and api != "chat":
         raise InvalidInputError("on_break", "is not possible: answers are continued by Chat Completions only")
     return Asking(
@@ -105,7 +109,7 @@ def checked_asking(  # noqa: PLR0913 each is checked by itself
         seconds=None if seconds is None else checked_seconds(seconds, "seconds"),
         on_break=checked_choice(on_break, "on_break", OnBreak),
         attempts=checked_range(attempts, "attempts", 1, 100),
-        dialect=None if dialect is None else checked_choice(dialect, "dialect", ContinueDialect),
+        dialect=dialect,
     )
 
 

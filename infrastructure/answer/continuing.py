@@ -6,12 +6,10 @@ of Anthropic refuse such a request; Mistral sends the partial text again.
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Any
 
 from turnlog.domain.values import JsonObject
 from turnlog.projections.turn import Step
-
-ContinueDialect = Literal["deepseek", "moonshot", "vllm"]
 
 _MARKS: dict[str, JsonObject] = {
     # https://api-docs.deepseek.com/guides/chat_prefix_completion: at the base URL https://api.deepseek.com/beta
@@ -34,8 +32,13 @@ def can_be_continued(step: Step) -> bool:
     return step.status not in ("open", "finished") and has_text and not others
 
 
-def continued(messages: list[Any], dialect: ContinueDialect, extra: JsonObject) -> tuple[list[Any], JsonObject]:
-    """The messages, of which the last one is to be continued, and the arguments of the request."""
-    messages = [*messages[:-1], {**messages[-1], **_MARKS[dialect]}]
-    body = {**extra.get("extra_body", {}), **_ARGUMENTS.get(dialect, {})}
+CONTINUING = tuple(_MARKS)
+"""The dialects of those who do."""
+
+
+def continued(messages: list[Any], dialect: str | None, extra: JsonObject) -> tuple[list[Any], JsonObject]:
+    """The messages, of which the last one is to be continued, and the arguments of the request. The dialect is one of
+    those above."""
+    messages = [*messages[:-1], {**messages[-1], **_MARKS[str(dialect)]}]
+    body = {**extra.get("extra_body", {}), **_ARGUMENTS.get(str(dialect), {})}
     return messages, {**extra, "extra_body": body} if body else extra

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import AsyncIterator
 from typing import Any, Literal
 
@@ -154,3 +155,16 @@ async def test_an_answer_that_is_paused_is_gone_on_with(
     sent = provider.requests[-1]["messages"]
     assert sent[-1] == {"role": "assistant", "content": [{"type": "text", "text": "I am looking. "}]}
     assert (await session.prompt())[-1]["content"] == "I am looking. It is warm."
+
+
+async def test_the_prompts_of_an_answer_keep_the_rules_of_the_provider_that_is_named(
+    session: Session, provider: FakeProvider, clients: dict[Api, Any]
+) -> None:
+    provider.add(
+        Answer(tool_calls=[ToolCall("weather", {"city": "Oslo"}, id="call_PTLP8xhu3uwZk4l3")]), Answer("Warm.")
+    )
+    await session.answer(clients["chat"], model="m", message="Weather?", tools=[weather], dialect="mistral")
+    (call,) = provider.requests[-1]["messages"][-2]["tool_calls"]
+    assert re.fullmatch("[a-zA-Z0-9]{9}", call["id"])
+    with pytest.raises(InvalidInputError, match="dialect"):
+        session.answer(clients["responses"], api="responses", model="m", message="Hi", dialect="mistral")
