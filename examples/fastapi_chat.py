@@ -3,9 +3,9 @@
     pip install fastapi uvicorn
     python examples/fastapi_chat.py        # then open http://127.0.0.1:8080
 
-Reload the page in mid-answer, open it twice, press Stop, say something while it answers, kill the server and start it
-again. OPENAI_BASE_URL and OPENAI_API_KEY choose the provider, OPENAI_MODEL the model. `turnlog provider --pace 0.5` is
-one that is offline, and slow enough to be interrupted.
+Reload the page in mid-answer, open it twice, press Stop, say something while it answers, let it buy an umbrella, kill
+the server and start it again. OPENAI_BASE_URL and OPENAI_API_KEY choose the provider, OPENAI_MODEL the model.
+`turnlog provider --pace 0.5` is one that is offline, and slow enough to be interrupted.
 """
 
 from __future__ import annotations
@@ -54,8 +54,14 @@ def roll_dice(count: Annotated[int, Field(ge=1, le=6)]) -> list[int]:
     return [random.randint(1, 6) for _ in range(count)]  # noqa: S311 it is a game
 
 
-# A tool that only reads may run again if the process dies while it runs. Dice may not: the model is told.
-TOOLS = [Tool(get_weather, idempotent=True, timeout=30), roll_dice]
+def buy_umbrella(colour: Annotated[str, Field(examples=["red"])]) -> str:
+    """Buys an umbrella."""
+    return f"a {colour} umbrella is on its way"
+
+
+# A tool that only reads may run again if the process dies while it runs. Dice may not: the model is told. Before
+# something is bought the page asks.
+TOOLS = [Tool(get_weather, idempotent=True, timeout=30), roll_dice, Tool(buy_umbrella, needs_approval=True)]
 
 
 # --8<-- [start:lifespan]
@@ -92,6 +98,14 @@ class Question(BaseModel):
     text: str
     message_id: str
     on_busy: Literal["steer", "queue", "stop"] = "steer"
+
+
+class Decision(BaseModel):
+    """What somebody has decided about a call."""
+
+    step_id: str
+    call_id: str
+    approved: bool
 
 
 def current_user() -> str:
@@ -153,6 +167,15 @@ async def events(
 async def stop(session: Mine) -> dict[str, bool]:
     """Stops the turn: whichever process answers it, and whether the model speaks or its tools run."""
     return {"stopped": await session.cancel("the user pressed stop")}
+
+
+@app.post("/sessions/{session_id}/decisions", status_code=202)
+async def decide(parts: Running, session: Mine, user_id: User, decision: Decision) -> dict[str, bool]:
+    """Allows or refuses a call, and goes on with its turn."""
+    decided = session.approve if decision.approved else session.refuse
+    await decided(decision.call_id, step_id=decision.step_id, by=user_id)
+    parts.answer(session)
+    return {"approved": decision.approved}
 
 
 # --8<-- [end:routes]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+import signal
 import sys
 from pathlib import Path
 from typing import Any
@@ -13,10 +14,11 @@ import pytest
 from click.testing import CliRunner
 
 from tests.support.answering import asking, slow, statuses, until
+from tests.support.processes import turnlog
 from turnlog import SYSTEM, InvalidInputError, Session, SessionLog, Settings, StoreUnavailableError
 from turnlog.infrastructure.answer.answer import Answer as AnswerTask
 from turnlog.infrastructure.cli.app import cli
-from turnlog.testing import Answer
+from turnlog.testing import Answer, Failure
 
 
 async def abandoned(log: SessionLog, text: str = "Hi", user: str = "u1") -> Session:
@@ -164,6 +166,18 @@ def answer(session):
 
 async def later(session):
     return await session.answer(client, model="m")
+
+
+class Bot:
+    at_once = 0
+
+    async def answer(session):
+        Bot.at_once += 1
+        assert Bot.at_once == 1
+        given = session.answer(client, model="m")
+        await given
+        Bot.at_once -= 1
+        return given
 """
 
 
@@ -207,3 +221,24 @@ def test_a_worker_without_a_function_is_refused(
     done = CliRunner().invoke(cli, [*urls, "work", wrong, "--once"])
     assert done.exit_code
     assert "MODULE:FUNCTION" in done.stderr
+
+
+async def test_a_worker_runs_until_it_is_told_to_stop_and_says_how_each_answer_came_out(
+    log: SessionLog, settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sessions = [await abandoned(log) for _ in range(3)]
+    monkeypatch.chdir(tmp_path)
+    async with asking([Failure(404, message="no such model"), *map(Answer, ("One.", "Two.", "Three."))]) as model:
+        (tmp_path / "my_worker.py").write_text(WORKER.format(base_url=model.provider.base_url), "utf-8")
+        command = ("work", "my_worker:Bot.answer", "--parallel", "1", "--every", "0.1")
+        async with turnlog(settings, *command) as worker, asyncio.timeout(60):
+            said = [await worker.line() for _ in sessions]
+            sessions.append(await abandoned(log))
+            said.append(await worker.line())
+            worker.send_signal(signal.SIGINT)
+            assert (await worker.rest(), await worker.left()) == ([], 0)
+    assert {line.split()[1] for line in said} == {str(session.id) for session in sessions}
+    (failed,) = [line for line in said if not line.endswith("finished")]
+    assert "  failed: " in failed
+    assert "no such model" in failed
+    assert model.asked == 4

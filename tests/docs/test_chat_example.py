@@ -165,3 +165,30 @@ def test_a_server_that_is_killed_while_a_tool_runs_is_gone_on_from_by_the_next(
     every = told(chat, session, seen[-1].id)
     assert text_of(every) == "The tools say: 21 C and clear in Lisbon"
     assert ([event.kind for event in every].count("step_started"), len(asked())) == (1, 2)
+
+
+def test_a_call_that_needs_a_decision_runs_once_it_is_allowed_and_not_if_it_is_refused(
+    chat: WebServer, session: str, provider: FakeProvider, asked: Asked
+) -> None:
+    for number, (approved, said) in enumerate(((True, "a red umbrella is on its way"), (False, "refused"))):
+        provider.add(Answer(tool_calls=[ToolCall("buy_umbrella", {"colour": "red"})]), Answer("So be it."))
+        say(chat, session, "An umbrella!", f"m-{number}")
+        events = chat.events(f"{session}/events")
+        requests = list(upto(events, "approval_requested", number + 1))
+        call = {name: requests[-1].data[name] for name in ("step_id", "call_id")}
+        decided = chat.post(f"{session}/decisions", {**call, "approved": approved})
+        assert (decided.status_code, decided.json()) == (202, {"approved": approved})
+        (result,) = [event.data for event in told(chat, session, requests[-1].id) if event.kind == "tool_result"]
+        assert said in result["content"]
+        again = chat.post(f"{session}/decisions", {**call, "approved": not approved})
+        assert again.status_code == 409
+    assert len(asked()) == 4
+
+
+def upto(events: Iterator[Sent], kind: str, count: int) -> Iterator[Sent]:
+    """The events up to the one that is this many of its kind."""
+    for event in events:
+        yield event
+        count -= event.kind == kind
+        if not count:
+            return

@@ -143,6 +143,25 @@ def test_a_turn_that_has_failed_is_tried_again(page: Any, chat: WebServer, provi
     assert seen(page).count("Are you there?") == 1
 
 
+def test_a_call_is_allowed_and_another_one_refused_by_a_button(
+    page: Any, chat: WebServer, provider: FakeProvider, tool: str
+) -> None:
+    if tool == "get_tide":
+        pytest.skip("the tutorial has no tool that asks")
+    umbrella = Answer(tool_calls=[ToolCall("buy_umbrella", {"colour": "red"})])
+    provider.add(umbrella, Answer("It will come."), umbrella, Answer("As you like."))
+    say(page, "An umbrella, please.")
+    page.get_by_role("button", name="Allow").wait_for()
+    page.reload()  # it waits for as long as it has to
+    page.get_by_role("button", name="Allow").click()
+    see(page, "allowed by u1", "a red umbrella is on its way", "It will come.")
+    say(page, "And another one.")
+    page.get_by_role("button", name="Refuse").click()
+    see(page, "refused by u1", "As you like.")
+    assert seen(page).count("is on its way") == 1
+    assert page.get_by_role("button", name="Allow").count() == 0
+
+
 def test_an_answer_that_its_server_did_not_finish_is_shown_once(
     page: Any, chat: WebServer, provider: FakeProvider
 ) -> None:
