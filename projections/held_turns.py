@@ -78,10 +78,11 @@ class HeldTurns:
 
     def pinned_in_pages(self) -> tuple[Message, ...]:
         """The system and developer messages of all closed turns, also of those that are not held."""
-        known = {message.position for message in self._pinned}
-        closed = self._turns[: self._closed]
-        fresh = (m for turn in closed for m in turn.messages if m.is_pinned and m.position not in known)
-        return (*self._pinned, *fresh)
+        known, end = {message.position for message in self._pinned}, self._closed
+        fresh = (m for turn in self._turns[:end] for m in turn.messages if m.is_pinned and m.position not in known)
+        # A turn that was closed may be gone on with.
+        reopened = {message.position for turn in self._turns[end:] for message in turn.messages}
+        return (*(message for message in self._pinned if message.position not in reopened), *fresh)
 
     # The turns as they are read
 

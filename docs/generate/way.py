@@ -28,7 +28,7 @@ class Step(NamedTuple):
 BEFORE = (
     Step("outside", "the provider's socket", "a chunk of the answer"),
     Step("append", "StreamRecorder._record", "reads ahead, a little", "infrastructure.append.stream_recorder"),
-    Step("append", "StreamReader.read", "chunk -> command", "infrastructure.append.chunks.reader"),
+    Step("append", "ChatReader.read", "chunk -> command", "infrastructure.append.chunks.chat"),
     Step("append", "Aggregate.submit", "one session, in order", "infrastructure.append.aggregate"),
 )
 TEXT = (Step("store", "encode_text", "the same three, in one go", "infrastructure.store.text_lane"),)

@@ -32,6 +32,9 @@ DEVIATIONS = {
 
 
 REFUSED = {"whole-message-is-a-string"}
+UNSEEN = {"thinking-emptied-signature-kept"}
+"""What the rules take, because the API sends the same where thinking is not displayed: its text empty, and a signature.
+Only who has the original response sees that the text is gone."""
 
 
 def cases() -> list[Json]:
@@ -116,7 +119,7 @@ def test_the_rules_refuse_every_real_corrupt_history_as_it_stands() -> None:
     assert [
         case["id"]
         for case in taken
-        if not (case["is_control"] or case["provider_specific"] or case["http_status"] == 200)
+        if not (case["is_control"] or case["provider_specific"] or case["http_status"] == 200 or case["id"] in UNSEEN)
     ] == []
     assert {case["id"] for case in cases() if case["is_control"]} <= {case["id"] for case in taken}
 

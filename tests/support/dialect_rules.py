@@ -223,7 +223,7 @@ def _check_compatible(messages: Messages, answer: set[str] | None = None, *, nam
 def _check_fields(messages: Messages, **fields: set[str]) -> None:
     check_utf8(messages)
     check_pairs(messages)
-    check_no_neighbours([message for message in messages if message["role"] != "system"])
+    check_no_neighbours(messages)
     for place, message in enumerate(messages):
         role = message["role"]
         assert role in fields, f"messages[{place}]: unknown role {role!r}"

@@ -36,6 +36,8 @@ LOG_PATHS: Mapping[str, Callable[[SessionLog], Awaitable[Any]]] = {
     "assign_owner": lambda log: log.assign_owner(uuid4(), "u1"),
     "import_session": lambda log: log.import_session(_TURN, "u1"),
     "import_conversation": lambda log: log.import_conversation(Conversation(_TURN, "u1"), dry_run=True),
+    "export_session": lambda log: anext(log.export_session(uuid4(), SYSTEM)),
+    "import_exported": lambda log: log.import_exported([]),
     "repair": lambda log: log.repair(uuid4(), SYSTEM),
     "undo_repair": lambda log: log.undo_repair(uuid4(), SYSTEM),
     "usage": lambda log: log.usage(SYSTEM),
