@@ -19,7 +19,7 @@ from turnlog.infrastructure.follow.source import Source
 from turnlog.infrastructure.log_parts import LogParts
 from turnlog.infrastructure.principal import Principal
 from turnlog.infrastructure.tasks import off_loop
-from turnlog.projections.deltas import Offsets
+from turnlog.projections.offsets import Offsets
 from turnlog.projections.projector import Projector
 from turnlog.projections.prompt import Api, CountTokens, DialectName, PromptPolicy, check_api, check_prompt
 from turnlog.projections.prompt.explain import Explanation, explain

@@ -10,7 +10,8 @@ from uuid import UUID
 from turnlog.domain.events import CompletionStarted, SessionEvent
 from turnlog.domain.recorded import RecordedEvent
 from turnlog.infrastructure.follow.following import Following
-from turnlog.projections.deltas import Delta, Offsets, delta_of
+from turnlog.projections.deltas import Delta, delta_of
+from turnlog.projections.offsets import Offsets
 from turnlog.projections.view import SessionView
 
 if TYPE_CHECKING:

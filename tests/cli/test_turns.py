@@ -12,7 +12,8 @@ from turnlog.domain import events as e
 from turnlog.infrastructure.cli.commands.follow import Teller
 from turnlog.infrastructure.cli.output import Screen
 from turnlog.infrastructure.cli.transcript import print_session
-from turnlog.projections.deltas import Offsets, delta_of
+from turnlog.projections.deltas import delta_of
+from turnlog.projections.offsets import Offsets
 
 
 def test_a_session_shows_each_turn_with_its_owners_and_what_became_of_its_calls() -> None:

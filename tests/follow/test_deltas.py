@@ -15,7 +15,8 @@ from tests.support.recording import played, record_texts
 from turnlog import Session, SessionLog, Settings
 from turnlog.infrastructure.follow import live
 from turnlog.infrastructure.testing import own_corpus
-from turnlog.projections.deltas import Offsets, SessionGone, delta_of
+from turnlog.projections.deltas import SessionGone, delta_of
+from turnlog.projections.offsets import Offsets
 from turnlog.projections.projector import Projector
 
 SOON = 10.0

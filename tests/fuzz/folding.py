@@ -17,7 +17,8 @@ from turnlog.domain.evolve import evolve
 from turnlog.domain.recorded import RecordedEvent
 from turnlog.domain.state import Active, SessionState, initial_state
 from turnlog.infrastructure.store.mapper import EventMapper
-from turnlog.projections.deltas import Offsets, delta_of
+from turnlog.projections.deltas import delta_of
+from turnlog.projections.offsets import Offsets
 from turnlog.projections.projector import Projector
 from turnlog.projections.prompt import APIS, build_prompt
 from turnlog.projections.repair import corrections_of

@@ -12,7 +12,8 @@ from tests.support.owned_talks import owned_histories
 from tests.support.page import Page
 from tests.support.strategies import SESSION_ID, histories
 from turnlog import RecordedEvent
-from turnlog.projections.deltas import Offsets, delta_of
+from turnlog.projections.deltas import delta_of
+from turnlog.projections.offsets import Offsets
 from turnlog.projections.projector import Projector
 
 
