@@ -199,12 +199,13 @@ async def test_a_worker_goes_on_with_what_is_there(log: SessionLog, settings: Se
         outcomes = [json.loads(line) for line in out.splitlines()]
         assert {outcome["session_id"] for outcome in outcomes} == {str(first.id), str(second.id)}
         assert {outcome["status"] for outcome in outcomes} == {"finished"}
+        assert not any("turn" in outcome for outcome in outcomes)
         third = await abandoned(log)
         code, out, _ = await work("my_worker:later", "--once")
         assert (code, await statuses(third)) == (0, ["finished"])
         assert f"session {third.id}" in out
         assert "1 turn gone on with" in out
-        for wrong in ("my_worker", "my_worker:nothing", "no_worker:answer", "my_worker:client"):
+        for wrong in ("my_worker", "my_worker:nothing", "no_worker:answer", "my_worker:client", ":answer"):
             code, _, err = await work(wrong, "--once")
             assert code
             assert "MODULE:FUNCTION" in err

@@ -13,7 +13,7 @@ from tests.support.page import Page
 from tests.support.strategies import SESSION_ID, histories
 from turnlog import RecordedEvent
 from turnlog.domain import events as e
-from turnlog.projections.deltas import Offsets, StepStarted, delta_of
+from turnlog.projections.deltas import Offsets, StepEnded, StepStarted, delta_of
 from turnlog.projections.projector import Projector
 
 
@@ -45,3 +45,14 @@ def test_a_client_is_told_whose_an_answer_is_and_what_becomes_of_the_one_before(
     )
     unowned = e.CompletionStarted(at=AT, step_id="s2")
     assert delta_of(recorded([unowned])[0], 0) == StepStarted(position=1, step_id="s2", model=None)
+
+
+def test_a_client_is_told_what_a_step_took_and_its_offsets_are_forgotten() -> None:
+    offsets = Offsets()
+    text = e.TextDelta(at=AT, step_id="s1", text="Hi")
+    assert [offsets.take(event) for event in (e.CompletionStarted(at=AT, step_id="s1"), text, text)] == [0, 0, 2]
+    end = e.CompletionFinished(at=AT, step_id="s1", model="m", finish_reason="stop", usage={"total_tokens": 3})
+    told = delta_of(recorded([end])[0], offsets.take(end))
+    assert isinstance(told, StepEnded)
+    assert (told.model, told.finish_reason, told.usage) == ("m", "stop", {"total_tokens": 3})
+    assert not offsets.know(text)
