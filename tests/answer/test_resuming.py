@@ -201,6 +201,7 @@ async def test_a_worker_goes_on_with_what_is_there(log: SessionLog, settings: Se
         outcomes = [json.loads(line) for line in out.splitlines()]
         assert {outcome["session_id"] for outcome in outcomes} == {str(first.id), str(second.id)}
         assert {outcome["status"] for outcome in outcomes} == {"finished"}
+        assert not any("turn" in outcome for outcome in outcomes)
         third = await abandoned(log)
         code, out, _ = await work("my_worker:later", "--once")
         assert (code, await statuses(third)) == (0, ["finished"])
@@ -208,7 +209,7 @@ async def test_a_worker_goes_on_with_what_is_there(log: SessionLog, settings: Se
         assert "1 turn gone on with" in out
 
 
-@pytest.mark.parametrize("wrong", ["my_worker", "my_worker:nothing", "no_worker:answer", "my_worker:client"])
+@pytest.mark.parametrize("wrong", ["my_worker", "my_worker:nothing", "no_worker:answer", "my_worker:client", ":answer"])
 def test_a_worker_without_a_function_is_refused(
     settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, wrong: str
 ) -> None:

@@ -124,7 +124,7 @@ def _of_a_step(
     is_same = turn_of.get(latest.step_id) == event.turn_id
     if is_same and not state.news and latest.finished and made - results.get(latest.step_id, set()):
         yield "the model is asked while calls have no result"
-    if not (state.news or (is_same and (made or not latest.finished))):
+    if not (state.unread or (is_same and (made or not latest.finished))):
         yield f"the model is asked again, for nothing: {latest}"
 
 
