@@ -33,6 +33,7 @@ from turnlog.domain.foreign.rows import read_row
 from turnlog.domain.foreign.times import TIME_COLUMNS, column_name, model_of, time_of
 from turnlog.domain.foreign.ui import read_ui
 from turnlog.domain.foreign.values import (
+    OWN_BLOCK,
     ForeignCall,
     ForeignContent,
     ForeignFormat,
@@ -47,6 +48,7 @@ from turnlog.domain.foreign.values import (
 __all__ = [
     "IN_PIECES",
     "NAMELESS",
+    "OWN_BLOCK",
     "OWN_PARTS",
     "TIME_COLUMNS",
     "Branch",

@@ -9,7 +9,7 @@ from turnlog.domain.foreign.calls import Calls, arguments_text
 from turnlog.domain.foreign.findings import Findings
 from turnlog.domain.foreign.layout import server_kind
 from turnlog.domain.foreign.media import MEDIA, is_block, media_part
-from turnlog.domain.foreign.values import ForeignCall, ForeignContent, ForeignResult, api_of
+from turnlog.domain.foreign.values import OWN_BLOCK, ForeignCall, ForeignContent, ForeignResult, api_of
 from turnlog.domain.parts import PartKind, PartMark
 from turnlog.domain.quoting import quoted
 
@@ -110,6 +110,8 @@ class Blocks:
             self._mark("refusal", block, "type", "refusal", text=block["refusal"])
         elif self._role == "assistant" and self._found.format == "anthropic" and kind not in MEDIA | _REQUIRED.keys():
             self._mark(server_kind(kind), block)
+        elif self._role != "assistant" and self._is_converted and kind not in MEDIA | _REQUIRED.keys():
+            self._parts.append({"type": OWN_BLOCK, "api": api_of(self._found.format), "block": block})
         else:
             self._found.flaw("bad_content_block", f"a content block of the type {quoted(kind)} is not read")
             if kind in MEDIA and self._role != "assistant":

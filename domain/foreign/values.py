@@ -29,6 +29,8 @@ def api_of(format_: ForeignFormat) -> PartApi:
     return "anthropic" if format_ == "anthropic" else "responses" if format_ == "responses" else "chat"
 
 
+OWN_BLOCK = "own_block"
+"""The type of a content part that is a block of one API which turnlog does not know: it goes back to that API alone."""
 ForeignRole = Literal["system", "developer", "user", "assistant", "function"]
 Parts = tuple[dict[str, Any], ...]
 ForeignContent = str | Parts | None

@@ -15,7 +15,7 @@ from turnlog.domain.foreign import OWN_PARTS
 from turnlog.projections.placeholders import OPENING
 from turnlog.projections.prompt.anthropic_blocks import Block, marks_of, own_blocks, tool_use
 from turnlog.projections.prompt.entries import Positions, PromptCall, PromptEntry, PromptStep, Rendered, last_spoken
-from turnlog.projections.prompt.parts import data_url, in_common, left_out
+from turnlog.projections.prompt.parts import data_url, in_common, left_out, own_block
 
 _IMAGES = frozenset({"image/jpeg", "image/png", "image/gif", "image/webp"})
 
@@ -169,6 +169,8 @@ def _block(part: Block) -> Block | None:
         return _image(part)
     if kind in OWN_PARTS and kind != "input_image":
         return part
+    if (block := own_block(part, "anthropic")) is not None:
+        return block
     return _document(part) if kind == "file" else left_out(part)
 
 

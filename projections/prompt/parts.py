@@ -6,7 +6,8 @@ import re
 from typing import Any
 
 from turnlog.domain.events import Content
-from turnlog.domain.foreign import OWN_PARTS, is_readable_part, normal_part, portable
+from turnlog.domain.foreign import OWN_BLOCK, OWN_PARTS, is_readable_part, normal_part, portable
+from turnlog.domain.parts import PartApi
 from turnlog.domain.values import as_unicode
 
 _DATA_URL = re.compile(r"data:([\w.+-]+/[\w.+-]+);base64,(.+)", re.DOTALL)
@@ -49,6 +50,8 @@ def _readable(content: Content | None, role: str) -> Content | None:
 
 
 def _or_note(part: dict[str, Any]) -> dict[str, Any]:
+    if part.get("type") == OWN_BLOCK and isinstance(part.get("block"), dict) and isinstance(part.get("api"), str):
+        return part  # its API takes it, and another one gets a note
     # Parts that were stored by an earlier version may be in any form.
     normal = normal_part(part)
     is_sent = normal is not None and is_readable_part(normal) and part["type"] != "refusal"
@@ -79,7 +82,14 @@ def left_out(part: dict[str, Any], why: str = "this API does not take it") -> di
 
 def in_common(part: dict[str, Any]) -> dict[str, Any]:
     """The part; of one that only one API has, what the others take in its place: its text, a file, or a note."""
+    if part["type"] == OWN_BLOCK:
+        return left_out(part)
     return (portable(part) or left_out(part)) if part["type"] in OWN_PARTS else part
+
+
+def own_block(part: dict[str, Any], api: PartApi) -> dict[str, Any] | None:
+    """The block of this API that the part is, if it is one."""
+    return part["block"] if part["type"] == OWN_BLOCK and part["api"] == api else None
 
 
 def known_fields(held: dict[str, Any], fields: tuple[str, ...]) -> dict[str, str]:

@@ -12,7 +12,7 @@ from typing import Any
 
 from turnlog.domain.events import Content
 from turnlog.projections.prompt.entries import PromptEntry, PromptMessage, PromptStep, Rendered
-from turnlog.projections.prompt.parts import IMAGE_DETAILS, in_common, known_fields, left_out
+from turnlog.projections.prompt.parts import IMAGE_DETAILS, in_common, known_fields, left_out, own_block
 from turnlog.projections.prompt.response_items import Item, function_call, own_items, reasoning_item
 
 
@@ -83,6 +83,8 @@ def _content(content: Content) -> Any:
 def _part(part: Item) -> Item:
     if part["type"] == "input_image":
         return {"type": "input_image", "file_id": part["file_id"], "detail": _detail(part)}
+    if (block := own_block(part, "responses")) is not None:
+        return block
     part = in_common(part)
     kind, held = part["type"], part[part["type"]]
     if kind == "text":

@@ -273,3 +273,12 @@ def test_another_api_has_the_text_and_the_calls() -> None:
         "web_search_tool_result",
         "text",
     ]
+
+
+def test_a_block_of_a_user_that_nobody_knows_goes_back_to_its_own_api() -> None:
+    upload, asked = {"type": "container_upload", "file_id": "file_1"}, {"type": "text", "text": "Read it."}
+    view = folded(imported([{"role": "user", "content": [upload, asked]}], "anthropic")).view()
+    assert build_prompt(view.turns, "anthropic")["messages"] == [{"role": "user", "content": [upload, asked]}]
+    note = {"type": "text", "text": "(part left out: this API does not take it)"}
+    assert build_prompt(view.turns) == [{"role": "user", "content": [note, asked]}]
+    assert view.faults == ()
