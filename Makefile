@@ -31,6 +31,7 @@ test-fast: setup ## Run the tests that need no server
 
 test-long: setup ## Run what `make test` takes a sample of: a thousand killed processes, every recorded conversation
 	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal -m long $(TESTS)
+	TURNLOG_TEST_EXAMPLES=1000 $(BIN)/python -m pytest -n $(WORKERS) --dist worksteal -m 'not servers and not long' $(TESTS)
 
 test-browser: setup $(VENV)/.browser ## Run the pages of the tutorial and the example in the Chromium of this machine
 	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile tests/docs/test_pages_in_a_browser.py

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import os
 import shutil
 from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager, nullcontext
@@ -21,8 +22,9 @@ from turnlog.infrastructure.log import SessionLog
 from turnlog.infrastructure.session import Session
 from turnlog.infrastructure.settings import Settings
 
-# How long an example takes says how busy the machine is.
-hypothesis_settings.register_profile("turnlog", deadline=None)
+# How long an example takes says how busy the machine is. `make test-long` sets the number to a thousand.
+EXAMPLES = int(os.environ.get("TURNLOG_TEST_EXAMPLES", "60"))
+hypothesis_settings.register_profile("turnlog", deadline=None, max_examples=EXAMPLES)
 hypothesis_settings.load_profile("turnlog")
 
 _NUMBERS = itertools.count(1)

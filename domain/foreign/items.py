@@ -35,7 +35,7 @@ def read_item(found: Findings, item: dict[str, Any]) -> None:
         summary = "".join(text for text in texts if isinstance(text, str))
         mark = PartMark(kind="reasoning", api="responses", text=summary, data=item)
         found.items.append(ForeignMessage("assistant", reasoning=summary or None, details=(item,), layout=(mark,)))
-    elif isinstance(kind, str):
+    elif isinstance(kind, str) and kind:
         mark = PartMark(kind=server_kind(kind), api="responses", data=item)
         found.items.append(ForeignMessage("assistant", layout=(mark,)))
     else:

@@ -7,7 +7,7 @@ same message, unless the response was paused; what is called by us stands behind
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 from turnlog.projections.arguments import object_of
@@ -19,11 +19,27 @@ Block = dict[str, Any]
 
 def own_blocks(step: PromptStep) -> list[Block]:
     """The blocks of a step that has parts of this API; none if nothing is said in them."""
-    blocks = [block for part in step.parts for block in _block(step, part)]
+    blocks = list(_thinking_first(block for part in step.parts for block in _block(step, part)))
     blocks = _calls_last(blocks if step.paused else _with_results(blocks))
     while blocks and "thinking" in blocks[-1]["type"]:
         blocks.pop()
     return blocks
+
+
+def _thinking_first(blocks: Iterable[Block]) -> Iterator[Block]:
+    """The blocks, without thinking that comes first behind a text or a call, as where answers were joined: 'Expected
+    `thinking` or `redacted_thinking`, but found `text`'. After a tool of the server's the model thinks again."""
+    has_thought = has_spoken = False
+    for block in blocks:
+        if "thinking" in block["type"]:
+            if has_spoken and not has_thought:
+                continue
+            has_thought = True
+        elif _is_server_call(block):
+            has_thought = True
+        else:
+            has_spoken = True
+        yield block
 
 
 def _block(step: PromptStep, part: PromptPart) -> Iterator[Block]:

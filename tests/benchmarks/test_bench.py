@@ -129,7 +129,11 @@ FOUND = {
 }
 
 
-@pytest.mark.parametrize("name", SMALL)
+LONG = {"read", "turn", "growth", "answer", "follow", "writers"}
+"""They take long, however little they measure. What all of them share, the others show."""
+
+
+@pytest.mark.parametrize("name", [pytest.param(name, marks=[pytest.mark.long] * (name in LONG)) for name in SMALL])
 def test_a_benchmark_measures_every_system_and_finds_all_that_was_stored(name: str, settings: Settings) -> None:
     options, quantity = SMALL[name]
     report = json.loads(run(settings, name, *options.split(), "--json"))

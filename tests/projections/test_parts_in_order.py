@@ -282,3 +282,16 @@ def test_a_block_of_a_user_that_nobody_knows_goes_back_to_its_own_api() -> None:
     note = {"type": "text", "text": "(part left out: this API does not take it)"}
     assert build_prompt(view.turns) == [{"role": "user", "content": [note, asked]}]
     assert view.faults == ()
+
+
+def test_thinking_does_not_come_behind_the_text_of_another_answer() -> None:
+    thought = {"type": "thinking", "thinking": "hm", "signature": "S"}
+    said = [{"type": "text", "text": text} for text in ("There.", "Here.")]
+    messages = [
+        {"role": "user", "content": "Where?"},
+        {"role": "assistant", "content": [said[0]]},
+        {"role": "assistant", "content": [thought, said[1]]},
+        {"role": "user", "content": "And?"},
+    ]
+    prompt = build_prompt(folded(imported(messages, "anthropic")).view().turns, "anthropic")
+    assert prompt["messages"][1]["content"] == said

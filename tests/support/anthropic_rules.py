@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping
-from itertools import pairwise
+from itertools import pairwise, takewhile
 from typing import Any
 
 _ID = re.compile(r"[a-zA-Z0-9_-]+")
@@ -68,6 +68,10 @@ def _check_server_tools(blocks: list[Mapping[str, Any]], where: str) -> None:
     called = [block["id"] for block in blocks if block["type"] in _SERVER_CALLS]
     answered = [block["tool_use_id"] for block in blocks if block["type"].endswith("_tool_result")]
     assert sorted(called) == sorted(answered), f"{where}: the server's calls {called}, results {answered}"
+    # 'Expected `thinking` or `redacted_thinking`, but found `text`': only behind a tool of the server's it may be first
+    before = [block["type"] for block in takewhile(lambda block: "thinking" not in block["type"], blocks)]
+    is_late = 0 < len(before) < len(blocks) and not set(before) & set(_SERVER_CALLS)
+    assert not is_late, f"{where}: thinking behind {before}"
     # 'The final block in an assistant message cannot be `thinking`'
     assert "thinking" not in blocks[-1]["type"], f"{where}: it ends in thinking"
 

@@ -110,6 +110,7 @@ GOOD: dict[str, Callable[[], Any]] = {
     "upto": lambda: 1,
     "version": lambda: 1,
     "messages": lambda: [{"role": "user", "content": "hi"}],
+    "lines": list,
     "text": lambda: "hello",
     "id": lambda: "c1",
     "name": lambda: "find",
