@@ -111,6 +111,7 @@ GOOD: dict[str, Callable[[], Any]] = {
     "version": lambda: 1,
     "messages": lambda: [{"role": "user", "content": "hi"}],
     "lines": list,
+    "response": lambda: {"object": "chat.completion", "choices": [{"index": 0, "message": {"content": "hi"}}]},
     "text": lambda: "hello",
     "id": lambda: "c1",
     "name": lambda: "find",
