@@ -191,10 +191,11 @@ def checked_prompts(messages: list[Any], format_: ForeignFormat) -> list[dict[st
     """The prompt for Chat Completions, when those for all APIs are valid, with and without a repair."""
     projector = folded(imported(messages, format_))
     prompt: list[dict[str, Any]] = build_prompt(projector.turns())
+    its_own = {item["type"] for item in messages if isinstance(item, dict) and isinstance(item.get("type"), str)}
     for _ in range(2):
         check_chat_prompt(build_prompt(projector.turns()))
         check_anthropic_prompt(build_prompt(projector.turns(), "anthropic"))
-        check_responses_prompt(build_prompt(projector.turns(), "responses"))
+        check_responses_prompt(build_prompt(projector.turns(), "responses"), known=its_own)
         repaired(projector)
     return prompt
 
