@@ -8,11 +8,7 @@ from datetime import date
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
-from turnlog.domain.commands import (
-    AssignOwner,
-    DeleteSession,
-    WithdrawRepair,
-)
+from turnlog.domain.commands import AssignOwner, DeleteSession, WithdrawRepair
 from turnlog.domain.errors import InvalidInputError, SessionNotFoundError
 from turnlog.domain.inputs import (
     check_kind,
