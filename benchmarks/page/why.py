@@ -8,8 +8,8 @@ _WHOLE = (
     "it has no Redis to keep up to date. turnlog with whole answers is the same work"
 )
 _AFTER = (
-    "It commits once or a few times a turn, and what was shown before that is lost with the process. turnlog commits each "
-    "delta before it is shown, and who has the turn in hand, and that a tool begins"
+    "It commits once or a few times a turn, and what was shown before that is lost with the process. turnlog commits "
+    "each delta before it is shown, and who has the turn in hand, and that a tool begins"
 )
 
 WHY = {
