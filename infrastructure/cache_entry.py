@@ -29,7 +29,7 @@ from typing import Any, NamedTuple
 from pydantic_core import from_json
 
 BLOCK_BYTES = 4 * 1024
-MAX_BYTES = 32 * 1024 * 1024
+MAX_BYTES = 8 * 1024 * 1024
 """Size of the largest entry that is written, and of what is read of any."""
 
 _LINK = b'"%b %010d",\n'

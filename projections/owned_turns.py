@@ -51,7 +51,11 @@ class OwnedTurns(HeldTurns):
 
     def turns(self) -> tuple[Turn, ...]:
         """The turns that are held, with repairs applied, and as they are to be gone on with."""
-        return tuple(self._read(turn) for turn in self._turns)
+        return self.read(self._turns)
+
+    def read(self, turns: Iterable[Turn | TurnFold]) -> tuple[Turn, ...]:
+        """Turns of the session as they are read, which need not be held."""
+        return tuple(self._read(turn) for turn in turns)
 
     def _read(self, turn: Turn | TurnFold) -> Turn:
         read = corrected(frozen(turn))
