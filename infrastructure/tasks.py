@@ -28,8 +28,8 @@ async def fed(pages: AsyncIterator[Sequence[Item]], work: Callable[[Iterator[Ite
     read, on this loop, when the function has come so far."""
     loop, is_over = asyncio.get_running_loop(), False
 
-    async def following() -> Sequence[Item]:
-        return () if is_over else await anext(pages, ())
+    async def following() -> Sequence[Item] | None:
+        return None if is_over else await anext(pages, None)
 
     def items() -> Iterator[Item]:
         while page := asyncio.run_coroutine_threadsafe(following(), loop).result():
