@@ -59,6 +59,9 @@ def sessions(settings: Settings) -> dict[str, UUID]:
     found = asyncio.run(talks(settings))
     line = "insert into turnlog_sessions select gen_random_uuid(), '', title, started_at, updated_at, version, deleted"
     rows(settings, f"{line} from turnlog_sessions where user_id = 'u2'")
+    # Only longer sessions have rows here.
+    marks = "insert into turnlog_marks (session_id, position, view_schema, body)"
+    rows(settings, f"{marks} select session_id, position, view_schema, body from turnlog_heads")
     return found
 
 
