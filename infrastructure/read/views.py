@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Awaitable, Callable, Sequence
+from itertools import pairwise
 from typing import TYPE_CHECKING, NamedTuple
 from uuid import UUID
 
@@ -269,7 +270,8 @@ class Views:
         base = origin.entry
         if base is None and projector.first_turn:
             return None
-        if base is not None and any(page.index < origin.closed for page in projector.pages(after=origin.position)):
+        changed = projector.numbered_pages(after=origin.position) if base is not None else ()
+        if any(number < origin.closed for number, _ in changed):
             return None
         first = origin.closed if base is not None else 0
         lines, head = _lines(projector.pages_from(first)), projector.head().to_json()
@@ -311,11 +313,17 @@ def _resumed(head: SessionHead | None, lines: Sequence[bytes], turns: int | None
         raise ValueError("a kept head does not parse or is another session's")
     pages = _turns(lines)
     first = 0 if turns is None else max(0, head.closed_turns - turns)
-    if [page.index for page in pages] != list(range(first, head.closed_turns)):
+    if len(pages) != head.closed_turns - first or not _follow_each_other(pages, first):
         raise ValueError("a kept page is missing or in the wrong order")
     if any(page.position > head.version for page in pages):
         raise ValueError("a kept page is ahead of its head")
     return Projector.resume(head, pages)
+
+
+def _follow_each_other(pages: Sequence[Turn], first: int) -> bool:
+    """Whether these are turns that follow each other, or segments of one, as far as that can be told."""
+    begins = not pages or pages[0].index == 0 if first == 0 else True
+    return begins and all(after.index - page.index in (0, 1) for page, after in pairwise(pages))
 
 
 def _parsed_head(head: bytes | None, session_id: UUID) -> SessionHead | None:

@@ -56,9 +56,9 @@ class KeptViews:
             head = projector.head()
             values = (session_id, VIEW_SCHEMA, head.version, head.closed_turns, head.to_json())
             cursor.execute(statements["save_head"], values)
-            if cursor.rowcount and (pages := projector.pages(kept["position"])):
-                indexes, bodies = [page.index for page in pages], [page.to_short_json() for page in pages]
-                cursor.execute(statements["save_pages"], (session_id, indexes, bodies))
+            if cursor.rowcount and (pages := projector.numbered_pages(kept["position"])):
+                numbers, bodies = [number for number, _ in pages], [page.to_short_json() for _, page in pages]
+                cursor.execute(statements["save_pages"], (session_id, numbers, bodies))
             return True
 
     async def forget(self, session_id: UUID) -> None:
