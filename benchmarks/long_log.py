@@ -66,7 +66,7 @@ def answer(number: int, deltas: int) -> Sequence[str]:
     return [_WORKLOAD.text(number, each, each + _WORDS) for each in range(0, deltas * _WORDS, _WORDS)]
 
 
-_WORKLOAD, _WORDS = Workload(), 25
+_WORKLOAD, _WORDS = Workload(), 50
 
 
 def _rows(user_id: str, turns: int, deltas: int) -> Iterator[Row]:

@@ -11,6 +11,7 @@ from benchmarks.follow import FOLLOW
 from benchmarks.growth import GROWTH
 from benchmarks.latency import LATENCY
 from benchmarks.long_session import LONG_SESSION
+from benchmarks.long_turn import LONG_TURN
 from benchmarks.memory import MEMORY
 from benchmarks.read import READ
 from benchmarks.repair import REPAIR
@@ -32,6 +33,7 @@ SUITE = [
     ANSWER,
     GROWTH,
     LONG_SESSION,
+    LONG_TURN,
     STORAGE,
     MEMORY,
     REPAIR,

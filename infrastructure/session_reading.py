@@ -107,17 +107,20 @@ class SessionReading:
         """What to send to the provider next. It is valid for the API, whatever has happened in the session.
 
         `chat` gives messages, `anthropic` a dict with `system` and `messages`, `responses` input items. With
-        `max_tokens` the prompt has the system and developer messages, and as many whole turns from the end as fit.
+        `max_tokens` the prompt has the system and developer messages, and as many whole steps from the end as fit,
+        behind what the user said at the beginning of their turn.
         `count_tokens` takes a list of messages in the shape of the API, and may be called on a thread. `dialect` names
         a provider behind the Chat Completions API, whose rules the messages then keep; `strict` those of all of them.
-        Raises InvalidInputError, and PromptTooLongError when not even the last turn fits with its tool results
+        Raises InvalidInputError, and PromptTooLongError when not even the last step fits with its tool results
         shortened.
         """
         check_prompt(api, max_tokens, count_tokens, policy, dialect)
-        prompts = self._parts.prompts
-        asked = await self._access.ask(prompts.base(self.id))
+        prompts, windows = self._parts.prompts, self._parts.prompts.windows
         if max_tokens is not None:
-            return await prompts.window(asked, api, policy or DEFAULT_POLICY, max_tokens, count_tokens, dialect)
+            policy = policy or DEFAULT_POLICY
+            asked = await self._access.ask(windows.base(self.id, api, policy))
+            return await windows.window(asked, api, policy, max_tokens, count_tokens, dialect)
+        asked = await self._access.ask(prompts.base(self.id))
         if api == "chat" and dialect is None and (policy is None or policy == DEFAULT_POLICY):
             return await prompts.chat(asked)
         return await prompts.whole(asked, api, policy or DEFAULT_POLICY, dialect)

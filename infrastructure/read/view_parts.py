@@ -14,6 +14,7 @@ from turnlog.infrastructure.read.views import Views, parsed_head, parsed_turns, 
 from turnlog.infrastructure.tasks import off_loop
 from turnlog.projections.projector import LARGE_BYTES, Projector
 from turnlog.projections.queue import mark_queued
+from turnlog.projections.segments import whole_turns
 from turnlog.projections.turn import Turn
 
 if TYPE_CHECKING:
@@ -58,38 +59,67 @@ class ViewParts:
         """At most `limit` turns of the view as it is now: those before the turn of the index `before`, or the last
         ones. Only they are read, and the end of the session. Raises also what `asked` raises, and
         SessionNotFoundError."""
-        # One more: whether messages are queued depends on the turn before them.
-        end = await self._views.load_end(asked.session_id, limit + 1 if before is None else 1, asked)
+        # Two more: the first may not be there whole, and whether messages are queued depends on the turn before them.
+        end = await self._views.load_end(asked.session_id, limit + 2 if before is None else 2, asked)
         if not end.exists:
             raise SessionNotFoundError(asked.session_id)
         last = end.turn_count if before is None else min(before, end.turn_count)
         first = max(0, last - limit)
-        turns = await off_loop(end.is_large, _held_turns, end, first, last)
-        older = await self._older(end, first, min(last, end.first_turn)) if first < end.first_turn else ()
-        return TurnPage(end.version, (*older, *turns))
+        older: Sequence[Turn] | None = ()
+        if first < last and not end.holds_whole(first):
+            older = await self._older(end, first, last)
+        if older is None:  # what is kept is of another moment
+            end, older = await self._views.load(asked.session_id), ()
+        return TurnPage(end.version, await off_loop(end.is_large, _turns_of, end, older, first, last))
 
-    async def _older(self, end: Projector, first: int, last: int) -> Sequence[Turn]:
-        """The closed turns from one index to another, before those that `end` holds."""
+    async def _older(self, end: Projector, first: int, last: int) -> Sequence[Turn] | None:
+        """What is kept of the turns from one index to another, before the pages that `end` holds. None if what is kept
+        is of another moment."""
+        page = await self._page_of(end, first)
+        found = list[Turn]()
+        while page is not None and page < end.first_turn and (not found or found[-1].index < last):
+            some = await self._pages(end, page, min(page + last - first, end.first_turn))
+            if not some:
+                return None
+            found += some
+            page += len(some)
+        return None if page is None else found
+
+    async def _page_of(self, end: Projector, index: int) -> int | None:
+        """The number of the first page of a turn: that of the turn, unless turns before it have several pages."""
+        held = _segments(end)
+        low = high = index
+        high += end.first_turn - held[0].index if held else 0
+        while low < high:
+            middle = (low + high) // 2
+            found = await self._pages(end, middle, middle + 1)
+            if not found:
+                return None
+            low, high = (middle + 1, high) if found[0].index < index else (low, middle)
+        return low
+
+    async def _pages(self, end: Projector, first: int, last: int) -> Sequence[Turn]:
+        """The pages of these numbers, as they are in `end`; none where what is kept is of another moment."""
         kept = await self._store.kept.pages(end.session_id, first, last)
-        if kept is not None and kept.closed_turns >= last and kept.position >= end.reached_back:
-            size = sum(map(len, kept.pages))
-            turns = await off_loop(size > LARGE_BYTES, _parsed, kept.pages, end)
-            if [turn.index for turn in turns] == list(range(first, last)):
-                return turns
-        # What is kept is of another moment.
-        wider = await self._views.load_end(end.session_id, end.closed_turns - first)
-        return await off_loop(wider.is_large, _held_turns, wider, first, last)
+        if kept is None or kept.closed_turns < last or kept.position < end.reached_back:
+            return ()
+        return await off_loop(sum(map(len, kept.pages)) > LARGE_BYTES, _parsed, kept.pages, last - first, end.version)
 
 
-def _held_turns(projector: Projector, first: int, last: int) -> tuple[Turn, ...]:
-    """The turns from one index to another, as far as they are held."""
-    return tuple(turn for turn in mark_queued(projector.turns()) if first <= turn.index < last)
+def _segments(end: Projector) -> tuple[Turn, ...]:
+    """All that is held, with each segment by itself, as it was recorded."""
+    return (*end.pages_from(end.first_turn), *end.unclosed_turns())
 
 
-def _parsed(pages: Sequence[bytes], end: Projector) -> Sequence[Turn]:
-    """The turns of these pages as in the view. None if they are not those of the projection."""
+def _turns_of(end: Projector, older: Sequence[Turn], first: int, last: int) -> tuple[Turn, ...]:
+    """The turns from one index to another, of the older pages and those that are held."""
+    turns = mark_queued(end.read(whole_turns((*older, *_segments(end)))))
+    return tuple(turn for turn in turns if first <= turn.index < last)
+
+
+def _parsed(pages: Sequence[bytes], count: int, version: int) -> Sequence[Turn]:
     try:
         turns = parsed_turns(pages)
     except ValueError:
         return ()
-    return () if any(turn.position > end.version for turn in turns) else end.read(turns)
+    return turns if len(turns) == count and all(turn.position <= version for turn in turns) else ()

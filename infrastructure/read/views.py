@@ -10,6 +10,7 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
+from itertools import pairwise
 from typing import TYPE_CHECKING, NamedTuple
 from uuid import UUID
 
@@ -274,7 +275,7 @@ class Views:
         base = origin.entry
         if base is None or projector.closed_turns < origin.closed:
             return None
-        if any(page.index < origin.closed for page in projector.pages(after=origin.position)):
+        if any(number < origin.closed for number, _ in projector.numbered_pages(after=origin.position)):
             return None
         lines, head = _lines(projector.pages_from(origin.closed)), projector.head().to_json()
         return self._cache.made(base.key, projector.version, lines, head, base)
@@ -323,11 +324,17 @@ def resumed(head: SessionHead | None, lines: Sequence[bytes], turns: int | None)
         raise ValueError("a kept head does not parse or is another session's")
     pages = parsed_turns(lines)
     first = 0 if turns is None else max(0, head.closed_turns - turns)
-    if [page.index for page in pages] != list(range(first, head.closed_turns)):
+    if len(pages) != head.closed_turns - first or not _follow_each_other(pages, first):
         raise ValueError("a kept page is missing or in the wrong order")
     if any(page.position > head.version for page in pages):
         raise ValueError("a kept page is ahead of its head")
     return Projector.resume(head, pages)
+
+
+def _follow_each_other(pages: Sequence[Turn], first: int) -> bool:
+    """Whether these are turns that follow each other, or segments of one, as far as that can be told."""
+    begins = not pages or pages[0].index == 0 if first == 0 else True
+    return begins and all(after.index - page.index in (0, 1) for page, after in pairwise(pages))
 
 
 def parsed_head(head: bytes | None, session_id: UUID) -> SessionHead | None:

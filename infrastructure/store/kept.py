@@ -108,20 +108,20 @@ class KeptViews:
             if cursor.rowcount:
                 if head.version // MARK_EVENTS > kept["position"] // MARK_EVENTS:
                     cursor.execute(statements["save_mark"], (session_id, head.version, VIEW_SCHEMA, values[-1]))
-                self._save_pages(cursor, session_id, projector.pages(kept["position"]))
+                self._save_pages(cursor, session_id, projector.numbered_pages(kept["position"]))
             return True
 
-    def _save_pages(self, cursor: Cursor[DictRow], session_id: UUID, pages: Sequence[Turn]) -> None:
-        indexes, bodies, size = list[int](), list[bytes](), 0
-        for page in pages:
-            indexes.append(page.index)
+    def _save_pages(self, cursor: Cursor[DictRow], session_id: UUID, pages: Sequence[tuple[int, Turn]]) -> None:
+        numbers, bodies, size = list[int](), list[bytes](), 0
+        for number, page in pages:
+            numbers.append(number)
             bodies.append(page.to_short_json())
             size += len(bodies[-1])
             if len(bodies) >= STATEMENT_PAGES or size > STATEMENT_BYTES:
-                cursor.execute(self._statements["save_pages"], (session_id, indexes, bodies))
-                indexes, bodies, size = [], [], 0
+                cursor.execute(self._statements["save_pages"], (session_id, numbers, bodies))
+                numbers, bodies, size = [], [], 0
         if bodies:
-            cursor.execute(self._statements["save_pages"], (session_id, indexes, bodies))
+            cursor.execute(self._statements["save_pages"], (session_id, numbers, bodies))
 
     async def forget(self, session_id: UUID) -> None:
         """Drops the kept view; the next read folds it from the events."""
