@@ -10,6 +10,8 @@ from benchmarks.benchmark import Benchmark
 from benchmarks.follow import FOLLOW
 from benchmarks.growth import GROWTH
 from benchmarks.latency import LATENCY
+from benchmarks.long_session import LONG_SESSION
+from benchmarks.long_turn import LONG_TURN
 from benchmarks.memory import MEMORY
 from benchmarks.read import READ
 from benchmarks.repair import REPAIR
@@ -20,7 +22,23 @@ from benchmarks.turn import TURN
 from benchmarks.writers import WRITERS
 from turnlog.domain.errors import InvalidInputError
 
-SUITE = [APPEND, LATENCY, FOLLOW, WRITERS, REPLAY, READ, TURN, ANSWER, GROWTH, STORAGE, MEMORY, REPAIR, ROW_SECURITY]
+SUITE = [
+    APPEND,
+    LATENCY,
+    FOLLOW,
+    WRITERS,
+    REPLAY,
+    READ,
+    TURN,
+    ANSWER,
+    GROWTH,
+    LONG_SESSION,
+    LONG_TURN,
+    STORAGE,
+    MEMORY,
+    REPAIR,
+    ROW_SECURITY,
+]
 
 
 def benchmarks_named(names: Iterable[str]) -> list[Benchmark]:

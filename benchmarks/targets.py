@@ -66,6 +66,12 @@ TARGETS = {
         "at most",
         1.1,
     ),
+    "long-session": Target(
+        "a session of 100,000 turns against one of 25: rows read, bytes and CPU of open and say, say, record, a "
+        "window, a live page and a page of turns (the worst of them)",
+        "at most",
+        1.2,
+    ),
     "turn-crowd": Target(
         "turns of 500 deltas, each durable, 100 streams at once: deltas/s against the best peer that saves each delta",
         "at least",

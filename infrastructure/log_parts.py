@@ -21,6 +21,7 @@ from turnlog.infrastructure.follow.session_watcher import SessionWatcher
 from turnlog.infrastructure.ids import new_id
 from turnlog.infrastructure.process import Home
 from turnlog.infrastructure.read.prompts import Prompts
+from turnlog.infrastructure.read.view_parts import ViewParts
 from turnlog.infrastructure.read.views import Views
 from turnlog.infrastructure.settings import Settings
 from turnlog.infrastructure.tasks import Background
@@ -41,6 +42,7 @@ class LogParts:
     store: EventStore
     group_commit: GroupCommit
     views: Views
+    view_parts: ViewParts
     prompts: Prompts
     watcher: SessionWatcher
     background: Background
@@ -64,7 +66,7 @@ class LogParts:
         aggregate = self._aggregates.get(session_id)
         if aggregate is None:
             aggregate = self._aggregates[session_id] = Aggregate(
-                session_id, self.store.accepted, self.group_commit, self.views
+                session_id, self.store.accepted, self.group_commit, self.views.states
             )
         return aggregate
 

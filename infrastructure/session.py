@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from typing import Any, Literal, TypeVar
 
 from turnlog.domain.commands import CompactContext, SetMetadata
 from turnlog.domain.errors import InvalidInputError
-from turnlog.domain.inputs import checked_object, checked_range, checked_text, checked_version
+from turnlog.domain.inputs import check_kind, checked_object, checked_range, checked_text, checked_version
 from turnlog.infrastructure.append.checked_commands import (
     checked_increment,
     checked_message,
@@ -16,7 +16,7 @@ from turnlog.infrastructure.append.checked_commands import (
 )
 from turnlog.infrastructure.append.message_id import MessageId
 from turnlog.infrastructure.clock import now
-from turnlog.infrastructure.repair.forking import make_fork
+from turnlog.infrastructure.repair.forking import ForkProgress, make_fork
 from turnlog.infrastructure.session_turns import SessionTurns
 from turnlog.projections.compacting import check_compaction
 
@@ -109,15 +109,17 @@ class Session(SessionTurns):
         check_compaction(view, checked_range(upto, "upto", 1, view.version))
         await self._execute(CompactContext(now(), summary, upto))
 
-    async def fork(self, version: int | None = None) -> Session:
+    async def fork(self, version: int | None = None, *, progress: ForkProgress | None = None) -> Session:
         """A new session with copies of the events up to this position (None: all), and with the same owner.
 
         A step that was open at that position is abandoned in the fork: nobody writes it there. Nobody goes on with a
         turn there unasked: one that somebody would go on with has failed, and queued ones are stopped. A fork is whole
-        or not there, however many events it has, and they are copied in bounded memory. Raises InvalidInputError for a
-        position that the session does not have.
+        or not there, however many events it has, and they are copied in bounded memory; `progress` hears of how many
+        and of how many there are. Raises InvalidInputError for a position that the session does not have.
         """
+        check_kind(progress, Callable | None, "progress")
         standing = await self._access.standing()
         upto = checked_version(version, standing.position)
-        made = await make_fork(self._parts, self.id, standing.user_id, upto)
+        told = progress or (lambda *_: None)
+        made = await make_fork(self._parts, self.id, standing.user_id, upto, progress=told)
         return Session(self._parts, made, self._access.principal)

@@ -294,6 +294,25 @@ alter table {schema}.turnlog_heads alter column body set storage external;
 
 alter table {schema}.turnlog_pages alter column body set storage external;
 
+-- Since version 6: of a long session the heads of before, one in so many events: with the pages that have not changed since,
+-- one is the view of then.
+create table if not exists {schema}.turnlog_marks (
+    session_id uuid not null,
+    position bigint not null,
+    view_schema integer not null,
+    body bytea not null,
+    primary key (session_id, position)
+);
+
+-- Since version 6: what decisions about a session rest on, as of a position. Whoever appends keeps it now and then, so that
+-- whoever opens the session reads only what came since, also where nobody has read its view. Derived, and droppable.
+create table if not exists {schema}.turnlog_states (
+    session_id uuid primary key,
+    state_schema integer not null,
+    position bigint not null,
+    body bytea not null
+) with (fillfactor = 50);
+
 create table if not exists {schema}.turnlog_schema (
     only_row boolean primary key default true check (only_row),
     version integer not null,

@@ -66,6 +66,10 @@ class StoreThreads:
         """The rows of a named statement. Raises as `run`."""
         return await self.run(lambda: self._recorder.fetch(name, *params))
 
+    def fetch_here(self, name: str, *params: Any) -> list[tuple[Any, ...]]:
+        """The same for work that is on one of the threads already."""
+        return self._recorder.fetch(name, *params)
+
     def refuse(self, error: Callable[[], TurnlogError]) -> None:
         """Runs nothing from now on, and raises this error instead."""
         self._refusal = error

@@ -140,7 +140,7 @@ async def test_a_strangers_session_cannot_be_followed(session: Session, log: Ses
 async def test_followers_of_a_deleted_session_are_told_and_end(session: Session, other_log: SessionLog) -> None:
     theirs = other_log.session(session.id, "u1").follow()
     seen = await some(theirs, 1)
-    await session._parts.watcher.source(session.id)
+    await session._parts.watcher.source(session.id, watched=True)
     assert await other_log.delete_session(session.id, "u1")
     async with asyncio.timeout(SOON):
         seen += [event async for event in theirs]

@@ -1,0 +1,34 @@
+"""The ends of views: what is held of a long session while it is folded, and what Redis holds of it."""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import Sequence
+from itertools import chain
+
+from turnlog.projections.projector import Projector
+from turnlog.projections.turn import Turn
+
+VIEW_BYTES, LAST_BYTES = 1024 * 1024, 256 * 1024
+"""Most bytes of turns in a cached view, and how many are left of its end when it would have more: of a long session
+Redis holds the last turns. Whoever wants all of them reads the others from Postgres."""
+
+
+def end_of(projector: Projector, turns: int) -> Projector:
+    """The projector with its last `turns` closed turns alone."""
+    first = max(projector.first_turn, projector.closed_turns - turns)
+    return Projector.resume(projector.head(), projector.pages_from(first))
+
+
+def last_lines(before: Sequence[bytes], pages: Sequence[Turn], *, is_whole: bool) -> list[bytes]:
+    """The lines before these pages, and those of the pages, as far as they are to be in an entry: the last ones, or all
+    where they are `is_whole` and an entry may hold them."""
+    most = VIEW_BYTES if is_whole else LAST_BYTES
+    lines, sizes = list[bytes](), [0]
+    for line in chain((page.to_short_json() for page in reversed(pages)), reversed(before)):
+        sizes.append(sizes[-1] + len(line))
+        if sizes[-1] > most:
+            del lines[bisect_right(sizes, LAST_BYTES) - 1 :]
+            break
+        lines.append(line)
+    return lines[::-1]
