@@ -153,6 +153,7 @@ def _opened_group_commit(settings: Settings, store: EventStore, stack: AsyncExit
         max_queued_events=settings.max_queued_events,
         max_queued_bytes=settings.max_queued_bytes,
         retry_seconds=settings.store_timeout_seconds,
+        wait_seconds=settings.commit_wait_ms / 1000,
     )
     stack.push_async_callback(group_commit.close)
     return group_commit
