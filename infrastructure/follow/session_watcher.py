@@ -24,7 +24,7 @@ from turnlog.domain.errors import LogClosedError, SessionNotFoundError, UnknownP
 from turnlog.domain.recorded import Position, RecordedEvent
 from turnlog.infrastructure.follow.mailbox import Mailbox
 from turnlog.infrastructure.follow.notices import Notices, Patience
-from turnlog.infrastructure.follow.poll_loop import PollLoop
+from turnlog.infrastructure.follow.poll_loop import SAFETY_SECONDS, PollLoop
 from turnlog.infrastructure.follow.source import FOLLOW_PAGE_EVENTS, FollowerCursor, Source
 from turnlog.infrastructure.read.views import Views
 from turnlog.infrastructure.tasks import Background, Drain, Shared
@@ -55,6 +55,10 @@ class StepWatch(Protocol):
     """A step that is written here. It wants to know at once when somebody else has ended it."""
 
     session_id: UUID
+
+    @property
+    def open_at(self) -> float:
+        """When it was last known to be open, by the clock of the loop: an append of its session was stored."""
 
     async def look(self, version: int | None = None) -> None:
         """Finds out whether the step is still open. `version` is that of the session now, if it is known."""
@@ -266,9 +270,12 @@ class SessionWatcher:
             self._step_looks.spawn(step.look())
 
     def _ask_for_steps(self, ids: Iterable[bytes]) -> None:
-        """Somebody may have ended steps in these sessions: their versions tell, and many are asked for at once."""
+        """Somebody may have ended steps in these sessions: their versions tell, and many are asked for at once. Where
+        something was stored a moment ago nobody had."""
+        lately = asyncio.get_running_loop().time() - SAFETY_SECONDS / 4
         for session_id in ids:
-            self._step_looks.spawn(self._ask_for_step(session_id))
+            if any(step.open_at < lately for step in self._steps_in([session_id])):
+                self._step_looks.spawn(self._ask_for_step(session_id))
 
     async def _ask_for_step(self, session_id: bytes) -> None:
         standing = await self._store.standings.ask(UUID(bytes=session_id))
