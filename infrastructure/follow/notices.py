@@ -5,8 +5,8 @@ late, garbage or forged only changes the time of the next look: a poll loop look
 well (`poll_loop`). Whoever floods a channel causes no more than `VAIN_LOOKS` looks and one in `VAIN_SECONDS`.
 
 There are two kinds. That a session was appended to is put into the mailboxes of those who follow it (`mailboxes`), and
-nowhere else. Many commits share a message: behind each is a pause, short where few sessions were named. And `stops` is
-a channel that names the sessions in which a step was ended from outside, for recordings.
+nowhere else. Many commits share a message, because behind each is a short pause. And `stops` is a channel that names
+the sessions in which a step was ended from outside, for recordings.
 """
 
 from __future__ import annotations
@@ -25,10 +25,8 @@ MAX_BYTES = 64 * 1024
 VAIN_LOOKS = 20
 """Looks in a row that may find nothing. After that, each waits `VAIN_SECONDS`."""
 VAIN_SECONDS = 0.05
-PAUSE_A_SESSION, LONGEST_PAUSE = 0.0001, 0.01
-"""Seconds between two messages: for each session that the first one named, and at most."""
-UNHEARD_PAUSE = 0.05
-"""Seconds before the next message, where nobody has heard the last one."""
+PAUSE, UNHEARD_PAUSE = 0.01, 0.05
+"""Seconds between two messages, and before the next one where nobody has heard the last."""
 
 
 class Patience:
@@ -103,9 +101,10 @@ class Notices:
     async def _tell(self) -> None:
         ids = [self._appended.pop() for _ in range(min(MAX_IDS, len(self._appended)))]
         heard = await self.mailboxes.tell(self.box, self._origin, ids)
-        pause = min(PAUSE_A_SESSION * len(ids), LONGEST_PAUSE) if heard else UNHEARD_PAUSE
+        if self._appended and len(ids) == MAX_IDS:
+            return
         with suppress(TimeoutError):
-            async with asyncio.timeout(pause):
+            async with asyncio.timeout(PAUSE if heard else UNHEARD_PAUSE):
                 await self._closing.wait()
 
     async def _tell_of_stops(self) -> None:

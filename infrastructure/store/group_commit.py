@@ -120,7 +120,8 @@ class GroupCommit:
             self._turn_began = self._loop.time()
         append.since = self._turn_began
         self._queue.append(append)
-        self._pacing.queued(append, self._turn_began)
+        if self._pacing.due > self._turn_began:
+            self._pacing.queued(append, self._turn_began)
         self._events += append.count
         self._bytes += append.size
         if self._events >= self._max_events or self._bytes >= self._max_bytes:

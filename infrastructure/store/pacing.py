@@ -40,7 +40,8 @@ class Pacing:
         self._faded_at = -inf
 
     def queued(self, append: Append, now: float) -> None:
-        """An append was queued, at this time."""
+        """An append was queued, at this time. Where the queue is due already, nobody needs to say so: at full speed
+        that is nearly always."""
         if not (append.is_patient and self._longest):
             self.due = now
             return

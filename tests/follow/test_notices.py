@@ -20,7 +20,7 @@ from tests.support.recording import SOON, record_texts
 from tests.support.sessions import stored_events
 from turnlog import Session, SessionLog, Settings
 from turnlog.infrastructure.follow import poll_loop, session_watcher
-from turnlog.infrastructure.follow.notices import MAX_BYTES, UNHEARD_PAUSE, VAIN_LOOKS, VAIN_SECONDS, Notices
+from turnlog.infrastructure.follow.notices import MAX_BYTES, PAUSE, UNHEARD_PAUSE, VAIN_LOOKS, VAIN_SECONDS, Notices
 from turnlog.infrastructure.mailboxes import MAX_IDS, TTL_SECONDS
 
 
@@ -182,15 +182,16 @@ async def test_a_notice_is_one_message_a_commit_and_names_what_is_followed(log: 
 async def test_many_commits_share_a_message(log: SessionLog, redis: Redis) -> None:
     sessions = [await log.start_session("u1") for _ in range(50)]
     async with box_for(log, redis, *sessions) as pubsub:
-        commits = log.writer_statistics.commits
+        commits, began = log.writer_statistics.commits, time.monotonic()
         for _ in range(4):
             for session in sessions:
                 await session.say("hi")
         commits = log.writer_statistics.commits - commits
+        seconds = time.monotonic() - began
         messages = await heard_in(pubsub)
     assert set.union(*messages) == {session.id.bytes for session in sessions}
     assert commits == 200
-    assert len(messages) < 150
+    assert len(messages) <= min(150, seconds / PAUSE + 2)
 
 
 async def test_where_nobody_follows_nothing_is_published_and_redis_is_seldom_asked(
@@ -216,7 +217,9 @@ def _script_calls(redis: Redis) -> int:
     return int(redis.info("commandstats").get("cmdstat_evalsha", {}).get("calls", 0))
 
 
-async def test_a_process_hears_of_what_it_follows_and_of_nothing_else(settings: Settings, log: SessionLog) -> None:
+async def test_a_process_hears_of_what_it_follows_and_of_nothing_else(
+    settings: Settings, log: SessionLog, redis: Redis
+) -> None:
     sessions = [await log.start_session("u1") for _ in range(3)]
     async with SessionLog.open(settings) as other:
         heard = list[bytes]()
@@ -232,7 +235,7 @@ async def test_a_process_hears_of_what_it_follows_and_of_nothing_else(settings: 
         assert set(heard) == {sessions[1].id.bytes}
         await following.aclose()
         async with asyncio.timeout(SOON):
-            while redis_keys(settings):
+            while followed_keys(log, redis):
                 await asyncio.sleep(0.05)
 
 
@@ -240,18 +243,17 @@ def _ids_in(message: bytes) -> list[bytes]:
     return [message[start : start + 16] for start in range(16, len(message), 16)]
 
 
-def redis_keys(settings: Settings) -> list[bytes]:
-    """What says that sessions are followed."""
-    with Redis.from_url(str(settings.redis_url)) as client:
-        return client.keys(f"{settings.cache_prefix}*followed*")
+def followed_keys(log: SessionLog, redis: Redis) -> list[Any]:
+    """What says that sessions of this log are followed."""
+    return redis.keys(f"{notices_of(log).mailboxes._key}*")  # type: ignore[return-value]
 
 
-async def test_a_mailbox_that_nobody_listens_to_is_forgotten(log: SessionLog, redis: Redis, settings: Settings) -> None:
+async def test_a_mailbox_that_nobody_listens_to_is_forgotten(log: SessionLog, redis: Redis) -> None:
     session = await log.start_session("u1")
     dead = "d" * 32
-    assert await notices_of(log).mailboxes.enter(dead, [session.id.bytes])
     async with box_for(log, redis, session) as pubsub:
-        (key,) = redis_keys(settings)
+        assert await notices_of(log).mailboxes.enter(dead, [session.id.bytes])
+        (key,) = followed_keys(log, redis)
         assert dead in bytes(redis.get(key)).decode()  # type: ignore[arg-type]
         await session.say("hi")
         assert await heard_in(pubsub) == [{session.id.bytes}]
@@ -259,7 +261,7 @@ async def test_a_mailbox_that_nobody_listens_to_is_forgotten(log: SessionLog, re
         assert 0 < redis.pttl(key) <= TTL_SECONDS * 1000  # type: ignore[operator]
 
 
-@pytest.mark.parametrize("garbage", [b"", b"x", b"%" * 32, b"\xff" * 64, b"[" * 320, b"y" * 100_000])
+@pytest.mark.parametrize("garbage", [b"", b"x", b"%" * 32, b"\xff" * 64, b"[" * 320, b"y" * 100_000], ids=range(6))
 async def test_a_key_that_is_garbage_is_written_anew_by_who_follows(
     settings: Settings, log: SessionLog, redis: Redis, garbage: bytes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -268,7 +270,7 @@ async def test_a_key_that_is_garbage_is_written_anew_by_who_follows(
         following = other.session(session.id, "u1").follow()
         await some(following, 1)
         await followed(other)
-        (key,) = redis_keys(settings)
+        (key,) = followed_keys(log, redis)
         redis.set(key, garbage)
         await session.say("one")
         await some(following, 1)
@@ -289,7 +291,7 @@ async def test_a_key_of_another_type_costs_time_and_no_event(settings: Settings,
         following = other.session(session.id, "u1").follow()
         await some(following, 1)
         await followed(other)
-        (key,) = redis_keys(settings)
+        (key,) = followed_keys(log, redis)
         redis.delete(key)
         redis.lpush(key, "x")
         await session.say("one")
