@@ -25,8 +25,10 @@ MAX_BYTES = 64 * 1024
 VAIN_LOOKS = 20
 """Looks in a row that may find nothing. After that, each waits `VAIN_SECONDS`."""
 VAIN_SECONDS = 0.05
-PAUSE, UNHEARD_PAUSE = 0.01, 0.05
-"""Seconds between two messages, and before the next one where nobody has heard the last."""
+PAUSE_A_SESSION, LONGEST_PAUSE = 0.0002, 0.02
+"""Seconds between two messages: for each session that was named within about a second, and at most."""
+UNHEARD_PAUSE = 0.05
+"""Seconds before the next message, where nobody has heard the last one."""
 
 
 class Patience:
@@ -64,6 +66,9 @@ class Notices:
         self._telling = Drain(self._appended, self._tell)
         self._stopping = Drain(self._stopped, self._tell_of_stops)
         self._closing = asyncio.Event()
+        self._loop = asyncio.get_running_loop()
+        self._second = 0.0
+        self._lately, self._before = set[bytes](), set[bytes]()
 
     def appended(self, ids: Iterable[bytes]) -> None:
         """These sessions were appended to. All that is said until the next message goes into it."""
@@ -103,9 +108,18 @@ class Notices:
         heard = await self.mailboxes.tell(self.box, self._origin, ids)
         if self._appended and len(ids) == MAX_IDS:
             return
+        pause = min(PAUSE_A_SESSION * self._named(ids), LONGEST_PAUSE)
         with suppress(TimeoutError):
-            async with asyncio.timeout(PAUSE if heard else UNHEARD_PAUSE):
+            async with asyncio.timeout(pause if heard else UNHEARD_PAUSE):
                 await self._closing.wait()
+
+    def _named(self, ids: Iterable[bytes]) -> int:
+        """How many sessions were named within a second or two, with these."""
+        now = self._loop.time()
+        if now > self._second + 1.0:
+            self._second, self._before, self._lately = now, self._lately, set()
+        self._lately.update(ids)
+        return max(len(self._lately), len(self._before))
 
     async def _tell_of_stops(self) -> None:
         most = MAX_BYTES // ID_BYTES - 1

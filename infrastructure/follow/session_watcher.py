@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 
 WATCH_PAGE_SESSIONS = 200
 """Sessions that are read in one statement."""
-PAUSE_A_SESSION, LONGEST_PAUSE = 0.0001, 0.02
+PAUSE_A_SESSION, LONGEST_PAUSE = 0.00025, 0.025
 """Seconds between two such statements: for each session that is followed here, and at most."""
 NOTICES, STOPS = "notices", "stops"
 
