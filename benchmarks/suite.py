@@ -7,12 +7,15 @@ from collections.abc import Iterable
 from benchmarks.answer import ANSWER
 from benchmarks.append import APPEND
 from benchmarks.benchmark import Benchmark
+from benchmarks.fan_out import FAN_OUT
 from benchmarks.follow import FOLLOW
 from benchmarks.growth import GROWTH
 from benchmarks.latency import LATENCY
 from benchmarks.long_session import LONG_SESSION
 from benchmarks.long_turn import LONG_TURN
 from benchmarks.memory import MEMORY
+from benchmarks.pace import PACE
+from benchmarks.processes import PROCESSES
 from benchmarks.read import READ
 from benchmarks.repair import REPAIR
 from benchmarks.replay import REPLAY
@@ -23,22 +26,9 @@ from benchmarks.writers import WRITERS
 from turnlog.domain.errors import InvalidInputError
 
 SUITE = [
-    APPEND,
-    LATENCY,
-    FOLLOW,
-    WRITERS,
-    REPLAY,
-    READ,
-    TURN,
-    ANSWER,
-    GROWTH,
-    LONG_SESSION,
-    LONG_TURN,
-    STORAGE,
-    MEMORY,
-    REPAIR,
-    ROW_SECURITY,
-]
+    APPEND, LATENCY, PACE, FOLLOW, FAN_OUT, WRITERS, PROCESSES, REPLAY, READ, TURN, ANSWER, GROWTH, LONG_SESSION,
+    LONG_TURN, STORAGE, MEMORY, REPAIR, ROW_SECURITY,
+]  # fmt: skip
 
 
 def benchmarks_named(names: Iterable[str]) -> list[Benchmark]:

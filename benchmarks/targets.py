@@ -34,6 +34,16 @@ TARGETS = {
         "at most",
         3,
     ),
+    "pace": Target(
+        "200 streams of 30 deltas/s: CPU a delta, all sides together, against no wait",
+        "at most",
+        0.75,
+    ),
+    "fan_out": Target(
+        "1,000 followers over ten processes against over one: CPU, all sides together",
+        "at most",
+        1.5,
+    ),
     "writers": Target(
         "eight writer processes against one, the same 1000 streams in all: events/s of all together",
         "at least",

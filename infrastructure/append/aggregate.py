@@ -12,6 +12,7 @@ from collections import deque
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import replace
+from math import inf
 from random import random
 from typing import TYPE_CHECKING
 from uuid import UUID
@@ -97,6 +98,11 @@ class Aggregate:
         self._pending: deque[PendingAppend] = deque()
         self._catching_up: asyncio.Task[None] | None = None
         self._loop = asyncio.get_running_loop()
+
+    @property
+    def stored_at(self) -> float:
+        """When something that was decided here was last stored, by the clock of the loop."""
+        return -inf if self._lane is None else self._lane.stored_at
 
     async def execute(self, *commands: Command) -> int:
         """Decides the commands as one append and waits until it is stored. Returns the number of its events: 0 if the

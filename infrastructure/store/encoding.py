@@ -62,7 +62,7 @@ class AppendEncoder:
                 )
         # The last one of each key that may be left again.
         append.rows, append.keys = tuple(rows), tuple({(row.key, row.once): row for row in keys}.values())
-        append.position, append.count = position, len(decided)
+        append.position, append.count, append.is_patient = position, len(decided), only_fragments
         event, state, _ = decided[-1]
         if not only_fragments or not self.line_at <= event.at < self.line_due:  # the clock may have been set back
             self.add_line(append, before, state, event.at)

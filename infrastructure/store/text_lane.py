@@ -53,6 +53,7 @@ def encode_text(
     append.rows = (_TOPIC, body)
     append.size = len(body)
     append.count = 1
+    append.is_patient = True
     append.position = position
     if not encoder.line_at <= command.at < encoder.line_due:
         encoder.add_line(append, state, state, command.at)

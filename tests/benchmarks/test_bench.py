@@ -100,6 +100,9 @@ SMALL = {
     "storage": ("--deltas 30 --answers 2 --repeat 1 --peers eventsourcing,replaced", "WAL bytes a delta"),
     "replay": ("--deltas 70 --answer 30 --repeat 2", "events/s"),
     "latency": ("--load 400 --sessions 5 --seconds 0.5 --repeat 1", "background, events/s"),
+    "fan_out": ("--processes 1,2 --sessions 6 --pace 20 --seconds 0.3 --repeat 1", "CPU a delta, us"),
+    "processes": ("--processes 1,3 --streams 2 --pace 20 --seconds 0.3", "deltas/s"),
+    "pace": ("--streams 1,5 --pace 100 --seconds 0.2 --repeat 1", "deltas/s"),
     "follow": ("--followers 20 --deltas 20 --pace 100 --repeat 1", "reads a delta"),
     "writers": ("--processes 1,2 --sessions 4,8 --handlers 2 --seconds 0.3 --repeat 1", "events/s"),
 }
@@ -121,6 +124,9 @@ FOUND = {
         "70 deltas": ["turnlog", "SELECT of the rows", "SELECT of all columns", "SELECT of the bodies alone"],
     },
     "latency": {"beside 400 events/s": ["turnlog", "bare INSERT and COMMIT"]},
+    "fan_out": {"6 sessions": ["nobody follows", "followers in 1 process", "followers in 2 processes"]},
+    "processes": {"2 streams each": ["1 process", "3 processes"]},
+    "pace": {case: ["turnlog", "turnlog, no wait", "the pace alone"] for case in ("1 stream", "5 streams")},
     "follow": {
         "1 follower": ["woken by Redis", "woken by Postgres"],
         "20 followers": ["woken by Redis", "woken by Postgres"],
@@ -129,7 +135,7 @@ FOUND = {
 }
 
 
-LONG = {"read", "turn", "growth", "answer", "follow", "writers"}
+LONG = {"fan_out", "processes", "read", "turn", "growth", "answer", "follow", "writers"}
 """They take long, however little they measure. What all of them share, the others show."""
 
 
