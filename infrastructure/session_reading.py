@@ -50,6 +50,12 @@ class SessionReading:
             raise SessionNotFoundError(self.id)
         return await off_loop(projector.is_large, projector.view)
 
+    async def cursor(self) -> str:
+        """What names the session's last event, such as `17-3fa9c2`: to go on after it (see `deltas`), or to see later
+        whether anything has happened. No event is read for it."""
+        standing = await self._access.standing()
+        return Cursor(standing.position, standing.commit_id).text
+
     @overload
     async def prompt(
         self,
