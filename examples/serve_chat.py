@@ -47,12 +47,25 @@ async def lifespan(app: FastAPI) -> AsyncIterator[None]:
     async with AsyncExitStack() as stack:
         app.state.client = await _client(stack)
         app.state.log = log = await stack.enter_async_context(SessionLog.open())
-        if not (await log.list_sessions(USER, limit=1)).items:
-            command = (sys.executable, "-m", "turnlog", "demo", "--keep", "--sessions", "1")
-            away = asyncio.subprocess.DEVNULL
-            app.state.demo = await asyncio.create_subprocess_exec(*command, stdout=away, stderr=away)
+        if os.environ.get("CHAT_DEMO") != "no" and not (await log.list_sessions(USER, limit=1)).items:
+            await _play_demo(stack)
         print(f"http://127.0.0.1:{PORT}/#{TOKEN}", flush=True)
         yield
+
+
+async def _play_demo(stack: AsyncExitStack) -> None:
+    """Begins to. It takes some seconds, and asks no provider."""
+    command = (sys.executable, "-m", "turnlog", "demo", "--keep", "--sessions", "1")
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("OPENAI_")}
+    away = asyncio.subprocess.DEVNULL
+    playing = await asyncio.create_subprocess_exec(*command, env=environment, stdout=away, stderr=away)
+
+    async def end() -> None:
+        if playing.returncode is None:
+            playing.terminate()
+        await playing.wait()
+
+    stack.push_async_callback(end)
 
 
 async def _client(stack: AsyncExitStack) -> AsyncOpenAI:

@@ -8,7 +8,8 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Annotated, Any
 
-from fastapi import Depends, Header, HTTPException, Path, Request
+from fastapi import Depends, Header, Path, Request
+from starlette.exceptions import HTTPException
 
 from turnlog.domain.errors import InvalidInputError, StoreError
 from turnlog.infrastructure.follow.event_streams import EventStreams
@@ -45,8 +46,8 @@ class Desk:
             return checked_principal(await said if inspect.isawaitable(said) else said)
         except (HTTPException, StoreError):
             raise
-        except InvalidInputError as error:  # None, or what is no user id
-            logger.debug("nobody is asking: %s", error)
+        except InvalidInputError:  # None, or what is no user id
+            pass
         except Exception:
             logger.exception("authenticate has failed")
         raise RefusedError(UNAUTHENTICATED)
