@@ -9,9 +9,10 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from uuid import UUID
 
-from fastapi import FastAPI, Request
+from fastapi import Depends, FastAPI, Request
 from fastapi.middleware.cors import CORSMiddleware
 from fastapi.responses import HTMLResponse, JSONResponse, RedirectResponse, Response
+from fastapi.security import HTTPBearer
 from starlette.exceptions import HTTPException
 
 from turnlog import __version__
@@ -57,7 +58,9 @@ def turnlog_app(settings: Settings, serve: ServeSettings) -> FastAPI:
             authenticate=serve.authenticate(),
             max_body_bytes=serve.max_body_bytes,
             heartbeat_seconds=serve.heartbeat_seconds,
-        )
+        ),
+        # For the description alone, whose readers then know where a token goes.
+        dependencies=[] if serve.trusted_header else [Depends(HTTPBearer(auto_error=False))],
     )
     _add_pages(app)
     _add_refusals(app)

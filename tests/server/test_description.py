@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
+
 from fastapi import FastAPI
 
-from turnlog.infrastructure.server.app import DOCS_PAGE
+from turnlog.infrastructure.server.app import DOCS_PAGE, openapi
 from turnlog.infrastructure.server.router import described
 
 
@@ -29,6 +31,13 @@ def test_every_route_that_takes_a_key_says_what_it_is_there(app: FastAPI) -> Non
         parameters = schema["paths"][route.path][route.method.lower()].get("parameters", [])
         takes = any(parameter["name"] == "Idempotency-Key" for parameter in parameters)
         assert takes == bool(route.key), route
+
+
+def test_the_description_that_is_served_says_where_a_token_goes() -> None:
+    schema = json.loads(openapi())
+    assert schema["components"]["securitySchemes"]["HTTPBearer"]["scheme"] == "bearer"
+    assert schema["paths"]["/sessions"]["get"]["security"] == [{"HTTPBearer": []}]
+    assert "security" not in schema["paths"]["/health"]["get"]
 
 
 def test_the_page_of_the_description_asks_no_other_host() -> None:
