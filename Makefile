@@ -7,7 +7,7 @@ PIP = $(BIN)/python -m pip install --quiet --disable-pip-version-check
 TESTS ?=
 WORKERS ?= 2
 
-.PHONY: help setup demo test test-fast test-long test-repairers test-roles test-browser lint check docs bench clean
+.PHONY: help setup demo serve test test-fast test-long test-repairers test-roles test-browser lint check docs bench clean
 
 help: ## Say what there is
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -17,11 +17,14 @@ setup: $(VENV)/.ready ## Make the virtual environment and install turnlog with i
 $(VENV)/.ready: pyproject.toml
 	$(PYTHON) -m venv $(VENV)
 	$(PIP) --upgrade 'pip>=25.1' # the first that knows dependency groups
-	$(PIP) --group dev --editable '.[embedded]'
+	$(PIP) --group dev --editable '.[embedded,server]'
 	@touch $@
 
 demo: setup ## Record conversations over HTTP, kill a recording process, and look at what is left
 	$(BIN)/turnlog demo
+
+serve: setup ## Serve the log over HTTP on embedded servers, with the demo's conversations and a page to chat in
+	$(BIN)/python examples/serve_chat.py
 
 test: setup ## Run the tests against a real Postgres and a real Valkey
 	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal $(TESTS)

@@ -67,6 +67,12 @@ class SessionReading:
     async def _page(self, before: int | None, limit: int) -> TurnPage:
         return await self._parts.view_parts.turns(await self._access.ask(), before, limit)
 
+    async def cursor(self) -> str:
+        """What names the session's last event, such as `17-3fa9c2`: to go on after it (see `deltas`), or to see later
+        whether anything has happened. No event is read for it."""
+        standing = await self._access.standing()
+        return Cursor(standing.position, standing.commit_id).text
+
     @overload
     async def prompt(
         self,
