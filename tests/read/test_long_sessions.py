@@ -19,7 +19,7 @@ from turnlog.infrastructure.read import view_ends, views
 from turnlog.infrastructure.store import kept
 from turnlog.projections.projector import Projector
 
-TURNS, DELTAS = 1_500, 3
+TURNS, DELTAS = 1_000, 3
 EVENTS = 1 + TURNS * (3 + DELTAS)
 FEW = 100
 
@@ -225,6 +225,21 @@ async def test_a_long_view_that_was_read_whole_leaves_its_end_in_redis(
     assert await session.view() == view
 
 
+async def test_of_a_cached_view_no_more_is_read_than_is_wanted(
+    log: SessionLog, long_session: UUID, redis: Redis
+) -> None:
+    session = log.session(long_session, "u1")
+    await session.view()
+    await settled(log)
+    await session.turns(limit=20)  # how large its turns are is seen then
+    given = redis.info("stats")["total_net_output_bytes"]
+    for _ in range(10):
+        await session.turns(limit=20)
+    given = redis.info("stats")["total_net_output_bytes"] - given
+    page = sum(len(each.to_short_json()) for each in await session.turns(limit=22))
+    assert given / 10 < 1.3 * page + 10_000
+
+
 # Pages of turns
 
 
@@ -234,12 +249,22 @@ async def storied(log: SessionLog, session: Session) -> SessionView:
     await session.add_message("system", "Be brief.")
     for number in range(25):
         await turn(session, number, calls=number % 5 == 0)
+        if number in {6, 7, 15}:  # its turn is kept in several pages
+            await many_steps(session)
         if number % 7 == 0:
             await session.view()
     await session.add_tool_result("c0", "late")
     await session.add_tool_result("c10", "late, too")
     await session.say("and now?")
     return await folded_view(session)
+
+
+async def many_steps(session: Session) -> None:
+    for number in range(9):
+        async with session.completion() as completion:
+            await completion.tool_call(f"s{number}", "find", "{}")
+            await completion.finish("tool_calls")
+        await session.add_tool_result(f"s{number}", "found " * 200)
 
 
 @pytest.mark.parametrize("where", ["cached", "kept", "nowhere"])
@@ -252,8 +277,9 @@ async def test_pages_of_turns_are_parts_of_the_view(
     if where != "cached":
         redis.flushall()
     turns = list(storied.turns)
+    assert (await log._parts.views.load_end(session.id, 1)).closed_turns > len(turns)  # some have several pages
     assert await session.turns() == turns[-20:]
-    for limit in (1, 2, 7, 100):
+    for limit in (1, 2, 7):
         assert await session.turns(limit=limit) == turns[-limit:]
         for before in range(len(turns) + 3):
             assert await session.turns(before, limit) == turns[max(0, min(before, len(turns)) - limit) : before]
@@ -319,9 +345,11 @@ async def test_following_a_long_session_from_its_beginning_answers_at_once(log: 
     assert sum(read) <= 500
 
 
-async def test_a_view_of_the_past_is_made_of_the_kept_pages_where_they_are_not_newer(
-    log: SessionLog, long_session: UUID
+async def test_a_view_of_the_past_is_made_of_a_head_and_the_pages_of_then(
+    log: SessionLog, long_session: UUID, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(kept, "MARK_EVENTS", 1_000)
+    monkeypatch.setattr(views, "PIECE_TO_KEEP", 1_000)
     session = log.session(long_session, "u1")
     view = await session.view()
     await settled(log)
@@ -330,7 +358,26 @@ async def test_a_view_of_the_past_is_made_of_the_kept_pages_where_they_are_not_n
         assert await session.at(EVENTS) == view
         assert (await session.at(EVENTS + 1)).turns[-1].messages[0].content == "later"
     assert sum(read) < FEW
+    middle = Projector(long_session).apply_all([event async for event in session.events()][: EVENTS - 1_000]).view()
+    with events_read(log) as read:
+        assert await session.at(EVENTS - 1_000) == middle
+    assert sum(read) <= 5_000 < middle.version + 1_000
     assert len((await session.at(1 + 6 * 3)).turns) == 3
+
+
+async def test_views_of_the_past_are_right_where_pages_have_changed_since(
+    log: SessionLog, session: Session, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(kept, "MARK_EVENTS", 8)
+    for number in range(12):
+        await turn(session, number, calls=number in {1, 7})
+        await session.view()
+        await settled(log)
+        if number in {4, 9}:
+            await session.add_tool_result("c1" if number == 4 else "c7", "late")
+    events = [event async for event in session.events()]
+    for position in range(1, len(events) + 1):
+        assert await session.at(position) == Projector(session.id).apply_all(events[:position]).view()
 
 
 async def test_a_fork_of_a_long_session_is_the_same_and_says_how_far_it_is(
