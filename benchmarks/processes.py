@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
-from contextlib import AsyncExitStack
 from dataclasses import asdict, dataclass
 from functools import partial
 from time import perf_counter
@@ -19,7 +18,7 @@ from typing import Any
 import psycopg
 
 from benchmarks.benchmark import Benchmark, Report, Verdict, machine_of, option
-from benchmarks.children import child
+from benchmarks.children import Child, child
 from benchmarks.contest import Entry, Key, Numbers, Say, interleaved
 from benchmarks.measuring import percentile
 from benchmarks.ours import settings_of
@@ -48,7 +47,9 @@ async def measure(options: ProcessesOptions, ground: Ground, say: Say) -> Report
     """Runs the benchmark."""
     visits = _Visits(options, ground)
     entries = [Entry(_case(options), _system(count), partial(visits.visit, count)) for count in options.processes]
-    samples = await interleaved(entries, options.repeat, say)
+    async with child(_MODULE, visits.job) as visits.nursery:
+        await visits.nursery.answer()
+        samples = await interleaved(entries, options.repeat, say)
     few, many = min(options.processes), max(options.processes)
     return Report(
         benchmark="processes",
@@ -73,12 +74,14 @@ async def measure(options: ProcessesOptions, ground: Ground, say: Say) -> Report
 
 
 class _Visits:
+    nursery: Child
+
     def __init__(self, options: ProcessesOptions, ground: Ground) -> None:
         self.all_there = True
         self.errors = list[str]()
         self._options = options
         self._url = ground.database("turnlog")
-        self._job = settings_of(self._url, ground).model_dump_json()
+        self.job = settings_of(self._url, ground).model_dump_json()
         with psycopg.connect(self._url) as connection:
             row = connection.execute("show max_connections").fetchone()
         self.limit = str(row[0]) if row else ""
@@ -87,15 +90,11 @@ class _Visits:
     async def visit(self, count: int) -> Numbers:
         """New processes, all at once."""
         order = {name: getattr(self._options, name) for name in ("streams", "pace", "seconds")}
-        async with AsyncExitStack() as stack:
-            children = [await stack.enter_async_context(child(_MODULE, self._job)) for _ in range(count)]
-            await asyncio.gather(*(each.answer() for each in children))
-            looking = asyncio.create_task(self._connections())
-            began = perf_counter()
-            answers = await asyncio.gather(*(each.tell(order) for each in children))
-            seconds = perf_counter() - began
-            looking.cancel()
-            seen = await looking
+        looking, began = asyncio.create_task(self._connections()), perf_counter()
+        answers = (await self.nursery.tell({**order, "processes": count}))["answers"]
+        seconds = perf_counter() - began
+        looking.cancel()
+        seen = await looking
         return self._numbers(answers, seen, seconds)
 
     def _numbers(self, answers: Sequence[dict[str, Any]], seen: list[int], seconds: float) -> Numbers:

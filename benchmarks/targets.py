@@ -37,7 +37,7 @@ TARGETS = {
     "pace": Target(
         "200 streams of 30 deltas/s: CPU a delta, all sides together, against no wait",
         "at most",
-        0.75,
+        0.65,
     ),
     "fan_out": Target(
         "1,000 followers over ten processes against over one: CPU, all sides together",

@@ -113,11 +113,11 @@ class Mailboxes:
     async def enter(self, box: str, ids: Sequence[bytes]) -> bool:
         """From now on, and for TTL_SECONDS, this mailbox hears of these sessions, of which there are at most MAX_IDS.
         False where Redis does not do it."""
-        return await self._run("subscribe", _ENTER, ids, box) is not None
+        return await self._run("write", _ENTER, ids, box) is not None
 
     async def leave(self, box: str, ids: Sequence[bytes]) -> None:
         """From now on it hears of these sessions no more."""
-        await self._run("subscribe", _LEAVE, ids, box)
+        await self._run("write", _LEAVE, ids, box)
 
     async def tell(self, own: str, head: bytes, ids: Sequence[bytes]) -> int:
         """Puts these sessions, behind `head`, into the mailboxes of all who follow them, but for the sender's `own`.
