@@ -10,6 +10,7 @@ from benchmarks.benchmark import Benchmark
 from benchmarks.follow import FOLLOW
 from benchmarks.growth import GROWTH
 from benchmarks.latency import LATENCY
+from benchmarks.lists import LISTS
 from benchmarks.memory import MEMORY
 from benchmarks.read import READ
 from benchmarks.repair import REPAIR
@@ -20,7 +21,22 @@ from benchmarks.turn import TURN
 from benchmarks.writers import WRITERS
 from turnlog.domain.errors import InvalidInputError
 
-SUITE = [APPEND, LATENCY, FOLLOW, WRITERS, REPLAY, READ, TURN, ANSWER, GROWTH, STORAGE, MEMORY, REPAIR, ROW_SECURITY]
+SUITE = [
+    APPEND,
+    LATENCY,
+    FOLLOW,
+    WRITERS,
+    REPLAY,
+    READ,
+    TURN,
+    ANSWER,
+    GROWTH,
+    LISTS,
+    STORAGE,
+    MEMORY,
+    REPAIR,
+    ROW_SECURITY,
+]
 
 
 def benchmarks_named(names: Iterable[str]) -> list[Benchmark]:
