@@ -4,7 +4,7 @@ one far behind it, for each filter; and what a live event costs the write-ahead 
 The sessions are made by SQL, with random ids, as an old store has them. Most of them are of one user, and have one
 status, so that there is a page so far behind. In the second part new sessions are recorded among them, right after a
 checkpoint, when each page that is touched goes into the write-ahead log as a whole: with the ids that turnlog gives,
-which are in the order of time, and with random ones.
+which are in the order of time, and with random ones. Each is of another user, far from the others in the lists.
 """
 
 from __future__ import annotations
@@ -71,7 +71,7 @@ class ListsOptions:
     limit: int = option(50, "Sessions a page.")
     page: int = option(1_000, "Which page is far.")
     sessions: int = option(200, "New sessions of a visit.")
-    deltas: int = option(20, "Deltas of each.")
+    deltas: int = option(100, "Deltas of each.")
     repeat: int = option(3, "Visits to each.")
 
 
@@ -213,7 +213,8 @@ class _Store:
             connection.execute("checkpoint")
 
     async def _one(self, log: SessionLog, number: int, session_id: UUID | None) -> None:
-        session = await log.start_session(f"new-{number}", session_id=session_id)
+        user = f"user-{50 * (number * 7_919 % max(1, self._size // 50))}"  # they are far from each other
+        session = await log.start_session(user, session_id=session_id)
         await session.say("Go on.")
         async with session.completion(USER) as answer:
             for each in range(self._options.deltas):
@@ -251,7 +252,7 @@ LISTS = Benchmark(
     "lists",
     "Count what lists read, and an event writes, in a store of a million sessions.",
     ListsOptions,
-    {"sizes": (1_000, 10_000), "page": 100, "sessions": 40, "repeat": 2},
+    {"sizes": (1_000, 10_000), "page": 100, "sessions": 40, "deltas": 20, "repeat": 2},
     measure,
     plots=(_ROWS, _WAL),
 )
