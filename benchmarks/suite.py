@@ -11,6 +11,7 @@ from benchmarks.fan_out import FAN_OUT
 from benchmarks.follow import FOLLOW
 from benchmarks.growth import GROWTH
 from benchmarks.latency import LATENCY
+from benchmarks.lists import LISTS
 from benchmarks.long_session import LONG_SESSION
 from benchmarks.long_turn import LONG_TURN
 from benchmarks.memory import MEMORY
@@ -27,7 +28,7 @@ from turnlog.domain.errors import InvalidInputError
 
 SUITE = [
     APPEND, LATENCY, PACE, FOLLOW, FAN_OUT, WRITERS, PROCESSES, REPLAY, READ, TURN, ANSWER, GROWTH, LONG_SESSION,
-    LONG_TURN, STORAGE, MEMORY, REPAIR, ROW_SECURITY,
+    LONG_TURN, LISTS, STORAGE, MEMORY, REPAIR, ROW_SECURITY,
 ]  # fmt: skip
 
 

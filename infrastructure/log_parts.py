@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeVar
-from uuid import UUID, uuid4
+from uuid import UUID
 from weakref import WeakValueDictionary
 
 from turnlog.domain.errors import LogClosedError, SessionExistsError
@@ -18,7 +18,7 @@ from turnlog.infrastructure.append.turn_owner import TurnOwner
 from turnlog.infrastructure.append.writer_lease import WriterLease
 from turnlog.infrastructure.clock import Clock
 from turnlog.infrastructure.follow.session_watcher import SessionWatcher
-from turnlog.infrastructure.ids import new_id
+from turnlog.infrastructure.ids import new_id, new_session_id
 from turnlog.infrastructure.process import Home
 from turnlog.infrastructure.read.prompts import Prompts
 from turnlog.infrastructure.read.view_parts import ViewParts
@@ -75,7 +75,7 @@ class LogParts:
         Raises SessionExistsError if the id is taken by another session, InvalidInputError, StoreError and
         LogClosedError."""
         if session_id is None:
-            aggregate = self.aggregate(uuid4())
+            aggregate = self.aggregate(new_session_id())
             aggregate.begin_empty()
             return aggregate
         aggregate = self.aggregate(checked_session_id(session_id))

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from turnlog.domain.commands import Command
 from turnlog.domain.errors import AppendConflictError, StoreUnavailableError, TurnlogError
 from turnlog.infrastructure.append.aggregate import Aggregate
-from turnlog.infrastructure.ids import new_id
+from turnlog.infrastructure.ids import new_token
 from turnlog.infrastructure.tasks import cancel_and_wait, spawned
 
 if TYPE_CHECKING:
@@ -50,7 +50,7 @@ class WriterLease:
     def __init__(self, leases: Leases, seconds: float) -> None:
         self._leases = leases
         self.seconds = seconds
-        self.writer_id = new_id()
+        self.writer_id = new_token()
         self.host, self.pid = socket.gethostname(), os.getpid()
         self._live: dict[str, _Held | None] = {}  # None: its end is on its way to the store
         self._unended: dict[str, tuple[Aggregate, Command]] = {}
@@ -150,7 +150,7 @@ class WriterLease:
 
     def _lost(self) -> None:
         """Gives up what this writer had held, which may have been taken over, and takes another id."""
-        lost, self.writer_id, self._is_held = self.writer_id, new_id(), False
+        lost, self.writer_id, self._is_held = self.writer_id, new_token(), False
         given_up = {id_: held for id_, held in self._live.items() if held is not None and held.writer_id == lost}
         self._unended.clear()
         if given_up:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Sequence
-from uuid import UUID, uuid4
+from uuid import UUID
 
 from turnlog.domain.commands import AssignOwner, Command, MarkFork
 from turnlog.domain.events import OwnerAssigned, SessionStarted
 from turnlog.infrastructure.append.aggregate import Aggregate
 from turnlog.infrastructure.clock import now
+from turnlog.infrastructure.ids import new_session_id
 from turnlog.infrastructure.log_parts import LogParts
 from turnlog.infrastructure.repair.whole_append import whole_append
 from turnlog.infrastructure.store.encoding import Copied
@@ -31,7 +32,7 @@ async def make_fork(
     progress: ForkProgress = lambda *_: None,
 ) -> Aggregate:
     """A new session with copies of the events up to this position, and with this owner. It is whole or not there."""
-    made = session_id or uuid4()
+    made = session_id or new_session_id()
     owned = False
     async with whole_append(parts, made, StoredState.before_all(made)) as pieces:
         async for page in _ahead(parts.store.events.copied(source, version, FORK_PAGE_EVENTS)):

@@ -91,34 +91,18 @@ select array(
     order by number
 )
 
--- name: list_sessions
-with mine as materialized (
-    select session_id, user_id, title, started_at, updated_at, version, turn_status
-    from {schema}.turnlog_sessions
-    where not deleted and (%b::boolean or user_id = %b::text)
-), page as (
-    select * from mine order by updated_at desc, session_id limit %b offset %b
-)
-select (select count(*) from mine) as total, page.*
-from (select 1) as always left join page on true
-order by page.updated_at desc, page.session_id
-
--- name: list_by_status
--- A statement of its own, so that it has a plan of its own.
-with mine as materialized (
-    select session_id, user_id, title, started_at, updated_at, version, turn_status
-    from {schema}.turnlog_sessions
-    where not deleted and (%b::boolean or user_id = %b::text) and turn_status = any(%b::text[])
-), page as (
-    select * from mine order by updated_at desc, session_id limit %b offset %b
-)
-select (select count(*) from mine) as total, page.*
-from (select 1) as always left join page on true
-order by page.updated_at desc, page.session_id
+-- name: by_index
+-- For the transaction: what follows is read in the order of an index, and no further than it is needed. Whatever the
+-- planner thinks of how many lines there are: it would read all of a user whom it believes to have few, to sort them.
+select set_config('enable_seqscan', 'off', true), set_config('enable_bitmapscan', 'off', true),
+    set_config('enable_sort', 'off', true), set_config('plan_cache_mode', 'force_generic_plan', true)
 
 -- name: session_ids
+select session_id from {schema}.turnlog_sessions where not deleted and session_id > %b order by session_id limit %b
+
+-- name: session_ids_of_user
 select session_id from {schema}.turnlog_sessions
-where not deleted and (%b::boolean or user_id = %b::text) and session_id > %b
+where not deleted and octet_length(user_id) > 0 and user_id = %b::text and session_id > %b
 order by session_id limit %b
 
 -- name: unfinished_turns

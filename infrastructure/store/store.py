@@ -53,7 +53,7 @@ class EventStore:
         self.schema = Schema(self._threads, recorder)
         self.events = StoredEvents(self._threads, recorder, self.mapper)
         self.accepted = AcceptedResults(self._threads.fetch)
-        self.lists = SessionLists(self._threads.fetch)
+        self.lists = SessionLists(self._threads.fetch, self._threads.fetch_by_index)
         self.kept = KeptViews(self._threads, recorder)
         self.states = KeptStates(self._threads)
         self.leases = Leases(self._lease_thread.fetch)
