@@ -23,6 +23,8 @@ logger = logging.getLogger("turnlog")
 
 SSE_DELTAS = StreamForm()
 _POSITION_DIGITS = 15
+JOINED_LENGTH = 32 * 1024
+"""Characters from which on no other item is joined: a slow reader holds one text."""
 
 
 class EventStreams:
@@ -97,13 +99,16 @@ class EventStreams:
         cursor = cursor_of(after)
         items = await form.follower(session, cursor, until_turn_ends).begun()
         stream = _Stream(self, session, cursor, form)
-        return stream.until_turn_ends(items) if until_turn_ends else stream.until_session_ends(items)
+        return stream.text(stream.until_turn_ends(items) if until_turn_ends else stream.until_session_ends(items))
 
     async def heard(self, items: Follower) -> AsyncGenerator[Delta | RecordedEvent | None]:
         """These deltas or events until the streams end, and None where none has come for as long as a heartbeat."""
         self._open.add(items)
         try:
             while not self.has_ended:
+                if items.is_ready:  # a timeout costs more than what is there
+                    yield await anext(items)
+                    continue
                 try:
                     async with asyncio.timeout(self.heartbeat_seconds):
                         item = await anext(items)
@@ -130,44 +135,60 @@ class _Stream:
 
     async def until_turn_ends(self, items: Follower) -> AsyncGenerator[str]:
         """The text, beginning with these items, up to the end of the last turn."""
+        is_one = False
+        while True:
+            async with aclosing(self._texts(items, is_one)) as texts:
+                async for text in texts:
+                    yield text
+            if self._streams.has_ended:
+                return
+            view = await self._session.view()
+            is_one = view.version <= self._position
+            if is_one and _has_ended(view):
+                yield self._form.end(_said(view.turns[-1]))
+                return
+            # Where all is told, the turn was abandoned. Whoever goes on with it writes the next event.
+            items = self._form.follower(self._session, self._cursor, until_turn_ends=not is_one)
+
+    async def until_session_ends(self, items: Follower) -> AsyncGenerator[str]:
+        """The text, beginning with these items, for as long as the session is there."""
+        async with aclosing(self._texts(items)) as texts:
+            async for text in texts:
+                yield text
+        if not self._streams.has_ended:
+            yield self._form.end(_said(None))
+
+    async def text(self, body: AsyncGenerator[str]) -> AsyncGenerator[str]:
+        """This text with its beginning, and with its end where the session is gone or the log cannot be read."""
         if opening := self._form.opening(self._streams.retry_seconds):
             yield opening
-        is_one = False
         try:
-            while True:
-                async with aclosing(self._streams.heard(items)) as heard:
-                    async for item in heard:
-                        yield self._form.heartbeat if item is None else self._told(item, items.cursor)
-                        if item is not None and is_one:
-                            break
-                if self._streams.has_ended:
-                    return
-                view = await self._session.view()
-                is_one = view.version <= self._position
-                if is_one and _has_ended(view):
-                    yield self._form.end(_said(view.turns[-1]))
-                    return
-                # Where all is told, the turn was abandoned. Whoever goes on with it writes the next event.
-                items = self._form.follower(self._session, self._cursor, until_turn_ends=not is_one)
+            async with aclosing(body):
+                async for text in body:
+                    yield text
         except SessionNotFoundError:
             yield self._form.end(_said(None))
         except (StoreError, LogClosedError, UnknownPositionError) as error:
             logger.debug("a stream of events ends: %s", error)
 
-    async def until_session_ends(self, items: Follower) -> AsyncGenerator[str]:
-        """The text, beginning with these items, for as long as the session is there."""
-        if opening := self._form.opening(self._streams.retry_seconds):
-            yield opening
-        try:
-            async with aclosing(self._streams.heard(items)) as heard:
-                async for item in heard:
-                    yield self._form.heartbeat if item is None else self._told(item, items.cursor)
-            if not self._streams.has_ended:
-                yield self._form.end(_said(None))
-        except SessionNotFoundError:
-            yield self._form.end(_said(None))
-        except (StoreError, LogClosedError, UnknownPositionError) as error:
-            logger.debug("a stream of events ends: %s", error)
+    async def _texts(self, items: Follower, only_one: bool = False) -> AsyncGenerator[str]:
+        """The items as text: each by itself, or those together that are there already."""
+        together, length = list[str](), 0
+        async with aclosing(self._streams.heard(items)) as heard:
+            async for item in heard:
+                if item is None:
+                    yield self._form.heartbeat
+                    continue
+                together.append(self._told(item, items.cursor))
+                length += len(together[-1])
+                if self._form.joined and items.is_ready and length < JOINED_LENGTH:
+                    continue
+                yield "".join(together)
+                together, length = [], 0
+                if only_one:
+                    break
+        if together:
+            yield "".join(together)
 
     def _told(self, item: Delta | RecordedEvent, cursor: str) -> str:
         self._position, self._cursor = item.position, cursor

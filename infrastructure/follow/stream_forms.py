@@ -37,10 +37,12 @@ Follower = Deltas | Following
 @dataclass(frozen=True, slots=True)
 class StreamForm:
     """`events`: recorded events, with their topics; else deltas. `lines`: lines of JSON (NDJSON), each with its
-    `cursor`; else server-sent events, each with it as the id."""
+    `cursor`; else server-sent events, each with it as the id. `joined`: what is there already is one text, and not one
+    for each: then a server sends it at once."""
 
     events: bool = False
     lines: bool = False
+    joined: bool = False
 
     def follower(self, session: Followed, after: int | str, until_turn_ends: bool) -> Follower:
         """What gives the items of the stream."""

@@ -85,7 +85,7 @@ def _form(accept: str, *, events: bool) -> StreamForm | None:
     """The form of the stream that is wanted; None for a page."""
     kinds = [one.partition(";")[0].strip().lower() for one in accept.split(",")]
     wanted = next((kind for kind in kinds if kind == SSE or kind in _LINES), None)
-    return None if wanted is None else StreamForm(events=events, lines=wanted != SSE)
+    return None if wanted is None else StreamForm(events=events, lines=wanted != SSE, joined=True)
 
 
 async def _stream(asking: Asked, session: Session, form: StreamForm, cursor: int | str, until: str) -> Response:

@@ -3,6 +3,7 @@ middle of streams."""
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import re
@@ -11,7 +12,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any, NamedTuple
 
 import httpx
@@ -19,7 +20,8 @@ import pytest
 from click.testing import CliRunner
 
 from tests.support.served import as_user
-from turnlog import Settings
+from tests.support.web_servers import free_port
+from turnlog import SessionLog, Settings
 from turnlog.infrastructure.cli.app import cli
 from turnlog.infrastructure.embedded import Servers
 
@@ -109,6 +111,57 @@ def test_several_processes_are_one_log(settings: Settings) -> None:
             assert len(client.get(f"/sessions/{session}/messages").json()["messages"]) == 10
             assert other.get(f"/sessions/{session}").status_code == 404
         assert "Traceback" not in running.end()
+
+
+async def test_clients_of_a_process_that_is_killed_come_back_to_the_next_and_miss_nothing(
+    log: SessionLog, settings: Settings
+) -> None:
+    session = await log.start_session(user_id="u1")
+    await session.say("Hello", message_id="m-1")
+    path, options = f"/sessions/{session.id}/deltas", ("--token", "user:u1=one")
+    port = str(free_port())
+    with serve(settings, *options, "--port", port) as running:
+        client = httpx.AsyncClient(**as_client(running))
+        clients = [asyncio.create_task(follow(client, path)) for _ in range(20)]
+        async with session.completion() as completion:
+            for number in range(10):
+                await completion.text(f"{number} ")
+            running.process.kill()
+            running.process.wait()
+            for number in range(10, 20):
+                await completion.text(f"{number} ")
+            starting = serve(settings, *options, "--port", port)
+            await asyncio.to_thread(starting.__enter__)
+            try:
+                await completion.finish("stop")
+                async with asyncio.timeout(UP_SECONDS):
+                    every = await asyncio.gather(*clients)
+            finally:
+                await asyncio.to_thread(starting.__exit__, None, None, None)
+                await client.aclose()
+    last = (await session.view()).version
+    assert every == [list(range(1, last + 1))] * 20
+
+
+def as_client(running: Running) -> dict[str, Any]:
+    headers = {**as_user("one"), "accept": "application/x-ndjson"}
+    return {"base_url": running.said["url"], "headers": headers, "timeout": UP_SECONDS, "trust_env": False}
+
+
+async def follow(client: httpx.AsyncClient, path: str) -> list[int]:
+    """The positions that a client sees, which comes back with its last cursor until the turn has ended."""
+    seen, cursor = list[int](), "0"
+    while True:
+        with suppress(httpx.TransportError):
+            async with client.stream("GET", path, params={"after": cursor}) as response:
+                async for line in response.aiter_lines():
+                    said = json.loads(line)
+                    if said["kind"] == "end":
+                        return seen
+                    if "cursor" in said:
+                        cursor = said["cursor"]
+                        seen.append(said["position"])
+        await asyncio.sleep(0.05)
 
 
 def refused(*options: str) -> str:
