@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
 
 import pytest
 from hypothesis import given
@@ -116,6 +117,20 @@ def test_a_turn_is_not_cut_where_a_result_is_to_come(event: e.SessionEvent) -> N
     events = long_turn(5)[:-1]
     events += recorded([event, *called("s5")], len(events))
     assert folded(events).closed_turns == 4
+
+
+def test_a_result_that_is_pending_for_long_is_filed_in_its_segment() -> None:
+    pending = [begun("job"), e.ToolCallStarted(at=AT, step_id="job", index=0, id="job", name="find"), finished("job")]
+    given_ = partial(e.ToolResultAdded, at=AT, step_id="job", index=0, call_id="job")
+    steps = [event for n in range(20) for event in called(f"s{n}")]
+    events = recorded([START, user("why?"), *pending, given_(status="pending", content="begun"), *steps])
+    projector = folded(events)
+    assert projector.closed_turns == 19
+    after = recorded([given_(status="final", content="done", late=True), *called("last")], len(events))
+    projector.apply_all(after)
+    assert projector.view() == Uncut(ID).apply_all([*events, *after]).view()
+    assert projector.reached_back == after[0].position > projector.rewrote
+    assert projector.pages()[0].steps[0].tool_results[0].content == "done"
 
 
 @given(histories_of_long_turns)
