@@ -61,6 +61,7 @@ select setval('turnlog_events_positions', {sessions}::bigint * {events});
 drop table filled;
 """
 _EVENTS_OF_ONE = 3
+_TABLES = "turnlog_events", "turnlog_sessions", "turnlog_keys", "turnlog_heads", "turnlog_pages", "turnlog_writers"
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,16 +124,19 @@ class _Store:
     async def fill(self) -> None:
         """Makes the sessions, and walks to the far pages."""
         async with running(self._kind, self._ground) as system:
+            await asyncio.to_thread(self._fill_in)
             if self._size:
-                await asyncio.to_thread(self._fill_in)
                 for name in _FILTERS:
                     self._far[name] = await self._walked(_log_of(system), name)
 
     def _fill_in(self) -> None:
         with psycopg.connect(self._url, autocommit=True) as connection:
             made = _FILL.format(sessions=self._size, user=USER, events=_EVENTS_OF_ONE)
-            connection.execute(made.encode(), prepare=False)
+            if self._size:
+                connection.execute(made.encode(), prepare=False)
             connection.execute("vacuum analyze")
+            for table in _TABLES:  # what it writes would be counted as an event's
+                connection.execute(f"alter table {table} set (autovacuum_enabled = false)".encode())
 
     async def _walked(self, log: SessionLog, name: str) -> str | None:
         """The cursor of the far page; where there are not so many pages, that of the last one that is whole."""
