@@ -12,7 +12,7 @@ from psycopg.sql import SQL, Composed, Identifier, Literal
 from turnlog.domain.events import TextDelta
 
 EVENTS_TABLE = "turnlog_events"
-SCHEMA_VERSION = 5
+SCHEMA_VERSION = 6
 LOCK_TIMEOUT_MS = 4_000
 """Less than a connection has for an answer by default: Postgres says why it gives up, and the watchdog could not."""
 
