@@ -320,24 +320,6 @@ async def test_an_append_of_version_4_finds_a_sequence_that_lags_once_the_schema
             assert (await log.session(OLD_SESSION, "u1").view()).version == 6
 
 
-async def test_an_append_of_one_event_takes_a_position_and_does_not_set_the_sequence(settings: Settings) -> None:
-    """Setting it would be a third of what a stream alone writes ahead."""
-    async with SessionLog.open(settings) as log:
-        session = await log.start_session("u1")
-        async with session.completion() as answer:
-            await asyncio.gather(*(answer.text("together ") for _ in range(5)))
-            for _ in range(3):
-                await answer.text("alone ")
-            with psycopg.connect(settings.database_url or "") as other:
-                other.execute(f"set search_path to {settings.database_schema}".encode())
-                found = other.execute("select log_cnt, last_value from turnlog_events_positions").fetchone()
-                last = other.execute("select max(notification_id), count(*) from turnlog_events").fetchone()
-            await answer.finish()
-    assert found is not None
-    assert last == (found[1], 10)
-    assert found[0] == 32 - 3 + 1
-
-
 async def test_processes_that_upgrade_at_once_do_not_get_in_each_others_way(
     settings: Settings, version_1: psycopg.Connection[Any]
 ) -> None:
