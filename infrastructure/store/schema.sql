@@ -185,7 +185,11 @@ begin
     -- goes its lock; the sequence and the variable stay as they are. However the append ends, the lock is not left.
     begin
         perform pg_advisory_xact_lock({positions_literal}::regclass::oid::integer, 0);
-        last := setval({positions_literal}, nextval({positions_literal}) + cardinality(ids) - 1);
+        -- Setting a sequence is logged, and taking its next number only once in 32 times.
+        last := nextval({positions_literal});
+        if cardinality(ids) > 1 then
+            last := setval({positions_literal}, last + cardinality(ids) - 1);
+        end if;
         raise exception using errcode = 'TLOK1';
     exception when sqlstate 'TLOK1' then
         null;

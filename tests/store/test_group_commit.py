@@ -173,3 +173,21 @@ async def test_a_cancelled_caller_leaves_the_append_and_its_followers_alone(log:
 
     stored = await texts(session)
     assert [number for number in stored if number != "4"] == [str(number) for number in range(10) if number != 4]
+
+
+async def test_an_append_of_one_event_takes_a_position_and_does_not_set_the_sequence(settings: Settings) -> None:
+    """Setting it would be a third of what a stream alone writes ahead."""
+    async with SessionLog.open(settings) as log:
+        session = await log.start_session("u1")
+        async with session.completion() as answer:
+            await asyncio.gather(*(answer.text("together ") for _ in range(5)))
+            for _ in range(3):
+                await answer.text("alone ")
+            with psycopg.connect(settings.database_url or "") as other:
+                other.execute(f"set search_path to {settings.database_schema}".encode())
+                found = other.execute("select log_cnt, last_value from turnlog_events_positions").fetchone()
+                last = other.execute("select max(notification_id), count(*) from turnlog_events").fetchone()
+            await answer.finish()
+    assert found is not None
+    assert last == (found[1], 10)
+    assert found[0] == 32 - 3 + 1
