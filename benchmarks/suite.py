@@ -15,12 +15,28 @@ from benchmarks.read import READ
 from benchmarks.repair import REPAIR
 from benchmarks.replay import REPLAY
 from benchmarks.row_security import ROW_SECURITY
+from benchmarks.serve import SERVE
 from benchmarks.storage import STORAGE
 from benchmarks.turn import TURN
 from benchmarks.writers import WRITERS
 from turnlog.domain.errors import InvalidInputError
 
-SUITE = [APPEND, LATENCY, FOLLOW, WRITERS, REPLAY, READ, TURN, ANSWER, GROWTH, STORAGE, MEMORY, REPAIR, ROW_SECURITY]
+SUITE = [
+    APPEND,
+    LATENCY,
+    FOLLOW,
+    WRITERS,
+    REPLAY,
+    READ,
+    TURN,
+    ANSWER,
+    GROWTH,
+    STORAGE,
+    MEMORY,
+    REPAIR,
+    ROW_SECURITY,
+    SERVE,
+]
 
 
 def benchmarks_named(names: Iterable[str]) -> list[Benchmark]:
