@@ -83,7 +83,7 @@ chaos: setup ## Attack a log at work with every kind of fault, for minutes; CHAO
 	$(BIN)/python -m tests.chaos $(CHAOS)
 
 chaos-long: setup ## The same with 10,000 faults, for hours, into docs/reliability.md
-	$(BIN)/python -m tests.chaos --long --injections 10000 --report $(CHAOS)
+	$(BIN)/python -m tests.chaos --long --processes 4 --injections 10000 --report $(CHAOS)
 
 fuzz: setup $(VENV)/.fuzz ## Give random inputs to all that reads input, for minutes; FUZZ="--target chunks" chooses
 	$(BIN)/python -m tests.fuzz --processes $(WORKERS) $(FUZZ)

@@ -7,10 +7,16 @@ from collections.abc import Iterable
 from benchmarks.answer import ANSWER
 from benchmarks.append import APPEND
 from benchmarks.benchmark import Benchmark
+from benchmarks.fan_out import FAN_OUT
 from benchmarks.follow import FOLLOW
 from benchmarks.growth import GROWTH
 from benchmarks.latency import LATENCY
+from benchmarks.lists import LISTS
+from benchmarks.long_session import LONG_SESSION
+from benchmarks.long_turn import LONG_TURN
 from benchmarks.memory import MEMORY
+from benchmarks.pace import PACE
+from benchmarks.processes import PROCESSES
 from benchmarks.read import READ
 from benchmarks.repair import REPAIR
 from benchmarks.replay import REPLAY
@@ -22,21 +28,9 @@ from benchmarks.writers import WRITERS
 from turnlog.domain.errors import InvalidInputError
 
 SUITE = [
-    APPEND,
-    LATENCY,
-    FOLLOW,
-    WRITERS,
-    REPLAY,
-    READ,
-    TURN,
-    ANSWER,
-    GROWTH,
-    STORAGE,
-    MEMORY,
-    REPAIR,
-    ROW_SECURITY,
-    SERVE,
-]
+    APPEND, LATENCY, PACE, FOLLOW, FAN_OUT, WRITERS, PROCESSES, REPLAY, READ, TURN, ANSWER, GROWTH, LONG_SESSION,
+    LONG_TURN, LISTS, STORAGE, MEMORY, REPAIR, ROW_SECURITY, SERVE,
+]  # fmt: skip
 
 
 def benchmarks_named(names: Iterable[str]) -> list[Benchmark]:

@@ -34,6 +34,16 @@ TARGETS = {
         "at most",
         3,
     ),
+    "pace": Target(
+        "200 streams of 30 deltas/s: CPU a delta, all sides together, against no wait",
+        "at most",
+        0.65,
+    ),
+    "fan_out": Target(
+        "1,000 followers over ten processes against over one: CPU, all sides together",
+        "at most",
+        1.5,
+    ),
     "writers": Target(
         "eight writer processes against one, the same 1000 streams in all: events/s of all together",
         "at least",
@@ -65,6 +75,23 @@ TARGETS = {
         "the 10,000th turn against the 10th: statements, rows read, bytes to Redis, WAL (the worst of them)",
         "at most",
         1.1,
+    ),
+    "long-session": Target(
+        "a session of 100,000 turns against one of 25: rows read, bytes and CPU of open and say, say, record, a "
+        "window, a live page and a page of turns (the worst of them)",
+        "at most",
+        1.2,
+    ),
+    "lists": Target(
+        "a page of a list of 1,000,000 sessions against one of 1,000, each filter, first and far page: rows read (the "
+        "worst of them)",
+        "at most",
+        1.1,
+    ),
+    "lists-wal": Target(
+        "an event of a new session among 1,000,000 others against an empty store, right after a checkpoint: WAL bytes",
+        "at most",
+        1.3,
     ),
     "turn-crowd": Target(
         "turns of 500 deltas, each durable, 100 streams at once: deltas/s against the best peer that saves each delta",

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import sys
 from collections import Counter
 from collections.abc import Awaitable, Callable
@@ -13,6 +12,8 @@ from time import perf_counter
 from typing import Any
 from uuid import UUID
 
+from benchmarks.children import order as next_order
+from benchmarks.children import say as answered
 from benchmarks.sessions import MODEL, LoadedSession, start_sessions
 from benchmarks.workload import Workload
 from turnlog.domain.errors import AppendConflictError
@@ -26,9 +27,8 @@ Order = dict[str, Any]
 async def serve(url: str) -> None:
     """An order is answered when all is ready; and after the line that says go, when it is done and with its counts."""
     async with SessionLog.open(Settings.from_env({"DATABASE_URL": url, "REDIS_URL": "none"})) as log:
-        _say({"ready": True})
-        while line := await _line():
-            order = json.loads(line)
+        answered({"ready": True})
+        while (order := await next_order()) is not None:
             work = _streams if order["sessions"] else _one_session
             await work(log, order)
 
@@ -42,7 +42,7 @@ async def _streams(log: SessionLog, order: Order) -> None:
         await _timed(order, [partial(_send, session, answer) for session, answer in pairs])
         await asyncio.gather(*(session.finish(answer) for session, answer in pairs))
     sent = sum(session.sent for session in sessions)
-    _say({"events": sent, "refused": 0, "others": sum(session.acknowledged for session in sessions) - sent})
+    answered({"events": sent, "refused": 0, "others": sum(session.acknowledged for session in sessions) - sent})
 
 
 async def _send(session: LoadedSession, answer: Completion, until: float) -> None:
@@ -65,24 +65,15 @@ async def _one_session(log: SessionLog, order: Order) -> None:
                 counts["refused"] += 1
 
     await _timed(order, [say] * order["handlers"])
-    _say({**counts, "others": 0})
+    answered({**counts, "others": 0})
 
 
 async def _timed(order: Order, works: list[Callable[[float], Awaitable[None]]]) -> None:
-    _say({"ready": True})
-    await _line()
+    answered({"ready": True})
+    await next_order()
     until = perf_counter() + order["seconds"]
     await asyncio.gather(*(work(until) for work in works))
-    _say({"done": True})
-
-
-async def _line() -> str:
-    return await asyncio.to_thread(sys.stdin.readline)
-
-
-def _say(answer: dict[str, Any]) -> None:
-    sys.stdout.write(json.dumps(answer) + "\n")
-    sys.stdout.flush()
+    answered({"done": True})
 
 
 if __name__ == "__main__":

@@ -7,10 +7,8 @@ its position taken decides again.
 from __future__ import annotations
 
 import asyncio
-import json
-import sys
-from collections.abc import AsyncIterator, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
+from collections.abc import Sequence
+from contextlib import AsyncExitStack
 from dataclasses import asdict, dataclass
 from functools import partial
 from time import perf_counter
@@ -19,12 +17,11 @@ from typing import Any
 import psycopg
 from psycopg.sql import SQL, Identifier
 
-from benchmarks import CHECKOUT
 from benchmarks.benchmark import Benchmark, Report, machine_of, option
+from benchmarks.children import Child, child
 from benchmarks.contest import Entry, Key, Numbers, Ratio, Samples, Say, interleaved
 from benchmarks.server import Ground
 from benchmarks.sessions import MODEL
-from turnlog.domain.errors import TurnlogError
 from turnlog.infrastructure.log import SessionLog
 from turnlog.infrastructure.settings import Settings
 from turnlog.infrastructure.store.statements import EVENTS_TABLE
@@ -65,7 +62,7 @@ async def measure(options: WritersOptions, ground: Ground, say: Say) -> Report:
         )
         shared = await log.start_session(MODEL)
         say(f"starting {max(options.processes)} processes")
-        processes = [await stack.enter_async_context(_process(url)) for _ in range(max(options.processes))]
+        processes = [await stack.enter_async_context(child(_MODULE, url)) for _ in range(max(options.processes))]
         await asyncio.gather(*(each.answer() for each in processes))
         writers = _Writers(options, processes, str(shared.id))
         entries = [
@@ -86,44 +83,8 @@ async def measure(options: WritersOptions, ground: Ground, say: Say) -> Report:
     )
 
 
-class _Process:
-    """A writer, and the lines to and from it."""
-
-    def __init__(self, process: asyncio.subprocess.Process) -> None:
-        self._process = process
-
-    async def tell(self, order: dict[str, Any]) -> dict[str, Any]:
-        """Gives an order and waits for the answer."""
-        assert self._process.stdin is not None  # noqa: S101 for the type checker
-        self._process.stdin.write(json.dumps(order).encode() + b"\n")
-        return await self.answer()
-
-    async def answer(self) -> dict[str, Any]:
-        """Its next line. Raises TurnlogError where it has ended."""
-        assert self._process.stdout is not None  # noqa: S101 for the type checker
-        line = await self._process.stdout.readline()
-        if not line:
-            raise TurnlogError("a process of the benchmark has ended early")
-        answer: dict[str, Any] = json.loads(line)
-        return answer
-
-
-@asynccontextmanager
-async def _process(url: str) -> AsyncIterator[_Process]:
-    pipe = asyncio.subprocess.PIPE
-    process = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", _MODULE, url, stdin=pipe, stdout=pipe, cwd=CHECKOUT
-    )
-    try:
-        yield _Process(process)
-    finally:
-        if process.stdin is not None:
-            process.stdin.close()
-        await process.wait()
-
-
 class _Writers:
-    def __init__(self, options: WritersOptions, processes: Sequence[_Process], shared: str) -> None:
+    def __init__(self, options: WritersOptions, processes: Sequence[Child], shared: str) -> None:
         self.events = 0
         """Acknowledged in all, in the time or not."""
         self._options = options

@@ -18,8 +18,10 @@ from turnlog.infrastructure.channels import Channels
 from turnlog.infrastructure.follow.notices import Notices
 from turnlog.infrastructure.follow.session_watcher import SessionWatcher
 from turnlog.infrastructure.log_parts import LogParts
+from turnlog.infrastructure.mailboxes import Mailboxes
 from turnlog.infrastructure.process import Home, close_in_children
 from turnlog.infrastructure.read.prompts import Prompts
+from turnlog.infrastructure.read.view_parts import ViewParts
 from turnlog.infrastructure.read.views import Views
 from turnlog.infrastructure.redis_calls import RedisCalls
 from turnlog.infrastructure.settings import Settings
@@ -71,6 +73,7 @@ async def opened(settings: Settings) -> AsyncIterator[LogParts]:
             store=store,
             group_commit=group_commit,
             views=views,
+            view_parts=ViewParts(store, views),
             prompts=Prompts(store, cache, views, background, settings.prompt_memory_bytes),
             watcher=watcher,
             background=background,
@@ -139,7 +142,9 @@ def _cache(settings: Settings, calls: RedisCalls, signer: Signer, log_id: str) -
 def _opened_notices(settings: Settings, calls: RedisCalls, log_id: str, stack: AsyncExitStack) -> Notices | None:
     if settings.redis_url in (None, "none"):
         return None
-    notices = Notices(Channels(calls, partial(redis_client, settings)), f"{settings.cache_prefix}{log_id}:")
+    prefix = f"{settings.cache_prefix}{log_id}:"
+    mailboxes = Mailboxes(calls, prefix, f"{prefix}notices")
+    notices = Notices(Channels(calls, partial(redis_client, settings)), mailboxes, prefix)
     stack.push_async_callback(notices.close)
     return notices
 
@@ -153,6 +158,7 @@ def _opened_group_commit(settings: Settings, store: EventStore, stack: AsyncExit
         max_queued_events=settings.max_queued_events,
         max_queued_bytes=settings.max_queued_bytes,
         retry_seconds=settings.store_timeout_seconds,
+        wait_seconds=settings.commit_wait_ms / 1000,
     )
     stack.push_async_callback(group_commit.close)
     return group_commit

@@ -21,9 +21,9 @@ if TYPE_CHECKING:
 logger = logging.getLogger("turnlog")
 
 PROBE_SECONDS = 1.0
-CALLS_AT_ONCE = 64
-"""Calls that are under way at the same time; others wait. Each takes a connection, of which the driver has 100, and
-hundreds that are opened at once would time out."""
+CALLS_AT_ONCE = 8
+"""Calls that are under way at the same time; others wait. Each takes a connection, which stays open, and hundreds that
+are opened at once would time out. More at once are no quicker: the server takes one after the other."""
 
 
 class RedisCalls:

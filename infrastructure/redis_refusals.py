@@ -29,7 +29,7 @@ NEEDED = (
 """The commands of Redis that turnlog calls, also in its script."""
 _EFFECTS: dict[Kind, str] = {
     "read": "views and prompts are read from Postgres",
-    "write": "views and prompts are not cached",
+    "write": "views and prompts are not cached, and followers hear of events by asking Postgres",
     "publish": "followers hear of events by asking Postgres",
     "subscribe": "followers hear of events by asking Postgres",
 }

@@ -63,6 +63,13 @@ class Settings(BaseModel):
     read_ahead_chunks: int = Field(
         64, ge=0, description="largest number of chunks of a stream that are recorded before they are shown; 0 for none"
     )
+    commit_wait_ms: float = Field(
+        2.0,
+        ge=0,
+        le=1000,
+        description="milliseconds that a delta waits at most for those of other streams, so that they share a commit; "
+        "0 for none. One stream alone never waits",
+    )
     max_queued_events: int = Field(
         20_000, gt=0, description="events on their way to Postgres; beyond that appends wait for room"
     )

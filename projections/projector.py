@@ -31,7 +31,7 @@ from turnlog.projections.turns import Turns
 from turnlog.projections.usage import total_usage
 from turnlog.projections.view import SessionView
 
-VIEW_SCHEMA = 9
+VIEW_SCHEMA = 10
 """The version of the kept shapes. Heads and pages of another version are not read: the session is folded anew."""
 
 
@@ -127,7 +127,9 @@ class Projector(Turns):
         if isinstance(event, e.MessageImported | e.SessionRepaired | e.RepairWithdrawn):
             return True
         if isinstance(event, e.CompletionStarted):
-            return False  # decide opens each step under a new id
+            # `decide` opens each step under a new id.
+            before = (event.supersedes, event.continues)
+            return any(step_id and not self.knows_step(step_id) for step_id in before)
         if isinstance(event, e.TurnStarted | e.TurnEnded):
             return not self.knows_turn(event.turn_id)
         step_id = getattr(event, "step_id", None)
@@ -218,6 +220,7 @@ class Projector(Turns):
         self.add_message(message, queued=event.queued)
 
     def _message_imported(self, event: e.MessageImported, position: int) -> None:
+        self.join_all(position)
         fold_imported(self, event, position)
 
     def _session_repaired(self, event: e.SessionRepaired, position: int) -> None:

@@ -9,22 +9,33 @@ from turnlog.domain.events import StepEnd, TurnEnd, TurnEnded, TurnStarted
 from turnlog.domain.foreign import IN_PIECES
 from turnlog.projections.ended import CallEvent, EndedFold, Orphans
 from turnlog.projections.fold import StepFold
+from turnlog.projections.segments import (
+    SEGMENT_BYTES,
+    SEGMENT_STEPS,
+    can_be_cut_after,
+    question_of,
+    size_of,
+    size_of_step,
+)
 from turnlog.projections.turn import Fault, LateResult, Message, Repair, ToolResult, Turn, TurnRun, UsageEntry
 
 
 class TurnFold:
-    """A turn that events still change."""
+    """A turn that events still change, or a segment of it. `page` is its number among all of the session, and
+    `is_continued` says that the next one is of the same turn."""
 
     __slots__ = (
         "_corrected",
         "_waiting",
         "flaws",
         "index",
+        "is_continued",
         "is_queued",
         "late_results",
         "messages",
         "open_steps",
         "orphans",
+        "page",
         "position",
         "repairs",
         "runs",
@@ -33,7 +44,9 @@ class TurnFold:
         "usage_reports",
     )
 
-    def __init__(self, turn: Turn) -> None:
+    def __init__(self, turn: Turn, page: int, *, is_continued: bool = False) -> None:
+        self.page = page
+        self.is_continued = is_continued
         self.index = turn.index
         self.position = turn.position
         self.turn_id = turn.turn_id
@@ -85,7 +98,47 @@ class TurnFold:
     @property
     def is_in_hand(self) -> bool:
         """Whether it has an owner now."""
-        return bool(self.runs) and self.runs[-1].status is None
+        return not self.is_continued and bool(self.runs) and self.runs[-1].status is None
+
+    @property
+    def ends_a_segment(self) -> bool:
+        """Whether the next step is to begin another segment: the turn can be cut here, and is long enough."""
+        last = next(reversed(self.steps.values()), None)
+        if not isinstance(last, EndedFold) or not can_be_cut_after(last.step) or not self._is_settled:
+            return False
+        question = sum(map(size_of, self._question))
+        return len(self.steps) >= SEGMENT_STEPS or self._size >= max(SEGMENT_BYTES, 3 * question)
+
+    @property
+    def _is_settled(self) -> bool:
+        if self.open_steps or self._waiting or self.orphans or self.repairs:
+            return False
+        steps = (step for step in self.steps.values() if isinstance(step, EndedFold))
+        if any(step.step.origin or (step.waits and step.step.status == "finished") for step in steps):
+            return False
+        return not any(message.origin for message in self.messages)
+
+    @property
+    def _question(self) -> tuple[Message, ...]:
+        first = next(iter(self.steps.values()))
+        return question_of(self.messages, (first.base if isinstance(first, StepFold) else first.step).position)
+
+    @property
+    def _size(self) -> int:
+        steps = sum(size_of_step(step.freeze()) for step in self.steps.values())
+        return steps + sum(map(size_of, self.messages))
+
+    def next_segment(self, position: int) -> TurnFold:
+        """The segment after this one, which is that of the turn from now on."""
+        self.is_continued = True
+        segment = Turn(
+            index=self.index,
+            position=position,
+            turn_id=self.turn_id,
+            messages=self._question,
+            runs=(*self.runs[:1], *self.runs[1:][-1:]),
+        )
+        return TurnFold(segment, self.page + 1)
 
     def begin_run(self, event: TurnStarted, position: int) -> None:
         """Somebody takes the turn in hand."""

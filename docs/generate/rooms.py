@@ -61,6 +61,7 @@ MODULES = {
     "redis_calls": "cache",
     "redis_refusals": "cache",
     "channels": "cache",
+    "mailboxes": "cache",
 }
 """The modules of infrastructure/ that are drawn. The small ones that everybody uses (settings, tasks) are not."""
 

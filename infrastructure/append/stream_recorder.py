@@ -10,6 +10,7 @@ import logging
 from collections.abc import AsyncIterator, Awaitable
 from contextlib import suppress
 from enum import Enum, auto
+from math import inf
 from typing import Any, Generic, TypeVar
 from uuid import UUID
 
@@ -171,14 +172,22 @@ class StreamRecorder(Generic[Chunk]):
 
     # When somebody else has ended the step
 
+    @property
+    def open_at(self) -> float:
+        """See StepWatch."""
+        return self.step.aggregate.stored_at if self._is_open() else -inf
+
+    def _is_open(self) -> bool:
+        state = self.step.aggregate.state
+        return isinstance(state, Active) and self.step.step_id in state.open_steps
+
     async def look(self, version: int | None = None) -> None:
         """See StepWatch."""
         aggregate = self.step.aggregate
         with suppress(Exception):  # the step's own appends meet the same error, and report it
             if version is None or version > aggregate.version:
                 await aggregate.refresh()
-            state = aggregate.state
-            if not (isinstance(state, Active) and self.step.step_id in state.open_steps):
+            if not self._is_open():
                 self._lose()
 
     def _lose(self) -> None:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 from contextlib import suppress
 from contextvars import ContextVar
+from math import inf
 from types import TracebackType
 from typing import Self
 from uuid import UUID
@@ -24,7 +25,7 @@ from turnlog.infrastructure.append.takeover import Takeover
 from turnlog.infrastructure.append.writer_lease import WriterLease
 from turnlog.infrastructure.clock import now
 from turnlog.infrastructure.follow.session_watcher import SessionWatcher
-from turnlog.infrastructure.ids import new_id
+from turnlog.infrastructure.ids import new_token
 
 LEFT = "its owner was cancelled"
 LAST_FAILED = "its last answer failed"
@@ -50,7 +51,7 @@ class TurnOwner:
     def __init__(self, aggregate: Aggregate, lease: WriterLease, watcher: SessionWatcher) -> None:
         self.aggregate = aggregate
         self.session_id: UUID = aggregate.session_id
-        self.run = new_id()
+        self.run = new_token()
         self.turn_id = ""
         self._lease = lease
         self._watcher = watcher
@@ -143,14 +144,22 @@ class TurnOwner:
 
     # When somebody else has ended it
 
+    @property
+    def open_at(self) -> float:
+        """See StepWatch."""
+        return self.aggregate.stored_at if self._is_in_hand() else -inf
+
+    def _is_in_hand(self) -> bool:
+        state = self.aggregate.state
+        turn = state.in_hand if isinstance(state, Active) else None
+        return turn is not None and turn.run == self.run
+
     async def look(self, version: int | None = None) -> None:
         """See StepWatch."""
         with suppress(Exception):  # the owner's own appends meet the same error, and report it
             if version is None or version > self.aggregate.version:
                 await self.aggregate.refresh()
-            state = self.aggregate.state
-            turn = state.in_hand if isinstance(state, Active) else None
-            if turn is None or turn.run != self.run:
+            if not self._is_in_hand():
                 self._lose()
 
     def _lose(self) -> None:

@@ -1,6 +1,6 @@
 """Asking Redis: all that an open log asks it for is asked once, so that what it refuses is found before a log meets it.
 
-An entry is written, added to, read and removed under a key of its own, and one channel is heard and published to.
+An entry is written, added to, read and removed under a key of its own, and one mailbox is entered, told and left.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from turnlog.infrastructure.cache import Cache
 from turnlog.infrastructure.cache_entry import Signer
 from turnlog.infrastructure.channels import Channels
 from turnlog.infrastructure.composition import redis_client
+from turnlog.infrastructure.mailboxes import Mailboxes
 from turnlog.infrastructure.redis_calls import RedisCalls, reason
 from turnlog.infrastructure.redis_refusals import NO_CONNECTION, WRONG_TYPE, Kind, Said, refusal_code, refused
 from turnlog.infrastructure.settings import Settings
@@ -117,11 +118,14 @@ async def _use(calls: _Tried, settings: Settings) -> None:
     await cache.put(cache.made(key, 2, [b"{}"], b"{}", entry), entry)
     await cache.get(key)
     await cache.drop(key)
-    channels, channel = Channels(calls, partial(redis_client, settings)), f"{prefix}doctor"
-    listener = channels.listener(channel, lambda _: None, calls.subscribed.set)
+    channels, mailboxes = Channels(calls, partial(redis_client, settings)), Mailboxes(calls, prefix, f"{prefix}doctor")
+    box, ids = uuid4().hex, [uuid4().bytes]
+    listener = channels.listener(mailboxes.channel(box), lambda _: None, calls.subscribed.set)
     listener.start()
     with suppress(TimeoutError):
         async with asyncio.timeout(2 * settings.redis_timeout_seconds):
             await calls.subscribed.wait()
+    await mailboxes.enter(box, ids)
+    await mailboxes.tell("", b"", ids)
+    await mailboxes.leave(box, ids)
     await listener.stop()
-    await channels.publish(channel, b"hello")

@@ -4,14 +4,28 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Collection, Iterable
+from typing import Protocol
 
-from turnlog.infrastructure.channels import Listener
 from turnlog.infrastructure.tasks import cancel_and_wait, spawned
 
 SAFETY_SECONDS = 1.0
 """Seconds between two looks at everything while notices come."""
 FIRST_PAUSE, LAST_PAUSE = 0.1, 0.25
 """Seconds between two looks while they do not. The pause grows as long as nothing is found."""
+
+
+class Listens(Protocol):
+    """What hears of notices, between `start` and `stop`."""
+
+    @property
+    def hears(self) -> bool:
+        """Whether notices come. While they do not, only polling finds what is new."""
+
+    def start(self) -> None:
+        """Begins to listen, unless it does already."""
+
+    async def stop(self) -> None:
+        """Ends it."""
 
 
 class PollLoop:
@@ -21,7 +35,7 @@ class PollLoop:
     """
 
     def __init__(self, ids: Collection[bytes], look: Callable[[Iterable[bytes]], None]) -> None:
-        self.listener: Listener | None = None
+        self.listener: Listens | None = None
         self.has_found = False
         self._ids = ids
         self._look = look

@@ -22,8 +22,9 @@ from uuid import UUID
 
 from turnlog.domain.errors import LogClosedError, SessionNotFoundError, UnknownPositionError, UnreadableEventError
 from turnlog.domain.recorded import Position, RecordedEvent
+from turnlog.infrastructure.follow.mailbox import Mailbox
 from turnlog.infrastructure.follow.notices import Notices, Patience
-from turnlog.infrastructure.follow.poll_loop import PollLoop
+from turnlog.infrastructure.follow.poll_loop import SAFETY_SECONDS, PollLoop
 from turnlog.infrastructure.follow.source import FOLLOW_PAGE_EVENTS, FollowerCursor, Source
 from turnlog.infrastructure.read.views import Views
 from turnlog.infrastructure.tasks import Background, Drain, Shared
@@ -36,6 +37,8 @@ if TYPE_CHECKING:
 
 WATCH_PAGE_SESSIONS = 200
 """Sessions that are read in one statement."""
+PAUSE_A_SESSION, LONGEST_PAUSE = 0.00025, 0.025
+"""Seconds between two such statements: for each session that is followed here, and at most."""
 NOTICES, STOPS = "notices", "stops"
 
 
@@ -53,6 +56,10 @@ class StepWatch(Protocol):
 
     session_id: UUID
 
+    @property
+    def open_at(self) -> float:
+        """When it was last known to be open, by the clock of the loop: an append of its session was stored."""
+
     async def look(self, version: int | None = None) -> None:
         """Finds out whether the step is still open. `version` is that of the session now, if it is known."""
 
@@ -66,7 +73,7 @@ class SessionWatcher:
         self._notices = notices
         self._sources: dict[bytes, Source] = {}
         self._steps: dict[bytes, set[StepWatch]] = {}
-        self._opening = Shared[UUID, Source]()
+        self._opening = Shared[tuple[UUID, bool], Source]()
         self._due: set[bytes] = set()
         self._reading = Drain(self._due, self._read_due)
         self._is_told = False
@@ -76,15 +83,17 @@ class SessionWatcher:
         self._step_looks = Background()
         self._is_closed = False
         self._reads = self._found = 0
+        self._mailbox: Mailbox | None = None
         self._poll_loops = {
-            NOTICES: PollLoop(self._sources, self.look),
+            NOTICES: PollLoop(self._sources, self._look_by_the_clock),
             STOPS: PollLoop(self._steps, self._ask_for_steps),
         }
         if notices is not None:
-            heard = {NOTICES: self._heard, STOPS: self._heard_of_stops}
-            for channel, poll_loop in self._poll_loops.items():
-                # What was said before the subscription began is lost, so everything is looked at then.
-                poll_loop.listener = notices.listener(channel, heard[channel], poll_loop.look_at_all)
+            self._mailbox = Mailbox(notices, self._sources, self._heard, self.look)
+            self._poll_loops[NOTICES].listener = self._mailbox
+            stops = self._poll_loops[STOPS]
+            # What was said before the subscription began is lost, so everything is looked at then.
+            stops.listener = notices.listener_to_stops(self._heard_of_stops, stops.look_at_all)
 
     async def close(self) -> None:
         """Ends all followers with LogClosedError, and looks at nothing more."""
@@ -95,6 +104,8 @@ class SessionWatcher:
             await poll_loop.stop()
         for tasks in (self._opening, self._reading, self._asking, self._step_looks):
             await tasks.close()
+        if self._mailbox is not None:
+            await self._mailbox.close()
 
     def statistics(self) -> FollowStatistics:
         """The costs up to now."""
@@ -111,42 +122,65 @@ class SessionWatcher:
         if self._sources:
             self.look(ids)
         if self._notices is not None:
-            self._notices.say(NOTICES, ids)
+            self._notices.appended(ids)
 
     def steps_ended(self, session_id: UUID) -> None:
         """This process has ended steps of the session that other processes may be writing. They are told at once."""
         self._look_at_steps([session_id.bytes])
         if self._notices is not None:
-            self._notices.say(STOPS, [session_id.bytes])
+            self._notices.stopped([session_id.bytes])
 
     # Sessions that are followed
 
-    async def source(self, session_id: UUID) -> Source:
-        """The session's source, made if there is none. The caller adds a cursor to it without awaiting in between: a
-        source without cursors would stay for ever. Raises SessionNotFoundError, StoreError and LogClosedError."""
-        source = self._sources.get(session_id.bytes)
-        if source is not None:
-            return source
-        opened = await self._opening.run(session_id, lambda: self._open(session_id))
-        if self._is_closed:
-            raise LogClosedError("the log was closed")
-        # Added here and not by `_open`: whoever asked for it first may have been cancelled, or may have left.
-        source = self._sources.setdefault(session_id.bytes, opened)
-        self._poll_loops[NOTICES].start()
-        self.look([session_id.bytes])  # the session may have gone on since it was loaded
-        return source
+    async def source(self, session_id: UUID, *, watched: bool) -> Source:
+        """The session's source, made if there is none; `watched`: one that says where turns have ended. The caller adds
+        a cursor to it without awaiting in between: a source without cursors would stay for ever. Raises
+        SessionNotFoundError, StoreError and LogClosedError."""
+        while True:
+            source = self._sources.get(session_id.bytes)
+            if source is not None and (source.is_watched or not watched):
+                return source
+            opened = await self._opening.run((session_id, watched), lambda: self._open(session_id, watched))
+            if self._is_closed:
+                raise LogClosedError("the log was closed")
+            # Added here and not by `_open`: whoever asked for it first may have been cancelled, or may have left.
+            source = self._sources.setdefault(session_id.bytes, opened)
+            self._poll_loops[NOTICES].start()
+            if self._mailbox is not None:
+                self._mailbox.follow(session_id.bytes)
+            self.look([session_id.bytes])  # the session may have gone on since it was loaded
+            if source.is_watched or not watched:
+                return source
 
-    async def _open(self, session_id: UUID) -> Source:
+    async def _open(self, session_id: UUID, watched: bool) -> Source:
+        if not watched:  # the next event is all that is wanted: how the session stands costs the same for every one
+            standing = await self._store.standing(session_id)
+            if not standing.exists:
+                raise SessionNotFoundError(session_id)
+            return Source(session_id, self._store, Position(standing.position, standing.commit_id), None)
         projector = await self._views.load_end(session_id, 1)
         if not projector.exists:
             raise SessionNotFoundError(session_id)
-        return Source(session_id, self._store, Position(projector.version, projector.commit_id), TurnWatch(projector))
+        opened = Source(session_id, self._store, Position(projector.version, projector.commit_id), TurnWatch(projector))
+        while (source := self._sources.get(session_id.bytes)) is not None and not source.watch_as(opened):
+            missed = await self._store.events.read(session_id, opened.position, source.position)
+            if not missed:
+                break  # the log went back: the source is about to find out
+            opened.came(missed)
+        return opened
 
     def left(self, source: Source, cursor: FollowerCursor) -> None:
         """A follower has left. The source goes with the last one."""
         source.cursors.discard(cursor)
-        if not source.cursors and self._sources.get(source.session_id.bytes) is source:
-            del self._sources[source.session_id.bytes]
+        if not source.cursors:
+            self._drop(source)
+
+    def _drop(self, source: Source) -> None:
+        session_id = source.session_id.bytes
+        if self._sources.get(session_id) is source:
+            del self._sources[session_id]
+            if self._mailbox is not None:
+                self._mailbox.leave(session_id)
 
     def look(self, ids: Iterable[bytes]) -> None:
         """Reads what is new in those of the sessions that are followed here.
@@ -155,6 +189,11 @@ class SessionWatcher:
         """
         self._due.update(session_id for session_id in ids if session_id in self._sources)
         self._reading.start()
+
+    def _look_by_the_clock(self, ids: Iterable[bytes]) -> None:
+        self.look(ids)
+        if self._mailbox is not None:
+            self._mailbox.renew()
 
     def _heard(self, ids: Iterable[bytes]) -> None:
         """Somebody says that there is something new in these sessions."""
@@ -169,6 +208,8 @@ class SessionWatcher:
             self._patience[NOTICES].rewarded()
         elif is_told:
             await self._patience[NOTICES].disappointed()
+        if len(ids) < WATCH_PAGE_SESSIONS:
+            await asyncio.sleep(min(PAUSE_A_SESSION * len(self._sources), LONGEST_PAUSE))
 
     async def _read(self, sources: Sequence[Source]) -> None:
         if not sources:
@@ -202,8 +243,7 @@ class SessionWatcher:
         return UnknownPositionError(source.position, (await self._store.standing(source.session_id)).position)
 
     def _failed(self, source: Source, error: Exception) -> None:
-        if self._sources.get(source.session_id.bytes) is source:
-            del self._sources[source.session_id.bytes]
+        self._drop(source)
         source.fail(error)
 
     # Steps that are written here
@@ -244,9 +284,12 @@ class SessionWatcher:
             self._step_looks.spawn(step.look())
 
     def _ask_for_steps(self, ids: Iterable[bytes]) -> None:
-        """Somebody may have ended steps in these sessions: their versions tell, and many are asked for at once."""
+        """Somebody may have ended steps in these sessions: their versions tell, and many are asked for at once. Where
+        something was stored a moment ago nobody had."""
+        lately = asyncio.get_running_loop().time() - SAFETY_SECONDS / 4
         for session_id in ids:
-            self._step_looks.spawn(self._ask_for_step(session_id))
+            if any(step.open_at < lately for step in self._steps_in([session_id])):
+                self._step_looks.spawn(self._ask_for_step(session_id))
 
     async def _ask_for_step(self, session_id: bytes) -> None:
         standing = await self._store.standings.ask(UUID(bytes=session_id))

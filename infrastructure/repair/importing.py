@@ -191,7 +191,7 @@ async def _append(parts: LogParts, aggregate: Aggregate, commands: Sequence[Comm
     if not more:
         await aggregate.execute(*first)
         return
-    stored = await parts.views.load_state(aggregate.session_id)
+    stored = await parts.views.states.load(aggregate.session_id)
     async with whole_append(parts, aggregate.session_id, stored) as whole:
         for piece in (first, *more):
             await whole.execute(piece)

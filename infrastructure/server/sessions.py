@@ -7,11 +7,11 @@ from typing import Annotated
 from fastapi import Query
 from fastapi.responses import Response
 
-from turnlog.domain.errors import InvalidInputError, SessionNotFoundError
+from turnlog.domain.errors import SessionNotFoundError
 from turnlog.domain.turns import TurnStatus
 from turnlog.infrastructure.server import answers, bodies
 from turnlog.infrastructure.server.answers import answer, nothing
-from turnlog.infrastructure.server.asking import Asked, Asking, Key, Mine
+from turnlog.infrastructure.server.asking import Asking, Key, Mine
 from turnlog.infrastructure.server.keys import session_id_for
 from turnlog.infrastructure.server.routes import Routes
 from turnlog.projections.report import RepairReport
@@ -47,26 +47,9 @@ async def listed(
     cursor: Annotated[str | None, Query(description="`next_cursor` of the page before.", max_length=200)] = None,
     status: Annotated[list[TurnStatus] | None, Query(description="Only those whose latest turn is so.")] = None,
 ) -> Response:
-    """Lists sessions, newest activity first."""
-    return answer(await _page(asking, limit, cursor, status))
-
-
-async def _page(asking: Asked, limit: int, cursor: str | None, status: list[TurnStatus] | None) -> answers.SessionList:
-    """One page of the list, by the offset that its cursor holds."""
-    offset = _offset(cursor)
-    page = await asking.log.list_sessions(asking.principal, limit, offset, status)
-    upto = offset + len(page.items)
-    is_last = not page.items or upto >= page.total
-    return answers.SessionList(items=page.items, total=page.total, next_cursor=None if is_last else f"o{upto}")
-
-
-def _offset(cursor: str | None) -> int:
-    if cursor is None:
-        return 0
-    digits = cursor.removeprefix("o")
-    if not (digits.isascii() and digits.isdecimal() and len(digits) <= 15 and cursor.startswith("o")):
-        raise InvalidInputError("cursor", "is not one that a page gave")
-    return int(digits)
+    """Lists sessions, newest activity first. `total` is null where there are more than 1,000, and after a cursor."""
+    page = await asking.log.list_sessions(asking.principal, limit, status=status, cursor=cursor)
+    return answer(answers.SessionList(items=page.items, total=page.total, next_cursor=page.next_cursor))
 
 
 @routes.add("DELETE", "/sessions/{session_id}", status=204)

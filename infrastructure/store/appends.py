@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from math import inf
 from typing import TYPE_CHECKING, Any, Protocol
 
 from turnlog.domain.errors import StoreError
@@ -24,13 +25,15 @@ class Lane:
     """A run of appends of one session that were decided one on top of the other. Only the group commit breaks it.
 
     `past` is the number of the past (see `Past`) in which the store was last seen to hold the event before the run.
+    `stored_at` is when one of them was stored last, by the clock of the loop.
     """
 
-    __slots__ = ("broken", "past")
+    __slots__ = ("broken", "past", "stored_at")
 
     def __init__(self) -> None:
         self.broken: StoreError | None = None
         self.past = -1
+        self.stored_at = -inf
 
 
 @dataclass(slots=True)
@@ -76,13 +79,15 @@ class Append:
 
     There are `count` events, with bodies of `size` bytes. `rows` is topic, body, topic, body, ...: one flat tuple. An
     append is made for every delta, and each object that the garbage collector has to follow costs more than all that is
-    done with it. `commit_id` is that of the batch in which it was last sent.
+    done with it. `commit_id` is that of the batch in which it was last sent. `is_patient`: it has fragments only, and
+    may wait for those of other streams.
     """
 
     __slots__ = (
         "commit_id",
         "count",
         "id_bytes",
+        "is_patient",
         "keys",
         "lane",
         "owner",
@@ -97,6 +102,7 @@ class Append:
         self.owner = owner
         self.lane = UNDECIDED
         self.id_bytes = owner.id_bytes
+        self.is_patient = False
         self.since = 0.0
         self.commit_id = 0
         self.position = 0

@@ -33,18 +33,30 @@ KEEPALIVE: dict[str, Any] = {"keepalives_idle": 10, "keepalives_interval": 5, "k
 
 NOT_LIBPQS = "is not a connection URL of libpq: it has an option that libpq does not know, or a wrong % or blank"
 
-_WHICH_SERVER: Query = "select pg_backend_pid()"
+ROOMY_IDLE_SECONDS = 60.0
+"""Seconds that a connection stays open which nobody uses, where the server has room for many more."""
+CROWDED_IDLE_SECONDS = 2.0
+"""The same where it has not: processes that share it then come by with hardly more than one connection each."""
+ROOMY_SHARE = 0.25
+"""The server has room as long as no larger part of its connections is there."""
+
+_WHICH_SERVER: Query = """
+select pg_backend_pid(), (select count(*) from pg_stat_activity) as connections,
+    current_setting('max_connections')::integer as max_connections
+"""
 _CREATE_IN_UTF8 = "Make one with: create database NAME encoding 'UTF8' template template0"
 
 
 class Door:
     """Makes connections to the database at a URL. `timeout` is the number of seconds to connect in. `failure` is why
-    the last attempt failed; None after one that did not."""
+    the last attempt failed; None after one that did not. `idle_seconds`: how long a connection stays open that nobody
+    uses, by how full the server was when the last one was made."""
 
     def __init__(self, url: str, timeout: float) -> None:
         self._url = url
         self._refusal: Callable[[], TurnlogError] | None = None
         self.failure: Exception | None = None
+        self.idle_seconds = CROWDED_IDLE_SECONDS
         self.options: dict[str, Any] = {
             "autocommit": True,
             "connect_timeout": max(2, round(timeout)),
@@ -59,8 +71,7 @@ class Door:
             connection = Connection[DictRow].connect(self._url, row_factory=dict_row, **{**self.options, **options})
             try:
                 _check(connection)
-                if _is_pooled(connection, connection.execute(_WHICH_SERVER).fetchone()):
-                    connection.prepare_threshold = None
+                self._look(connection, connection.execute(_WHICH_SERVER).fetchone())
             except BaseException:
                 connection.close()
                 raise
@@ -76,12 +87,17 @@ class Door:
         connection = await AsyncConnection[DictRow].connect(self._url, row_factory=dict_row, **self.options)
         try:
             _check(connection)
-            if _is_pooled(connection, await (await connection.execute(_WHICH_SERVER)).fetchone()):
-                connection.prepare_threshold = None
+            self._look(connection, await (await connection.execute(_WHICH_SERVER)).fetchone())
         except BaseException:
             await connection.close()
             raise
         return connection
+
+    def _look(self, connection: psycopg.BaseConnection[Any], row: DictRow | None) -> None:
+        if _is_pooled(connection, row):
+            connection.prepare_threshold = None
+        is_roomy = row is not None and row["connections"] <= ROOMY_SHARE * row["max_connections"]
+        self.idle_seconds = ROOMY_IDLE_SECONDS if is_roomy else CROWDED_IDLE_SECONDS
 
     def refuse(self, error: Callable[[], TurnlogError]) -> None:
         """Makes no connection from now on, and raises this error instead."""

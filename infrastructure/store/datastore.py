@@ -33,8 +33,9 @@ class UrlDatastore(PostgresDatastore):
         self.pool: ConnectionPool[Connection[DictRow]] = ConnectionPool(
             connection_class=_ThroughTheDoor,
             kwargs={"door": self.door},
-            min_size=1,
+            min_size=0,
             max_size=pool_size,
+            max_idle=self.door.idle_seconds,
             open=False,
             # The pool waits shortly and does not connect again by itself, because its pauses grow. Whoever needs a
             # connection asks again until its time is up, and so finds a server soon after it came back.
@@ -56,6 +57,8 @@ class UrlDatastore(PostgresDatastore):
         UnfitDatabaseError where a connection was made and could not be used."""
         try:
             with super().get_connection() as connection, self._watchdog.watching(connection):
+                # The pool closes one that was not in use for so long, and looks as often.
+                self.pool.max_idle = self.door.idle_seconds
                 yield connection
         except OperationalError as error:
             if isinstance(self.door.failure, UnfitDatabaseError):

@@ -1,8 +1,9 @@
 """The group commit: appends queue up while the batch before them is committed, and all that has queued up is the next
 batch.
 
-There is no timer. An append that comes alone is committed alone, as soon as the event loop comes round. Everything
-happens on the loop: the wire sends a batch, and its answer settles the batch and sends the next one.
+An append that comes alone is committed alone, as soon as the event loop comes round. Where many streams bring deltas at
+a pace of their own, a delta waits a little for the others (`pacing`). Everything happens on the loop: the wire sends a
+batch, and its answer settles the batch and sends the next one.
 
 Appends of one session that were decided one on top of the other form a lane. Once one of them fails, those after it
 were decided on something that never happened: the lane is broken and they fail too, while the other sessions of the
@@ -19,6 +20,7 @@ from collections.abc import Callable, Sequence
 import psycopg
 
 from turnlog.domain.errors import LogClosedError, StoreError
+from turnlog.infrastructure.store.alarm import Alarm
 from turnlog.infrastructure.store.appends import Append, Past, WriterStatistics
 from turnlog.infrastructure.store.commit_recovery import (
     SHORTEST_ATTEMPT,
@@ -29,6 +31,7 @@ from turnlog.infrastructure.store.commit_recovery import (
     outcome_of,
     outcome_of_answer,
 )
+from turnlog.infrastructure.store.pacing import Pacing
 from turnlog.infrastructure.store.packing import new_commit_id, pack_appends
 from turnlog.infrastructure.store.recorder import BatchRecorder
 from turnlog.infrastructure.store.wire import Wire
@@ -49,7 +52,8 @@ MAX_BATCH_BYTES = 8 * 1024 * 1024
 
 class GroupCommit:
     """The bounded queue in front of the wire. It is full above `max_queued_events` or `max_queued_bytes`, queued or
-    under way; after `retry_seconds` without Postgres an append is given up."""
+    under way; after `retry_seconds` without Postgres an append is given up. `wait_seconds`: how long a delta waits for
+    those of other streams at most."""
 
     def __init__(
         self,
@@ -59,6 +63,7 @@ class GroupCommit:
         max_queued_events: int = 20_000,
         max_queued_bytes: int = 64 * 1024 * 1024,
         retry_seconds: float = 5.0,
+        wait_seconds: float = 0.0,
     ) -> None:
         self._wire = wire
         self._retry_seconds = retry_seconds
@@ -66,6 +71,8 @@ class GroupCommit:
         self._max_bytes = max_queued_bytes
         self._loop = asyncio.get_running_loop()
         self._queue: deque[Append] = deque()
+        self._pacing = Pacing(wait_seconds)
+        self._alarm = Alarm(self._loop, self._send_next)
         self._is_due = False
         self._under_way: list[Append] = []
         self._last_taken = 0
@@ -113,6 +120,8 @@ class GroupCommit:
             self._turn_began = self._loop.time()
         append.since = self._turn_began
         self._queue.append(append)
+        if self._pacing.due > self._turn_began:
+            self._pacing.queued(append, self._turn_began)
         self._events += append.count
         self._bytes += append.size
         if self._events >= self._max_events or self._bytes >= self._max_bytes:
@@ -132,6 +141,7 @@ class GroupCommit:
         if self._under_way:
             self._drained = self._loop.create_future()
             await self._drained
+        self._alarm.stop()
         self._wire.close()
 
     # Sending
@@ -156,11 +166,17 @@ class GroupCommit:
     def _send_next(self) -> None:
         if self._under_way or not self._queue:
             return
+        if self._may_wait() and self._pacing.due > self._loop.time():
+            self._alarm.set(self._pacing.due)
+            return
         self._under_way = self._take()
         if self._wire.is_open:
             self._send(self._under_way)
         else:
             self._recover(Unsent())
+
+    def _may_wait(self) -> bool:
+        return len(self._queue) < HAND_OVER and not (self.is_full or self._closing)
 
     def _take(self) -> list[Append]:
         batch: list[Append] = []
@@ -176,6 +192,7 @@ class GroupCommit:
             events += append.count
             size += append.size
         self._last_taken = len(batch)
+        self._pacing.sent(len(self._queue))
         return batch
 
     def _send(self, batch: list[Append]) -> None:
@@ -217,11 +234,11 @@ class GroupCommit:
 
     def _stored(self, batch: Sequence[Append]) -> None:
         events = size = 0
-        past = self._past.number
+        past, now = self._past.number, self._loop.time()
         for append in batch:
             events += append.count
             size += append.size
-            append.lane.past = past
+            append.lane.past, append.lane.stored_at = past, now
             self._settle(append, None)
         self.statistics.events += events
         if self.on_stored is not None:

@@ -10,9 +10,10 @@ from typing import LiteralString
 from psycopg.sql import SQL, Composed, Identifier, Literal
 
 from turnlog.domain.events import TextDelta
+from turnlog.infrastructure.store.list_statements import list_statements
 
 EVENTS_TABLE = "turnlog_events"
-SCHEMA_VERSION = 5
+SCHEMA_VERSION = 6
 LOCK_TIMEOUT_MS = 4_000
 """Less than a connection has for an answer by default: Postgres says why it gives up, and the watchdog could not."""
 
@@ -41,6 +42,7 @@ class Statements:
         }
         queries = _queries()
         self._statements = {name: SQL(text).format(**self._names) for name, text in queries.items()}
+        self._statements |= list_statements(self._names["schema"])
 
     def __getitem__(self, name: str) -> Composed:
         return self._statements[name]

@@ -26,7 +26,8 @@ Answered = Callable[[bytes | None, psycopg.Error | None], None]
 
 class Wire:
     """Sends one statement again and again, with other parameters each time. It gives its connection up when there is no
-    answer for `timeout` seconds. The statement is prepared, but behind a pooler."""
+    answer for `timeout` seconds, and when nothing was sent for the `idle_seconds` of the door. The statement is
+    prepared, but behind a pooler."""
 
     def __init__(self, door: Door, name: str, statement: str, types: Sequence[int], timeout: float) -> None:
         self._door = door
@@ -46,6 +47,7 @@ class Wire:
         self._answered: Answered | None = None
         self._result: PGresult | None = None
         self._deadline = Alarm(self._loop, lambda: self._lost("no answer in time"))
+        self._idle = Alarm(self._loop, self._unused)
 
     @property
     def is_open(self) -> bool:
@@ -66,6 +68,7 @@ class Wire:
         self._libpq.nonblocking = 1
         self._socket = self._libpq.socket
         self._loop.add_reader(self._socket, self._readable)
+        self._idle.set(self._loop.time() + self._door.idle_seconds)
 
     async def _prepare(self, connection: psycopg.AsyncConnection[Any]) -> None:
         self._is_prepared = not is_pooled(connection)
@@ -155,8 +158,14 @@ class Wire:
     def _answer(self, value: bytes | None, error: psycopg.Error | None) -> None:
         answered, self._answered = self._answered, None
         self._deadline.clear()
+        if self.is_open:
+            self._idle.set(self._loop.time() + self._door.idle_seconds)
         if answered is not None:
             answered(value, error)
+
+    def _unused(self) -> None:
+        if self._answered is None:
+            self._lost("nobody used it")
 
     def _lost(self, why: str) -> None:
         """Gives the connection up."""
@@ -167,4 +176,5 @@ class Wire:
             libpq.finish()
             self._connection = None
         self._deadline.stop()
+        self._idle.stop()
         self._answer(None, psycopg.OperationalError(why.strip()))

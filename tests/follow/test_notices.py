@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from typing import Any
 from uuid import uuid4
 
@@ -11,13 +13,35 @@ import psycopg
 import pytest
 from psycopg import sql
 from redis import Redis
+from redis.client import PubSub
 
 from tests.support.followers import followed, some, to_the_end
 from tests.support.recording import SOON, record_texts
 from tests.support.sessions import stored_events
 from turnlog import Session, SessionLog, Settings
 from turnlog.infrastructure.follow import poll_loop, session_watcher
-from turnlog.infrastructure.follow.notices import MAX_BYTES, VAIN_LOOKS, VAIN_SECONDS
+from turnlog.infrastructure.follow.notices import (
+    LONGEST_PAUSE,
+    MAX_BYTES,
+    UNHEARD_PAUSE,
+    VAIN_LOOKS,
+    VAIN_SECONDS,
+    Notices,
+)
+from turnlog.infrastructure.mailboxes import MAX_IDS, TTL_SECONDS
+
+
+def notices_of(log: SessionLog) -> Notices:
+    """How the log tells others, and hears of them."""
+    notices = log._parts.watcher._notices
+    assert notices is not None
+    return notices
+
+
+def mailbox_of(log: SessionLog) -> str:
+    """The channel on which the log hears of what it follows."""
+    notices = notices_of(log)
+    return notices.mailboxes.channel(notices.box)
 
 
 @pytest.fixture
@@ -44,7 +68,7 @@ def session_log(session: Session) -> Any:
 async def test_notices_that_are_late_doubled_or_garbage_change_nothing(
     log: SessionLog, session: Session, deaf_log: SessionLog, redis: Redis, times: int
 ) -> None:
-    channel = log._parts.watcher._notices._prefix + "notices"  # type: ignore[union-attr]
+    channel = mailbox_of(log)
     theirs = deaf_log.session(session.id, "u1")
     task = asyncio.create_task(to_the_end(session, after=1))
     await theirs.say("Count.")
@@ -64,7 +88,7 @@ async def test_a_flood_of_forged_notices_changes_nothing_and_costs_a_bounded_num
     log: SessionLog, session: Session, redis: Redis
 ) -> None:
     """Whoever may publish can name any session. What is shown comes from the log, and not more often than so often."""
-    prefix = log._parts.watcher._notices._prefix  # type: ignore[union-attr]
+    notices = notices_of(log)
     seen = list[int]()
 
     async def follow() -> None:
@@ -75,8 +99,8 @@ async def test_a_flood_of_forged_notices_changes_nothing_and_costs_a_bounded_num
         until = asyncio.get_running_loop().time() + seconds
         while asyncio.get_running_loop().time() < until:
             with redis.pipeline(transaction=False) as pipeline:
-                for channel in ("notices", "stops"):
-                    pipeline.publish(prefix + channel, uuid4().bytes + session.id.bytes)
+                for channel in (mailbox_of(log), notices._stops):
+                    pipeline.publish(channel, uuid4().bytes + session.id.bytes)
                 pipeline.execute()
             await asyncio.sleep(0)
 
@@ -113,14 +137,15 @@ def _questions(log: SessionLog) -> list[Any]:
     return asked
 
 
-async def test_more_sessions_than_a_message_holds_are_named_in_several(log: SessionLog, redis: Redis) -> None:
-    notices = log._parts.watcher._notices
-    assert notices is not None
+async def test_more_sessions_than_a_message_names_are_named_in_several(log: SessionLog, redis: Redis) -> None:
+    notices = notices_of(log)
     ids = {uuid4().bytes for _ in range(10_000)}
+    for start in range(0, 10_000, MAX_IDS):
+        assert await notices.mailboxes.enter("a" * 32, sorted(ids)[start : start + MAX_IDS])
     with redis.pubsub() as pubsub:
-        pubsub.subscribe(notices._prefix + "notices")
+        pubsub.subscribe(notices.mailboxes.channel("a" * 32))
         assert pubsub.get_message(timeout=SOON)
-        notices.say("notices", ids)
+        notices.appended(ids)
         await notices.close()
         heard = list[bytes]()
         while message := await asyncio.to_thread(pubsub.get_message, timeout=0.3):
@@ -129,40 +154,183 @@ async def test_more_sessions_than_a_message_holds_are_named_in_several(log: Sess
     assert sorted(heard) == sorted(ids)
 
 
-async def test_a_notice_is_one_message_a_commit_and_comes_after_it(
-    log: SessionLog, redis: Redis, settings: Settings
-) -> None:
-    sessions = [await log.start_session("u1") for _ in range(50)]
-    await log._parts.watcher._notices.close()  # type: ignore[union-attr]
+@asynccontextmanager
+async def box_for(log: SessionLog, redis: Redis, *sessions: Session) -> AsyncIterator[PubSub]:
+    """The mailbox of somebody who follows these sessions, without the notices of before."""
+    mailboxes, box = notices_of(log).mailboxes, uuid4().hex
+    await asyncio.sleep(3 * UNHEARD_PAUSE)
     with redis.pubsub() as pubsub:
-        pubsub.subscribe(log._parts.watcher._notices._prefix + "notices")  # type: ignore[union-attr]
+        pubsub.subscribe(mailboxes.channel(box))
         assert pubsub.get_message(timeout=SOON)
+        assert await mailboxes.enter(box, [session.id.bytes for session in sessions])
+        yield pubsub
+
+
+async def heard_in(pubsub: PubSub, quiet: float = 0.3) -> list[set[bytes]]:
+    """The sessions that each message names, until there is none for so many seconds."""
+    messages = list[set[bytes]]()
+    while message := await asyncio.to_thread(pubsub.get_message, timeout=quiet):
+        data = message["data"]
+        messages.append({data[start : start + 16] for start in range(16, len(data), 16)})
+    return messages
+
+
+async def test_a_notice_is_one_message_a_commit_and_names_what_is_followed(log: SessionLog, redis: Redis) -> None:
+    sessions = [await log.start_session("u1") for _ in range(50)]
+    async with box_for(log, redis, *sessions[:40]) as pubsub:
         commits = log.writer_statistics.commits
         await asyncio.gather(*(session.say("hi") for session in sessions))
         commits = log.writer_statistics.commits - commits
-        messages = []
-        while message := await asyncio.to_thread(pubsub.get_message, timeout=0.3):
-            messages.append(message["data"])
+        messages = await heard_in(pubsub)
     assert 1 <= len(messages) <= commits
-    named = {data[start : start + 16] for data in messages for start in range(16, len(data), 16)}
-    assert named == {session.id.bytes for session in sessions}
+    assert set.union(*messages) == {session.id.bytes for session in sessions[:40]}
+
+
+async def test_many_commits_share_a_message(log: SessionLog, redis: Redis) -> None:
+    sessions = [await log.start_session("u1") for _ in range(50)]
+    async with box_for(log, redis, *sessions) as pubsub:
+        commits, began = log.writer_statistics.commits, time.monotonic()
+        for _ in range(4):
+            for session in sessions:
+                await session.say("hi")
+        commits = log.writer_statistics.commits - commits
+        seconds = time.monotonic() - began
+        messages = await heard_in(pubsub)
+    assert set.union(*messages) == {session.id.bytes for session in sessions}
+    assert commits == 200
+    assert len(messages) <= min(150, seconds / LONGEST_PAUSE * 3 + 2)
+
+
+async def test_where_nobody_follows_nothing_is_published_and_redis_is_seldom_asked(
+    log: SessionLog, redis: Redis
+) -> None:
+    """Somebody who listens to all channels hears of no append."""
+    session = await log.start_session("u1")
+    await asyncio.sleep(3 * UNHEARD_PAUSE)
+    with redis.pubsub() as pubsub:
+        pubsub.psubscribe("*follower*")
+        assert pubsub.get_message(timeout=SOON)
+        calls = _script_calls(redis)
+        began = time.monotonic()
+        for number in range(300):
+            await session.say(str(number))
+        seconds = time.monotonic() - began
+        assert await heard_in(pubsub, 0.1) == []
+    asked = _script_calls(redis) - calls
+    assert asked <= (seconds + 0.1) / UNHEARD_PAUSE + 2
+
+
+def _script_calls(redis: Redis) -> int:
+    return int(redis.info("commandstats").get("cmdstat_evalsha", {}).get("calls", 0))
+
+
+async def test_a_process_hears_of_what_it_follows_and_of_nothing_else(
+    settings: Settings, log: SessionLog, redis: Redis
+) -> None:
+    sessions = [await log.start_session("u1") for _ in range(3)]
+    async with SessionLog.open(settings) as other:
+        heard = list[bytes]()
+        watcher = other._parts.watcher
+        hear = watcher._heard
+        watcher._mailbox._listener._heard = lambda data: (heard.extend(ids := _ids_in(data)), hear(ids))  # type: ignore[union-attr,func-returns-value]
+        following = other.session(sessions[1].id, "u1").follow()
+        await some(following, 1)
+        await followed(other)
+        for _ in range(5):
+            await asyncio.gather(*(session.say("hi") for session in sessions))
+        await some(following, 5)
+        assert set(heard) == {sessions[1].id.bytes}
+        await following.aclose()
+        async with asyncio.timeout(SOON):
+            while followed_keys(log, redis):
+                await asyncio.sleep(0.05)
+
+
+def _ids_in(message: bytes) -> list[bytes]:
+    return [message[start : start + 16] for start in range(16, len(message), 16)]
+
+
+def followed_keys(log: SessionLog, redis: Redis) -> list[Any]:
+    """What says that sessions of this log are followed."""
+    return redis.keys(f"{notices_of(log).mailboxes._key}*")  # type: ignore[return-value]
+
+
+async def test_a_mailbox_that_nobody_listens_to_is_forgotten(log: SessionLog, redis: Redis) -> None:
+    session = await log.start_session("u1")
+    dead = "d" * 32
+    async with box_for(log, redis, session) as pubsub:
+        assert await notices_of(log).mailboxes.enter(dead, [session.id.bytes])
+        (key,) = followed_keys(log, redis)
+        assert dead in bytes(redis.get(key)).decode()  # type: ignore[arg-type]
+        await session.say("hi")
+        assert await heard_in(pubsub) == [{session.id.bytes}]
+        assert dead not in bytes(redis.get(key)).decode()  # type: ignore[arg-type]
+        assert 0 < redis.pttl(key) <= TTL_SECONDS * 1000  # type: ignore[operator]
+
+
+@pytest.mark.parametrize("garbage", [b"", b"x", b"%" * 32, b"\xff" * 64, b"[" * 320, b"y" * 100_000], ids=range(6))
+async def test_a_key_that_is_garbage_is_written_anew_by_who_follows(
+    settings: Settings, log: SessionLog, redis: Redis, garbage: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    session = await log.start_session("u1")
+    async with SessionLog.open(settings) as other:
+        following = other.session(session.id, "u1").follow()
+        await some(following, 1)
+        await followed(other)
+        (key,) = followed_keys(log, redis)
+        redis.set(key, garbage)
+        await session.say("one")
+        await some(following, 1)
+        other._parts.watcher._mailbox._connected()  # type: ignore[union-attr]  # as by the clock
+        async with asyncio.timeout(SOON):
+            while notices_of(other).box.encode() not in (redis.get(key) or b""):  # type: ignore[operator]
+                await asyncio.sleep(0.01)
+        monkeypatch.setattr(session_watcher, "LONGEST_PAUSE", 0.0)
+        began = time.monotonic()
+        await session.say("two")
+        await some(following, 1)
+        assert time.monotonic() - began < poll_loop.SAFETY_SECONDS
+
+
+async def test_a_key_of_another_type_costs_time_and_no_event(settings: Settings, log: SessionLog, redis: Redis) -> None:
+    session = await log.start_session("u1")
+    async with SessionLog.open(settings) as other:
+        following = other.session(session.id, "u1").follow()
+        await some(following, 1)
+        await followed(other)
+        (key,) = followed_keys(log, redis)
+        redis.delete(key)
+        redis.lpush(key, "x")
+        await session.say("one")
+        await some(following, 1)
+        other._parts.watcher._mailbox._connected()  # type: ignore[union-attr]
+        async with asyncio.timeout(SOON):
+            while redis.type(key) != b"string":
+                await asyncio.sleep(0.01)
+
+
+async def test_a_process_of_an_older_version_hears_of_appends_on_its_channel(
+    log: SessionLog, session: Session, redis: Redis
+) -> None:
+    await asyncio.sleep(3 * UNHEARD_PAUSE)
+    with redis.pubsub() as pubsub:
+        pubsub.subscribe(notices_of(log).mailboxes._old_channel)
+        assert pubsub.get_message(timeout=SOON)
+        await session.say("hi")
+        assert await heard_in(pubsub) == [{session.id.bytes}]
 
 
 async def test_no_notice_comes_before_the_commit(log: SessionLog, redis: Redis, settings: Settings) -> None:
     session = await log.start_session("u1")
-    with redis.pubsub() as pubsub, psycopg.connect(str(settings.database_url)) as other:
-        pubsub.subscribe(log._parts.watcher._notices._prefix + "notices")  # type: ignore[union-attr]
-        assert pubsub.get_message(timeout=SOON)
-        await asyncio.sleep(0.1)
-        while pubsub.get_message(timeout=0.1):  # of the start
-            pass
-        table = sql.Identifier(settings.database_schema, "turnlog_events")
-        other.execute(sql.SQL("lock table {} in exclusive mode").format(table))
-        saying = asyncio.create_task(session.say("hi"))
-        assert await asyncio.to_thread(pubsub.get_message, timeout=0.5) is None
-        other.rollback()
-        await saying
-        assert await asyncio.to_thread(pubsub.get_message, timeout=SOON)
+    async with box_for(log, redis, session) as pubsub:
+        with psycopg.connect(str(settings.database_url)) as other:
+            table = sql.Identifier(settings.database_schema, "turnlog_events")
+            other.execute(sql.SQL("lock table {} in exclusive mode").format(table))
+            saying = asyncio.create_task(session.say("hi"))
+            assert await heard_in(pubsub, 0.5) == []
+            other.rollback()
+            await saying
+            assert await heard_in(pubsub) == [{session.id.bytes}]
 
 
 async def test_a_redis_that_refuses_to_publish_is_warned_of_once(
@@ -190,12 +358,12 @@ async def test_many_calls_of_redis_at_once_are_no_outage(
 async def test_a_log_that_follows_and_records_nothing_subscribes_to_nothing(log: SessionLog, redis: Redis) -> None:
     session = await log.start_session("u1")
     await session.say("hi")
-    prefix = log._parts.watcher._notices._prefix  # type: ignore[union-attr]
+    prefix = f"{log.settings.cache_prefix}{log._parts.store.schema.log_id}:"
     assert redis.pubsub_channels(f"{prefix}*") == []
     following = session.follow()
     await some(following, 1)
     await followed(log)
-    assert redis.pubsub_channels(f"{prefix}*") == [f"{prefix}notices".encode()]
+    assert redis.pubsub_channels(f"{prefix}*") == [mailbox_of(log).encode()]
     await following.aclose()
     async with asyncio.timeout(SOON):
         while redis.pubsub_channels(f"{prefix}*"):
