@@ -75,7 +75,7 @@ $(VENV)/.peers: pyproject.toml | setup
 	$(PIP) --group bench && touch $@ || \
 		echo "Some peers could not be installed: the report says which are left out."
 
-.PHONY: chaos chaos-long fuzz fuzz-long
+.PHONY: chaos chaos-long fuzz fuzz-long fuzz-http
 CHAOS ?=
 FUZZ ?=
 
@@ -90,6 +90,15 @@ fuzz: setup $(VENV)/.fuzz ## Give random inputs to all that reads input, for min
 
 fuzz-long: setup $(VENV)/.fuzz ## The same with 10,000,000 inputs, for hours
 	$(BIN)/python -m tests.fuzz --processes $(WORKERS) --inputs 10000000 $(FUZZ)
+
+fuzz-http: setup $(VENV)/http/.ready ## Give random requests to all routes of `turnlog serve`, by their description
+	$(BIN)/python -m tests.fuzz.served $(abspath $(VENV))/http/bin/schemathesis --max-examples 30
+
+$(VENV)/http/.ready: pyproject.toml | setup # apart, because it is a plugin of pytest, too
+	$(PYTHON) -m venv $(VENV)/http
+	$(VENV)/http/bin/python -m pip install --quiet --disable-pip-version-check --upgrade 'pip>=25.1'
+	$(VENV)/http/bin/python -m pip install --quiet --disable-pip-version-check --group http
+	@touch $@
 
 $(VENV)/.fuzz: pyproject.toml | setup
 	$(PIP) --group fuzz && touch $@ || echo "atheris could not be installed: the inputs are random, and not guided."

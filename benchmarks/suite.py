@@ -21,6 +21,7 @@ from benchmarks.read import READ
 from benchmarks.repair import REPAIR
 from benchmarks.replay import REPLAY
 from benchmarks.row_security import ROW_SECURITY
+from benchmarks.serve import SERVE
 from benchmarks.storage import STORAGE
 from benchmarks.turn import TURN
 from benchmarks.writers import WRITERS
@@ -28,7 +29,7 @@ from turnlog.domain.errors import InvalidInputError
 
 SUITE = [
     APPEND, LATENCY, PACE, FOLLOW, FAN_OUT, WRITERS, PROCESSES, REPLAY, READ, TURN, ANSWER, GROWTH, LONG_SESSION,
-    LONG_TURN, LISTS, STORAGE, MEMORY, REPAIR, ROW_SECURITY,
+    LONG_TURN, LISTS, STORAGE, MEMORY, REPAIR, ROW_SECURITY, SERVE,
 ]  # fmt: skip
 
 

@@ -37,7 +37,7 @@ async def view(session: Mine, seen: Seen = None) -> Response:
     if unchanged := await _unchanged(session, seen):
         return unchanged
     found = await session.view()
-    return await large_answer(found, len(found.turns), await _headers(session, found))
+    return await large_answer(found, len(found.turns), await _headers(session, found.version))
 
 
 @routes.add("GET", "/sessions/{session_id}/turns", gives=answers.TurnPage, responses=_NOT_MODIFIED)
@@ -50,14 +50,10 @@ async def turns(
     """The last turns, or those before one."""
     if unchanged := await _unchanged(session, seen):
         return unchanged
-    found = await session.view()
-    return await large_answer(_turns(found, limit, before), limit, await _headers(session, found))
-
-
-def _turns(found: SessionView, limit: int, before: int | None) -> answers.TurnPage:
-    earlier = [turn for turn in found.turns if before is None or turn.index < before]
-    page = tuple(earlier[-limit:])
-    return answers.TurnPage(turns=page, before=page[0].index if len(earlier) > limit else None)
+    cursor = await session.cursor()
+    found = await session.turns(before, limit)
+    page = answers.TurnPage(turns=tuple(found), before=found[0].index if found and found[0].index else None)
+    return await large_answer(page, len(found), await _headers(session, Cursor.of(cursor).position))
 
 
 async def _unchanged(session: Session, seen: str | None) -> Response | None:
@@ -70,10 +66,10 @@ async def _unchanged(session: Session, seen: str | None) -> Response | None:
     return Response(status_code=304, headers={**_CACHING, "ETag": tag})
 
 
-async def _headers(session: Session, found: SessionView) -> dict[str, str]:
+async def _headers(session: Session, version: int) -> dict[str, str]:
     # A session that has moved on meanwhile has no tag for this answer: whoever asks again gets the next one anyway.
     cursor = await session.cursor()
-    return _CACHING | ({"ETag": _tag(cursor)} if Cursor.of(cursor).position == found.version else {})
+    return _CACHING | ({"ETag": _tag(cursor)} if Cursor.of(cursor).position == version else {})
 
 
 def _tag(cursor: str) -> str:

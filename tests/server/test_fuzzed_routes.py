@@ -16,41 +16,19 @@ from turnlog import SessionLog
 
 HOSTILE: dict[str, Any] = {
     "null": None,
-    "true": True,
     "a negative number": -1,
     "a large number": 2**64,
     "a number of 400 digits": 10**400,
-    "a fraction": 1.5,
     "the empty text": "",
-    "a blank": " \n",
     "NUL": "a\0b",
     "half a character": "\ud83d",
     "a long text": "k" * 100_000,
     "a list": ["a"],
     "a deep list": json.loads("[" * 200 + "]" * 200),
     "an empty object": {},
-    "a long key": {"k" * 10_000: 1},
     "half a character as a key": {"\ud83d": 1},
 }
-TEXTS = (
-    "",
-    " ",
-    "x",
-    "-1",
-    "0",
-    "1",
-    "9" * 400,
-    "1.5",
-    "nan",
-    "inf",
-    "null",
-    "\xe9",
-    "[",
-    "%00",
-    "é\0",
-    "a,b;c",
-    "k" * 9_000,
-)
+TEXTS = ("", " ", "x", "-1", "1", "9" * 400, "nan", "\xe9", "%00", "a\0b", "k" * 9_000)
 SOON = 10.0
 
 

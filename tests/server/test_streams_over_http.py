@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import json
 import time
 from collections.abc import AsyncIterator
@@ -140,6 +141,27 @@ async def test_a_stream_that_is_left_is_followed_no_more(
     async with asyncio.timeout(SOON):
         while log.follow_statistics.followers:
             await asyncio.sleep(0.02)
+
+
+async def test_a_client_that_does_not_read_holds_up_nobody_and_is_sent_no_more_than_it_takes(
+    client: httpx.AsyncClient, session: Session, at: str
+) -> None:
+    await session.say("Hello", message_id="m-1")
+    async with session.completion() as completion:
+        for _ in range(100):
+            await completion.text("x" * 100_000)
+        await completion.finish("stop")
+    reader, writer = await asyncio.open_connection(client.base_url.host, client.base_url.port, limit=1_000)
+    head = f"GET {at}/deltas HTTP/1.1\r\nHost: log\r\nAuthorization: Bearer u1\r\nAccept: application/x-ndjson\r\n"
+    writer.write(f"{head}Connection: close\r\n\r\n".encode())
+    await asyncio.sleep(0.5)  # it reads a few thousand bytes, and then no more
+    every = lines((await client.get(f"{at}/deltas", headers=NDJSON)).text)
+    assert every[-1]["status"] == "finished"
+    waiting = [one for one in gc.get_objects() if isinstance(one, asyncio.Transport)]
+    assert max(one.get_write_buffer_size() for one in waiting) < 1_000_000
+    late = (await reader.read(-1)).decode()
+    writer.close()
+    assert [json.loads(row) for row in late.splitlines() if row.startswith("{")] == every
 
 
 async def test_each_chunk_is_acknowledged_when_it_is_durable_while_more_is_being_sent(
