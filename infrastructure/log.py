@@ -38,10 +38,10 @@ from turnlog.infrastructure.settings import Settings
 from turnlog.infrastructure.store.list_cursor import Filters, Place, place_of
 from turnlog.infrastructure.tables.projection import Progress
 from turnlog.infrastructure.tables.projections import Projections
-from turnlog.infrastructure.tables.usage_reports import UsageFilter, UsageReports
+from turnlog.infrastructure.tables.usage_reports import UsageReports
 from turnlog.infrastructure.tasks import cancel_and_wait, spawned
 from turnlog.projections.report import ReapedStep, RepairReport
-from turnlog.projections.usage_report import DIMENSIONS, Dimension, UsageReport, checked_dimensions, plain
+from turnlog.projections.usage_report import DIMENSIONS, Dimension, UsageFilter, UsageReport, checked_dimensions, plain
 from turnlog.projections.view import SessionPage
 
 if TYPE_CHECKING:

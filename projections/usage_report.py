@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from datetime import UTC, date, datetime
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 from turnlog.domain.errors import InvalidInputError
 from turnlog.domain.quoting import quoted
@@ -13,6 +13,15 @@ from turnlog.projections.usage import token_counts
 
 Dimension = Literal["user", "model", "day"]
 DIMENSIONS: tuple[Dimension, ...] = ("user", "model", "day")
+
+
+class UsageFilter(NamedTuple):
+    """The usage that is asked for. None means all."""
+
+    user_id: str | None = None
+    model: str | None = None
+    since: date | None = None
+    until: date | None = None
 
 
 class UsageRow(Frozen):

@@ -13,10 +13,9 @@ from turnlog.infrastructure.store.store import EventStore
 from turnlog.infrastructure.tables.catching_up import open_tables
 from turnlog.infrastructure.tables.projection import Projection, Statement
 from turnlog.infrastructure.tables.projection_tables import ProjectionTables
-from turnlog.infrastructure.tables.usage_reports import UsageFilter
 from turnlog.projections.usage import TOKEN_PATHS
 from turnlog.projections.usage_changes import UsageChanges, gathered
-from turnlog.projections.usage_report import Dimension, UsageReport, UsageRow, summed
+from turnlog.projections.usage_report import Dimension, UsageFilter, UsageReport, UsageRow, summed
 
 _TOKENS = tuple(TOKEN_PATHS)
 

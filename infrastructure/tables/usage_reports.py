@@ -4,26 +4,16 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
-from datetime import date
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from turnlog.infrastructure.tables.projection import Progress
 from turnlog.infrastructure.tasks import cancel_and_wait, spawned
-from turnlog.projections.usage_report import Dimension, UsageReport
+from turnlog.projections.usage_report import Dimension, UsageFilter, UsageReport
 
 if TYPE_CHECKING:
     from turnlog.infrastructure.store.store import EventStore
 
 # The drivers are loaded when something runs, so that `import turnlog` stays quick.
-
-
-class UsageFilter(NamedTuple):
-    """The usage that is asked for. None means all."""
-
-    user_id: str | None = None
-    model: str | None = None
-    since: date | None = None
-    until: date | None = None
 
 
 class UsageReports:
