@@ -24,7 +24,7 @@ from turnlog.domain.evolve import answer_key, awaited_call, evolve
 from turnlog.domain.state import Active, SessionState, initial_state
 from turnlog.infrastructure.read.views import StoredState, Views
 from turnlog.infrastructure.store.accepted import AcceptedResults, with_taken
-from turnlog.infrastructure.store.appends import Append, Lane, OvertakenError
+from turnlog.infrastructure.store.appends import UNDECIDED, Append, Lane, OvertakenError
 from turnlog.infrastructure.store.encoding import AppendEncoder, Decided
 from turnlog.infrastructure.store.text_lane import encode_text
 from turnlog.infrastructure.tasks import spawned
@@ -57,7 +57,14 @@ class PendingAppend(Append):
         taken: set[bytes] | None = None,
         conflict_since: float | None = None,
     ) -> None:
-        super().__init__(owner)
+        # Not through `super`, and only what is not set where it is decided: one is made for every delta.
+        self.owner = owner
+        self.lane = UNDECIDED
+        self.id_bytes = owner.id_bytes
+        self.is_patient = False
+        self.count = self.size = 0
+        self.session = None
+        self.keys = ()
         self.commands = commands
         self.done = done
         self.taken = taken
