@@ -7,7 +7,7 @@ PIP = $(BIN)/python -m pip install --quiet --disable-pip-version-check
 TESTS ?=
 WORKERS ?= 2
 
-.PHONY: help setup demo test test-fast test-long test-repairers test-roles test-browser lint check docs bench clean
+.PHONY: help setup demo serve test test-fast test-long test-repairers test-roles test-browser lint check docs bench clean
 
 help: ## Say what there is
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -17,11 +17,14 @@ setup: $(VENV)/.ready ## Make the virtual environment and install turnlog with i
 $(VENV)/.ready: pyproject.toml
 	$(PYTHON) -m venv $(VENV)
 	$(PIP) --upgrade 'pip>=25.1' # the first that knows dependency groups
-	$(PIP) --group dev --editable '.[embedded]'
+	$(PIP) --group dev --editable '.[embedded,server]'
 	@touch $@
 
 demo: setup ## Record conversations over HTTP, kill a recording process, and look at what is left
 	$(BIN)/turnlog demo
+
+serve: setup ## Serve the log over HTTP on embedded servers, with the demo's conversations and a page to chat in
+	$(BIN)/python examples/serve_chat.py
 
 test: setup ## Run the tests against a real Postgres and a real Valkey
 	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal $(TESTS)
@@ -72,7 +75,7 @@ $(VENV)/.peers: pyproject.toml | setup
 	$(PIP) --group bench && touch $@ || \
 		echo "Some peers could not be installed: the report says which are left out."
 
-.PHONY: chaos chaos-long fuzz fuzz-long
+.PHONY: chaos chaos-long fuzz fuzz-long fuzz-http
 CHAOS ?=
 FUZZ ?=
 
@@ -80,13 +83,22 @@ chaos: setup ## Attack a log at work with every kind of fault, for minutes; CHAO
 	$(BIN)/python -m tests.chaos $(CHAOS)
 
 chaos-long: setup ## The same with 10,000 faults, for hours, into docs/reliability.md
-	$(BIN)/python -m tests.chaos --long --injections 10000 --report $(CHAOS)
+	$(BIN)/python -m tests.chaos --long --processes 4 --injections 10000 --report $(CHAOS)
 
 fuzz: setup $(VENV)/.fuzz ## Give random inputs to all that reads input, for minutes; FUZZ="--target chunks" chooses
 	$(BIN)/python -m tests.fuzz --processes $(WORKERS) $(FUZZ)
 
 fuzz-long: setup $(VENV)/.fuzz ## The same with 10,000,000 inputs, for hours
 	$(BIN)/python -m tests.fuzz --processes $(WORKERS) --inputs 10000000 $(FUZZ)
+
+fuzz-http: setup $(VENV)/http/.ready ## Give random requests to all routes of `turnlog serve`, by their description
+	$(BIN)/python -m tests.fuzz.served $(abspath $(VENV))/http/bin/schemathesis --max-examples 30
+
+$(VENV)/http/.ready: pyproject.toml | setup # apart, because it is a plugin of pytest, too
+	$(PYTHON) -m venv $(VENV)/http
+	$(VENV)/http/bin/python -m pip install --quiet --disable-pip-version-check --upgrade 'pip>=25.1'
+	$(VENV)/http/bin/python -m pip install --quiet --disable-pip-version-check --group http
+	@touch $@
 
 $(VENV)/.fuzz: pyproject.toml | setup
 	$(PIP) --group fuzz && touch $@ || echo "atheris could not be installed: the inputs are random, and not guided."

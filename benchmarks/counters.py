@@ -44,9 +44,13 @@ class Counters:
         with StatementCounter(self._url) as wire:
             async with running(kind, self._ground, wire.url) as system:
                 await work(system)
-            statements = wire.statements
+            statements, given = wire.statements, wire.given
         after = await self._now()
-        return {"statements": statements, **{name: after[name] - before[name] for name in after}}
+        return {
+            "statements": statements,
+            "bytes from Postgres": given,
+            **{name: after[name] - before[name] for name in after},
+        }
 
     async def _now(self) -> Counts:
         async with await psycopg.AsyncConnection.connect(self._url, autocommit=True) as connection:

@@ -11,6 +11,9 @@ from benchmarks.fan_out import FAN_OUT
 from benchmarks.follow import FOLLOW
 from benchmarks.growth import GROWTH
 from benchmarks.latency import LATENCY
+from benchmarks.lists import LISTS
+from benchmarks.long_session import LONG_SESSION
+from benchmarks.long_turn import LONG_TURN
 from benchmarks.memory import MEMORY
 from benchmarks.pace import PACE
 from benchmarks.processes import PROCESSES
@@ -18,14 +21,15 @@ from benchmarks.read import READ
 from benchmarks.repair import REPAIR
 from benchmarks.replay import REPLAY
 from benchmarks.row_security import ROW_SECURITY
+from benchmarks.serve import SERVE
 from benchmarks.storage import STORAGE
 from benchmarks.turn import TURN
 from benchmarks.writers import WRITERS
 from turnlog.domain.errors import InvalidInputError
 
 SUITE = [
-    APPEND, LATENCY, PACE, FOLLOW, FAN_OUT, WRITERS, PROCESSES, REPLAY, READ, TURN, ANSWER, GROWTH, STORAGE, MEMORY,
-    REPAIR, ROW_SECURITY,
+    APPEND, LATENCY, PACE, FOLLOW, FAN_OUT, WRITERS, PROCESSES, REPLAY, READ, TURN, ANSWER, GROWTH, LONG_SESSION,
+    LONG_TURN, LISTS, STORAGE, MEMORY, REPAIR, ROW_SECURITY, SERVE,
 ]  # fmt: skip
 
 

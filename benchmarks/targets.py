@@ -76,6 +76,23 @@ TARGETS = {
         "at most",
         1.1,
     ),
+    "long-session": Target(
+        "a session of 100,000 turns against one of 25: rows read, bytes and CPU of open and say, say, record, a "
+        "window, a live page and a page of turns (the worst of them)",
+        "at most",
+        1.2,
+    ),
+    "lists": Target(
+        "a page of a list of 1,000,000 sessions against one of 1,000, each filter, first and far page: rows read (the "
+        "worst of them)",
+        "at most",
+        1.1,
+    ),
+    "lists-wal": Target(
+        "an event of a new session among 1,000,000 others against an empty store, right after a checkpoint: WAL bytes",
+        "at most",
+        1.3,
+    ),
     "turn-crowd": Target(
         "turns of 500 deltas, each durable, 100 streams at once: deltas/s against the best peer that saves each delta",
         "at least",

@@ -27,6 +27,8 @@ class StatementCounter:
 
     def __init__(self, url: str) -> None:
         self.statements = 0
+        self.given = 0
+        """Bytes that the server gave."""
         self._server = conninfo_to_dict(url)
         self._folder = tempfile.mkdtemp(prefix="turnlog-wire-")
         self.url = make_conninfo(url, host=self._folder, port=_PORT, sslmode="disable", gssencmode="disable")
@@ -70,7 +72,7 @@ class StatementCounter:
         server_reader, server_writer = await self._connect()
         sides = [
             asyncio.create_task(_until_it_ends(self._count(reader, writer, server_writer))),
-            asyncio.create_task(_until_it_ends(_pump(server_reader, writer))),
+            asyncio.create_task(_until_it_ends(self._pump(server_reader, writer))),
         ]
         await asyncio.wait(sides, return_when=asyncio.FIRST_COMPLETED)
         server_writer.close()
@@ -99,13 +101,13 @@ class StatementCounter:
             server.write(head + await reader.readexactly(struct.unpack("!I", head[1:])[0] - 4))
             await server.drain()
 
+    async def _pump(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while data := await reader.read(_READ_BYTES):
+            self.given += len(data)
+            writer.write(data)
+            await writer.drain()
+
 
 async def _until_it_ends(side: Coroutine[None, None, None]) -> None:
     with suppress(asyncio.IncompleteReadError, ConnectionError):
         await side
-
-
-async def _pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    while data := await reader.read(_READ_BYTES):
-        writer.write(data)
-        await writer.drain()

@@ -1,7 +1,7 @@
 """The commands: what a caller wants to happen. `decide` turns each into events, or refuses it.
 
 Time and ids are arguments, so a decision that is made again after a conflict comes out the same. `Begin...` and
-`End...` open and close a step; `Append...` goes into an open one.
+`End...` open and close a step; what goes into an open one is in `domain.step_appends`.
 
 `known`, in several commands: the store has seen the id before, although the state no longer remembers it.
 """
@@ -15,7 +15,7 @@ from uuid import UUID
 
 from turnlog.domain.events import Content, Correction, FunctionCall, ResultStatus, Role, StepEnd, ToolCall, TurnEnd
 from turnlog.domain.foreign import ForeignFormat
-from turnlog.domain.parts import PartApi, PartKind
+from turnlog.domain.step_appends import AnyStepAppend
 from turnlog.domain.values import JsonObject
 
 
@@ -111,83 +111,6 @@ class BeginCompletion:
     run: str = ""
     unread: int | None = None
     continues: bool = False
-
-
-@dataclass(slots=True)
-class StepAppend:
-    """Goes into an open step. Unlike the other commands it is not frozen: one is made for every delta, and freezing
-    doubles the cost of making it."""
-
-    at: datetime
-    step_id: str
-
-
-@dataclass(slots=True)
-class AppendText(StepAppend):
-    text: str
-
-
-@dataclass(slots=True)
-class AppendRefusal(StepAppend):
-    text: str
-
-
-@dataclass(slots=True)
-class AppendReasoning(StepAppend):
-    text: str
-    details: tuple[JsonObject, ...] = ()
-
-
-@dataclass(slots=True)
-class AppendToolCall(StepAppend):
-    """A fragment of a call. The first fragment of an index opens the call; id and name may come, or continue, later."""
-
-    index: int
-    id: str = ""
-    name: str = ""
-    arguments: str = ""
-    custom: bool = False
-
-
-@dataclass(slots=True)
-class AppendWholeToolCall(StepAppend):
-    """A complete call. Repeating it changes nothing."""
-
-    call: ToolCall
-
-
-@dataclass(slots=True)
-class AppendFunctionCall(StepAppend):
-    name: str = ""
-    arguments: str = ""
-
-
-@dataclass(slots=True)
-class StartPart(StepAppend):
-    """Opens a part. The fields are those of PartStarted."""
-
-    part: int
-    kind: PartKind
-    api: PartApi
-    call: int | None = None
-    data: JsonObject = field(default_factory=dict)
-
-
-@dataclass(slots=True)
-class AppendToPart(StepAppend):
-    """Continues a text in the data of a part."""
-
-    part: int
-    field: str
-    text: str
-
-
-@dataclass(slots=True)
-class ExtendPart(StepAppend):
-    """More about a part. With no data it says only that what follows belongs to this part."""
-
-    part: int
-    data: JsonObject = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -354,17 +277,6 @@ class DeleteSession:
     at: datetime
 
 
-AnyStepAppend = (
-    AppendText
-    | AppendRefusal
-    | AppendReasoning
-    | AppendToolCall
-    | AppendWholeToolCall
-    | AppendFunctionCall
-    | StartPart
-    | AppendToPart
-    | ExtendPart
-)
 StepCommand = BeginCompletion | EndCompletion | AddToolResult
 TurnCommand = BeginTurn | EndTurn | StartTool | RequestApproval | DecideApproval | CancelSteps | AbandonSteps
 SessionCommand = (

@@ -24,7 +24,6 @@ from turnlog.domain.commands import (
     SetMetadata,
     SetTitle,
     StartSession,
-    StepAppend,
     StepCommand,
     TurnCommand,
     WithdrawRepair,
@@ -59,6 +58,7 @@ from turnlog.domain.evolve import evolve, report_key
 from turnlog.domain.inputs import checked_metadata
 from turnlog.domain.limits import MAX_COUNTERS
 from turnlog.domain.state import Active, SessionState, Unborn
+from turnlog.domain.step_appends import StepAppend
 from turnlog.domain.values import fingerprint, merge_patch
 
 FORKED = "the session was forked in the middle of it"

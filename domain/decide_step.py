@@ -5,22 +5,7 @@ from __future__ import annotations
 from typing import assert_never
 
 from turnlog.domain.calls import CallHead
-from turnlog.domain.commands import (
-    AddToolResult,
-    AnyStepAppend,
-    AppendFunctionCall,
-    AppendReasoning,
-    AppendRefusal,
-    AppendText,
-    AppendToolCall,
-    AppendToPart,
-    AppendWholeToolCall,
-    BeginCompletion,
-    EndCompletion,
-    ExtendPart,
-    StartPart,
-    StepCommand,
-)
+from turnlog.domain.commands import AddToolResult, BeginCompletion, EndCompletion, StepCommand
 from turnlog.domain.decide_result import add_result
 from turnlog.domain.decide_turn import ABANDONED, NewsError, abandoned, check_alive, owned, turn_ended
 from turnlog.domain.errors import (
@@ -48,6 +33,18 @@ from turnlog.domain.inputs import checked_short
 from turnlog.domain.limits import MAX_CALL_ID_LENGTH, MAX_CALLS
 from turnlog.domain.quoting import quoted
 from turnlog.domain.state import Active, OpenStep
+from turnlog.domain.step_appends import (
+    AnyStepAppend,
+    AppendFunctionCall,
+    AppendReasoning,
+    AppendRefusal,
+    AppendText,
+    AppendToolCall,
+    AppendToPart,
+    AppendWholeToolCall,
+    ExtendPart,
+    StartPart,
+)
 from turnlog.domain.values import fingerprint
 
 Events = tuple[SessionEvent, ...]

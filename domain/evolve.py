@@ -53,6 +53,17 @@ from turnlog.domain.state import Active, Deleted, LatestStep, Memory, OpenStep, 
 from turnlog.domain.turns import joined_turn
 from turnlog.domain.values import fingerprint, merge_patch
 
+WITHOUT_EFFECT: tuple[type[SessionEvent], ...] = (
+    TextDelta,
+    ReasoningDelta,
+    RefusalDelta,
+    FunctionCallDelta,
+    PartStarted,
+    PartDelta,
+    PartExtended,
+)
+"""Events that change no state. Nearly all are such."""
+
 
 def evolve(state: SessionState, event: SessionEvent) -> SessionState:
     """The state after `event`. An event that does not fit the state changes nothing."""
@@ -75,7 +86,7 @@ def evolve(state: SessionState, event: SessionEvent) -> SessionState:
 def _evolve_active(state: Active, event: SessionEvent) -> SessionState:
     match event:
         case TextDelta() | ReasoningDelta() | RefusalDelta() | FunctionCallDelta():
-            return state
+            return state  # as WITHOUT_EFFECT says
         case PartStarted() | PartDelta() | PartExtended():
             return state
         case ToolCallArgumentsDelta():

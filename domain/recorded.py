@@ -38,6 +38,11 @@ class Cursor(NamedTuple):
             raise InvalidInputError("after", f"{quoted(value)} is no position and no cursor")
         return cls(position, commit_id)
 
+    @property
+    def text(self) -> str:
+        """What a client keeps."""
+        return f"{self.position}-{self.commit_id or 0:x}"
+
 
 def _parts(text: str) -> tuple[int, int]:
     """The position and the commit id of a cursor's text; a position below 0 where it is none."""
@@ -63,7 +68,7 @@ class RecordedEvent(NamedTuple):
     @property
     def cursor(self) -> str:
         """What a client keeps to go on after this event. It names the event, also where the log went back."""
-        return f"{self.position}-{self.commit_id:x}"
+        return f"{self.position}-{self.commit_id:x}"  # as in Cursor, for each delta
 
     @property
     def topic(self) -> str:

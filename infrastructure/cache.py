@@ -40,8 +40,8 @@ _SHAPE = 2
 """The version of what an entry looks like. Processes of another one have keys of their own."""
 
 # KEYS[1]: the key. ARGV: the new position, the tag of the entry that the lines are added to ('': the lines are the
-# whole entry), the TTL in milliseconds, the lines, the last line, the footer without its first field. Returns -1 when
-# written, else the stored position.
+# whole entry), the TTL in milliseconds, the lines, the last line, the footer without its first field, the most bytes of
+# all lines. Returns -1 when written, else the stored position.
 _WRITE = f"""
 local position, base = tonumber(ARGV[1]), ARGV[2]
 local size = redis.call('STRLEN', KEYS[1])
@@ -56,10 +56,7 @@ if base ~= '' then
   at = size - tail
   blanks = math.max(0, size - at - #ARGV[4] - last)
 end
-if at + #ARGV[4] + last + blanks > {MAX_BYTES} then
-  redis.call('UNLINK', KEYS[1])
-  return -1
-end
+if at + #ARGV[4] > tonumber(ARGV[7]) or at + #ARGV[4] + last + blanks > {MAX_BYTES} then return there end
 local new_footer = string.format(',"%010d', last + blanks) .. ARGV[6] .. '"]'
 local text = ARGV[4] .. ARGV[5] .. string.rep(' ', blanks) .. new_footer
 if base == '' then
@@ -125,12 +122,14 @@ class Cache:
         """The entry for this key with these lines after those of `base`, and this last line."""
         return self._signer.made(key, position, lines, last, base)
 
-    async def put(self, entry: Entry, base: Entry | None = None) -> bool:
-        """Writes an entry: what it has more than `base`, or the whole. False if `base` is no longer there, nor anything
-        as new as the entry."""
+    async def put(self, entry: Entry, base: Entry | None = None, most: int = MAX_BYTES) -> bool:
+        """Writes an entry: what it has more than `base`, or the whole, unless its lines would have more than `most`
+        bytes. False if it was not written, and nothing as new as it is there."""
         tag, begin = (base.tag, base.start) if base else (b"", 0)
         text = entry.value[begin : entry.start]
-        key, args = entry.key, (entry.position, tag, self._ttl, text, entry.last, entry.footer)
+        if len(text) + len(entry.last) > MAX_BYTES:
+            return False
+        key, args = entry.key, (entry.position, tag, self._ttl, text, entry.last, entry.footer, most)
         async with self._turn(key):
             there: int | None = await self._calls.attempt("write", lambda client: self._write(client, key, args), key)
         return there is None or there < 0 or there >= entry.position

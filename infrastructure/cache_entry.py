@@ -29,7 +29,9 @@ from typing import Any, NamedTuple
 from pydantic_core import from_json
 
 BLOCK_BYTES = 4 * 1024
-MAX_BYTES = 32 * 1024 * 1024
+PARSED_AT_ONCE = 1024 * 1024
+"""Bytes, about."""
+MAX_BYTES = 8 * 1024 * 1024
 """Size of the largest entry that is written, and of what is read of any."""
 
 _LINK = b'"%b %010d",\n'
@@ -87,10 +89,14 @@ class Entry(NamedTuple):
 
     def parsed(self) -> tuple[list[Any], Any]:
         """The values of the lines, and that of the last one, of an entry that is whole. Raises ValueError."""
-        _, *values, last, _ = from_json(self.value, cache_strings="keys")
+        values, at = list[Any](), self.begin
+        while at < self.start:  # a thread lets others go on between two pieces
+            end = self.value.index(b",\n", min(at + PARSED_AT_ONCE, self.start - 2))
+            values += from_json(b"".join((b"[", memoryview(self.value)[at:end], b"]")), cache_strings="keys")
+            at = end + 2
         if self.block > 1:  # there are more links than the first
             values = [value for value in values if type(value) is not str]
-        return values, last
+        return values, from_json(self.last, cache_strings="keys")
 
     def end(self) -> Entry:
         """What is needed to add lines to this entry."""

@@ -21,6 +21,7 @@ from turnlog.infrastructure.log_parts import LogParts
 from turnlog.infrastructure.mailboxes import Mailboxes
 from turnlog.infrastructure.process import Home, close_in_children
 from turnlog.infrastructure.read.prompts import Prompts
+from turnlog.infrastructure.read.view_parts import ViewParts
 from turnlog.infrastructure.read.views import Views
 from turnlog.infrastructure.redis_calls import RedisCalls
 from turnlog.infrastructure.settings import Settings
@@ -72,6 +73,7 @@ async def opened(settings: Settings) -> AsyncIterator[LogParts]:
             store=store,
             group_commit=group_commit,
             views=views,
+            view_parts=ViewParts(store, views),
             prompts=Prompts(store, cache, views, background, settings.prompt_memory_bytes),
             watcher=watcher,
             background=background,

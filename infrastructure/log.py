@@ -8,11 +8,7 @@ from datetime import date
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
-from turnlog.domain.commands import (
-    AssignOwner,
-    DeleteSession,
-    WithdrawRepair,
-)
+from turnlog.domain.commands import AssignOwner, DeleteSession, WithdrawRepair
 from turnlog.domain.errors import InvalidInputError, SessionNotFoundError
 from turnlog.domain.inputs import (
     check_kind,
@@ -39,8 +35,10 @@ from turnlog.infrastructure.repair.repairing import repair
 from turnlog.infrastructure.repair.restoring import each_line, restore
 from turnlog.infrastructure.session import Session
 from turnlog.infrastructure.settings import Settings
+from turnlog.infrastructure.store.list_cursor import Filters, Place, place_of
 from turnlog.infrastructure.tables.projection import Progress
 from turnlog.infrastructure.tables.projections import Projections
+from turnlog.infrastructure.tables.usage_reports import UsageFilter, UsageReports
 from turnlog.infrastructure.tasks import cancel_and_wait, spawned
 from turnlog.projections.report import ReapedStep, RepairReport
 from turnlog.projections.usage_report import DIMENSIONS, Dimension, UsageReport, checked_dimensions, plain
@@ -67,6 +65,7 @@ class SessionLog(LogOfTurns):
     def __init__(self, parts: LogParts) -> None:
         super().__init__(parts)
         self._reaper = Reaper(parts.store.leases, parts.aggregate)
+        self._usage = UsageReports(parts.store)
 
     @classmethod
     @asynccontextmanager
@@ -83,6 +82,7 @@ class SessionLog(LogOfTurns):
             if parts.settings.reap_seconds:
                 reaping = spawned(log._reaper.keep_reaping(parts.settings.reap_seconds), "reaping")
                 stack.push_async_callback(cancel_and_wait, reaping)
+            stack.push_async_callback(log._usage.close)
             stack.callback(log._close)
             stack.callback(parts.home.let_go, stack)
             yield log
@@ -125,17 +125,34 @@ class SessionLog(LogOfTurns):
         return Session(self._parts, aggregate, command.user_id if command.user_id is not None else SYSTEM)
 
     async def list_sessions(
-        self, principal: Principal, limit: int = 50, offset: int = 0, status: Statuses = None
+        self,
+        principal: Principal,
+        limit: int = 50,
+        offset: int = 0,
+        status: Statuses = None,
+        *,
+        cursor: str | None = None,
+        with_total: bool | None = None,
     ) -> SessionPage:
-        """A page of the principal's sessions (SYSTEM: all), newest activity first, with their total number.
+        """A page of the principal's sessions (SYSTEM: all), newest activity first.
 
-        `limit` is from 1 to 100. `status`: only sessions whose latest turn has this status, or one of these. A session
-        in which an older version of turnlog wrote last has no status in lists. Raises InvalidInputError.
+        `limit` is from 1 to 100. `cursor`: the `next_cursor` of the page before. It is for the same principal and
+        status; a page after it costs what the first one does. Who was active meanwhile is ahead of it. An `offset` is
+        for the first few pages: all that it skips is read. `status`: only sessions whose latest turn has this status,
+        or one of these. A session in which an older version of turnlog wrote last has no status in lists.
+
+        The page's `total` is known up to 1,000, and without a cursor. `with_total`: count them all, however many there
+        are, which reads them all; False: count none. Raises InvalidInputError.
         """
         checked_range(limit, "limit", 1, MAX_PAGE)
         checked_range(offset, "offset", 0, checked_count(2**53, "offset"))
-        statuses = checked_turn_statuses(status)
-        return await self._parts.store.lists.page(self._whose(principal), limit, offset, statuses)
+        check_kind(cursor, str | None, "cursor")
+        check_kind(with_total, bool | None, "with_total")
+        filters = Filters(self._whose(principal), checked_turn_statuses(status))
+        if cursor is not None and offset:
+            raise InvalidInputError("offset", "must be 0 with a cursor")
+        place = Place() if cursor is None else place_of(cursor, filters)
+        return await self._parts.store.lists.page(filters, limit, place, offset, with_total)
 
     def session_ids(self, principal: Principal) -> AsyncIterator[UUID]:
         """The ids of all the principal's sessions (SYSTEM: all), in an order that appends do not change."""
@@ -267,28 +284,26 @@ class SessionLog(LogOfTurns):
         until: date | str | None = None,
         by: Sequence[Dimension] = DIMENSIONS,
         catch_up: bool = True,
+        wait: bool = True,
         progress: Progress | None = None,
     ) -> UsageReport:
         """What the principal's sessions (SYSTEM: all) have used: a row for each user, model and day, or for those of
         the three that `by` names. Deleted sessions count.
 
         Days are UTC; `since` and `until` are included. Catches the projection up with the log first, which takes a
-        while the first time. Without `catch_up` the report says how many events it lacks. Raises InvalidInputError,
-        ProjectionError and StoreError.
+        while the first time: `progress` is told how far it is. Without `wait` the report comes at once and says how
+        many events it lacks, and catching up goes on meanwhile. Without `catch_up` it does not. Raises
+        InvalidInputError, ProjectionError and StoreError.
         """
-        from turnlog.infrastructure.tables.usage import UsageFilter, UsageProjection, report_usage  # noqa: PLC0415 a driver
-
         principal = checked_principal(principal)
         check_kind(progress, Callable | None, "progress")
         check_kind(catch_up, bool, "catch_up")
+        check_kind(wait, bool, "wait")
         user_id = None if principal is SYSTEM else principal
         self._parts.check_open()
         model = None if model is None else plain(checked_short(model, "model")) or ""
         wanted = UsageFilter(user_id, model, checked_day(since, "since"), checked_day(until, "until"))
-        dimensions = checked_dimensions(by)
-        if catch_up:
-            await self.projections.catch_up(UsageProjection(), progress)
-        return await report_usage(self._parts.store, wanted, dimensions)
+        return await self._usage.report(wanted, checked_dimensions(by), progress, catch_up=catch_up, wait=wait)
 
     async def rebuild_views(self, progress: Progress | None = None) -> int:
         """Drops the cached and kept views of all sessions, and folds each view anew from its events. Returns the number
@@ -296,7 +311,7 @@ class SessionLog(LogOfTurns):
         an older version of turnlog wrote last. Raises StoreError."""
         check_kind(progress, Callable | None, "progress")
         self._parts.check_open()
-        total, done = (await self.list_sessions(SYSTEM, 1)).total, 0
+        total, done = (await self.list_sessions(SYSTEM, 1, with_total=True)).total or 0, 0
         async for session_id in self.session_ids(SYSTEM):
             self._parts.prompts.forget(session_id)
             await self._parts.views.rebuild(session_id)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeVar
-from uuid import UUID, uuid4
+from uuid import UUID
 from weakref import WeakValueDictionary
 
 from turnlog.domain.errors import LogClosedError, SessionExistsError
@@ -18,9 +18,10 @@ from turnlog.infrastructure.append.turn_owner import TurnOwner
 from turnlog.infrastructure.append.writer_lease import WriterLease
 from turnlog.infrastructure.clock import Clock
 from turnlog.infrastructure.follow.session_watcher import SessionWatcher
-from turnlog.infrastructure.ids import new_id
+from turnlog.infrastructure.ids import new_id, new_session_id
 from turnlog.infrastructure.process import Home
 from turnlog.infrastructure.read.prompts import Prompts
+from turnlog.infrastructure.read.view_parts import ViewParts
 from turnlog.infrastructure.read.views import Views
 from turnlog.infrastructure.settings import Settings
 from turnlog.infrastructure.tasks import Background
@@ -41,6 +42,7 @@ class LogParts:
     store: EventStore
     group_commit: GroupCommit
     views: Views
+    view_parts: ViewParts
     prompts: Prompts
     watcher: SessionWatcher
     background: Background
@@ -64,7 +66,7 @@ class LogParts:
         aggregate = self._aggregates.get(session_id)
         if aggregate is None:
             aggregate = self._aggregates[session_id] = Aggregate(
-                session_id, self.store.accepted, self.group_commit, self.views
+                session_id, self.store.accepted, self.group_commit, self.views.states
             )
         return aggregate
 
@@ -73,7 +75,7 @@ class LogParts:
         Raises SessionExistsError if the id is taken by another session, InvalidInputError, StoreError and
         LogClosedError."""
         if session_id is None:
-            aggregate = self.aggregate(uuid4())
+            aggregate = self.aggregate(new_session_id())
             aggregate.begin_empty()
             return aggregate
         aggregate = self.aggregate(checked_session_id(session_id))

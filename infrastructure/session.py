@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
+from contextlib import suppress
 from typing import Any, Literal, TypeVar
+from uuid import UUID
 
 from turnlog.domain.commands import CompactContext, SetMetadata
 from turnlog.domain.errors import InvalidInputError
-from turnlog.domain.inputs import checked_object, checked_range, checked_text, checked_version
+from turnlog.domain.inputs import (
+    check_kind,
+    checked_object,
+    checked_range,
+    checked_session_id,
+    checked_text,
+    checked_version,
+)
 from turnlog.infrastructure.append.checked_commands import (
     checked_increment,
     checked_message,
@@ -16,8 +25,9 @@ from turnlog.infrastructure.append.checked_commands import (
 )
 from turnlog.infrastructure.append.message_id import MessageId
 from turnlog.infrastructure.clock import now
-from turnlog.infrastructure.repair.forking import make_fork
+from turnlog.infrastructure.repair.forking import ForkProgress, make_fork
 from turnlog.infrastructure.session_turns import SessionTurns
+from turnlog.infrastructure.store.appends import OvertakenError
 from turnlog.projections.compacting import check_compaction
 
 Chunk = TypeVar("Chunk")
@@ -109,15 +119,35 @@ class Session(SessionTurns):
         check_compaction(view, checked_range(upto, "upto", 1, view.version))
         await self._execute(CompactContext(now(), summary, upto))
 
-    async def fork(self, version: int | None = None) -> Session:
-        """A new session with copies of the events up to this position (None: all), and with the same owner.
+    async def fork(
+        self,
+        version: int | None = None,
+        *,
+        session_id: UUID | str | None = None,
+        progress: ForkProgress | None = None,
+    ) -> Session:
+        """A new session with copies of the events up to this position (None: all), and with the same owner. With the
+        `session_id` of a session of the principal, returns that session: it is the fork that was made before.
 
         A step that was open at that position is abandoned in the fork: nobody writes it there. Nobody goes on with a
         turn there unasked: one that somebody would go on with has failed, and queued ones are stopped. A fork is whole
-        or not there, however many events it has, and they are copied in bounded memory. Raises InvalidInputError for a
-        position that the session does not have.
+        or not there, however many events it has, and they are copied in bounded memory; `progress` hears of how many
+        and of how many there are. Raises InvalidInputError for a position that the session does not have, and
+        SessionExistsError when the id is taken by another session.
         """
+        check_kind(progress, Callable | None, "progress")
         standing = await self._access.standing()
         upto = checked_version(version, standing.position)
-        made = await make_fork(self._parts, self.id, standing.user_id, upto)
+        told = progress or (lambda *_: None)
+        if session_id is not None:
+            return await self._fork_as(checked_session_id(session_id), standing.user_id, upto, told)
+        made = await make_fork(self._parts, self.id, standing.user_id, upto, progress=told)
         return Session(self._parts, made, self._access.principal)
+
+    async def _fork_as(self, session_id: UUID, user_id: str | None, upto: int, told: ForkProgress) -> Session:
+        aggregate = await self._parts.begun(session_id, user_id)
+        made = Session(self._parts, aggregate, self._access.principal)
+        if not (await self._parts.store.standing(session_id)).position:
+            with suppress(OvertakenError):  # the same request was made twice at the same time
+                await make_fork(self._parts, self.id, user_id, upto, session_id, progress=told)
+        return await made

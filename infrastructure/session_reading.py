@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncIterator
 from functools import partial
 from typing import Any, Literal, TypeVar, overload
 from uuid import UUID
 
 from turnlog.domain.errors import SessionNotFoundError
-from turnlog.domain.inputs import check_kind, checked_version
+from turnlog.domain.inputs import check_kind, checked_range, checked_version
+from turnlog.domain.limits import MAX_COUNTER
 from turnlog.domain.recorded import Cursor, RecordedEvent
 from turnlog.infrastructure.access import Access
 from turnlog.infrastructure.append.aggregate import Aggregate
@@ -18,16 +18,20 @@ from turnlog.infrastructure.follow.live import Deltas, Live
 from turnlog.infrastructure.follow.source import Source
 from turnlog.infrastructure.log_parts import LogParts
 from turnlog.infrastructure.principal import Principal
-from turnlog.infrastructure.tasks import off_loop
+from turnlog.infrastructure.read.view_parts import TurnPage
+from turnlog.infrastructure.tasks import fed, off_loop
 from turnlog.projections.offsets import Offsets
-from turnlog.projections.projector import Projector
 from turnlog.projections.prompt import Api, CountTokens, DialectName, PromptPolicy, check_api, check_prompt
 from turnlog.projections.prompt.explain import Explanation, explain
 from turnlog.projections.prompt.policy import DEFAULT_POLICY
 from turnlog.projections.prompt.tokens import estimated_tokens
+from turnlog.projections.turn import Turn
 from turnlog.projections.view import SessionView
 
 Chunk = TypeVar("Chunk")
+
+MAX_TURNS_AT_ONCE = 1_000
+"""Turns of a page, at most."""
 
 
 class SessionReading:
@@ -49,6 +53,25 @@ class SessionReading:
         if not projector.exists:
             raise SessionNotFoundError(self.id)
         return await off_loop(projector.is_large, projector.view)
+
+    async def turns(self, before: int | None = None, limit: int = 20) -> list[Turn]:
+        """A page of the view's turns as they are now, in their order: the last `limit`, or with `before` those before
+        the turn of this index. The index of the first turn of a page is the `before` of the page before it.
+
+        Nothing else of the session is read, so it costs the same however long that is. Raises InvalidInputError."""
+        if before is not None:
+            checked_range(before, "before", 0, MAX_COUNTER)
+        checked_range(limit, "limit", 1, MAX_TURNS_AT_ONCE)
+        return list((await self._page(before, limit)).turns)
+
+    async def _page(self, before: int | None, limit: int) -> TurnPage:
+        return await self._parts.view_parts.turns(await self._access.ask(), before, limit)
+
+    async def cursor(self) -> str:
+        """What names the session's last event, such as `17-3fa9c2`: to go on after it (see `deltas`), or to see later
+        whether anything has happened. No event is read for it."""
+        standing = await self._access.standing()
+        return Cursor(standing.position, standing.commit_id).text
 
     @overload
     async def prompt(
@@ -90,34 +113,38 @@ class SessionReading:
         """What to send to the provider next. It is valid for the API, whatever has happened in the session.
 
         `chat` gives messages, `anthropic` a dict with `system` and `messages`, `responses` input items. With
-        `max_tokens` the prompt has the system and developer messages, and as many whole turns from the end as fit.
+        `max_tokens` the prompt has the system and developer messages, and as many whole steps from the end as fit,
+        behind what the user said at the beginning of their turn.
         `count_tokens` takes a list of messages in the shape of the API, and may be called on a thread. `dialect` names
         a provider behind the Chat Completions API, whose rules the messages then keep; `strict` those of all of them.
-        Raises InvalidInputError, and PromptTooLongError when not even the last turn fits with its tool results
+        Raises InvalidInputError, and PromptTooLongError when not even the last step fits with its tool results
         shortened.
         """
         check_prompt(api, max_tokens, count_tokens, policy, dialect)
-        prompts = self._parts.prompts
-        asked = await self._access.ask(prompts.base(self.id))
+        prompts, windows = self._parts.prompts, self._parts.prompts.windows
         if max_tokens is not None:
-            return await prompts.window(asked, api, policy or DEFAULT_POLICY, max_tokens, count_tokens, dialect)
+            policy = policy or DEFAULT_POLICY
+            asked = await self._access.ask(windows.base(self.id, api, policy))
+            return await windows.window(asked, api, policy, max_tokens, count_tokens, dialect)
+        asked = await self._access.ask(prompts.base(self.id))
         if api == "chat" and dialect is None and (policy is None or policy == DEFAULT_POLICY):
             return await prompts.chat(asked)
         return await prompts.whole(asked, api, policy or DEFAULT_POLICY, dialect)
 
     async def explain_prompt(self, api: Api = "chat", dialect: DialectName | None = None) -> Explanation:
         """Which events each message of the prompt comes from, and where a prompt did not begin like the one before
-        it; and what some providers would refuse of the request, or the one that `dialect` names. Reads all events, so
-        it is for looking into a session. Raises InvalidInputError."""
+        it; and what some providers would refuse of the request, or the one that `dialect` names. Reads all events, a
+        page at a time, so it is for looking into a session. Raises InvalidInputError."""
         check_api(api, dialect)
-        events = [event async for event in self.events()]
-        return await asyncio.to_thread(explain, self.id, events, api, dialect)
+        standing = await self._access.standing()
+        pages = self._parts.store.events.pages(self.id, upto=standing.position)
+        return await fed(pages, lambda events: explain(self.id, events, api, dialect))
 
     async def at(self, version: int) -> SessionView:
         """The view as it was after the event at this position. No later event is read. Raises InvalidInputError for a
         position that the session does not have."""
-        standing, projector = await self._access.standing(), Projector(self.id)
-        await self._parts.store.events.fold(projector, checked_version(version, standing.position))
+        standing = await self._access.standing()
+        projector = await self._parts.view_parts.at(self.id, checked_version(version, standing.position))
         return await off_loop(projector.is_large, projector.view)
 
     async def events(self, after: int | str = 0) -> AsyncIterator[RecordedEvent]:
@@ -138,7 +165,7 @@ class SessionReading:
         """
         cursor = Cursor.of(after)
         check_kind(until_turn_ends, bool, "until_turn_ends")
-        parts, source = self._parts, partial(self._source, cursor)
+        parts, source = self._parts, partial(self._source, cursor, until_turn_ends)
         return Following(source, parts.watcher.left, cursor, until_turn_ends, parts.home.check)
 
     def deltas(self, after: int | str = 0, until_turn_ends: bool = False) -> Deltas:
@@ -149,20 +176,24 @@ class SessionReading:
         """
         return self._deltas(after, until_turn_ends)
 
-    def live(self, until_turn_ends: bool = False) -> Live:
+    def live(self, until_turn_ends: bool = False, *, limit: int | None = None) -> Live:
         """The view as it is now and the deltas after it, without a gap or a repetition:
 
             async with session.live() as live:
                 live.view
                 async for delta in live: ...
 
-        The deltas come as from `deltas`.
+        With a `limit` there is no view, but its last turns, in `live.turns`: so a page of a long session costs what it
+        shows, and asks for those before them with `turns`. The deltas come as from `deltas`. Raises InvalidInputError.
         """
+        if limit is not None:
+            checked_range(limit, "limit", 1, MAX_TURNS_AT_ONCE)
+            return Live(partial(self._page, None, limit), self._deltas, until_turn_ends)
         return Live(self.view, self._deltas, until_turn_ends)
 
     def _deltas(self, after: int | str, until_turn_ends: bool, offsets: Offsets | None = None) -> Deltas:
         return Deltas(self.follow(after, until_turn_ends), self._parts.store, self.id, offsets)
 
-    async def _source(self, cursor: Cursor) -> Source:
+    async def _source(self, cursor: Cursor, watched: bool) -> Source:
         await self._access.check_cursor(cursor)
-        return await self._parts.watcher.source(self.id)
+        return await self._parts.watcher.source(self.id, watched=watched)

@@ -8,18 +8,37 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Coroutine, Sized
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator, Sequence, Sized
 from typing import Any, Generic, TypeVar
 
 logger = logging.getLogger("turnlog")
 
 Key = TypeVar("Key")
 T = TypeVar("T")
+Item = TypeVar("Item")
 
 
 async def off_loop(is_large: bool, work: Callable[..., T], *args: Any) -> T:
     """What the function returns: called here, or on a thread if what it works on is large."""
     return await asyncio.to_thread(work, *args) if is_large else work(*args)
+
+
+async def fed(pages: AsyncIterator[Sequence[Item]], work: Callable[[Iterator[Item]], T]) -> T:
+    """What the function returns, which is called on a thread with all items. Only one page of them is held: each is
+    read, on this loop, when the function has come so far."""
+    loop, is_over = asyncio.get_running_loop(), False
+
+    async def following() -> Sequence[Item] | None:
+        return None if is_over else await anext(pages, None)
+
+    def items() -> Iterator[Item]:
+        while page := asyncio.run_coroutine_threadsafe(following(), loop).result():
+            yield from page
+
+    try:
+        return await asyncio.to_thread(lambda: work(items()))
+    finally:
+        is_over = True  # where the caller is cancelled, nothing more is read
 
 
 def started(work: Coroutine[Any, Any, T], name: str | None = None) -> asyncio.Task[T]:

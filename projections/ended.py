@@ -206,6 +206,9 @@ class Orphans:
         for result in results:
             self.add(result)
 
+    def __bool__(self) -> bool:
+        return bool(self._results)
+
     def in_order(self) -> tuple[ToolResult, ...]:
         return tuple(self._results.values())
 

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from turnlog.domain import events as e
 from turnlog.domain.values import JsonObject
-from turnlog.projections.turn import Step
-from turnlog.projections.view import SessionView
+from turnlog.projections.turn import Step, Turn
 
 
 class Offsets:
     """The lengths of the blocks of open steps, in characters: where the next fragment of each belongs."""
 
-    def __init__(self, view: SessionView | None = None) -> None:
-        steps = (step for turn in view.turns for step in turn.steps if step.status == "open") if view else ()
+    def __init__(self, turns: Iterable[Turn] = ()) -> None:
+        steps = (step for turn in turns for step in turn.steps if step.status == "open")
         self._lengths = {step.step_id: _lengths(step) for step in steps}
 
     def know(self, event: e.SessionEvent) -> bool:

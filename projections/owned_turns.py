@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 from turnlog.domain.events import TurnEnded, TurnStarted
 from turnlog.projections.held_turns import HeldTurns
-from turnlog.projections.repair import corrected
+from turnlog.projections.repair import corrected, mended
 from turnlog.projections.turn import Message, Turn
 from turnlog.projections.turn_fold import TurnFold, frozen
 
@@ -17,7 +17,7 @@ class OwnedTurns(HeldTurns):
     def __init__(self) -> None:
         super().__init__()
         self._in_hand: int | None = None
-        self._queue: dict[str, int] = {}  # the index of each queued turn, by the id of the message that it answers
+        self._queue: dict[str, int] = {}  # the page of each queued turn, by the id of the message that it answers
 
     def restore(
         self, pages: Iterable[Turn], unclosed: Iterable[Turn], closed: int, pinned: tuple[Message, ...]
@@ -25,14 +25,23 @@ class OwnedTurns(HeldTurns):
         """See HeldTurns. What is in hand or queued is not closed."""
         super().restore(pages, unclosed, closed, pinned)
         for turn in self._turns[closed - self.first_turn :]:
-            if isinstance(turn, TurnFold) and turn.is_in_hand:
-                self._in_hand = turn.index
+            assert isinstance(turn, TurnFold)  # noqa: S101 it is not closed
+            if turn.is_in_hand:
+                self._in_hand = turn.page
             elif turn.is_queued:
-                self._queue[turn.messages[0].message_id] = turn.index
+                self._queue[turn.messages[0].message_id] = turn.page
+
+    def begin_segment(self, turn: TurnFold, position: int) -> TurnFold:
+        """See HeldTurns."""
+        segment = super().begin_segment(turn, position)
+        if self._in_hand == turn.page:
+            self._in_hand = segment.page
+        self._queue = {key: page + (page >= segment.page) for key, page in self._queue.items()}
+        return segment
 
     @property
     def in_hand(self) -> int | None:
-        """The index of the turn that has an owner now."""
+        """The page of the turn that has an owner now."""
         return self._in_hand
 
     @property
@@ -41,20 +50,42 @@ class OwnedTurns(HeldTurns):
         return None
 
     @property
+    def waiting_turn(self) -> str | None:
+        """The id of the turn with a call that waits for somebody outside. It is the latest that has had an owner."""
+        return None
+
+    def _has_earlier_segment(self, turn: TurnFold) -> bool:
+        number = turn.page - self.first_turn
+        return self._turns[number - 1].index == turn.index if number else self.first_turn > 0
+
+    @property
     def has_turn_ended(self) -> bool:
         """Whether the latest turn that has begun, as the view has it, has ended (see Turn), and none is queued."""
         if not self._turns or self._in_hand is not None or self._queue:
             return False
         turn = self._turns[self._begun_last]
-        known = turn.has_ended(has_news=self._has_news(turn)) if isinstance(turn, TurnFold) else None
-        return self._read(turn).has_ended if known is None else known
+        if not isinstance(turn, TurnFold):
+            return self._read(turn).has_ended
+        waits = turn.turn_id is not None and turn.turn_id == self.waiting_turn and self._has_earlier_segment(turn)
+        known = turn.has_ended(has_news=self._has_news(turn), waits=waits)
+        return self._read(frozen(turn)).has_ended if known is None else known
 
     def turns(self) -> tuple[Turn, ...]:
         """The turns that are held, with repairs applied, and as they are to be gone on with."""
-        return tuple(self._read(turn) for turn in self._turns)
+        return self.read(self.raw_turns())
 
-    def _read(self, turn: Turn | TurnFold) -> Turn:
-        read = corrected(frozen(turn))
+    def read(self, turns: Iterable[Turn]) -> tuple[Turn, ...]:
+        """Turns of the session as they are read, which need not be held."""
+        return tuple(map(self._read, turns))
+
+    def sent_segments(self, page: int | None = None) -> tuple[Turn, ...]:
+        """What is held from this page on, with repairs applied, and each segment of a long turn by itself. Faults are
+        not looked for: no prompt needs them."""
+        first = 0 if page is None else page - self.first_turn
+        return tuple(mended(frozen(turn)) for turn in self._turns[first:])
+
+    def _read(self, turn: Turn) -> Turn:
+        read = corrected(turn)
         return read.model_copy(update={"has_news": True}) if self._has_news(turn) else read
 
     def _has_news(self, turn: Turn | TurnFold) -> bool:
@@ -76,7 +107,7 @@ class OwnedTurns(HeldTurns):
         turn, is_users = self.current(message.position), message.role == "user"
         if queued and is_users and message.message_id not in self._queue:
             turn = self.append(message.position, is_queued=True)
-            self._queue[message.message_id] = turn.index
+            self._queue[message.message_id] = turn.page
         elif is_users and self.joined_turn is None and (turn.steps or turn.runs):
             turn = self.append(message.position)
         turn.messages.append(message)
@@ -93,7 +124,7 @@ class OwnedTurns(HeldTurns):
         self._queue.pop(event.turn_id, None)
         turn.begin_run(event, position)
         self._close_from(begun_last, position)
-        self._in_hand = turn.index
+        self._in_hand = turn.page
 
     def end_turn(self, event: TurnEnded, position: int) -> None:
         """A run is over; or one that was over has ended otherwise, or a queued turn before anybody has begun it."""
@@ -102,7 +133,7 @@ class OwnedTurns(HeldTurns):
             text = f"an end of turn {event.turn_id}, which is not in the hands of run {event.run}"
             self.add_fault("unknown_turn", position, text)
             return
-        if turn.index == self._in_hand:
+        if turn.page == self._in_hand:
             self._in_hand = None
         self._queue.pop(event.turn_id, None)
         turn.end_run(event, position)
@@ -121,15 +152,20 @@ class OwnedTurns(HeldTurns):
         for number in range(len(self._turns) - 1, -1, -1):
             turn = self._turns[number]
             if not turn.is_queued and _answers(turn, turn_id):
-                return self.first_turn + number
-            if turn.steps:
+                return self._last_page_of(turn.index, number)
+            if turn.steps and not (number and self._turns[number - 1].index == turn.index):
                 break
         return None
+
+    def _last_page_of(self, index: int, number: int) -> int:
+        while self._turns[number + 1 :][:1] and self._turns[number + 1].index == index:
+            number += 1
+        return self.first_turn + number
 
     def knows_turn(self, turn_id: str) -> bool:
         """Whether the turns that are held tell which turn this is, or that there is none."""
         is_found = turn_id in self._queue or self._begun(turn_id) is not None
-        return is_found or any(turn.steps for turn in self._turns)
+        return is_found or any(turn.steps for turn in self._turns if self.holds_whole(turn.index))
 
     def join_queued(self, position: int) -> None:
         """Makes one turn of those that are queued, and that were stopped in the queue: one step answers all of them."""

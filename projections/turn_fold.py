@@ -9,22 +9,33 @@ from turnlog.domain.events import StepEnd, TurnEnd, TurnEnded, TurnStarted
 from turnlog.domain.foreign import IN_PIECES
 from turnlog.projections.ended import CallEvent, EndedFold, Orphans
 from turnlog.projections.fold import StepFold
+from turnlog.projections.segments import (
+    SEGMENT_BYTES,
+    SEGMENT_STEPS,
+    can_be_cut_after,
+    question_of,
+    size_of,
+    size_of_step,
+)
 from turnlog.projections.turn import Fault, LateResult, Message, Repair, ToolResult, Turn, TurnRun, UsageEntry
 
 
 class TurnFold:
-    """A turn that events still change."""
+    """A turn that events still change, or a segment of it. `page` is its number among all of the session, and
+    `is_continued` says that the next one is of the same turn."""
 
     __slots__ = (
         "_corrected",
         "_waiting",
         "flaws",
         "index",
+        "is_continued",
         "is_queued",
         "late_results",
         "messages",
         "open_steps",
         "orphans",
+        "page",
         "position",
         "repairs",
         "runs",
@@ -33,7 +44,9 @@ class TurnFold:
         "usage_reports",
     )
 
-    def __init__(self, turn: Turn) -> None:
+    def __init__(self, turn: Turn, page: int, *, is_continued: bool = False) -> None:
+        self.page = page
+        self.is_continued = is_continued
         self.index = turn.index
         self.position = turn.position
         self.turn_id = turn.turn_id
@@ -85,7 +98,47 @@ class TurnFold:
     @property
     def is_in_hand(self) -> bool:
         """Whether it has an owner now."""
-        return bool(self.runs) and self.runs[-1].status is None
+        return not self.is_continued and bool(self.runs) and self.runs[-1].status is None
+
+    @property
+    def ends_a_segment(self) -> bool:
+        """Whether the next step is to begin another segment: the turn can be cut here, and is long enough."""
+        last = next(reversed(self.steps.values()), None)
+        if not isinstance(last, EndedFold) or not can_be_cut_after(last.step) or not self._is_settled:
+            return False
+        question = sum(map(size_of, self._question))
+        return len(self.steps) >= SEGMENT_STEPS or self._size >= max(SEGMENT_BYTES, 3 * question)
+
+    @property
+    def _is_settled(self) -> bool:
+        if self.open_steps or self.orphans or self.repairs or next(reversed(self.steps)) in self._waiting:
+            return False
+        steps = (step for step in self.steps.values() if isinstance(step, EndedFold))
+        if any(step.step.origin or (step.waits and step.step.status == "finished") for step in steps):
+            return False
+        return not any(message.origin for message in self.messages)
+
+    @property
+    def _question(self) -> tuple[Message, ...]:
+        first = next(iter(self.steps.values()))
+        return question_of(self.messages, (first.base if isinstance(first, StepFold) else first.step).position)
+
+    @property
+    def _size(self) -> int:
+        steps = sum(size_of_step(step.freeze()) for step in self.steps.values())
+        return steps + sum(map(size_of, self.messages))
+
+    def next_segment(self, position: int) -> TurnFold:
+        """The segment after this one, which is that of the turn from now on."""
+        self.is_continued = True
+        segment = Turn(
+            index=self.index,
+            position=position,
+            turn_id=self.turn_id,
+            messages=self._question,
+            runs=(*self.runs[:1], *self.runs[1:][-1:]),
+        )
+        return TurnFold(segment, self.page + 1)
 
     def begin_run(self, event: TurnStarted, position: int) -> None:
         """Somebody takes the turn in hand."""
@@ -119,15 +172,16 @@ class TurnFold:
             self.orphans.add(orphan)
         self.set_repairs((*self.repairs, *other.repairs))
 
-    def has_ended(self, *, has_news: bool) -> bool | None:
+    def has_ended(self, *, has_news: bool, waits: bool) -> bool | None:
         """Whether the turn has ended, as `Turn.has_ended` has it, without a look at its other steps. None where that
-        does not tell: where a repair or a response of several items may have changed the last step."""
+        does not tell: where a repair or a response of several items may have changed the last step. `waits`: a call of
+        an earlier segment waits for somebody."""
         if self.is_queued or self.is_in_hand:
             return False
         last = next(reversed(self.steps.values()), None)
         step = None if last is None else last.base if isinstance(last, StepFold) else last.step
         if self.runs and (step is None or step.position < (self.runs[-1].ended_position or 0)):
-            return None if self.repairs else self._has_run_ended(self.runs[-1], has_news=has_news)
+            return None if self.repairs else self._has_run_ended(self.runs[-1], has_news=has_news, waits=waits)
         if step is None or step.origin in IN_PIECES or step.position <= self._corrected:
             return None
         if isinstance(last, StepFold):
@@ -136,10 +190,10 @@ class TurnFold:
             return None if self.repairs else False
         return step.status != "finished" or not (step.message.calls_something or step.is_paused)
 
-    def _has_run_ended(self, run: TurnRun, *, has_news: bool) -> bool:
+    def _has_run_ended(self, run: TurnRun, *, has_news: bool, waits: bool) -> bool:
         if run.status not in ("finished", "waiting"):
             return True
-        return not has_news and (run.status == "finished" or not self._waiting)
+        return not has_news and (run.status == "finished" or not (waits or self._waiting))
 
     def add_step(self, step_id: str, step: StepFold | EndedFold) -> None:
         """Adds a step after the others."""

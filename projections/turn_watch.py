@@ -18,7 +18,7 @@ class TurnWatch:
 
     def __init__(self, projector: Projector) -> None:
         self._projector = _EndProjector.end_of(projector)
-        self._count = self._projector.turn_count
+        self._count = self._projector.page_count
         self.has_ended = self._projector.has_turn_ended
 
     def apply(self, recorded: RecordedEvent) -> bool:
@@ -30,9 +30,9 @@ class TurnWatch:
         return self.has_ended
 
     def _forget_closed_turns(self) -> None:
-        if self._projector.turn_count - self._count > CLOSED_AT_MOST:
+        if self._projector.page_count - self._count > CLOSED_AT_MOST:
             self._projector = _EndProjector.end_of(self._projector)
-            self._count = self._projector.turn_count
+            self._count = self._projector.page_count
 
 
 class _EndProjector(Projector):

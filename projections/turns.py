@@ -6,7 +6,16 @@ from bisect import insort
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
-from turnlog.domain.events import StepEnd
+from turnlog.domain.events import (
+    CompletionStarted,
+    MessageImported,
+    RepairWithdrawn,
+    SessionEvent,
+    SessionRepaired,
+    StepEnd,
+    TurnEnded,
+    TurnStarted,
+)
 from turnlog.projections.ended import CallEvent, EndedFold
 from turnlog.projections.fold import StepFold
 from turnlog.projections.owned_turns import OwnedTurns
@@ -15,9 +24,10 @@ from turnlog.projections.turn_fold import TurnFold
 
 
 class StepLocation(NamedTuple):
-    """Where a step is: the index of its turn, and its number in that turn, from 0 on. They sort in the log's order."""
+    """Where a step is: the page of its turn or segment, and its number in there, from 0 on. They sort in the log's
+    order."""
 
-    turn: int
+    page: int
     number: int
     step_id: str
 
@@ -37,14 +47,26 @@ class Turns(OwnedTurns):
     ) -> None:
         """See HeldTurns."""
         super().restore(pages, unclosed, closed, pinned)
-        for turn in self._turns:
-            self._index(turn)
+        self._index_all()
+
+    def _index_all(self) -> None:
+        for index in (self._locations, self._callers, self._open):
+            index.clear()
+        for page, turn in enumerate(self._turns, self.first_turn):
+            self._index(turn, page)
+
+    def join_segments(self, index: int, position: int) -> None:
+        """See HeldTurns."""
+        before = self.reached_back
+        super().join_segments(index, position)
+        if self.reached_back != before:
+            self._index_all()
 
     def prepend(self, pages: Sequence[Turn]) -> None:
         """See HeldTurns."""
         super().prepend(pages)
-        for page in pages:
-            self._index(page)
+        for number, page in enumerate(pages, self.first_turn):
+            self._index(page, number)
 
     @property
     def size(self) -> int:
@@ -61,17 +83,30 @@ class Turns(OwnedTurns):
         """Whether the step was opened in one of the turns that are held."""
         return step_id in self._locations
 
-    def _index(self, turn: Turn | TurnFold) -> None:
+    def _reaches_back(self, event: SessionEvent) -> bool:
+        """Whether the event may change, or depend on, a turn before the first one that is held."""
+        if isinstance(event, MessageImported | SessionRepaired | RepairWithdrawn):
+            return True
+        if isinstance(event, CompletionStarted):
+            # `decide` opens each step under a new id.
+            before = (event.supersedes, event.continues)
+            return any(step_id and not self.knows_step(step_id) for step_id in before)
+        if isinstance(event, TurnStarted | TurnEnded):
+            return not self.knows_turn(event.turn_id)
+        step_id = getattr(event, "step_id", None)
+        return step_id is not None and not self.knows_step(step_id)
+
+    def _index(self, turn: Turn | TurnFold, page: int) -> None:
         if isinstance(turn, Turn):
             for number, step in enumerate(turn.steps):
-                location = self._locations[step.step_id] = StepLocation(turn.index, number, step.step_id)
+                location = self._locations[step.step_id] = StepLocation(page, number, step.step_id)
                 self._index_calls(location, step)
         else:
             for number, (step_id, fold) in enumerate(turn.steps.items()):
                 self._index_step(turn, number, step_id, fold)
 
     def _index_step(self, turn: TurnFold, number: int, step_id: str, step: StepFold | EndedFold) -> None:
-        location = self._locations[step_id] = StepLocation(turn.index, number, step_id)
+        location = self._locations[step_id] = StepLocation(turn.page, number, step_id)
         if isinstance(step, EndedFold):
             self._index_calls(location, step.step)
         else:
@@ -104,8 +139,23 @@ class Turns(OwnedTurns):
         if self._in_hand is None:
             self.join_queued(position)
         turn = self.latest(position) if self._in_hand is None else self.current(position)
+        base = step.base if isinstance(step, StepFold) else step.step
+        if any(self._is_of_earlier_segment(turn, other) for other in (base.supersedes, base.continues)):
+            self.join_segments(turn.index, position)
+            turn = self.thawed(turn.page, position)
+        elif self.cuts_turns and turn.ends_a_segment and not self._has_steps_after(turn):
+            turn = self.begin_segment(turn, position)
         turn.add_step(step_id, step)
         self._index_step(turn, len(turn.steps) - 1, step_id, step)
+
+    def _is_of_earlier_segment(self, turn: TurnFold, step_id: str | None) -> bool:
+        location = None if step_id is None else self._locations.get(step_id)
+        if location is None or location.page == turn.page:
+            return False
+        return self._turns[location.page - self.first_turn].index == turn.index
+
+    def _has_steps_after(self, turn: TurnFold) -> bool:
+        return any(later.steps for later in self._turns[turn.page + 1 - self.first_turn :])
 
     def end_step(self, end: StepEnd, position: int) -> None:
         """Ends an open step."""
@@ -145,13 +195,13 @@ class Turns(OwnedTurns):
             del callers[-2]
 
     def _ended_step(self, location: StepLocation) -> EndedFold:
-        step = self._held(location.turn - self.first_turn).steps[location.step_id]
+        step = self._held(location.page - self.first_turn).steps[location.step_id]
         assert isinstance(step, EndedFold)  # noqa: S101 its calls are indexed when it ends
         return step
 
     def turn_of(self, step: Step, position: int) -> TurnFold:
         """The turn of a step, which the event at `position` changes."""
-        return self.thawed(self._locations[step.step_id].turn, position)
+        return self.thawed(self._locations[step.step_id].page, position)
 
     def file_result(self, step_id: str, result: ToolResult, *, late: bool = False) -> bool:
         """Files a result under its call. False if the step has no such call. A late one leaves prompts what they had,
@@ -160,7 +210,7 @@ class Turns(OwnedTurns):
         if location is None:
             return False
         position = result.position
-        turn = self.thawed(location.turn, position, rewrites=not late)
+        turn = self.thawed(location.page, position, rewrites=not late)
         step = turn.steps[step_id]
         call = step.call(result.index) if late else None
         if call is not None:
@@ -175,7 +225,7 @@ class Turns(OwnedTurns):
         if location is None:
             self.add_fault("unknown_step", position, f"an event for step {step_id}, which was never opened")
             return
-        turn = self.thawed(location.turn, position, rewrites=False)
+        turn = self.thawed(location.page, position, rewrites=False)
         if not turn.note_call(event, position, late=late):
             self.add_fault("unknown_call", position, f"step {step_id} has no call {event.index}")
 

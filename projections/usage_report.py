@@ -34,13 +34,15 @@ class UsageRow(Frozen):
 
 class UsageReport(Frozen):
     """`by` are the dimensions that the rows tell apart, and `total` is the sum of the rows. The report covers the log
-    up to `log_position`; `events_behind` is the number of events after that."""
+    up to `log_position`; `events_behind` is the number of events after that, and `is_catching_up` says whether they are
+    being counted meanwhile, by this log."""
 
     by: tuple[Dimension, ...]
     rows: tuple[UsageRow, ...]
     total: UsageRow
     log_position: int
     events_behind: int
+    is_catching_up: bool = False
 
 
 def checked_dimensions(value: Any) -> tuple[Dimension, ...]:

@@ -112,10 +112,12 @@ class SessionSummary(Frozen):
 
 
 class SessionPage(Frozen):
-    """One page of a list of sessions, and how many there are in total, both from one snapshot of the database."""
+    """One page of a list of sessions. `next_cursor` is for the next page, None on the last one. `total` is how many
+    there are in all, of the same snapshot of the database; None where they were not counted: see `list_sessions`."""
 
     items: tuple[SessionSummary, ...]
-    total: int
+    total: int | None = None
+    next_cursor: str | None = None
 
 
 class UnfinishedTurn(Frozen):

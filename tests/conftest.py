@@ -22,9 +22,12 @@ from turnlog.infrastructure.log import SessionLog
 from turnlog.infrastructure.session import Session
 from turnlog.infrastructure.settings import Settings
 
-# How long an example takes says how busy the machine is. `make test-long` sets the number to a thousand.
-EXAMPLES = int(os.environ.get("TURNLOG_TEST_EXAMPLES", "60"))
-hypothesis_settings.register_profile("turnlog", deadline=None, max_examples=EXAMPLES)
+# `make test` tries the same examples each time, so that a change is judged by itself; `make test-long` tries a thousand
+# new ones. There is no deadline: how long an example takes says how busy the machine is.
+EXAMPLES = os.environ.get("TURNLOG_TEST_EXAMPLES")
+hypothesis_settings.register_profile(
+    "turnlog", deadline=None, derandomize=EXAMPLES is None, max_examples=int(EXAMPLES or 60)
+)
 hypothesis_settings.load_profile("turnlog")
 
 _NUMBERS = itertools.count(1)

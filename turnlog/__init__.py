@@ -68,6 +68,7 @@ if TYPE_CHECKING:
     from turnlog.infrastructure.principal import Principal as Principal
     from turnlog.infrastructure.repair.importing import Conversation as Conversation
     from turnlog.infrastructure.repair.importing import ImportReport as ImportReport
+    from turnlog.infrastructure.server.router import turnlog_router as turnlog_router
     from turnlog.infrastructure.session import Session as Session
     from turnlog.infrastructure.settings import Settings as Settings
     from turnlog.infrastructure.tables.projection import Projection as Projection
@@ -134,6 +135,7 @@ _NAMES = {
     "infrastructure.log": "SessionLog",
     "infrastructure.principal": "Principal SYSTEM",
     "infrastructure.repair.importing": "Conversation ImportReport",
+    "infrastructure.server.router": "turnlog_router",
     "infrastructure.session": "Session",
     "infrastructure.settings": "Settings",
     "infrastructure.tables.projection": "Projection",
@@ -155,7 +157,10 @@ _NAMES = {
 checkers."""
 _HOMES = {name: module for module, names in _NAMES.items() for name in names.split()}
 
-__all__ = ["__version__", *sorted(_HOMES)]  # noqa: PLE0604 the names are strings
+_OF_EXTRAS = {"turnlog_router"}
+"""Names that need an extra. `import *` does without them, or it would fail where the extra is not installed."""
+
+__all__ = ["__version__", *sorted(_HOMES.keys() - _OF_EXTRAS)]  # noqa: PLE0604 the names are strings
 
 
 def __getattr__(name: str) -> Any:
@@ -169,4 +174,4 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
-    return __all__
+    return [*__all__, *_OF_EXTRAS]

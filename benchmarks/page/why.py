@@ -7,6 +7,10 @@ _WHOLE = (
     "It loads the session whole and saves the answer once, when it is complete, where turnlog commits each delta; and "
     "it has no Redis to keep up to date. turnlog with whole answers is the same work"
 )
+_AFTER = (
+    "It commits once or a few times a turn, and what was shown before that is lost with the process. turnlog commits "
+    "each delta before it is shown, and who has the turn in hand, and that a tool begins"
+)
 
 WHY = {
     ("read", "replaced pattern"): "Its cache hit is one GET and one parse of a flat list: no turns, steps or faults, "
@@ -17,6 +21,8 @@ WHY = {
     ("read", "openai-agents"): "Its items are nearly what the API takes: nothing is folded, and nothing made valid",
     ("storage", "replaced pattern"): "A partial answer is not written to Postgres at all",
     ("turn", "replaced pattern"): "A partial answer is not written to Postgres: what is shown may be lost",
+    ("answer", "openai-agents, Runner"): _AFTER,
+    ("answer", "pydantic-ai, messages saved"): _AFTER,
     ("growth", "langgraph"): _WHOLE,
     ("growth", "openai-agents"): _WHOLE,
     ("growth", "google-adk"): _WHOLE,

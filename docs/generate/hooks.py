@@ -8,7 +8,7 @@ from typing import Any
 
 from mkdocs.structure.files import File, Files
 
-from docs.generate import command_line, deltas, dialects, errors, events, limits, settings
+from docs.generate import command_line, deltas, dialects, errors, events, limits, routes, settings
 from docs.generate.fields import fields_of
 
 ROOT = Path(__file__).parents[2]
@@ -20,6 +20,8 @@ PARTS = {
     "errors": errors.reference,
     "events": events.reference,
     "limits": limits.reference,
+    "problems": routes.problems,
+    "routes": routes.routes,
     "settings": settings.reference,
 }
 """What takes the place of `<!-- generated: NAME -->` in a page."""

@@ -26,7 +26,8 @@ def _layer(row: int, name: str, note: str) -> Box:
 
 BOXES: Mapping[str, Box] = {
     "demo": _box(0, 0, "demo/", "turnlog demo"),
-    "cli": _box(2, 0, "cli/", "the command line"),
+    "cli": _box(1, 0, "cli/", "the command line"),
+    "server": _box(3, 0, "server/", "the log over HTTP"),
     "testing": _box(0, 1, "testing/", "a provider for tests"),
     "callers": _box(2, 1, "log.py, session.py", "what callers hold"),
     "composition": _box(1.45, 2, "composition.py", "puts the parts together"),

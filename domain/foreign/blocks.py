@@ -7,7 +7,7 @@ from typing import Any
 
 from turnlog.domain.foreign.calls import Calls, arguments_text
 from turnlog.domain.foreign.findings import Findings
-from turnlog.domain.foreign.layout import server_kind
+from turnlog.domain.foreign.layout import may_be_type, server_kind
 from turnlog.domain.foreign.media import MEDIA, is_block, media_part
 from turnlog.domain.foreign.values import OWN_BLOCK, ForeignCall, ForeignContent, ForeignResult, api_of
 from turnlog.domain.parts import PartKind, PartMark
@@ -108,14 +108,18 @@ class Blocks:
         elif kind == "refusal" and isinstance(block.get("refusal"), str):
             self._parts.append(block)
             self._mark("refusal", block, "type", "refusal", text=block["refusal"])
-        elif self._role == "assistant" and self._found.format == "anthropic" and kind not in MEDIA | _REQUIRED.keys():
+        elif self._role == "assistant" and self._found.format == "anthropic" and self._is_its_own(kind):
             self._mark(server_kind(kind), block)
-        elif self._role != "assistant" and self._is_converted and kind not in MEDIA | _REQUIRED.keys():
+        elif self._role != "assistant" and self._is_converted and self._is_its_own(kind):
             self._parts.append({"type": OWN_BLOCK, "api": api_of(self._found.format), "block": block})
         else:
             self._found.flaw("bad_content_block", f"a content block of the type {quoted(kind)} is not read")
             if kind in MEDIA and self._role != "assistant":
                 self._parts.append(block)  # a prompt puts a note here
+
+    def _is_its_own(self, kind: str) -> bool:
+        """Whether a block is something that only the API it comes from knows."""
+        return kind not in MEDIA | _REQUIRED.keys() and may_be_type(kind)
 
     def _read_text(self, kind: str, block: dict[str, Any]) -> None:
         text = block.get("text")

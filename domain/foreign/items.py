@@ -6,7 +6,7 @@ from typing import Any
 
 from turnlog.domain.foreign.calls import arguments_text
 from turnlog.domain.foreign.findings import Findings, objects
-from turnlog.domain.foreign.layout import server_kind, usual_marks
+from turnlog.domain.foreign.layout import may_be_type, server_kind, usual_marks
 from turnlog.domain.foreign.messages import read_blocks, read_message
 from turnlog.domain.foreign.values import ForeignCall, ForeignMessage, ForeignResult
 from turnlog.domain.parts import PartMark
@@ -35,7 +35,7 @@ def read_item(found: Findings, item: dict[str, Any]) -> None:
         summary = "".join(text for text in texts if isinstance(text, str))
         mark = PartMark(kind="reasoning", api="responses", text=summary, data=item)
         found.items.append(ForeignMessage("assistant", reasoning=summary or None, details=(item,), layout=(mark,)))
-    elif isinstance(kind, str) and kind:
+    elif isinstance(kind, str) and may_be_type(kind):
         mark = PartMark(kind=server_kind(kind), api="responses", data=item)
         found.items.append(ForeignMessage("assistant", layout=(mark,)))
     else:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
@@ -18,6 +19,15 @@ def laid_out(marks: Sequence[PartMark]) -> tuple[PartMark, ...]:
     order = [_USUAL.get(kind, -1) for kind in kinds]
     is_usual = order == sorted(order) and all(kinds.count(kind) <= 1 for kind in _ONCE)
     return () if is_usual and -1 not in order and not any(mark.data for mark in marks) else tuple(marks)
+
+
+_TYPE = re.compile(r"[a-z][a-z0-9_]{0,63}")
+
+
+def may_be_type(kind: str) -> bool:
+    """Whether an API may call a block or an item so, of today's or a later version: as all of them are called. What is
+    of no such type goes to no API."""
+    return _TYPE.fullmatch(kind) is not None
 
 
 def server_kind(kind: str) -> PartKind:

@@ -31,6 +31,7 @@ from turnlog.infrastructure.append.writer_lease import LOG_CLOSED
 from turnlog.infrastructure.follow.live import Deltas
 from turnlog.infrastructure.tasks import cancel_and_wait, spawned, started
 from turnlog.projections.deltas import Delta, MessageCame
+from turnlog.projections.projector import Projector
 from turnlog.projections.turn import Turn
 
 logger = logging.getLogger("turnlog")
@@ -68,6 +69,7 @@ class Answer:
         self.turn_id: str | None = None
         """The turn that answers the message, once there is one."""
         self._begun: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._seen: Projector | None = None  # the turns as they were when they were looked at last
         self._outcome: asyncio.Future[AnswerOutcome] = asyncio.get_running_loop().create_future()
         self._task = spawned(self._run(), "an answer")
         answers.add(self)
@@ -157,7 +159,7 @@ class Answer:
         while True:
             turn, position = await self._found()
             if turn is not None and self._is_over(turn, retries):
-                return turn, position
+                return await self._whole(turn), position
             retries = False
             try:
                 await self._own(None if turn is None or not turn.runs else turn.turn_id)
@@ -189,10 +191,10 @@ class Answer:
 
     async def _found(self) -> tuple[Turn | None, int]:
         """The turn that is answered, as it is now, and the position of the session."""
-        projector = await self._io.last_turns()
+        projector = self._seen = await self._io.last_turns()
         turn = self._in(projector.turns())
         if turn is None and self._message is not None:
-            projector = await self._io.all_turns()
+            projector = self._seen = await self._io.all_turns()
             turn = self._in(projector.turns())
         if not projector.exists:
             raise SessionNotFoundError(self._io.aggregate.session_id)
@@ -208,6 +210,12 @@ class Answer:
         if turn is not None:
             self._begin(turn.turn_id)
         return turn, projector.version
+
+    async def _whole(self, turn: Turn) -> Turn:
+        """The turn that was found, with all of its steps."""
+        if self._seen is None or self._seen.holds_whole(turn.index):
+            return turn
+        return (await self._io.all_turns()).turns()[turn.index]
 
     def _in(self, turns: tuple[Turn, ...]) -> Turn | None:
         if self._message is not None:

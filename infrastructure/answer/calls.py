@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from enum import Enum, auto
 
@@ -37,11 +37,17 @@ class DueCall:
     attempt: int
 
 
-def due_calls(turns: Iterable[Turn], toolbox: Toolbox) -> Iterator[DueCall]:
+def allowed_in(turn: Turn) -> set[str]:
+    """The names of the tools that need no other decision in this turn."""
+    return {name for step in turn.steps for name in _allowed_for_turn(step)}
+
+
+def due_calls(turns: Iterable[Turn], toolbox: Toolbox, known: Mapping[int, set[str]]) -> Iterator[DueCall]:
     """The calls of these turns about which something has to be done, oldest first. Of a step that broke off there are
-    none: it is made again."""
+    none: it is made again. `known` has tools that need no other decision, by the index of the turn: some of its steps
+    may not be there."""
     for turn in turns:
-        allowed = {name for step in turn.steps for name in _allowed_for_turn(step)}
+        allowed = allowed_in(turn) | known.get(turn.index, set())
         for step in turn.steps:
             if step.status == "finished":
                 undecided = {approval.index for approval in step.approvals if approval.approved is None}

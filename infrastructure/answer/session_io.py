@@ -47,7 +47,7 @@ class SessionIO:
         return state if isinstance(state, Active) else None
 
     async def last_turns(self) -> Projector:
-        """The turns that are not closed, and the one before them."""
+        """The turns that are not closed, and the one before them; of a long turn the last segments."""
         await self.aggregate.flush()
         return await self.latest.now()
 

@@ -10,7 +10,7 @@ from turnlog.domain.commands import AddToolResult, RequestApproval
 from turnlog.domain.errors import InvalidInputError, ToolResultConflictError
 from turnlog.domain.inputs import checked_content
 from turnlog.infrastructure.answer.asking import Asking
-from turnlog.infrastructure.answer.calls import DueCall, Task, due_calls, waits
+from turnlog.infrastructure.answer.calls import DueCall, Task, allowed_in, due_calls, waits
 from turnlog.infrastructure.answer.session_io import SessionIO
 from turnlog.infrastructure.answer.tool_context import ToolContext
 from turnlog.infrastructure.answer.tool_result import ToolOutcome, refused, too_large_outcome
@@ -33,13 +33,22 @@ class ToolWork:
         self._toolbox = asking.toolbox
         self._owner = owner
         self._slots = asyncio.Semaphore(asking.max_parallel)
+        self._allowed: dict[int, set[str]] = {}  # by turn: the tools that need no other decision
+
+    def has_seen(self, turn: Turn) -> bool:
+        """Whether what was allowed in earlier steps of the turn is known, or does not matter."""
+        return turn.index in self._allowed or not self._toolbox.asks
+
+    def see(self, turn: Turn) -> None:
+        """Notes what is allowed in the turn: its steps may not all be there the next time."""
+        self._allowed.setdefault(turn.index, set()).update(allowed_in(turn))
 
     async def settle(self, turns: Iterable[Turn]) -> bool:
         """Does what is due about the calls of these turns. False if nothing was.
 
         Raises TurnClosedError when somebody else owns the turn by now, and StoreError.
         """
-        work = [started(self._settle(due)) for due in due_calls(turns, self._toolbox)]
+        work = [started(self._settle(due)) for due in due_calls(turns, self._toolbox, self._allowed)]
         try:
             await asyncio.gather(*work)
         except BaseException:

@@ -110,6 +110,11 @@ class Toolbox:
         """The names that a model can call."""
         return list(self._tools)
 
+    @property
+    def asks(self) -> bool:
+        """Whether somebody may have to allow a call."""
+        return any(tool.needs_approval is not False for tool in self._tools.values())
+
     def get(self, name: str) -> Tool | None:
         """The tool of this name; None if the model has made it up."""
         return self._tools.get(name)

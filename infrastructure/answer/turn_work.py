@@ -117,6 +117,9 @@ class TurnWork:
         turn = next((turn for turn in reversed(turns) if turn.is_in_hand), None)
         if turn is None or turn.runs[-1].run != self._owner.run:
             raise TurnClosedError(self._owner.turn_id, "was ended by somebody else")
+        if not self._tools.has_seen(turn) and not projector.holds_whole(turn.index):
+            self._tools.see((await self._io.all_turns()).turns()[turn.index])
+        self._tools.see(turn)
         state = self._io.state
         if state is None or not state.awaited.allowed:
             return (turn,), turn

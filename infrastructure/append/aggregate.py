@@ -22,12 +22,14 @@ from turnlog.domain.decide import decide
 from turnlog.domain.errors import AppendConflictError, StoreError, TurnlogError
 from turnlog.domain.evolve import answer_key, awaited_call, evolve
 from turnlog.domain.state import Active, SessionState, initial_state
-from turnlog.infrastructure.read.views import StoredState, Views
+from turnlog.infrastructure.append.state_keeper import StateKeeper
+from turnlog.infrastructure.read.decision_states import DecisionStates
 from turnlog.infrastructure.store.accepted import AcceptedResults, with_taken
 from turnlog.infrastructure.store.appends import UNDECIDED, Append, Lane, OvertakenError
 from turnlog.infrastructure.store.encoding import AppendEncoder, Decided
 from turnlog.infrastructure.store.text_lane import encode_text
 from turnlog.infrastructure.tasks import spawned
+from turnlog.projections.stored_state import StoredState
 
 if TYPE_CHECKING:
     from turnlog.infrastructure.store.group_commit import GroupCommit
@@ -82,15 +84,18 @@ class Aggregate:
     """`state` and `version` include what is still on its way to the store. `stored_version` and `stored_commit_id` are
     those of the last event that is known to be stored."""
 
-    def __init__(self, session_id: UUID, accepted: AcceptedResults, group_commit: GroupCommit, views: Views) -> None:
+    def __init__(
+        self, session_id: UUID, accepted: AcceptedResults, group_commit: GroupCommit, states: DecisionStates
+    ) -> None:
         self.session_id = session_id
         self.id_bytes = session_id.bytes
         self.state: SessionState = initial_state(session_id)
         self.version = 0
         self._accepted = accepted
         self._group_commit = group_commit
-        self._views = views
+        self._states = states
         self._encoder = AppendEncoder(session_id)
+        self._keeper = StateKeeper(states)
         self._is_loaded = False
         # What is known to be stored, in single fields: they are set for every delta.
         self._stored_state: SessionState = self.state
@@ -159,7 +164,8 @@ class Aggregate:
     def _begin(self, stored: StoredState) -> Lane:
         self._is_loaded, self._lane = True, Lane()
         self.state, self.version = stored.state, stored.version
-        self._stored_state, self.stored_version, self.stored_commit_id = stored
+        self._stored_state, self.stored_version, self.stored_commit_id, kept = stored
+        self._keeper.begin(kept)
         return self._lane
 
     def submit(self, *commands: Command, taken: set[bytes] | None = None) -> asyncio.Future[int]:
@@ -277,6 +283,8 @@ class Aggregate:
                     self.stored_commit_id = append.commit_id
             if not append.done.done():
                 append.done.set_result(append.count)
+        if self.stored_version >= self._keeper.due:
+            self._keeper.offer(StoredState(self._stored_state, self.stored_version, self.stored_commit_id))
 
     # Catching up
 
@@ -288,8 +296,8 @@ class Aggregate:
         try:
             if pause := self._pause():
                 await asyncio.sleep(pause)
-            known = StoredState(self._stored_state, self.stored_version, self.stored_commit_id)
-            load = self._views.catch_up(known) if self._is_loaded else self._views.load_state(self.session_id)
+            known = StoredState(self._stored_state, self.stored_version, self.stored_commit_id, self._keeper.position)
+            load = self._states.catch_up(known) if self._is_loaded else self._states.load(self.session_id)
             stored = await load
         except Exception as error:  # noqa: BLE001 whatever it is, nobody may wait for ever
             self._fail_all(error)

@@ -7,14 +7,6 @@ from asyncio import get_running_loop
 from types import TracebackType
 from typing import Any, Self
 
-from turnlog.domain.commands import (
-    AppendFunctionCall,
-    AppendReasoning,
-    AppendRefusal,
-    AppendText,
-    AppendToolCall,
-    AppendWholeToolCall,
-)
 from turnlog.domain.errors import StepClosedError, TurnlogError
 from turnlog.domain.events import CompletionFinished, ToolCall
 from turnlog.domain.inputs import (
@@ -26,6 +18,14 @@ from turnlog.domain.inputs import (
     checked_text,
 )
 from turnlog.domain.limits import MAX_CALL_ID_LENGTH, MAX_CALLS, MAX_MESSAGE_LENGTH, MAX_NAME_LENGTH
+from turnlog.domain.step_appends import (
+    AppendFunctionCall,
+    AppendReasoning,
+    AppendRefusal,
+    AppendText,
+    AppendToolCall,
+    AppendWholeToolCall,
+)
 from turnlog.infrastructure.append.chunks.fields import as_object
 from turnlog.infrastructure.append.step_io import StepIO
 from turnlog.infrastructure.clock import now

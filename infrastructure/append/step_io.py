@@ -7,10 +7,11 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from turnlog.domain.commands import AnyStepAppend, BeginCompletion, Command, EndCompletion
+from turnlog.domain.commands import BeginCompletion, Command, EndCompletion
 from turnlog.domain.decide_turn import NewsError
 from turnlog.domain.errors import StepClosedError, TurnClosedError, TurnInProgressError, TurnlogError
 from turnlog.domain.events import CompletionAbandoned, CompletionFailed, CompletionInterrupted, StepEnd
+from turnlog.domain.step_appends import AnyStepAppend
 from turnlog.infrastructure.append.aggregate import Aggregate
 from turnlog.infrastructure.append.failures import failure_of, said
 from turnlog.infrastructure.append.takeover import Takeover

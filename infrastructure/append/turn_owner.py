@@ -25,7 +25,7 @@ from turnlog.infrastructure.append.takeover import Takeover
 from turnlog.infrastructure.append.writer_lease import WriterLease
 from turnlog.infrastructure.clock import now
 from turnlog.infrastructure.follow.session_watcher import SessionWatcher
-from turnlog.infrastructure.ids import new_id
+from turnlog.infrastructure.ids import new_token
 
 LEFT = "its owner was cancelled"
 LAST_FAILED = "its last answer failed"
@@ -51,7 +51,7 @@ class TurnOwner:
     def __init__(self, aggregate: Aggregate, lease: WriterLease, watcher: SessionWatcher) -> None:
         self.aggregate = aggregate
         self.session_id: UUID = aggregate.session_id
-        self.run = new_id()
+        self.run = new_token()
         self.turn_id = ""
         self._lease = lease
         self._watcher = watcher

@@ -6,8 +6,9 @@ import asyncio
 from collections.abc import Awaitable
 from typing import Any
 
-from turnlog.domain.commands import AnyStepAppend, EndCompletion
+from turnlog.domain.commands import EndCompletion
 from turnlog.domain.inputs import check_kind, checked_optional_name
+from turnlog.domain.step_appends import AnyStepAppend
 from turnlog.infrastructure.append.chunks import StreamReader, reader_for
 from turnlog.infrastructure.append.chunks.whole import chunks_of
 from turnlog.infrastructure.append.reported import end_of

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from turnlog.domain.commands import Command
 from turnlog.domain.errors import AppendConflictError, StoreUnavailableError, TurnlogError
 from turnlog.infrastructure.append.aggregate import Aggregate
-from turnlog.infrastructure.ids import new_id
+from turnlog.infrastructure.ids import new_token
 from turnlog.infrastructure.tasks import cancel_and_wait, spawned
 
 if TYPE_CHECKING:
@@ -50,9 +50,9 @@ class WriterLease:
     def __init__(self, leases: Leases, seconds: float) -> None:
         self._leases = leases
         self.seconds = seconds
-        self.writer_id = new_id()
+        self.writer_id = new_token()
         self.host, self.pid = socket.gethostname(), os.getpid()
-        self._live: dict[str, _Held] = {}
+        self._live: dict[str, _Held | None] = {}  # None: its end is on its way to the store
         self._unended: dict[str, tuple[Aggregate, Command]] = {}
         self._is_held = self._is_closed = False
         self._asked_at = 0.0
@@ -61,7 +61,8 @@ class WriterLease:
 
     @property
     def live(self) -> Collection[str]:
-        """The ids of the steps and runs that this log holds: a view that changes with them."""
+        """The ids of the steps and runs that this log holds: a view that changes with them. What is being ended counts
+        until its end is stored: a command that waits in front of the end finds it in the log as it was."""
         return self._live.keys()
 
     # Steps and runs
@@ -90,7 +91,7 @@ class WriterLease:
         While Postgres is away, the end is tried again for as long as the lease is held. Otherwise it would stay open
         for as long as this process lives.
         """
-        self.left(held_id)
+        self._live[held_id] = None
         ended = aggregate.submit(command)
         ended.add_done_callback(partial(self._ended, held_id, aggregate, command))
         # Shielded, so that `_ended` sees what became of it even if the caller is cancelled.
@@ -100,6 +101,7 @@ class WriterLease:
         return shielded
 
     def _ended(self, held_id: str, aggregate: Aggregate, command: Command, done: asyncio.Future[int]) -> None:
+        self.left(held_id)
         if done.cancelled() or not isinstance(done.exception(), StoreUnavailableError | AppendConflictError):
             self._unended.pop(held_id, None)
         else:
@@ -117,6 +119,7 @@ class WriterLease:
         ends = [
             self.end(held_id, held.aggregate, held.ending(LOG_CLOSED, False))
             for held_id, held in list(self._live.items())
+            if held is not None
         ]
         await asyncio.gather(*ends, return_exceptions=True)
         self._is_closed = True
@@ -147,8 +150,8 @@ class WriterLease:
 
     def _lost(self) -> None:
         """Gives up what this writer had held, which may have been taken over, and takes another id."""
-        lost, self.writer_id, self._is_held = self.writer_id, new_id(), False
-        given_up = {held_id: held for held_id, held in self._live.items() if held.writer_id == lost}
+        lost, self.writer_id, self._is_held = self.writer_id, new_token(), False
+        given_up = {id_: held for id_, held in self._live.items() if held is not None and held.writer_id == lost}
         self._unended.clear()
         if given_up:
             logger.warning("the lease ran out before it was renewed: %d steps and turns are given up", len(given_up))

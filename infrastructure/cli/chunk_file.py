@@ -3,15 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-import json
 from collections.abc import AsyncIterator, Callable, Iterator
 from typing import IO, Any
 
-from turnlog.domain.errors import InvalidInputError
-
-DONE = b"[DONE]"
-NO_CHUNK = (b":", b"event:", b"id:", b"retry:")
-"""Beginnings of the lines of server-sent events that hold no chunk: comments, and other fields."""
+from turnlog.infrastructure.chunk_lines import chunk_of
 
 
 async def paced_chunks(file: IO[bytes], pace: float, advance: Callable[[int], None]) -> AsyncIterator[dict[str, Any]]:
@@ -28,20 +23,5 @@ def chunks(file: IO[bytes]) -> Iterator[tuple[int, dict[str, Any]]]:
     number."""
     # A binary file is split at \n only, while texts may hold other line breaks such as U+2028 and U+0085.
     for number, line in enumerate(file, 1):
-        if line.startswith(NO_CHUNK):
-            continue
-        payload = line.removeprefix(b"data:").strip()
-        if payload and payload != DONE:
-            yield len(line), _chunk(payload, f"line {number}")
-
-
-def _chunk(payload: bytes, where: str) -> dict[str, Any]:
-    try:
-        chunk = json.loads(payload)
-    except json.JSONDecodeError as error:
-        raise InvalidInputError(where, f"is not JSON: {error.msg} at column {error.colno}") from error
-    except (ValueError, RecursionError) as error:  # a number may have too many digits
-        raise InvalidInputError(where, f"is not JSON: {error}") from error
-    if not isinstance(chunk, dict):
-        raise InvalidInputError(where, f"is not a JSON object but a {type(chunk).__name__}")
-    return chunk
+        if (chunk := chunk_of(line, number)) is not None:
+            yield len(line), chunk

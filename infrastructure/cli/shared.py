@@ -43,9 +43,15 @@ class Globals:
 
     def settings(self) -> Settings:
         """The settings of the environment, overridden by the options. Raises InvalidInputError."""
-        from turnlog.infrastructure.settings import Settings, variable  # noqa: PLC0415 pydantic: not for `--help`
+        from turnlog.infrastructure.settings import Settings  # noqa: PLC0415 pydantic: not for `--help`
 
-        return Settings.from_env({**os.environ, **{variable(name): text for name, text in self.overrides.items()}})
+        return Settings.from_env({**os.environ, **self.variables()})
+
+    def variables(self) -> dict[str, str]:
+        """The options as variables of the environment, for other processes."""
+        from turnlog.infrastructure.settings import variable  # noqa: PLC0415 pydantic: not for `--help`
+
+        return {variable(name): text for name, text in self.overrides.items()}
 
     def run(self, work: Callable[[SessionLog], Awaitable[T]]) -> T:
         """Does the work on an open log. Raises TurnlogError."""

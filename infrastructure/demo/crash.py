@@ -8,8 +8,8 @@ from collections.abc import AsyncIterator
 from dataclasses import asdict, dataclass
 from typing import Any, cast
 
-from turnlog.domain.commands import AppendText
 from turnlog.domain.events import ReasoningDelta, TextDelta
+from turnlog.domain.step_appends import AppendText
 from turnlog.infrastructure.cli.transcript import print_step
 from turnlog.infrastructure.clock import now
 from turnlog.infrastructure.demo.child import Job, ended_by, kill, started

@@ -10,8 +10,8 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from turnlog.domain import events as e
-from turnlog.domain.commands import AppendText, AppendToolCall
 from turnlog.domain.recorded import RecordedEvent
+from turnlog.domain.step_appends import AppendText, AppendToolCall
 from turnlog.infrastructure.demo.child import Job, ended_by, kill, started
 from turnlog.infrastructure.demo.client import Answerer
 from turnlog.infrastructure.demo.scene import Scene

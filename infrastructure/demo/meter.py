@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from typing import Any, Generic, Self, TypeVar
 
-from turnlog.domain.commands import StepAppend
+from turnlog.domain.step_appends import StepAppend
 from turnlog.infrastructure.append.chunks import ChatReader
 from turnlog.infrastructure.clock import now
 from turnlog.infrastructure.log import SessionLog

@@ -7,7 +7,7 @@ import re
 from rich.cells import cell_len
 from rich.text import Text
 
-from turnlog.domain.commands import AppendReasoning, AppendRefusal, AppendText, AppendToolCall, StepAppend
+from turnlog.domain.step_appends import AppendReasoning, AppendRefusal, AppendText, AppendToolCall, StepAppend
 from turnlog.infrastructure.cli.output import Screen, printable
 from turnlog.infrastructure.cli.transcript import LABEL_WIDTH, STATUS_STYLES, print_block, print_message
 

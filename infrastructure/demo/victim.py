@@ -9,7 +9,7 @@ import asyncio
 import json
 import sys
 
-from turnlog.domain.commands import AppendReasoning, AppendText
+from turnlog.domain.step_appends import AppendReasoning, AppendText
 from turnlog.infrastructure.demo.child import Job, read_job
 from turnlog.infrastructure.demo.client import Answerer, open_client
 from turnlog.infrastructure.demo.meter import Meter

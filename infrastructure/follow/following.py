@@ -83,7 +83,7 @@ class Following:
 
     async def _begin(self) -> None:
         source = await self._find_source()
-        self._source, self._from = source, source.position
+        self._source, self._from = source, max(source.position, source.watched_from)
         source.cursors.add(self._cursor)
         if self._has_turn_ended():
             self._leave()

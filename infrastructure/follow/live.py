@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 from uuid import UUID
@@ -10,8 +10,10 @@ from uuid import UUID
 from turnlog.domain.events import CompletionStarted, SessionEvent
 from turnlog.domain.recorded import RecordedEvent
 from turnlog.infrastructure.follow.following import Following
+from turnlog.infrastructure.read.view_parts import TurnPage
 from turnlog.projections.deltas import Delta, delta_of
 from turnlog.projections.offsets import Offsets
+from turnlog.projections.turn import Turn
 from turnlog.projections.view import SessionView
 
 if TYPE_CHECKING:
@@ -84,26 +86,43 @@ class Live:
 
     def __init__(
         self,
-        load: Callable[[], Awaitable[SessionView]],
+        load: Callable[[], Awaitable[SessionView | TurnPage]],
         deltas: Callable[[int, bool, Offsets], Deltas],
         until_turn_ends: bool,
     ) -> None:
         self._load = load
         self._deltas_after = deltas
         self._until_turn_ends = until_turn_ends
-        self._view: SessionView | None = None
+        self._begin: SessionView | TurnPage | None = None
         self._deltas: Deltas | None = None
 
     @property
     def view(self) -> SessionView:
-        """The view that the deltas continue. Raises RuntimeError outside of the `async with` block."""
-        if self._view is None:
+        """The view that the deltas continue. Raises RuntimeError where only its last turns were asked for, and outside
+        of the `async with` block."""
+        if isinstance(begin := self._began(), SessionView):
+            return begin
+        raise RuntimeError("there is no view: only its last turns were asked for")
+
+    @property
+    def turns(self) -> Sequence[Turn]:
+        """The turns that the deltas continue: those of the view, or its last ones. Raises RuntimeError outside of the
+        `async with` block."""
+        return self._began().turns
+
+    @property
+    def version(self) -> int:
+        """The position that the deltas continue. Raises RuntimeError outside of the `async with` block."""
+        return self._began().version
+
+    def _began(self) -> SessionView | TurnPage:
+        if self._begin is None:
             raise RuntimeError("use it as: async with session.live() as live")
-        return self._view
+        return self._begin
 
     async def __aenter__(self) -> Self:
-        self._view = await self._load()
-        self._deltas = self._deltas_after(self._view.version, self._until_turn_ends, Offsets(self._view))
+        self._begin = begin = await self._load()
+        self._deltas = self._deltas_after(begin.version, self._until_turn_ends, Offsets(begin.turns))
         return self
 
     def __aiter__(self) -> Deltas:

@@ -73,7 +73,7 @@ class SessionWatcher:
         self._notices = notices
         self._sources: dict[bytes, Source] = {}
         self._steps: dict[bytes, set[StepWatch]] = {}
-        self._opening = Shared[UUID, Source]()
+        self._opening = Shared[tuple[UUID, bool], Source]()
         self._due: set[bytes] = set()
         self._reading = Drain(self._due, self._read_due)
         self._is_told = False
@@ -132,28 +132,42 @@ class SessionWatcher:
 
     # Sessions that are followed
 
-    async def source(self, session_id: UUID) -> Source:
-        """The session's source, made if there is none. The caller adds a cursor to it without awaiting in between: a
-        source without cursors would stay for ever. Raises SessionNotFoundError, StoreError and LogClosedError."""
-        source = self._sources.get(session_id.bytes)
-        if source is not None:
-            return source
-        opened = await self._opening.run(session_id, lambda: self._open(session_id))
-        if self._is_closed:
-            raise LogClosedError("the log was closed")
-        # Added here and not by `_open`: whoever asked for it first may have been cancelled, or may have left.
-        source = self._sources.setdefault(session_id.bytes, opened)
-        self._poll_loops[NOTICES].start()
-        if self._mailbox is not None:
-            self._mailbox.follow(session_id.bytes)
-        self.look([session_id.bytes])  # the session may have gone on since it was loaded
-        return source
+    async def source(self, session_id: UUID, *, watched: bool) -> Source:
+        """The session's source, made if there is none; `watched`: one that says where turns have ended. The caller adds
+        a cursor to it without awaiting in between: a source without cursors would stay for ever. Raises
+        SessionNotFoundError, StoreError and LogClosedError."""
+        while True:
+            source = self._sources.get(session_id.bytes)
+            if source is not None and (source.is_watched or not watched):
+                return source
+            opened = await self._opening.run((session_id, watched), lambda: self._open(session_id, watched))
+            if self._is_closed:
+                raise LogClosedError("the log was closed")
+            # Added here and not by `_open`: whoever asked for it first may have been cancelled, or may have left.
+            source = self._sources.setdefault(session_id.bytes, opened)
+            self._poll_loops[NOTICES].start()
+            if self._mailbox is not None:
+                self._mailbox.follow(session_id.bytes)
+            self.look([session_id.bytes])  # the session may have gone on since it was loaded
+            if source.is_watched or not watched:
+                return source
 
-    async def _open(self, session_id: UUID) -> Source:
+    async def _open(self, session_id: UUID, watched: bool) -> Source:
+        if not watched:  # the next event is all that is wanted: how the session stands costs the same for every one
+            standing = await self._store.standing(session_id)
+            if not standing.exists:
+                raise SessionNotFoundError(session_id)
+            return Source(session_id, self._store, Position(standing.position, standing.commit_id), None)
         projector = await self._views.load_end(session_id, 1)
         if not projector.exists:
             raise SessionNotFoundError(session_id)
-        return Source(session_id, self._store, Position(projector.version, projector.commit_id), TurnWatch(projector))
+        opened = Source(session_id, self._store, Position(projector.version, projector.commit_id), TurnWatch(projector))
+        while (source := self._sources.get(session_id.bytes)) is not None and not source.watch_as(opened):
+            missed = await self._store.events.read(session_id, opened.position, source.position)
+            if not missed:
+                break  # the log went back: the source is about to find out
+            opened.came(missed)
+        return opened
 
     def left(self, source: Source, cursor: FollowerCursor) -> None:
         """A follower has left. The source goes with the last one."""

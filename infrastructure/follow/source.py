@@ -49,14 +49,16 @@ class FollowerCursor:
 
 
 class Source:
-    """A session that is followed here. `last` is the last event that was read."""
+    """A session that is followed here. `last` is the last event that was read. `watch` is there if somebody wants to
+    know where turns have ended, and `watched_from` the position from which on that is known."""
 
-    def __init__(self, session_id: UUID, store: EventStore, last: Position, watch: TurnWatch) -> None:
+    def __init__(self, session_id: UUID, store: EventStore, last: Position, watch: TurnWatch | None) -> None:
         self.session_id = session_id
         self.last = last
         self.cursors: set[FollowerCursor] = set()
-        self.turn_ends = {last.position} if watch.has_ended else set[int]()
-        """Positions at which the last turn had ended, from the source's first position on."""
+        self.watched_from = last.position
+        self.turn_ends = {last.position} if watch is not None and watch.has_ended else set[int]()
+        """Positions at which the last turn had ended, from `watched_from` on."""
         self._store = store
         self._watch = watch
         self._failure: Exception | None = None
@@ -70,6 +72,37 @@ class Source:
     def position(self) -> int:
         """The position of the last event that was read."""
         return self.last.position
+
+    @property
+    def is_watched(self) -> bool:
+        """Whether it says where turns have ended."""
+        return self._watch is not None
+
+    def watch_as(self, other: Source) -> bool:
+        """Goes on as another source of the session, which nobody follows, would say where turns have ended. False if
+        that one has not come far enough."""
+        if self._watch is not None:
+            return True
+        missed = self._after(other.position)
+        if missed is None or other._watch is None:
+            return False
+        self._watch, self.watched_from, self.turn_ends = other._watch, other.position, other.turn_ends
+        self._look_for_ends(missed)
+        return True
+
+    def _after(self, position: int) -> list[RecordedEvent] | None:
+        """The events after this position, up to the last one that was read; None if they are not there any more."""
+        if position >= self.position:
+            return []
+        first = self._before.position + 1
+        return None if position + 1 < first else [event for event in self._recent if event.position > position]
+
+    def _look_for_ends(self, events: list[RecordedEvent]) -> None:
+        if self._watch is None:
+            return
+        for event in events:
+            if event.position > self.watched_from and self._watch.apply(event):
+                self.turn_ends.add(event.position)
 
     async def next(self, cursor: FollowerCursor) -> list[RecordedEvent]:
         """The next events of this follower. Waits until there are some. Raises what reading the log has raised,
@@ -89,8 +122,7 @@ class Source:
             self._recent.append(event)
             self._bytes += _size(event)
             self.last = Position(event.position, event.commit_id)
-            if self._watch.apply(event):
-                self.turn_ends.add(event.position)
+        self._look_for_ends(events)
         self._forget_what_all_have()
         self._wake()
 

@@ -2,7 +2,7 @@
 
 The chat prompt is cached as a text that only grows (`projections/prompt/settled_prefix.py`). If nothing has happened
 since it was cached, it costs one read of Redis, while Postgres is asked for the session's position. If something has,
-only the new events and the turns that they change are read. A window reads as many turns from the end as it needs.
+only the new events and the turns that they change are read.
 """
 
 from __future__ import annotations
@@ -14,7 +14,6 @@ from uuid import UUID
 
 from pydantic_core import to_json
 
-from turnlog.domain.errors import SessionNotFoundError
 from turnlog.domain.state import Active
 from turnlog.domain.values import Frozen
 from turnlog.infrastructure.cache import Cache
@@ -22,41 +21,42 @@ from turnlog.infrastructure.cache_entry import Entry
 from turnlog.infrastructure.read.asked import Asked
 from turnlog.infrastructure.read.prompt_memory import PromptMemory
 from turnlog.infrastructure.read.views import TAIL_TO_KEEP, Views
+from turnlog.infrastructure.read.windows import Windows, found
 from turnlog.infrastructure.tasks import Background, off_loop
-from turnlog.projections.projector import LARGE_SIZE, Projector
+from turnlog.projections.projector import LARGE_BYTES, LARGE_SIZE, Projector
 from turnlog.projections.prompt import (
     Api,
-    CountTokens,
     DialectName,
     PromptPolicy,
-    WindowedPrompt,
     build_prompt,
-    windowed_prompt,
 )
 from turnlog.projections.prompt.settled_prefix import (
+    Border,
     ChatMessages,
     SettledPrefix,
     begin_prompt,
     call_ids,
     continue_prompt,
 )
-from turnlog.projections.prompt.window import only_pinned
+from turnlog.projections.segments import whole_turns
 
 if TYPE_CHECKING:
     from turnlog.infrastructure.store.store import EventStore
 
-TURNS_AT_FIRST = 16
-"""Turns that a window reads first. It reads four times as many whenever all of them fit."""
+
+LINE_MESSAGES = 100
+"""Messages of a line of a cached prompt, at most: a long text is made and read in pieces."""
 
 
 class _LastLine(Frozen):
-    """The last line of a cached prompt. `commit_id` is that of the event at the entry's position, `turns` is the number
-    of settled turns, `compacted` the position of the compaction that the prompt begins with (0: none), and `rest` are
-    the messages that are not settled."""
+    """The last line of a cached prompt. `commit_id` is that of the event at the entry's position, `page` and `border`
+    say where the settled part ends (see Border), `compacted` is the position of the compaction that the prompt begins
+    with (0: none), and `rest` are the messages that are not settled."""
 
     user_id: str | None
     commit_id: int
-    turns: int
+    page: int
+    border: int
     compacted: int
     rest: ChatMessages
 
@@ -83,14 +83,16 @@ class Prompts:
         self._views = views
         self._background = background
         self._memory = PromptMemory(memory_bytes)
+        self.windows = Windows(store, views, memory_bytes)
 
     def key(self, session_id: UUID) -> str:
         """The key of the session's chat prompt in Redis."""
         return self._cache.key(session_id, "chat")
 
     def forget(self, session_id: UUID) -> None:
-        """Forgets the prompt that this process remembers."""
+        """Forgets the prompts that this process remembers."""
         self._memory.drop(session_id)
+        self.windows.forget(session_id)
 
     def base(self, session_id: UUID) -> int:
         """The position that the remembered chat prompt rests on; 0 if there is none. It is worth asking for."""
@@ -103,7 +105,7 @@ class Prompts:
         if not asked.is_expected:
             await asked.standing()
         entry = self._memory.get(session_id) or await self._cache.get(self.key(session_id))
-        cached = _parsed(entry) if entry is not None else None  # while Postgres answers
+        cached = await _parsed(entry) if entry is not None else None  # while Postgres answers
         standing = await asked.standing()
         if cached is not None and cached.entry.position == standing.position:
             if cached.last.commit_id == standing.commit_id:
@@ -124,36 +126,15 @@ class Prompts:
         entry = self._memory.get(session_id) or await self._cache.get(self.key(session_id))
         if entry is not None and entry.position <= held.version:
             base = Asked(self._store, session_id, entry.position)  # answered while the entry is parsed
-            cached = _parsed(entry)
+            cached = await _parsed(entry)
             prompt = await self._continued(base, cached, held) if cached is not None else None
             if prompt is not None:
                 return prompt
         return await self._begun(await self._views.load(session_id))
 
-    async def window(
-        self,
-        asked: Asked,
-        api: Api,
-        policy: PromptPolicy,
-        max_tokens: int,
-        count_tokens: CountTokens,
-        dialect: DialectName | None,
-    ) -> Any:
-        """The part of the prompt that fits. Raises PromptTooLongError."""
-        turns = TURNS_AT_FIRST
-        projector = _found(await self._views.load_end(asked.session_id, turns, asked))
-        while True:
-            of = partial(_window_of, projector, api, policy, max_tokens, count_tokens, dialect)
-            window = await off_loop(projector.is_large, of)
-            # If the window begins with the first turn that was read, the one before it may fit as well.
-            if projector.first_turn == 0 or window.first > 1:
-                return window.prompt
-            turns *= 4
-            projector = _found(await self._views.widen(projector, turns))
-
     async def whole(self, asked: Asked, api: Api, policy: PromptPolicy, dialect: DialectName | None) -> Any:
         """The prompt of all turns."""
-        projector = _found(await self._views.load(asked.session_id, asked))
+        projector = found(await self._views.load(asked.session_id, asked))
         of = partial(_whole_of, projector, api, policy, dialect)
         return await off_loop(projector.is_large, of)
 
@@ -164,13 +145,13 @@ class Prompts:
         projector = held or await self._views.load_end(session_id, 1, base)
         if (await base.standing()).base_commit_id != cached.last.commit_id:
             return None
-        missing = projector.first_turn - cached.last.turns
+        missing = projector.first_turn - cached.last.page
         if missing > 0:
             projector = await self._views.load_end(session_id, 1 + missing)
         compacted = projector.compaction.position if projector.compaction else 0
         if not projector.exists or compacted != cached.last.compacted:
             return None
-        if projector.rewrote > position or projector.first_turn > cached.last.turns:
+        if projector.rewrote > position or projector.first_turn > cached.last.page:
             return None
         more = await off_loop(projector.is_large, _continuation, cached, projector)
         if more is None:
@@ -180,7 +161,7 @@ class Prompts:
         return cached.settled + more.settled + more.rest
 
     async def _begun(self, projector: Projector) -> ChatMessages:
-        parts = await off_loop(projector.is_large, _beginning, _found(projector))
+        parts = await off_loop(projector.is_large, _beginning, found(projector))
         await self._keep(projector, parts, None)
         return parts.settled + parts.rest
 
@@ -199,11 +180,13 @@ class Prompts:
         last = _LastLine(
             user_id=state.user_id,
             commit_id=projector.commit_id,
-            turns=parts.turns,
+            page=parts.border.page,
+            border=parts.border.position,
             compacted=projector.compaction.position if projector.compaction else 0,
             rest=parts.rest,
         )
-        lines = [to_json(parts.settled)[1:-1]] if parts.settled else []
+        settled = parts.settled
+        lines = [to_json(settled[at : at + LINE_MESSAGES])[1:-1] for at in range(0, len(settled), LINE_MESSAGES)]
         return self._cache.made(self.key(projector.session_id), projector.version, lines, last.to_json(), before)
 
     async def _put(self, entry: Entry, before: Entry | None) -> None:
@@ -211,42 +194,28 @@ class Prompts:
             await self._cache.put(entry)  # another process has written another one, or Redis has dropped it
 
 
-def _found(projector: Projector) -> Projector:
-    """The projector of a session that is there. It may have been deleted since it was asked for."""
-    if not projector.exists:
-        raise SessionNotFoundError(projector.session_id)
-    return projector
-
-
 # What may take long, and is then called on a thread
 
 
-def _window_of(
-    projector: Projector,
-    api: Api,
-    policy: PromptPolicy,
-    max_tokens: int,
-    count_tokens: CountTokens,
-    dialect: DialectName | None,
-) -> WindowedPrompt:
-    turns = [only_pinned(0, projector.pinned), *projector.turns()]
-    return windowed_prompt(turns, api, projector.compaction, policy, max_tokens, count_tokens, dialect)
-
-
 def _whole_of(projector: Projector, api: Api, policy: PromptPolicy, dialect: DialectName | None) -> Any:
-    return build_prompt(projector.turns(), api, projector.compaction, policy, dialect=dialect)
+    return build_prompt(whole_turns(projector.sent_segments()), api, projector.compaction, policy, dialect=dialect)
 
 
 def _continuation(cached: _Cached, projector: Projector) -> SettledPrefix | None:
-    turns = projector.turns()[cached.last.turns - projector.first_turn :]
-    return continue_prompt(turns, projector.closed_turns, projector.compaction, call_ids(cached.settled))
+    border = Border(cached.last.page, cached.last.border)
+    segments, taken = projector.sent_segments(border.page), call_ids(cached.settled)
+    return continue_prompt(segments, projector.closed_turns, projector.compaction, taken, border)
 
 
 def _beginning(projector: Projector) -> SettledPrefix:
-    return begin_prompt(projector.turns(), projector.closed_turns, projector.compaction)
+    return begin_prompt(projector.sent_segments(), projector.closed_turns, projector.compaction)
 
 
-def _parsed(entry: Entry) -> _Cached | None:
+async def _parsed(entry: Entry) -> _Cached | None:
+    return await off_loop(len(entry.value) > LARGE_BYTES, _cached_in, entry)
+
+
+def _cached_in(entry: Entry) -> _Cached | None:
     try:
         settled, last = entry.parsed()
         return _Cached(entry, settled, _LastLine.model_validate(last))

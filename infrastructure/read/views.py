@@ -6,35 +6,40 @@ turn, and a head with all the rest.
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
+from itertools import pairwise
 from typing import TYPE_CHECKING, NamedTuple
 from uuid import UUID
 
 from pydantic import TypeAdapter
 
-from turnlog.domain.evolve import evolve
-from turnlog.domain.state import Active, SessionState, initial_state
+from turnlog.domain.errors import StoreError
+from turnlog.domain.state import Active
 from turnlog.infrastructure.cache import Cache
 from turnlog.infrastructure.cache_entry import Entry
+from turnlog.infrastructure.read import view_ends
 from turnlog.infrastructure.read.asked import Asked
+from turnlog.infrastructure.read.decision_states import DecisionStates
 from turnlog.infrastructure.tasks import Background, off_loop
 from turnlog.projections.head import SessionHead
 from turnlog.projections.projector import LARGE_BYTES, PagesNeeded, Projector
+from turnlog.projections.stored_state import StoredState
 from turnlog.projections.view import Turn
 
 if TYPE_CHECKING:
+    from turnlog.infrastructure.store.kept import Kept
     from turnlog.infrastructure.store.store import EventStore
 
 logger = logging.getLogger("turnlog")
 
 TAIL_TO_KEEP = 256
 """Events after the kept view that make it worth keeping again, even in the middle of a step."""
-HEAD_BYTES = 16 * 1024
-TURN_BYTES = 2 * 1024
-"""Bytes of a cached view that are read for its head, and for each turn that is wanted. Four times as many are read if
-that is not enough."""
-
+PIECE_TO_KEEP = 5_000
+"""Events after which a view is kept while a long tail is read."""
+KEPT_TRIES = 3
 LINES_AT_ONCE = 100
 
 _TURNS = TypeAdapter(list[Turn])
@@ -53,19 +58,15 @@ class LinesNeeded(Exception):  # noqa: N818 nobody's error: it says what to read
     """More of an entry has to be read."""
 
 
+class LinesGone(Exception):  # noqa: N818 nobody's error: it says what to read
+    """An entry begins after what is wanted."""
+
+
 class Cached(NamedTuple):
     """A projection that was resumed from an entry of Redis, or from the end of one."""
 
     projector: Projector
     entry: Entry
-
-
-class StoredState(NamedTuple):
-    """The state after an event that is stored, with the position and the commit id of that event."""
-
-    state: SessionState
-    version: int
-    commit_id: int
 
 
 class Views:
@@ -75,6 +76,8 @@ class Views:
         self._store = store
         self._cache = cache
         self._background = background
+        self._sizes = view_ends.EntrySizes()
+        self.states = DecisionStates(store, background, self.forget)
 
     def key(self, session_id: UUID) -> str:
         """The key of the session's view in Redis."""
@@ -86,7 +89,7 @@ class Views:
         cached, is_current = await self._asked_for(session_id, asked, lambda: self._cached(session_id))
         if cached is not None and is_current:
             return cached.projector
-        projector = cached.projector if cached else await self._kept(session_id) or Projector(session_id)
+        projector = cached.projector if cached else await self.load_kept(session_id) or Projector(session_id)
         return await self._brought_up(projector, cached and cached.entry)
 
     async def load_end(self, session_id: UUID, turns: int, asked: Asked | None = None) -> Projector:
@@ -94,9 +97,9 @@ class Views:
         cached, is_current = await self._asked_for(session_id, asked, lambda: self._cached_end(session_id, turns))
         if cached is not None and is_current:
             return cached.projector
-        projector = cached.projector if cached else await self._kept(session_id, turns) or Projector(session_id)
+        projector = cached.projector if cached else await self.load_kept(session_id, turns) or Projector(session_id)
         try:
-            return await self._brought_up(projector, cached and cached.entry)
+            return await self._brought_up(projector, cached and cached.entry, turns)
         except PagesNeeded:
             return await self.load(session_id)
 
@@ -137,61 +140,61 @@ class Views:
         projector.prepend(before.pages_from(before.first_turn)[: projector.first_turn - before.first_turn])
         return projector
 
-    async def _brought_up(self, projector: Projector, entry: Entry | None) -> Projector:
-        """The projector with the tail folded in. It is kept if that is worth it. Raises PagesNeeded."""
+    async def _brought_up(self, projector: Projector, entry: Entry | None, turns: int | None = None) -> Projector:
+        """The projector with the tail folded in, of which at least the last `turns` turns are wanted (None: all). It is
+        kept if that is worth it; of a long tail each piece is, so that no reader who is broken off has read in vain.
+        Raises PagesNeeded."""
         session_id = projector.session_id
-        origin = Origin(projector.version, projector.closed_turns, entry and entry.end())
-        if not await self._store.events.fold(projector):
+        origin = Origin(projector.version, await _closed_turns(projector), entry and entry.end())
+        folded = await self._folded(projector, turns)
+        if folded is None:
             await self.forget(session_id)
-            projector = Projector(session_id)
-            await self._store.events.fold(projector)
-        elif projector.exists:
-            self._keep(projector, origin)
-        return projector
+            return await self._brought_up(Projector(session_id), None, turns)
+        if folded.exists:
+            self._keep(folded, origin, await _closed_turns(folded))
+        return folded
 
-    async def load_state(self, session_id: UUID) -> StoredState:
-        """The state to decide on. Reads no turns."""
-        head = await self._head(session_id)
-        if head is not None:
-            stored = await self._brought_up_state(StoredState(head.whole_state(), head.version, head.commit_id))
-            if stored is not None:
-                return stored
-            await self.forget(session_id)
-        stored = await self._brought_up_state(StoredState(initial_state(session_id), 0, 0))
-        assert stored is not None  # noqa: S101 it rests on nothing
-        return stored
+    async def _folded(self, projector: Projector, turns: int | None) -> Projector | None:
+        """The same, where only pieces are kept. None if the projector's past is gone."""
+        folding, kept = self._store.events.folding(projector), projector.version
+        async for so_far in folding:
+            if so_far.version - kept >= PIECE_TO_KEEP and so_far.exists:
+                folding.projector, kept = await self._kept_so_far(so_far, turns), so_far.version
+        return folding.projector if folding.is_there else None
 
-    async def catch_up(self, stored: StoredState) -> StoredState:
-        """The state after the events that others have appended since."""
-        # None: the log has lost its last events.
-        return await self._brought_up_state(stored) or await self.load_state(stored.state.session_id)
-
-    async def _brought_up_state(self, stored: StoredState) -> StoredState | None:
-        """None if the log does not have the event that the state rests on: then it belongs to another log, or to a past
-        that is gone."""
-        state, version, commit_id = stored
-        is_there = version == 0
-        # From that event on: if it is there, so are all before it.
-        async for page in self._store.events.pages(state.session_id, max(stored.version - 1, 0)):
-            for recorded in page:
-                if recorded.position == stored.version:
-                    is_there = recorded.commit_id == stored.commit_id
-                elif is_there:
-                    state = evolve(state, recorded.event)
-            version, commit_id = page[-1].position, page[-1].commit_id
-        return StoredState(state, version, commit_id) if is_there else None
+    async def _kept_so_far(self, projector: Projector, turns: int | None) -> Projector:
+        """The projector, which is kept, without the turns that are not wanted: so memory is bounded."""
+        try:
+            is_kept = await self._store.kept.save(projector)
+        except StoreError as error:
+            logger.debug("session %s is not kept up to event %d: %s", projector.session_id, projector.version, error)
+            return projector
+        if not is_kept or turns is None:
+            return projector
+        return await asyncio.to_thread(view_ends.end_of, projector, turns)
 
     async def forget(self, session_id: UUID) -> None:
         """Drops all that is cached of the session, and its kept view."""
         await self._cache.forget(session_id)
         await self._store.kept.forget(session_id)
+        await self._store.states.forget(session_id)
+
+    async def fold_anew(self, session_id: UUID) -> Projector:
+        """The projection, folded from the first event on. It is what is kept in Postgres from now on; in Redis there is
+        nothing. Raises StoreError."""
+        await self.forget(session_id)
+        projector = await self._folded(Projector(session_id), None)
+        if projector is None:  # the log went back meanwhile
+            return await self.fold_anew(session_id)
+        if projector.exists:
+            await self._store.kept.save(projector)
+            await self._store.states.save(StoredState(projector.state, projector.version, projector.commit_id))
+        return projector
 
     async def rebuild(self, session_id: UUID) -> None:
         """Folds the view anew from the events, and keeps it. The session's line in the lists gets what it lacks."""
-        await self.forget(session_id)
-        projector = await self.load(session_id)
+        projector = await self.fold_anew(session_id)
         if isinstance(projector.state, Active):
-            await self._store.kept.save(projector)
             await self._store.lists.fill_in(projector.state, projector.version)
 
     # What is cached, and what is kept
@@ -201,7 +204,7 @@ class Views:
         return await self._resumed(entry, session_id, None) if entry else None
 
     async def _cached_end(self, session_id: UUID, turns: int) -> Cached | None:
-        size = HEAD_BYTES + turns * TURN_BYTES
+        size = self._sizes.of_end(session_id, turns)
         while (entry := await self._cache.get_end(self.key(session_id), size)) is not None:
             try:
                 return await self._resumed(entry, session_id, turns)
@@ -212,41 +215,39 @@ class Views:
     async def _resumed(self, entry: Entry, session_id: UUID, turns: int | None) -> Cached | None:
         try:
             projector = await off_loop(len(entry.value) > LARGE_BYTES, _from_entry, entry, session_id, turns)
+        except LinesGone:
+            return None
         except ValueError:  # an entry of turnlog's own, but of a version with a fault
             await self._cache.drop(entry.key)
             return None
         projector.read_bytes = len(entry.value)
+        self._sizes.saw(session_id, entry)
         return Cached(projector, entry)
 
-    async def _head(self, session_id: UUID) -> SessionHead | None:
-        entry = await self._cache.get_end(self.key(session_id), HEAD_BYTES)
-        cached = _parsed_head(entry.last, session_id) if entry else None
-        return cached or _parsed_head(await self._store.kept.load_head(session_id), session_id)
+    async def load_kept(self, session_id: UUID, turns: int | None = None) -> Projector | None:
+        """The projection that is kept in Postgres, with its last `turns` turns (None: all). None if there is none.
+        Raises StoreError."""
+        for _ in range(KEPT_TRIES):
+            kept = await self._store.kept.load(session_id, turns)
+            if kept is None:
+                return None
+            size = len(kept.head) + sum(map(len, kept.pages))
+            with suppress(ValueError):  # many pages are of several moments, so they may not belong together
+                projector = await off_loop(size > LARGE_BYTES, _from_kept, kept, session_id, turns)
+                projector.read_bytes = size
+                return projector
+        logger.warning("the kept view of session %s does not parse and is folded anew", session_id)
+        await self._store.kept.forget(session_id)
+        return None
 
-    async def _kept(self, session_id: UUID, turns: int | None = None) -> Projector | None:
-        kept = await self._store.kept.load(session_id, turns)
-        if kept is None:
-            return None
-        try:
-            size = len(kept[0]) + sum(map(len, kept[1]))
-            projector = await off_loop(
-                size > LARGE_BYTES, lambda: _resumed(_parsed_head(kept[0], session_id), kept[1], turns)
-            )
-        except ValueError:
-            logger.warning("the kept view of session %s does not parse and is folded anew", session_id)
-            await self._store.kept.forget(session_id)
-            return None
-        projector.read_bytes = size
-        return projector
-
-    def _keep(self, projector: Projector, origin: Origin) -> None:
+    def _keep(self, projector: Projector, origin: Origin, closed: int) -> None:
         fresh = projector.version - origin.position
         whole = projector.first_turn == 0
         missing = whole and origin.entry is None
         worth = fresh >= TAIL_TO_KEEP or (not projector.is_streaming and (fresh or missing))
         if worth and self._cache.is_writable:
             self._background.spawn(self._cache_view(projector, origin))
-        if fresh >= TAIL_TO_KEEP or projector.closed_turns > origin.closed:
+        if fresh >= TAIL_TO_KEEP or closed > origin.closed:
             self._background.spawn(self._store_view(projector))
 
     async def _store_view(self, projector: Projector) -> None:
@@ -256,32 +257,43 @@ class Views:
     async def _cache_view(self, projector: Projector, origin: Origin) -> None:
         is_large, base = projector.is_large, origin.entry
         entry = await off_loop(is_large, self._made, projector, origin)
-        if entry is not None and await self._cache.put(entry, base):
+        if entry is not None and await self._cache.put(entry, base, view_ends.VIEW_BYTES):
             return
-        if projector.first_turn == 0:
-            whole = await off_loop(is_large, self._made, projector, Origin())
-            if whole is not None:
-                await self._cache.put(whole)
+        # The entry is too large, or not there any more, or a page in it has changed: it begins anew.
+        before = list[bytes]()
+        if entry is not None and base is not None:
+            end = await self._cache.get_end(base.key, view_ends.LAST_BYTES)
+            before = end.lines if end is not None and end.tag == base.tag else before
+        first = origin.closed if before else projector.first_turn
+        await self._cache.put(await off_loop(is_large, self._made_anew, projector, before, first))
 
     def _made(self, projector: Projector, origin: Origin) -> Entry | None:
-        """The entry of this view: what is added to that of the origin, or all of it if there is none. None if a page in
-        that of the origin has changed since."""
+        """The entry of this view: what is added to that of the origin. None if there is none, or if a page in it has
+        changed since."""
         base = origin.entry
-        if base is None and projector.first_turn:
+        if base is None or projector.closed_turns < origin.closed:
             return None
-        if base is not None and any(page.index < origin.closed for page in projector.pages(after=origin.position)):
+        if any(number < origin.closed for number, _ in projector.numbered_pages(after=origin.position)):
             return None
-        first = origin.closed if base is not None else 0
-        lines, head = _lines(projector.pages_from(first)), projector.head().to_json()
-        return self._cache.made(self.key(projector.session_id), projector.version, lines, head, base)
+        lines, head = _lines(projector.pages_from(origin.closed)), projector.head().to_json()
+        return self._cache.made(base.key, projector.version, lines, head, base)
+
+    def _made_anew(self, projector: Projector, before: Sequence[bytes], first: int) -> Entry:
+        """The entry with the last turns: the lines `before` a turn, and those from there on."""
+        lines = view_ends.last_lines(before, projector.pages_from(first), is_whole=projector.first_turn == 0)
+        return self._cache.made(self.key(projector.session_id), projector.version, lines, projector.head().to_json())
+
+
+async def _closed_turns(projector: Projector) -> int:
+    return await off_loop(projector.is_large, lambda: projector.closed_turns)
 
 
 def _lines(pages: Sequence[Turn]) -> list[bytes]:
     return [page.to_short_json() for page in pages]
 
 
-def _turns(lines: Sequence[bytes]) -> list[Turn]:
-    """The turns of these lines. Raises ValueError."""
+def parsed_turns(lines: Sequence[bytes]) -> list[Turn]:
+    """The turns of these lines, as they are kept. Raises ValueError."""
     turns = list[Turn]()
     for first in range(0, len(lines), LINES_AT_ONCE):  # a thread lets others go on between two of them
         some = lines[first : first + LINES_AT_ONCE]
@@ -293,32 +305,42 @@ def _turns(lines: Sequence[bytes]) -> list[Turn]:
 
 
 def _from_entry(entry: Entry, session_id: UUID, turns: int | None) -> Projector:
-    """The projection of a whole entry, or of the last `turns` turns of the end of one. Raises ValueError, and
-    LinesNeeded when the end has not so many."""
-    head, lines = _parsed_head(entry.last, session_id), entry.lines
-    if turns is None:
-        return _resumed(head, lines, None)
-    wanted = min(turns, head.closed_turns) if head else 0
-    if len(lines) < wanted and not entry.is_whole:
-        raise LinesNeeded
-    return _resumed(head, lines[len(lines) - wanted :], turns)
+    """The projection of an entry, with its last `turns` turns (None: all). Raises ValueError, LinesNeeded when this end
+    of the entry has not so many, and LinesGone when the entry has not."""
+    head, lines = parsed_head(entry.last, session_id), entry.lines
+    closed = head.closed_turns if head else 0
+    wanted = closed if turns is None else min(turns, closed)
+    if len(lines) < wanted:
+        raise LinesGone if entry.is_whole else LinesNeeded
+    return resumed(head, lines[len(lines) - wanted :], turns)
 
 
-def _resumed(head: SessionHead | None, lines: Sequence[bytes], turns: int | None) -> Projector:
+def _from_kept(kept: Kept, session_id: UUID, turns: int | None) -> Projector:
+    return resumed(parsed_head(kept.head, session_id), kept.pages, turns)
+
+
+def resumed(head: SessionHead | None, lines: Sequence[bytes], turns: int | None) -> Projector:
     """The projection of a kept head and its last `turns` turns (None: all). Raises ValueError when they do not belong
     together."""
     if head is None:
         raise ValueError("a kept head does not parse or is another session's")
-    pages = _turns(lines)
+    pages = parsed_turns(lines)
     first = 0 if turns is None else max(0, head.closed_turns - turns)
-    if [page.index for page in pages] != list(range(first, head.closed_turns)):
+    if len(pages) != head.closed_turns - first or not _follow_each_other(pages, first):
         raise ValueError("a kept page is missing or in the wrong order")
     if any(page.position > head.version for page in pages):
         raise ValueError("a kept page is ahead of its head")
     return Projector.resume(head, pages)
 
 
-def _parsed_head(head: bytes | None, session_id: UUID) -> SessionHead | None:
+def _follow_each_other(pages: Sequence[Turn], first: int) -> bool:
+    """Whether these are turns that follow each other, or segments of one, as far as that can be told."""
+    begins = not pages or pages[0].index == 0 if first == 0 else True
+    return begins and all(after.index - page.index in (0, 1) for page, after in pairwise(pages))
+
+
+def parsed_head(head: bytes | None, session_id: UUID) -> SessionHead | None:
+    """The head that is kept. None if it is none, or another session's."""
     if head is None:
         return None
     try:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from typing import Any, Literal, get_args
 from uuid import UUID
 
 from turnlog.domain.errors import InvalidInputError, SessionNotFoundError
 from turnlog.domain.quoting import quoted
+from turnlog.domain.recorded import RecordedEvent
 from turnlog.domain.state import Active
 from turnlog.domain.values import as_unicode
 from turnlog.infrastructure.log_parts import LogParts
@@ -44,7 +46,7 @@ async def exported(
         yield await off_loop(projector.is_large, _conversation_line, projector, format_)
         progress(projector.version, projector.version)
         return
-    state, version, _ = await parts.views.load_state(session_id)
+    state, version, *_ = await parts.views.states.load(session_id)
     if not isinstance(state, Active):
         raise SessionNotFoundError(session_id)
     header = ExportHeader(
@@ -52,9 +54,13 @@ async def exported(
     )
     yield header.model_dump_json()
     async for page in parts.store.events.pages(session_id, upto=version, size=EXPORT_PAGE_EVENTS):
-        for recorded in page:
-            yield event_line(recorded)
+        for line in await asyncio.to_thread(_lines, page):
+            yield line
         progress(page[-1].position, version)
+
+
+def _lines(page: Sequence[RecordedEvent]) -> list[str]:
+    return [event_line(recorded) for recorded in page]
 
 
 def _conversation_line(projector: Projector, format_: ExportFormat) -> str:

@@ -13,8 +13,6 @@ from itertools import takewhile
 from typing import TYPE_CHECKING, Any, Literal
 from uuid import UUID, uuid5
 
-from pydantic_core import to_json
-
 from turnlog.domain.commands import Command, ImportMessage
 from turnlog.domain.decide import MessageTakenError
 from turnlog.domain.errors import InvalidInputError
@@ -35,7 +33,7 @@ from turnlog.domain.limits import MAX_TITLE_LENGTH
 from turnlog.domain.quoting import cut
 from turnlog.domain.recorded import RecordedEvent
 from turnlog.domain.state import Active
-from turnlog.domain.values import JsonObject, check_json
+from turnlog.domain.values import JsonObject, check_json, json_size
 from turnlog.infrastructure.clock import now
 from turnlog.infrastructure.repair.forking import make_fork
 from turnlog.infrastructure.repair.whole_append import whole_append
@@ -193,7 +191,7 @@ async def _append(parts: LogParts, aggregate: Aggregate, commands: Sequence[Comm
     if not more:
         await aggregate.execute(*first)
         return
-    stored = await parts.views.load_state(aggregate.session_id)
+    stored = await parts.views.states.load(aggregate.session_id)
     async with whole_append(parts, aggregate.session_id, stored) as whole:
         for piece in (first, *more):
             await whole.execute(piece)
@@ -202,7 +200,7 @@ async def _append(parts: LogParts, aggregate: Aggregate, commands: Sequence[Comm
 def _pieces(commands: Sequence[Command]) -> list[list[Command]]:
     pieces, size = [list[Command]()], 0
     for command in commands:
-        size += len(to_json(command.message)) if isinstance(command, ImportMessage) else 0
+        size += json_size(command.message) if isinstance(command, ImportMessage) else 0
         if len(pieces[-1]) >= PIECE_MESSAGES or (size > PIECE_BYTES and pieces[-1]):
             pieces.append([])
             size = 0

@@ -11,7 +11,6 @@ from turnlog.domain.errors import SessionNotFoundError
 from turnlog.domain.events import Correction
 from turnlog.domain.values import fingerprint
 from turnlog.infrastructure.clock import now
-from turnlog.infrastructure.read.views import StoredState
 from turnlog.infrastructure.tasks import off_loop
 from turnlog.projections.messages import as_recorded
 from turnlog.projections.projector import Projector
@@ -19,6 +18,7 @@ from turnlog.projections.prompt import build_prompt
 from turnlog.projections.prompt_diff import prompt_diff
 from turnlog.projections.repair import corrected, corrections_for
 from turnlog.projections.report import RepairReport
+from turnlog.projections.stored_state import StoredState
 from turnlog.projections.view import Repair, Turn
 
 if TYPE_CHECKING:
@@ -32,17 +32,19 @@ async def repair(parts: LogParts, aggregate: Aggregate, dry_run: bool) -> Repair
     Holds all turns in memory, but only one page of the events.
     """
     await aggregate.flush()
-    projector = Projector(aggregate.session_id)
-    await parts.store.events.fold(projector)
+    if dry_run:
+        projector = Projector(aggregate.session_id)
+        await parts.store.events.fold(projector)
+    else:
+        parts.prompts.forget(aggregate.session_id)
+        projector = await parts.views.fold_anew(aggregate.session_id)
     if not projector.exists:
         raise SessionNotFoundError(aggregate.session_id)
     is_large = projector.is_large
     found = await off_loop(is_large, _found, projector)
-    if not dry_run:
-        await parts.forget(aggregate.session_id)
-        if found.command.corrections:
-            aggregate.begin_at(StoredState(projector.state, projector.version, projector.commit_id))
-            await aggregate.execute(found.command)
+    if found.command.corrections and not dry_run:
+        aggregate.begin_at(StoredState(projector.state, projector.version, projector.commit_id))
+        await aggregate.execute(found.command)
     return await off_loop(is_large, _report, projector, found, dry_run)
 
 

@@ -14,11 +14,11 @@ from turnlog.domain.inputs import checked_id
 from turnlog.domain.recorded import RecordedEvent
 from turnlog.domain.state import Active, SessionState, Unborn, initial_state
 from turnlog.infrastructure.log_parts import LogParts
-from turnlog.infrastructure.read.views import StoredState
 from turnlog.infrastructure.repair.exported_lines import ExportHeader, parsed_events, parsed_header
 from turnlog.infrastructure.repair.importing import ImportReport
 from turnlog.infrastructure.repair.whole_append import whole_append
 from turnlog.infrastructure.store.appends import OvertakenError
+from turnlog.projections.stored_state import StoredState
 
 PAGE_LINES, PAGE_BYTES = 1_000, 8 * 1024 * 1024
 """Largest number and size of the lines that are read at once; a larger line is read by itself."""
@@ -56,7 +56,7 @@ async def restore(parts: LogParts, lines: AsyncIterable[Line], user_id: str | No
 
 
 async def _append(parts: LogParts, session_id: UUID, reading: _Reading) -> None:
-    async with whole_append(parts, session_id, StoredState(initial_state(session_id), 0, 0)) as whole:
+    async with whole_append(parts, session_id, StoredState.before_all(session_id)) as whole:
         async for events in reading.events():
             await whole.copy(events)
 

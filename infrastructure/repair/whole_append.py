@@ -12,10 +12,10 @@ from turnlog.domain.decide import decide
 from turnlog.domain.events import SessionEvent
 from turnlog.domain.evolve import evolve
 from turnlog.infrastructure.log_parts import LogParts
-from turnlog.infrastructure.read.views import StoredState
 from turnlog.infrastructure.store.appends import Append
-from turnlog.infrastructure.store.encoding import AppendEncoder, Decided
+from turnlog.infrastructure.store.encoding import AppendEncoder, Copied, Decided
 from turnlog.infrastructure.store.whole import WholeAppend
+from turnlog.projections.stored_state import StoredState
 
 
 class Pieces:
@@ -28,16 +28,29 @@ class Pieces:
         self._encoder = AppendEncoder(session_id)
         whole.stored_commit_id = stored.commit_id
 
+    def stored(self) -> StoredState:
+        """What decisions rest on after the last piece, once all are stored."""
+        return StoredState(self.state, self.version, self._whole.stored_commit_id)
+
     async def copy(self, events: Iterable[SessionEvent]) -> None:
         """Appends events of another session as they are."""
         await self._add(lambda: self._copied(events))
+
+    async def copy_stored(self, copied: Sequence[Copied]) -> None:
+        """The same with events as they are stored, most of which need not be read for it."""
+        append = Append(self._whole)
+        args = append, self.version + 1, self.state, copied
+        self.state = await asyncio.to_thread(self._encoder.copy, *args)
+        await self._store(append)
 
     async def execute(self, commands: Sequence[Command]) -> None:
         """Appends the events of these commands. Raises what `decide` raises."""
         await self._add(lambda: self._decided(commands))
 
     async def _add(self, decide_all: Callable[[], list[Decided]]) -> None:
-        append = await asyncio.to_thread(self._encoded, decide_all)
+        await self._store(await asyncio.to_thread(self._encoded, decide_all))
+
+    async def _store(self, append: Append) -> None:
         if append.count:
             await self._whole.add(append)
             self.last = append
@@ -76,3 +89,4 @@ async def whole_append(parts: LogParts, session_id: UUID, stored: StoredState) -
         yield pieces
     if pieces.last is not None:
         parts.watcher.stored([pieces.last])
+        parts.views.states.keep(pieces.stored())

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 from uuid import UUID
 
 from turnlog.domain.events import FRAGMENTS, SessionEvent
+from turnlog.domain.evolve import evolve
 from turnlog.domain.state import Active, Deleted, SessionState
 from turnlog.domain.turns import turn_status, unfinished_turn
 from turnlog.infrastructure.store.appends import Append
@@ -25,6 +26,15 @@ class Decided(NamedTuple):
     event: SessionEvent
     state: SessionState
     is_copy: bool = False
+
+
+class Copied(NamedTuple):
+    """An event of another session, as it is stored there. `event` is None for some of those that change no state and
+    leave no key."""
+
+    topic: str
+    body: bytes
+    event: SessionEvent | None
 
 
 class AppendEncoder:
@@ -56,6 +66,21 @@ class AppendEncoder:
         event, state, _ = decided[-1]
         if not only_fragments or not self.line_at <= event.at < self.line_due:  # the clock may have been set back
             self.add_line(append, before, state, event.at)
+
+    def copy(self, append: Append, position: int, before: SessionState, copied: Sequence[Copied]) -> SessionState:
+        """Puts another session's events into the append as they are stored, the first of them at `position`. `before`
+        is the state they begin on. Returns the state after them."""
+        state, rows, keys, at = before, list[Any](), list[KeyRow](), _NEVER
+        for topic, body, event in copied:
+            rows += (topic, body)
+            append.size += len(body)
+            if event is not None:
+                state, at = evolve(state, event), event.at
+                keys += (KeyRow(self._session_id, key, value) for key, value, _ in keys_of(event))
+        append.rows, append.keys = tuple(rows), tuple({row.key: row for row in keys}.values())
+        append.position, append.count = position, len(copied)
+        self.add_line(append, before, state, at)
+        return state
 
     def add_line(self, append: Append, before: SessionState, state: SessionState, at: datetime) -> None:
         """Puts the session's line into the append, as it is after the append's events; `at` is the time of the last."""

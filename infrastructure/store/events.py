@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from functools import partial
+from typing import Self
 from uuid import UUID
 
 from eventsourcing.persistence import OperationalError
@@ -10,27 +12,63 @@ from psycopg.errors import ProgramLimitExceeded
 
 from turnlog.domain.errors import UnreadableEventError
 from turnlog.domain.events import OwnerAssigned, SessionDeleted, SessionStarted, StepEnd
-from turnlog.domain.evolve import evolve
+from turnlog.domain.evolve import WITHOUT_EFFECT, evolve
 from turnlog.domain.recorded import Position, RecordedEvent
 from turnlog.domain.state import Active, initial_state
+from turnlog.infrastructure.store.encoding import Copied
 from turnlog.infrastructure.store.mapper import EventMapper
 from turnlog.infrastructure.store.recorder import BatchRecorder
 from turnlog.infrastructure.store.standings import Standing
 from turnlog.infrastructure.store.text_lane import fold_page
 from turnlog.infrastructure.store.threads import StoreThreads
 from turnlog.projections.projector import Projector
+from turnlog.projections.stored_state import StoredState
 
 PAGE_EVENTS = 1_000
 """Events in a page, unless the caller says otherwise."""
 STATEMENT_EVENTS = 20_000
 """Events read in one statement, so that no statement takes longer than a connection may."""
+FOLD_EVENTS_AT_FIRST, FOLD_EVENTS, FOLD_BYTES = 1_000, 5_000, 4 * 1024 * 1024
+"""Events that are folded in one piece: at first, and at most; and about how many bytes, once it is seen how large they
+are."""
 MAX_POSITION = 2**62
 RECENT_ENDS = 50
 """Ends of steps among which `find_end` looks."""
 
 _ENDS: tuple[type[StepEnd], ...] = StepEnd.__args__
 _END_TOPICS = [end.topic for end in _ENDS]
+_WITHOUT_EFFECT = [event.topic for event in WITHOUT_EFFECT]
+_PASSED_OVER = frozenset(_WITHOUT_EFFECT)
 _OF_OWNERS = [SessionStarted.topic, OwnerAssigned.topic, SessionDeleted.topic]
+
+
+class Folding:
+    """Folds events in, a piece at a time, and stops after each one that others follow. Set `projector` to go on with
+    another one that is where the one before it was. `is_there`: the log has the last event that the projector had
+    seen."""
+
+    def __init__(
+        self, fold: Callable[[Projector, int, int], Awaitable[int | None]], projector: Projector, upto: int
+    ) -> None:
+        self.projector = projector
+        self.is_there = True
+        self._fold = fold
+        self._upto = upto
+        self._limit = FOLD_EVENTS_AT_FIRST
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> Projector:
+        projector, limit = self.projector, self._limit
+        before = projector.read_bytes
+        count = await self._fold(projector, self._upto, limit)
+        self.is_there = self.is_there and count is not None
+        if count != limit:
+            raise StopAsyncIteration
+        size = max(1, projector.read_bytes - before)
+        self._limit = max(1, min(FOLD_EVENTS, limit * 5, limit * FOLD_BYTES // size))
+        return projector
 
 
 class StoredEvents:
@@ -65,6 +103,13 @@ class StoredEvents:
             yield page
             after = page[-1].position
 
+    async def copied(self, session_id: UUID, upto: int, size: int) -> AsyncIterator[list[Copied]]:
+        """The session's events up to a position as they are stored, in pages of `size`. The last of each are read."""
+        after = 0
+        while after < upto and (page := await self._threads.run(self._copied, session_id, after, upto, size)):
+            yield page
+            after += len(page)
+
     async def pages_back(self, session_id: UUID, before: int, size: int) -> AsyncIterator[list[RecordedEvent]]:
         """The events before a position in pages of `size`, the last page first. Within a page they are in order."""
         while before > 1:
@@ -96,12 +141,32 @@ class StoredEvents:
         """Folds the events after the projector's version in, up to a position. False if the last event that it has seen
         is not in the log: then it is of another log, or of a past that is gone. Raises PagesNeeded as the projector
         does."""
-        count: int | None = STATEMENT_EVENTS
-        while count == STATEMENT_EVENTS:
-            count = await self._threads.run(self._fold, projector, upto, STATEMENT_EVENTS)
-        return count is not None
+        async for _ in (pieces := self.folding(projector, upto)):
+            pass
+        return pieces.is_there
+
+    def folding(self, projector: Projector, upto: int = MAX_POSITION) -> Folding:
+        """The same piece by piece."""
+        return Folding(partial(self._threads.run, self._fold), projector, upto)
+
+    async def evolve(self, stored: StoredState) -> tuple[StoredState, bool] | None:
+        """The state after the events that follow, at most STATEMENT_EVENTS of them, and whether these are all. None if
+        the event that the state rests on is not in the log: then it is of another log, or of a past that is gone."""
+        return await self._threads.run(self._evolve, stored)
 
     # On a thread
+
+    def _evolve(self, stored: StoredState) -> tuple[StoredState, bool] | None:
+        state, after, base, _ = stored
+        bounds = (after, _WITHOUT_EFFECT, state.session_id, after, STATEMENT_EVENTS + 1)
+        rows = self._recorder.fetch("read_state_events", *bounds)
+        if after and (not rows or rows[0][:2] != (after, base)):
+            return None
+        for position, _, topic, body in rows:
+            if position > after and body is not None:
+                state = evolve(state, self._mapper.event(topic, body))
+        position, commit_id = rows[-1][:2] if rows else (0, 0)
+        return stored._replace(state=state, version=position, commit_id=commit_id), len(rows) <= STATEMENT_EVENTS
 
     def _read(self, session_id: UUID, after: int, upto: int, limit: int) -> list[RecordedEvent]:
         event = self._mapper.event
@@ -109,6 +174,14 @@ class StoredEvents:
         return [
             RecordedEvent(session_id, position, log_position, event(topic, state), commit_id)
             for position, log_position, topic, state, commit_id in rows
+        ]
+
+    def _copied(self, session_id: UUID, after: int, upto: int, limit: int) -> list[Copied]:
+        rows = self._recorder.fetch("read_session", session_id, after, upto, limit)
+        last, event = rows[-1][0] if rows else 0, self._mapper.event
+        return [
+            Copied(topic, body, event(topic, body) if position == last or topic not in _PASSED_OVER else None)
+            for position, _, topic, body, _ in rows
         ]
 
     def _read_after(self, positions: Mapping[UUID, Position], limit: int) -> dict[UUID, list[RecordedEvent]]:

@@ -91,34 +91,18 @@ select array(
     order by number
 )
 
--- name: list_sessions
-with mine as materialized (
-    select session_id, user_id, title, started_at, updated_at, version, turn_status
-    from {schema}.turnlog_sessions
-    where not deleted and (%b::boolean or user_id = %b::text)
-), page as (
-    select * from mine order by updated_at desc, session_id limit %b offset %b
-)
-select (select count(*) from mine) as total, page.*
-from (select 1) as always left join page on true
-order by page.updated_at desc, page.session_id
-
--- name: list_by_status
--- A statement of its own, so that it has a plan of its own.
-with mine as materialized (
-    select session_id, user_id, title, started_at, updated_at, version, turn_status
-    from {schema}.turnlog_sessions
-    where not deleted and (%b::boolean or user_id = %b::text) and turn_status = any(%b::text[])
-), page as (
-    select * from mine order by updated_at desc, session_id limit %b offset %b
-)
-select (select count(*) from mine) as total, page.*
-from (select 1) as always left join page on true
-order by page.updated_at desc, page.session_id
+-- name: by_index
+-- For the transaction: what follows is read in the order of an index, and no further than it is needed. Whatever the
+-- planner thinks of how many lines there are: it would read all of a user whom it believes to have few, to sort them.
+select set_config('enable_seqscan', 'off', true), set_config('enable_bitmapscan', 'off', true),
+    set_config('enable_sort', 'off', true), set_config('plan_cache_mode', 'force_generic_plan', true)
 
 -- name: session_ids
+select session_id from {schema}.turnlog_sessions where not deleted and session_id > %b order by session_id limit %b
+
+-- name: session_ids_of_user
 select session_id from {schema}.turnlog_sessions
-where not deleted and (%b::boolean or user_id = %b::text) and session_id > %b
+where not deleted and octet_length(user_id) > 0 and user_id = %b::text and session_id > %b
 order by session_id limit %b
 
 -- name: unfinished_turns
@@ -176,17 +160,53 @@ delete from {schema}.turnlog_writers w where w.expires_at < clock_timestamp() - 
 and not exists (select from {schema}.turnlog_sessions s where s.writer = w.writer_id)
 returning true
 
--- name: load_head
-select body from {schema}.turnlog_heads where session_id = %b and view_schema = %b
+-- name: load_state
+with kept as materialized (
+    select position, body from {schema}.turnlog_states where session_id = %b and state_schema = %b
+)
+select false as is_head, body from kept
+union all
+select true, h.body from {schema}.turnlog_heads h
+where h.session_id = %b and h.view_schema = %b and not exists (select from kept k where k.position + %b >= h.position)
+
+-- name: save_state
+insert into {schema}.turnlog_states as t (session_id, state_schema, position, body)
+values (%b, %b, %b, %b)
+on conflict (session_id) do update set
+    state_schema = excluded.state_schema, position = excluded.position, body = excluded.body
+where (t.state_schema, t.position) < (excluded.state_schema, excluded.position)
+returning true
+
+-- name: drop_state
+delete from {schema}.turnlog_states where session_id = %b returning true
+
+-- name: read_state_events
+-- The event at the position `after` comes as well: it says whether the reader's past is the log's. It and those that
+-- change no state come without their bodies.
+select originator_version, coalesce(commit_id, 0), topic,
+    case when originator_version > %b and topic <> all(%b::text[]) then state end
+from {schema}.{events}
+where originator_id = %b and originator_version >= %b
+order by originator_version limit %b
 
 -- name: load_kept
 with head as materialized (
     select session_id, body, closed_turns from {schema}.turnlog_heads where session_id = %b and view_schema = %b
 )
-select -1 as turn, body from head
+select -1 as turn, closed_turns, body from head
 union all
-select p.turn, p.body from head join {schema}.turnlog_pages p using (session_id) where p.turn >= closed_turns - %b
+select p.turn, 0, p.body from head join {schema}.turnlog_pages p using (session_id)
+where p.turn >= closed_turns - %b and p.turn < closed_turns
 order by turn
+
+-- name: load_pages
+select turn, 0, body from {schema}.turnlog_pages where session_id = %b and turn >= %b and turn < %b order by turn
+
+-- name: load_pages_of_head
+select h.position, h.closed_turns, p.turn, p.body
+from (select session_id, position, closed_turns from {schema}.turnlog_heads where session_id = %b and view_schema = %b) h
+left join {schema}.turnlog_pages p on p.session_id = h.session_id and p.turn >= %b and p.turn < %b
+order by p.turn
 
 -- name: lock_head
 select view_schema, position, closed_turns from {schema}.turnlog_heads where session_id = %b for update
@@ -199,6 +219,20 @@ on conflict (session_id) do update set
     body = excluded.body
 where (t.view_schema, t.position) < (excluded.view_schema, excluded.position)
 
+-- name: save_mark
+insert into {schema}.turnlog_marks as t (session_id, position, view_schema, body) values (%b, %b, %b, %b)
+on conflict (session_id, position) do update set view_schema = excluded.view_schema, body = excluded.body
+where t.view_schema < excluded.view_schema
+
+-- name: load_mark
+select position, body from (
+    select position, body from {schema}.turnlog_marks
+    where session_id = %b and view_schema = %b and position <= %b order by position desc limit 1
+) mark
+union all
+select position, body from {schema}.turnlog_heads where session_id = %b and view_schema = %b and position <= %b
+order by position desc limit 1
+
 -- name: save_pages
 insert into {schema}.turnlog_pages (session_id, turn, body)
 select %b, turn, body from unnest(%b::integer[], %b::bytea[]) as page (turn, body)
@@ -206,6 +240,9 @@ on conflict (session_id, turn) do update set body = excluded.body
 
 -- name: drop_head
 delete from {schema}.turnlog_heads where session_id = %b
+
+-- name: drop_marks
+delete from {schema}.turnlog_marks where session_id = %b
 
 -- name: drop_pages
 delete from {schema}.turnlog_pages where session_id = %b

@@ -144,6 +144,17 @@ class BatchRecorder(PostgresApplicationRecorder):
             cursor.execute(self.statements["standings"].as_string(), ([session_id], [base]), binary=True)
             return (cursor.pgresult and cursor.pgresult.get_value(0, 0)) or b""
 
+    def fetch_by_index(self, name: str, *params: Any) -> list[tuple[Any, ...]]:
+        """As `fetch`, for a statement whose order is that of an index (see `by_index` in queries.sql)."""
+        with (
+            self.datastore.get_connection() as connection,
+            connection.transaction(),
+            connection.cursor(row_factory=tuple_row) as cursor,
+        ):
+            cursor.execute(self.statements["by_index"], prepare=True)
+            cursor.execute(self.statements[name], params, prepare=True, binary=True)
+            return cursor.fetchall()
+
     def fetch(self, name: str, *params: Any) -> list[tuple[Any, ...]]:
         """The rows of a named statement. Raises the library's PersistenceErrors."""
         with self.datastore.get_connection() as connection, connection.cursor(row_factory=tuple_row) as cursor:

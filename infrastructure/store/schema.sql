@@ -57,9 +57,6 @@ alter table {schema}.turnlog_sessions
     add column if not exists turn_since timestamptz,
     add column if not exists waiting_calls bigint;
 
-create index if not exists turnlog_sessions_status on {schema}.turnlog_sessions (turn_status, user_id)
-    where turn_status is not null;
-
 create index if not exists turnlog_sessions_unfinished on {schema}.turnlog_sessions (session_id)
     where unfinished_turn is not null;
 
@@ -79,8 +76,24 @@ create table if not exists {schema}.turnlog_writers (
 create index if not exists turnlog_sessions_user on {schema}.turnlog_sessions (user_id, updated_at desc, session_id)
     where not deleted;
 
-create index if not exists turnlog_sessions_all on {schema}.turnlog_sessions (updated_at desc, session_id)
-    where not deleted;
+-- Since version 6: every list has an index in its order, so that each page of it reads its own lines. A list is asked for
+-- in such a way that no index of another list can be taken: the planner would, where it believes that many lines there
+-- are of this list too, and would read all those that are not. So this one is for whoever says `version > 0`, which is so
+-- for every line, and the names of user and status are one key.
+create index if not exists turnlog_sessions_newest on {schema}.turnlog_sessions (updated_at desc, session_id)
+    where not deleted and version > 0;
+
+create index if not exists turnlog_sessions_by_status on {schema}.turnlog_sessions
+    (turn_status, updated_at desc, session_id) where not deleted and turn_status is not null;
+
+create index if not exists turnlog_sessions_user_status on {schema}.turnlog_sessions
+    ((user_id || ':' || turn_status), updated_at desc, session_id) where not deleted and turn_status is not null;
+
+create index if not exists turnlog_sessions_user_ids on {schema}.turnlog_sessions (user_id, session_id)
+    where not deleted and octet_length(user_id) > 0;
+
+-- Of older versions.
+drop index if exists {schema}.turnlog_sessions_status, {schema}.turnlog_sessions_all;
 
 -- What was accepted under the ids of clients, so that a retry is known however old the first delivery is. The primary key
 -- is what keeps an id from being accepted twice.
@@ -297,6 +310,25 @@ create table if not exists {schema}.turnlog_pages (
 alter table {schema}.turnlog_heads alter column body set storage external;
 
 alter table {schema}.turnlog_pages alter column body set storage external;
+
+-- Since version 6: of a long session the heads of before, one in so many events: with the pages that have not changed since,
+-- one is the view of then.
+create table if not exists {schema}.turnlog_marks (
+    session_id uuid not null,
+    position bigint not null,
+    view_schema integer not null,
+    body bytea not null,
+    primary key (session_id, position)
+);
+
+-- Since version 6: what decisions about a session rest on, as of a position. Whoever appends keeps it now and then, so that
+-- whoever opens the session reads only what came since, also where nobody has read its view. Derived, and droppable.
+create table if not exists {schema}.turnlog_states (
+    session_id uuid primary key,
+    state_schema integer not null,
+    position bigint not null,
+    body bytea not null
+) with (fillfactor = 50);
 
 create table if not exists {schema}.turnlog_schema (
     only_row boolean primary key default true check (only_row),

@@ -10,6 +10,7 @@ from typing import LiteralString
 from psycopg.sql import SQL, Composed, Identifier, Literal
 
 from turnlog.domain.events import TextDelta
+from turnlog.infrastructure.store.list_statements import list_statements
 
 EVENTS_TABLE = "turnlog_events"
 SCHEMA_VERSION = 6
@@ -41,6 +42,7 @@ class Statements:
         }
         queries = _queries()
         self._statements = {name: SQL(text).format(**self._names) for name, text in queries.items()}
+        self._statements |= list_statements(self._names["schema"])
 
     def __getitem__(self, name: str) -> Composed:
         return self._statements[name]

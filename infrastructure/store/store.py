@@ -22,6 +22,7 @@ from turnlog.infrastructure.store.accepted import AcceptedResults
 from turnlog.infrastructure.store.datastore import UrlDatastore
 from turnlog.infrastructure.store.events import StoredEvents
 from turnlog.infrastructure.store.kept import KeptViews
+from turnlog.infrastructure.store.kept_states import KeptStates
 from turnlog.infrastructure.store.leases import Leases
 from turnlog.infrastructure.store.lists import SessionLists
 from turnlog.infrastructure.store.mapper import EventMapper
@@ -52,8 +53,9 @@ class EventStore:
         self.schema = Schema(self._threads, recorder)
         self.events = StoredEvents(self._threads, recorder, self.mapper)
         self.accepted = AcceptedResults(self._threads.fetch)
-        self.lists = SessionLists(self._threads.fetch)
+        self.lists = SessionLists(self._threads.fetch, self._threads.fetch_by_index)
         self.kept = KeptViews(self._threads, recorder)
+        self.states = KeptStates(self._threads)
         self.leases = Leases(self._lease_thread.fetch)
         self.standings = Standings(self._standings_wire, timeout)
 

@@ -20,10 +20,10 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic_core import from_json, to_json
 
-from turnlog.domain.commands import AppendText
 from turnlog.domain.events import TextDelta
 from turnlog.domain.recorded import RecordedEvent
 from turnlog.domain.state import Active, SessionState
+from turnlog.domain.step_appends import AppendText
 from turnlog.infrastructure.store.appends import Append
 from turnlog.infrastructure.store.encoding import AppendEncoder
 

@@ -66,6 +66,14 @@ class StoreThreads:
         """The rows of a named statement. Raises as `run`."""
         return await self.run(lambda: self._recorder.fetch(name, *params))
 
+    def fetch_here(self, name: str, *params: Any) -> list[tuple[Any, ...]]:
+        """The same for work that is on one of the threads already."""
+        return self._recorder.fetch(name, *params)
+
+    async def fetch_by_index(self, name: str, *params: Any) -> list[tuple[Any, ...]]:
+        """The rows of a named statement whose order is that of an index. Raises as `run`."""
+        return await self.run(lambda: self._recorder.fetch_by_index(name, *params))
+
     def refuse(self, error: Callable[[], TurnlogError]) -> None:
         """Runs nothing from now on, and raises this error instead."""
         self._refusal = error

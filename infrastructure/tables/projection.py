@@ -31,6 +31,9 @@ class Projection(ABC):
     """Turns events into rows of tables of your own. Each event is applied exactly once, in the order of the log: its
     statements and the position of the projection are committed together.
 
+    What each event leads to is in `process`. Where one statement can say it of many events, `process_batch` takes them
+    together, which is several times as quick.
+
     `name` is the name under which its position is stored. `events` are the event types that it takes; all, unless it
     says otherwise. `tables` is the DDL of its tables, with `{name}` or `{name_something}` for each table. In the
     database they are called `turnlog_projection_name` and so on.
@@ -44,6 +47,12 @@ class Projection(ABC):
     def process(self, recorded: RecordedEvent) -> Iterable[Statement]:
         """The statements for an event. They must be the same whenever the event is seen, so they depend on no clock,
         and on no state but the tables."""
+
+    def process_batch(self, batch: Sequence[RecordedEvent]) -> Iterable[Statement]:
+        """The statements for one or more events, in the order of the log. The tables must be the same however the
+        events are cut into batches: another process, or a rebuild, cuts them elsewhere."""
+        for recorded in batch:
+            yield from self.process(recorded)
 
 
 def table_names(projection: Projection) -> list[str]:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable
-from typing import Any, LiteralString
+from collections.abc import Iterator
+from typing import LiteralString
 
 import psycopg
 from eventsourcing.persistence import OperationalError, ProgrammingError, Tracking
@@ -46,6 +46,9 @@ class ProjectionTables(PostgresTrackingRecorder):
         self.tables = {name: Identifier(schema, TABLE_PREFIX + name + suffix) for name in table_names(projection)}
         self._tracking = {"tracking": Identifier(schema, TRACKING_TABLE), "schema": Identifier(schema)}
         self._composed: dict[str, Composed] = {}
+        self._takes_batches = type(projection).process_batch is not Projection.process_batch
+        self._at_once = 1
+        """Events that are processed together. It grows as long as they are quick."""
 
     # Creating
 
@@ -143,29 +146,50 @@ class ProjectionTables(PostgresTrackingRecorder):
 
     def _apply_slice(self, cursor: Cursor[DictRow], rows: list[EventRow], end: int) -> int:
         """Applies rows until time is up. Returns the position reached, which is `end` if all rows were applied."""
-        deadline = time.monotonic() + SLICE_SECONDS
-        for row in rows:
-            self._apply(cursor, row)
-            if time.monotonic() > deadline:
-                return row.log_position
-        return end
+        done, began = 0, time.monotonic()
+        deadline = began + SLICE_SECONDS
+        while done < len(rows) and (not done or began <= deadline):
+            piece = rows[done : done + self._at_once]
+            if self._is_applied(cursor, piece):
+                done += len(piece)
+            else:
+                self._at_once = 1  # so it is found out which one it is
+                continue
+            before, began = began, time.monotonic()
+            if self._takes_batches:
+                is_quick = began - before < SLICE_SECONDS / 4
+                self._at_once = max(self._at_once, 2 * len(piece)) if is_quick else max(1, len(piece) // 2)
+        return end if done == len(rows) else rows[done - 1].log_position
 
-    def _apply(self, cursor: Cursor[DictRow], row: EventRow) -> None:
+    def _is_applied(self, cursor: Cursor[DictRow], rows: list[EventRow]) -> bool:
+        """Applies rows together. False where they cannot be, and nothing of them is. Raises ProjectionError for one."""
         try:
-            for statement, params in self._statements(row):
-                cursor.execute(self.sql(statement), params, prepare=True)
+            if len(rows) == 1:
+                self._execute(cursor, rows)
+            else:
+                with cursor.connection.transaction():
+                    self._execute(cursor, rows)
         except (psycopg.OperationalError, psycopg.InterfaceError):
             raise
         except Exception as error:
+            if len(rows) > 1:
+                return False
+            (row,) = rows
             where = f"position {row.position} of session {row.session_id}, {row.topic}"
             what = f"{where}: {type(error).__name__}: {in_short(error)}"
             raise ProjectionError(self.name, what, row.log_position) from error
+        return True
 
-    def _statements(self, row: EventRow) -> Iterable[tuple[str, Any]]:
-        event = self._mapper.event(row.topic, row.state)
-        if not isinstance(event, self.projection.events):
-            return ()
-        return self.projection.process(RecordedEvent(row.session_id, row.position, row.log_position, event))
+    def _execute(self, cursor: Cursor[DictRow], rows: list[EventRow]) -> None:
+        if batch := list(self._wanted(rows)):
+            for statement, params in self.projection.process_batch(batch):
+                cursor.execute(self.sql(statement), params, prepare=True)
+
+    def _wanted(self, rows: list[EventRow]) -> Iterator[RecordedEvent]:
+        for row in rows:
+            event = self._mapper.event(row.topic, row.state)
+            if isinstance(event, self.projection.events):
+                yield RecordedEvent(row.session_id, row.position, row.log_position, event)
 
     def sql(self, statement: str) -> Composed:
         """The statement with the names of the tables in it."""

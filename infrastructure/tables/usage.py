@@ -4,8 +4,7 @@ owners."""
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from datetime import date
-from typing import Any, NamedTuple
+from typing import Any
 
 from turnlog.domain import events as e
 from turnlog.domain.recorded import RecordedEvent
@@ -14,8 +13,10 @@ from turnlog.infrastructure.store.store import EventStore
 from turnlog.infrastructure.tables.catching_up import open_tables
 from turnlog.infrastructure.tables.projection import Projection, Statement
 from turnlog.infrastructure.tables.projection_tables import ProjectionTables
+from turnlog.infrastructure.tables.usage_reports import UsageFilter
 from turnlog.projections.usage import TOKEN_PATHS
-from turnlog.projections.usage_report import Dimension, UsageReport, UsageRow, counted, in_day, plain, summed
+from turnlog.projections.usage_changes import UsageChanges, gathered
+from turnlog.projections.usage_report import Dimension, UsageReport, UsageRow, summed
 
 _TOKENS = tuple(TOKEN_PATHS)
 
@@ -57,48 +58,43 @@ class UsageProjection(Projection):
 
     def process(self, recorded: RecordedEvent) -> Iterable[Statement]:
         """The statements for an event."""
-        session_id, event = recorded.session_id, recorded.event
-        match event:
-            case e.SessionStarted() if event.user_id is not None:
-                yield _FIRST_OWNER, (session_id, event.user_id)
-            case e.OwnerAssigned():
-                yield _NEXT_OWNER, (session_id, event.user_id)
-            case e.CompletionStarted():
-                yield _OPEN_STEP, (session_id, event.step_id, plain(event.model))
-            case e.UsageReported():
-                counts = counted(event.usage)
-                yield _REPORT, (session_id, event.id, plain(event.model), in_day(event.at), *counts)
-            case e.SessionForked():
-                # All rows of the session are copies from another one: the copied events come before this one.
-                yield "delete from {usage} where session_id = %s", (session_id,)
-            case e.CompletionEnded():
-                counts = counted(event.usage or {})
-                yield _END_STEP, (plain(event.model), in_day(event.at), *counts, session_id, event.step_id)
-            case _:
-                pass
+        return self.process_batch([recorded])
+
+    def process_batch(self, batch: Sequence[RecordedEvent]) -> Iterable[Statement]:
+        """The statements for events together: one for each kind of change, however many there are."""
+        for changes in gathered(batch):
+            yield from _statements(changes)
 
 
-_FIRST_OWNER = "insert into {usage_owners} (session_id, user_id) values (%s, %s) on conflict (session_id) do nothing"
-_NEXT_OWNER = """insert into {usage_owners} (session_id, user_id) values (%s, %s)
+def _statements(changes: UsageChanges) -> Iterable[Statement]:
+    # What a fork has copied comes before the mark of it, and what comes after is the fork's own.
+    if changes.forks:
+        yield "delete from {usage} where session_id = any(%s)", (list(changes.forks),)
+    for statement, rows in (
+        (_FIRST_OWNERS, changes.first_owners),
+        (_NEXT_OWNERS, changes.next_owners),
+        (_ENTRIES, changes.entries),
+        (_ENDS, changes.ends),
+    ):
+        if rows:
+            yield statement, [list(column) for column in zip(*((*key, *row) for key, row in rows.items()), strict=True)]
+
+
+_FIRST_OWNERS = """insert into {usage_owners} (session_id, user_id) select * from unnest(%s::uuid[], %s::text[])
+    on conflict (session_id) do nothing"""
+_NEXT_OWNERS = """insert into {usage_owners} (session_id, user_id) select * from unnest(%s::uuid[], %s::text[])
     on conflict (session_id) do update set user_id = excluded.user_id"""
-_OPEN_STEP = """insert into {usage} (session_id, entry, is_step, model) values (%s, %s, true, %s)
-    on conflict (session_id, is_step, entry) do nothing"""
-_REPORT = """insert into {usage} (session_id, entry, is_step, model, day,
-        prompt_tokens, completion_tokens, total_tokens, cached_tokens, reasoning_tokens)
-    values (%s, %s, false, %s, %s, %s, %s, %s, %s, %s) on conflict (session_id, is_step, entry) do nothing"""
+_COUNTS = ", ".join(_TOKENS)
+_ARRAYS = ", ".join(["%s::numeric[]"] * len(_TOKENS))
+_ENTRIES = f"""insert into {{usage}} (session_id, is_step, entry, model, day, {_COUNTS})
+    select * from unnest(%s::uuid[], %s::boolean[], %s::text[], %s::text[], %s::date[], {_ARRAYS})
+    on conflict (session_id, is_step, entry) do nothing"""  # noqa: S608 no part of it is a caller's
 # A step ends once. As in the view, an end of a step that has ended or was never opened changes nothing.
-_END_STEP = """update {usage} set model = coalesce(%s, model), day = %s, prompt_tokens = %s, completion_tokens = %s,
-        total_tokens = %s, cached_tokens = %s, reasoning_tokens = %s
-    where session_id = %s and entry = %s and is_step and day is null"""
-
-
-class UsageFilter(NamedTuple):
-    """The usage that is asked for. None means all."""
-
-    user_id: str | None = None
-    model: str | None = None
-    since: date | None = None
-    until: date | None = None
+_ENDS = f"""update {{usage}} u set model = coalesce(e.model, u.model), day = e.day,
+        {", ".join(f"{name} = e.{name}" for name in _TOKENS)}
+    from unnest(%s::uuid[], %s::text[], %s::text[], %s::date[], {_ARRAYS})
+        as e (session_id, entry, model, day, {_COUNTS})
+    where u.session_id = e.session_id and u.entry = e.entry and u.is_step and u.day is null"""  # noqa: S608 no part of it is a caller's
 
 
 async def report_usage(store: EventStore, wanted: UsageFilter, by: Sequence[Dimension]) -> UsageReport:

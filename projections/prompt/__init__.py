@@ -99,7 +99,7 @@ def build_prompt(
 ) -> Any:
     """What to send next: a list of messages or items; for anthropic a dict of `system` and `messages`.
 
-    Raises PromptTooLongError if the last turn alone has more than `max_tokens`.
+    Raises PromptTooLongError if the last step alone has more than `max_tokens`; by `policy.windows` the last turn.
     """
     if max_tokens is not None:
         return windowed_prompt(turns, api, compaction, policy, max_tokens, count_tokens, dialect).prompt
@@ -108,10 +108,10 @@ def build_prompt(
 
 
 class WindowedPrompt(NamedTuple):
-    """A prompt that fits, and the index, among the given turns, of the first one that is whole in it."""
+    """A prompt that fits, and whether it begins as early as it could among the given turns."""
 
     prompt: Any
-    first: int
+    has_all: bool
 
 
 def windowed_prompt(
@@ -123,10 +123,18 @@ def windowed_prompt(
     count_tokens: CountTokens,
     dialect: DialectName | None = None,
 ) -> WindowedPrompt:
-    """The prompt that `build_prompt` makes, and where it begins."""
+    """The prompt that `build_prompt` makes, and whether more might have fitted, had it been given."""
     rules, render, finish = how_to_make(api, policy, dialect)
-    window = fit(turns, lambda some: assemble(some, rules, compaction, policy), render, max_tokens, count_tokens)
-    return WindowedPrompt(finish(render(window.entries)), window.first)
+    window = fit(
+        turns,
+        lambda some: assemble(some, rules, compaction, policy),
+        render,
+        max_tokens,
+        count_tokens,
+        cuts=policy.windows == "steps",
+        joins=api == "anthropic" or dialect is not None,
+    )
+    return WindowedPrompt(finish(render(window.entries)), window.has_all)
 
 
 def conversation(turns: Sequence[Turn], api: Api) -> Any:

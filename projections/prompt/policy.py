@@ -30,6 +30,9 @@ class PromptPolicy(Frozen):
 
     `tool_media`, in the chat prompt only: an image, audio or file in the result of a tool, which the API does not take
     there, leaves a `note`; or it goes into a `user_message` behind the results, which says whose it is.
+
+    `windows`, where the prompt has a limit of tokens: it has whole `steps` from the end, those of the first turn behind
+    the question that they answer; or only whole `turns`.
     """
 
     interrupted: Sent = "send"
@@ -40,6 +43,7 @@ class PromptPolicy(Frozen):
     broken_off: Literal["again", "continue"] = "again"
     late_results: Literal["message", "in_place"] = "message"
     tool_media: Literal["note", "user_message"] = "note"
+    windows: Literal["steps", "turns"] = "steps"
 
 
 DEFAULT_POLICY = PromptPolicy()

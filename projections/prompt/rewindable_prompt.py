@@ -171,6 +171,8 @@ def _same_length(before: Sequence[Selected], now: Sequence[Selected]) -> int:
 class _ChangeTracker(Projector):
     """A projector that says which turns have changed."""
 
+    cuts_turns = False
+
     def __init__(self, session_id: UUID) -> None:
         super().__init__(session_id)
         self._changed_from: int | None = None

@@ -13,7 +13,7 @@ from tests.support.answering import Gate, asking, brief, calling, said, slow, st
 from tests.support.processes import Child
 from tests.support.writers import die
 from turnlog import InvalidInputError, Session, SessionLog, Settings, StepClosedError
-from turnlog.domain.commands import AppendText
+from turnlog.domain.step_appends import AppendText
 from turnlog.infrastructure.clock import now
 from turnlog.infrastructure.store.wire import Answered
 from turnlog.testing import Answer, Failure

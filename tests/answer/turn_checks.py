@@ -87,8 +87,7 @@ def _of_the_log(events: list[RecordedEvent], talk: Talk, world: World) -> Iterat
                 case e.TurnStarted():
                     if state.open_steps:
                         yield f"{at}: a turn begins while a step is open"
-                    # Its own process may have left it, and its end be behind this on the way to the store.
-                    if state.in_hand is not None and state.in_hand.writer in alive - {event.writer}:
+                    if state.in_hand is not None and state.in_hand.writer in alive:
                         yield f"{at}: a turn is taken from {state.in_hand.writer}, which is alive"
                 case e.ToolStarted():
                     if state.in_hand is None or state.in_hand.run != event.run:

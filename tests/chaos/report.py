@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -45,16 +45,20 @@ def summary(outcome: Outcome) -> str:
     held = sum(one.held for one in outcome.injections)
     kinds = len({one.kind for one in outcome.injections})
     return (
-        f"seed {outcome.seed}: {len(outcome.injections):,} injections of {kinds} kinds in {outcome.seconds:,.0f} s,"
+        f"{_seeds(outcome.seeds)}: {len(outcome.injections):,} injections of {kinds} kinds in {outcome.seconds:,.0f} s,"
         f" {held:,} held; {outcome.acknowledged:,} of {outcome.tried:,} calls were acknowledged;"
         f" {len(outcome.at_the_end):,} faults at the end"
     )
 
 
+def _seeds(seeds: Sequence[int]) -> str:
+    return f"seed {seeds[0]}" if len(seeds) == 1 else f"seeds {min(seeds)} to {max(seeds)}"
+
+
 def as_json(outcome: Outcome, known: Mapping[str, Kind]) -> dict[str, Any]:
     """The run as JSON."""
     return {
-        "seed": outcome.seed,
+        "seeds": outcome.seeds,
         "seconds": round(outcome.seconds, 1),
         "acknowledged": outcome.acknowledged,
         "tried": outcome.tried,

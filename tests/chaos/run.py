@@ -35,6 +35,7 @@ class Injection:
     number: int
     seconds: float
     wrong: list[str]
+    seed: int = 0
 
     @property
     def held(self) -> bool:
@@ -44,9 +45,9 @@ class Injection:
 
 @dataclass(slots=True)
 class Outcome:
-    """What a run has come to."""
+    """What a run has come to, or several at the same time."""
 
-    seed: int
+    seeds: list[int]
     injections: list[Injection] = field(default_factory=list)
     acknowledged: int = 0
     tried: int = 0
@@ -56,8 +57,17 @@ class Outcome:
     @property
     def wrong(self) -> list[str]:
         """Everything that was wrong, with what brings it about again."""
-        found = [f"seed {self.seed}, {one.kind} {one.number}: {what}" for one in self.injections for what in one.wrong]
+        found = [f"seed {one.seed}, {one.kind} {one.number}: {what}" for one in self.injections for what in one.wrong]
         return found + self.at_the_end
+
+    def add(self, other: Outcome) -> None:
+        """Adds a run that went on at the same time."""
+        self.seeds += other.seeds
+        self.injections += other.injections
+        self.at_the_end += other.at_the_end
+        self.acknowledged += other.acknowledged
+        self.tried += other.tried
+        self.seconds = max(self.seconds, other.seconds)
 
 
 class Run:
@@ -97,7 +107,7 @@ class Run:
         wrong = list(dict.fromkeys(wrong + await self.looked()))
         self._seal()
         self._was_held = not wrong
-        return Injection(names, number, time.perf_counter() - began, wrong)
+        return Injection(names, number, time.perf_counter() - began, wrong, arena.seed)
 
     async def _inject(self, kind: Kind) -> list[str]:
         wrong = []
@@ -195,7 +205,7 @@ async def run(
 ) -> Outcome:
     """Injects the kinds in turn, so often in all, into servers of its own. `first` is the number of the first one of
     each kind."""
-    outcome, began = Outcome(seed), time.perf_counter()
+    outcome, began = Outcome([seed]), time.perf_counter()
     async with running_servers(4096 if pace == "long" else 1024) as servers, Run.open(servers, seed, pace) as running:
         usable = [kind for kind in chosen if servers.has_disk or not kind.needs_disk]
         for number in range(injections):

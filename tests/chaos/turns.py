@@ -21,7 +21,18 @@ def faults_of_turns(session_id: UUID, events: Sequence[RecordedEvent], paid: int
     provider has answered; None where it is not known how many the log has lost."""
     steps = sum(isinstance(recorded.event, e.CompletionStarted) for recorded in events)
     found = [*_of_the_log(session_id, events), *_of_the_view(session_id, events)]
-    return [*found, f"{paid} requests were paid for, and the log has {steps}"] if paid and paid > steps else found
+    if paid and paid > steps:
+        found.append(f"{paid} requests were paid for, and the log has {steps}")
+    return [*found, *_trace(events)] if found else []
+
+
+def _trace(events: Sequence[RecordedEvent]) -> Iterator[str]:
+    """The events, without those of texts: what is found here is not always found again."""
+    for recorded in events:
+        if not isinstance(recorded.event, e.FRAGMENTS):
+            fields = recorded.event.model_dump(exclude={"at", "topic"}, exclude_defaults=True)
+            said = {name: str(value)[:60] for name, value in fields.items()}
+            yield f"  {recorded.position} {recorded.event.at:%S.%f} {type(recorded.event).__name__} {said}"
 
 
 def _of_the_log(session_id: UUID, events: Sequence[RecordedEvent]) -> Iterator[str]:

@@ -13,7 +13,7 @@ from click.testing import CliRunner
 
 from tests.support.command_line import Json, where
 from turnlog import SYSTEM, SessionLog, SessionView, Settings
-from turnlog.domain.commands import AppendText, AppendToolCall
+from turnlog.domain.step_appends import AppendText, AppendToolCall
 from turnlog.infrastructure.cli.app import cli
 from turnlog.infrastructure.cli.output import Screen
 from turnlog.infrastructure.clock import now

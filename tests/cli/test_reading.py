@@ -96,6 +96,30 @@ def test_list_shows_the_status_of_the_latest_turn_and_finds_sessions_by_it(run: 
     assert run("list", "--status", "done").exit_code == 2
 
 
+def test_list_goes_from_page_to_page_by_cursor(run: Run, started: Started) -> None:
+    async def several(log: SessionLog) -> str:
+        for number in range(5):
+            await log.start_session(user_id="u1", title=f"Session {number}")
+        return ""
+
+    started(several)
+    first = json.loads(run("list", "--limit", "2", "--json").stdout)
+    second = json.loads(run("list", "--limit", "2", "--cursor", first["next_cursor"], "--json").stdout)
+    assert [item["title"] for item in second["items"]] == ["Session 2", "Session 1"]
+    assert (first["total"], second["total"]) == (5, None)
+    text = run("list", "--limit", "2").stdout.splitlines()
+    assert text[-2:] == ["1 to 2 of 5 sessions", f"more: --cursor {first['next_cursor']}"]
+    text = run("list", "--limit", "2", "--cursor", second["next_cursor"]).stdout.splitlines()
+    assert (text[1].split()[1:3], text[2:]) == (["Session", "0"], ["1 session"])
+    pages = lines_of(run("list", "--all", "--limit", "2", "--json").stdout)
+    titles = [[item["title"] for item in page["items"]] for page in pages]
+    assert titles == [["Session 4", "Session 3"], ["Session 2", "Session 1"], ["Session 0"]]
+    assert run("list", "--all", "--limit", "2").stdout.splitlines()[-1] == "5 sessions"
+    refused = run("list", "--user", "u1", "--cursor", first["next_cursor"])
+    assert refused.exit_code == 1
+    assert "cursor: " in refused.stderr
+
+
 def test_an_empty_list_is_no_error(run: Run) -> None:
     assert run("list").stdout == "0 sessions\n"
 

@@ -9,6 +9,7 @@ from tests.support.owned_talks import OwnedTalk, everything_in_a_turn
 from tests.support.strategies import BEGAN
 from turnlog.domain import commands as c
 from turnlog.domain import events as e
+from turnlog.domain import step_appends as appends
 from turnlog.infrastructure.cli.commands.follow import Teller
 from turnlog.infrastructure.cli.output import Screen
 from turnlog.infrastructure.cli.transcript import print_session
@@ -63,11 +64,13 @@ user       Sing.
 def test_an_allowed_call_of_an_earlier_turn_is_shown_as_one_that_is_to_run_until_it_has() -> None:
     talk = OwnedTalk()
     talk.do(c.AddMessage(BEGAN, "m1", "user", "Shoes."), c.BeginTurn(BEGAN, None, "r1", "w1"))
-    talk.do(c.BeginCompletion(BEGAN, "s1", run="r1", writer="w1"), c.AppendToolCall(BEGAN, "s1", 0, "c1", "buy", "{}"))
+    talk.do(
+        c.BeginCompletion(BEGAN, "s1", run="r1", writer="w1"), appends.AppendToolCall(BEGAN, "s1", 0, "c1", "buy", "{}")
+    )
     talk.do(c.EndCompletion(e.CompletionFinished(at=BEGAN, step_id="s1", finish_reason="tool_calls")))
     talk.do(c.RequestApproval(BEGAN, "r1", "s1", 0), c.EndTurn(BEGAN, "r1", "waiting"))
     talk.do(c.AddMessage(BEGAN, "m2", "user", "And a hat?"), c.BeginTurn(BEGAN, None, "r2", "w1"))
-    talk.do(c.BeginCompletion(BEGAN, "s2", run="r2", writer="w1"), c.AppendText(BEGAN, "s2", "Later."))
+    talk.do(c.BeginCompletion(BEGAN, "s2", run="r2", writer="w1"), appends.AppendText(BEGAN, "s2", "Later."))
     talk.do(c.EndCompletion(e.CompletionFinished(at=BEGAN, step_id="s2", finish_reason="stop")))
     talk.do(c.EndTurn(BEGAN, "r2", "finished"))
 

@@ -6,13 +6,15 @@ import re
 from typing import get_args
 
 import turnlog
-from docs.generate import command_line, deltas, dialects, errors, events, limits, settings
+from docs.generate import command_line, deltas, dialects, errors, events, limits, routes, settings
 from tests.support.pages import ROOT
 from turnlog import Settings, testing
 from turnlog.domain import limits as domain_limits
 from turnlog.domain.events import EVENT_TYPES
 from turnlog.domain.finish_reasons import MEANINGS, EndMeaning
 from turnlog.infrastructure.cli.app import COMMANDS, cli
+from turnlog.infrastructure.server.problems import OF_REQUESTS, PROBLEMS
+from turnlog.infrastructure.server.router import described
 from turnlog.infrastructure.settings import variable
 from turnlog.projections.deltas import Delta
 from turnlog.projections.prompt.dialects import DIALECTS
@@ -23,7 +25,8 @@ REFERENCE = ROOT / "docs" / "reference"
 def test_every_public_name_is_in_the_reference() -> None:
     pages = "\n".join(page.read_text("utf-8") for page in REFERENCE.glob("*.md"))
     pages += errors.reference() + deltas.reference()
-    assert [name for name in turnlog.__all__ if name != "__version__" and not re.search(rf"\b{name}\b", pages)] == []
+    names = [*turnlog.__all__, *turnlog._OF_EXTRAS]
+    assert [name for name in names if name != "__version__" and not re.search(rf"\b{name}\b", pages)] == []
 
 
 def test_every_name_for_tests_is_in_the_reference() -> None:
@@ -98,3 +101,10 @@ def test_every_command_and_option_is_in_the_reference() -> None:
     for section, command in zip(sections, [cli, *(lazy.load() for lazy in COMMANDS.values())], strict=True):
         options = [name for parameter in command.params for name in parameter.opts if name.startswith("--")]
         assert [name for name in options if f"`{name}" not in section and f", {name}" not in section] == []
+
+
+def test_every_route_and_every_problem_has_its_row() -> None:
+    rows = re.findall(r"^\| `([A-Z]+) (\S+)` \| \S.*\. \| .*\|$", routes.routes(), re.MULTILINE)
+    assert rows == [(route.method, route.path) for _, route in described()]
+    told = re.findall(r"^\| (\d+) \| `(\S+)` \| \S.*\. \| .*\|$", routes.problems(), re.MULTILINE)
+    assert told == [(str(one.status), one.type) for one in (*PROBLEMS.values(), *OF_REQUESTS)]

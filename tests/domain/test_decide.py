@@ -16,6 +16,7 @@ from tests.support.strategies import any_event
 from turnlog.domain import commands as c
 from turnlog.domain import errors
 from turnlog.domain import events as e
+from turnlog.domain import step_appends as appends
 from turnlog.domain.decide import FORKED, decide
 from turnlog.domain.decide_step import ABANDONED
 from turnlog.domain.evolve import evolve
@@ -185,38 +186,38 @@ def test_a_result_that_names_its_step_answers_the_call_of_that_step() -> None:
 
 
 def test_a_closed_step_takes_nothing_more() -> None:
-    Given(STARTED, OPEN, FINISHED).when(c.AppendText(AT, "s1", "x")).refused(errors.StepClosedError)
+    Given(STARTED, OPEN, FINISHED).when(appends.AppendText(AT, "s1", "x")).refused(errors.StepClosedError)
     Given(STARTED, OPEN, FINISHED).when(c.EndCompletion(FINISHED)).refused(errors.StepClosedError)
-    Given(STARTED).when(c.AppendText(AT, "s1", "x")).refused(errors.StepClosedError)
+    Given(STARTED).when(appends.AppendText(AT, "s1", "x")).refused(errors.StepClosedError)
 
 
 def test_an_empty_delta_is_no_event() -> None:
-    Given(STARTED, OPEN).when(c.AppendText(AT, "s1", "")).then()
-    Given(STARTED, OPEN).when(c.AppendText(AT, "s1", "x")).then(e.TextDelta(at=AT, step_id="s1", text="x"))
+    Given(STARTED, OPEN).when(appends.AppendText(AT, "s1", "")).then()
+    Given(STARTED, OPEN).when(appends.AppendText(AT, "s1", "x")).then(e.TextDelta(at=AT, step_id="s1", text="x"))
 
 
 def test_a_fragment_opens_a_call_and_the_next_ones_go_on_with_it() -> None:
-    first = c.AppendToolCall(AT, "s1", 0, "c1", "find", '{"a')
+    first = appends.AppendToolCall(AT, "s1", 0, "c1", "find", '{"a')
     delta = e.ToolCallArgumentsDelta(at=AT, step_id="s1", index=0, arguments='{"a')
     Given(STARTED, OPEN).when(first).then(CALL, delta)
-    more = c.AppendToolCall(AT, "s1", 0, "c1", "find", '":1}')
+    more = appends.AppendToolCall(AT, "s1", 0, "c1", "find", '":1}')
     Given(STARTED, OPEN, CALL, delta).when(more).then(delta.model_copy(update={"arguments": '":1}'}))
 
 
 def test_a_name_goes_on_until_arguments_come_and_an_id_may_come_late() -> None:
     nameless = e.ToolCallStarted(at=AT, step_id="s1", index=0, id="", name="fi")
     named = e.ToolCallNamed(at=AT, step_id="s1", index=0, id="c1", name="find")
-    Given(STARTED, OPEN, nameless).when(c.AppendToolCall(AT, "s1", 0, "c1", "nd")).then(named)
+    Given(STARTED, OPEN, nameless).when(appends.AppendToolCall(AT, "s1", 0, "c1", "nd")).then(named)
     delta = e.ToolCallArgumentsDelta(at=AT, step_id="s1", index=0, arguments="{")
-    Given(STARTED, OPEN, CALL, delta).when(c.AppendToolCall(AT, "s1", 0, "", "other")).then()
+    Given(STARTED, OPEN, CALL, delta).when(appends.AppendToolCall(AT, "s1", 0, "", "other")).then()
 
 
 def test_a_whole_call_counts_once_and_its_id_names_one_call_in_a_step() -> None:
-    whole = c.AppendWholeToolCall(AT, "s1", e.ToolCall(id="c1", name="find", arguments="{}"))
+    whole = appends.AppendWholeToolCall(AT, "s1", e.ToolCall(id="c1", name="find", arguments="{}"))
     delta = e.ToolCallArgumentsDelta(at=AT, step_id="s1", index=0, arguments="{}")
     Given(STARTED, OPEN).when(whole).then(CALL, delta)
     Given(STARTED, OPEN, CALL, delta).when(whole).then()
-    other = c.AppendWholeToolCall(AT, "s1", e.ToolCall(id="c1", name="find", arguments="{ }"))
+    other = appends.AppendWholeToolCall(AT, "s1", e.ToolCall(id="c1", name="find", arguments="{ }"))
     Given(STARTED, OPEN, CALL, delta).when(other).refused(errors.ToolCallConflictError)
 
 
@@ -296,15 +297,15 @@ def test_a_step_of_no_writer_is_in_no_writers_way() -> None:
 
 
 def test_a_whole_call_without_arguments_that_is_delivered_twice_is_one() -> None:
-    whole = c.AppendWholeToolCall(AT, "s1", e.ToolCall(id="c1", name="find", arguments=""))
+    whole = appends.AppendWholeToolCall(AT, "s1", e.ToolCall(id="c1", name="find", arguments=""))
     assert decide(state_of(c.BeginCompletion(AT, "s1"), whole), whole) == ()
 
 
 def test_a_call_that_came_in_fragments_and_is_then_delivered_whole_is_one() -> None:
     fragments = [
-        c.AppendToolCall(AT, "s1", 0, "c1", "find"),
-        c.AppendToolCall(AT, "s1", 0, arguments='{"a":'),
-        c.AppendToolCall(AT, "s1", 0, arguments=" 1}"),
+        appends.AppendToolCall(AT, "s1", 0, "c1", "find"),
+        appends.AppendToolCall(AT, "s1", 0, arguments='{"a":'),
+        appends.AppendToolCall(AT, "s1", 0, arguments=" 1}"),
     ]
-    whole = c.AppendWholeToolCall(AT, "s1", e.ToolCall(id="c1", name="find", arguments='{"a":1}'))
+    whole = appends.AppendWholeToolCall(AT, "s1", e.ToolCall(id="c1", name="find", arguments='{"a":1}'))
     assert decide(state_of(c.BeginCompletion(AT, "s1"), *fragments), whole) == ()

@@ -16,6 +16,7 @@ from tests.support.foreign_messages import FAULTY, FAULTY_BLOCKS, call, result, 
 from tests.support.histories import folded, imported, repaired
 from tests.support.prompt_rules import check_chat_prompt
 from tests.support.responses_rules import check_responses_prompt
+from tests.support.rules import types_in
 from turnlog.domain.errors import InvalidInputError
 from turnlog.domain.foreign import ForeignFormat, conversation_of, conversations_in, detected_format
 from turnlog.infrastructure.repair.importing import Conversation, checked_conversation
@@ -191,10 +192,11 @@ def checked_prompts(messages: list[Any], format_: ForeignFormat) -> list[dict[st
     """The prompt for Chat Completions, when those for all APIs are valid, with and without a repair."""
     projector = folded(imported(messages, format_))
     prompt: list[dict[str, Any]] = build_prompt(projector.turns())
+    its_own = set(types_in(messages))
     for _ in range(2):
         check_chat_prompt(build_prompt(projector.turns()))
-        check_anthropic_prompt(build_prompt(projector.turns(), "anthropic"))
-        check_responses_prompt(build_prompt(projector.turns(), "responses"))
+        check_anthropic_prompt(build_prompt(projector.turns(), "anthropic"), its_own)
+        check_responses_prompt(build_prompt(projector.turns(), "responses"), its_own)
         repaired(projector)
     return prompt
 

@@ -7,6 +7,7 @@ import json
 import os
 import signal
 from collections.abc import AsyncIterator, Iterator
+from dataclasses import replace
 from typing import Any
 
 import openai
@@ -22,6 +23,8 @@ from turnlog import (
     SessionNotFoundError,
     UnknownPositionError,
 )
+from turnlog.infrastructure.follow.event_streams import JOINED_LENGTH
+from turnlog.infrastructure.follow.stream_forms import StreamForm
 from turnlog.testing import Answer, FakeProvider
 
 MODEL = "any"
@@ -71,6 +74,21 @@ async def test_an_answer_is_told_from_any_event_on_and_its_end_is_the_last_event
             assert await heard(streams, session, event["id"]) == [RETRY, *every[index:]]
         assert await heard(streams, session, "3") == await heard(streams, session, 3) == [RETRY, *every[4:]]
         assert await heard(streams, session, "") == await heard(streams, session, None) == every
+
+
+@pytest.mark.parametrize("form", [StreamForm(), StreamForm(events=True), StreamForm(lines=True)])
+async def test_what_is_there_already_is_told_at_once_and_not_in_one_piece(session: Session, form: StreamForm) -> None:
+    await session.say("Hello", message_id="m-1")
+    async with session.completion() as completion:
+        for _ in range(40):
+            await completion.text("x" * 4_000)
+        await completion.finish("stop")
+    async with EventStreams() as streams:
+        singly = [text async for text in await streams.open(session, form=form)]
+        together = [text async for text in await streams.open(session, form=replace(form, joined=True))]
+    assert "".join(together) == "".join(singly)
+    assert len(together) < len(singly) / 3
+    assert max(map(len, together)) < JOINED_LENGTH + 5_000
 
 
 async def test_what_cannot_be_followed_is_refused_before_there_is_anything_to_send(

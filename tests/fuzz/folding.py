@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import json
+from collections.abc import Collection, Iterable, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
 from uuid import UUID
 from zlib import crc32
 
-from tests.support.rules import check_prompts
+from tests.support.rules import check_prompts, types_in
 from turnlog.domain import commands as c
 from turnlog.domain import events as e
 from turnlog.domain.decide import decide
@@ -70,13 +71,14 @@ def check_history(events: Sequence[RecordedEvent], *, as_written: bool = True) -
     if as_written:
         assert [recorded.event for recorded in read] == [recorded.event for recorded in events]
     projector = Projector(ID).apply_all(read)
-    check_prompts(projector.view())
+    known = {kind for _, body in stored for kind in types_in(json.loads(body))}
+    check_prompts(projector.view(), known)
     # What takes longest is for one input in four: so there are more of them. The events say which.
     if crc32(b"".join(body for _, body in stored)) % 4 == 0:
         check_view(projector)
         check_resumed(projector)
         check_deltas(read)
-        check_repair(projector)
+        check_repair(projector, known)
 
 
 def check_view(projector: Projector) -> None:
@@ -104,10 +106,10 @@ def check_deltas(events: Iterable[RecordedEvent]) -> None:
         delta_of(recorded, offsets.take(recorded.event)).model_dump_json()
 
 
-def check_repair(projector: Projector) -> None:
+def check_repair(projector: Projector, known: Collection[str]) -> None:
     """Asserts that a repair of all faults gives valid prompts, too."""
     corrections = tuple(one for turn in projector.raw_turns() for one in corrections_of(turn))
     if corrections:
         event = e.SessionRepaired(at=AT, repair_id="r", upto=projector.version, corrections=corrections)
         projector.apply(RecordedEvent(ID, projector.version + 1, 0, event))
-        check_prompts(projector.view())
+        check_prompts(projector.view(), known)

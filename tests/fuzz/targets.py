@@ -22,6 +22,7 @@ from tests.fuzz.pages import text_lane
 from tests.fuzz.source import Source
 from turnlog.domain import commands as c
 from turnlog.domain import events as e
+from turnlog.domain import step_appends as appends
 from turnlog.domain.errors import InvalidInputError, TurnlogError, UnreadableEventError
 from turnlog.domain.foreign import ForeignFormat
 from turnlog.domain.inputs import AUTO, checked_content, checked_foreign, checked_object
@@ -199,7 +200,9 @@ def _call(source: Source, step: str | None) -> Any:
         case 6:
             return c.BeginCompletion(AT, f"s{source.byte()}")
         case 7:
-            return c.AppendToolCall(AT, step or "s", source.byte() % 3, source.text(), source.text(), source.text())
+            return appends.AppendToolCall(
+                AT, step or "s", source.byte() % 3, source.text(), source.text(), source.text()
+            )
         case 8:
             return c.EndCompletion(e.CompletionFinished(at=AT, step_id=step or "s", finish_reason=source.text()))
         case _:

@@ -20,7 +20,7 @@ from turnlog.projections.projector import Projector
 
 @given(histories)
 def test_every_event_has_one_delta_whatever_was_recorded(events: list[RecordedEvent]) -> None:
-    offsets = Offsets(Projector(SESSION_ID).apply_all(events[:1]).view())
+    offsets = Offsets(Projector(SESSION_ID).apply_all(events[:1]).view().turns)
     deltas = [delta_of(event, offsets.take(event.event)) for event in events]
     assert [delta.position for delta in deltas] == [event.position for event in events]
     assert all(json.loads(delta.model_dump_json())["kind"] == delta.kind for delta in deltas)
@@ -32,7 +32,7 @@ def test_a_view_of_owned_turns_and_the_deltas_after_it_are_the_view_at_the_end(
 ) -> None:
     cut = data.draw(st.integers(1, len(history)))
     before = folded(history[:cut]).view()
-    page, offsets = Page(before), Offsets(before)
+    page, offsets = Page(before), Offsets(before.turns)
     for event in history[cut:]:
         page.tell(delta_of(event, offsets.take(event.event)))
 

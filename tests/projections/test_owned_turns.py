@@ -43,7 +43,7 @@ def test_a_fold_of_owned_turns_can_stop_and_go_on_with_few_pages(history: Histor
         end.apply_all(history[cut:])
     except PagesNeeded:
         return
-    assert end.turns() == whole.turns()[end.first_turn :]
+    assert end.sent_segments() == whole.sent_segments()[end.first_turn :]
     assert end.head().to_json() == whole.head().to_json()
 
 
@@ -101,9 +101,9 @@ def test_pages_that_have_changed_are_told(talk: OwnedTalk) -> None:
     """Who holds only the last pages learns whether others have changed."""
     projector = Projector(talk.events[0].session_id)
     for event in talk.events:
-        pages = {page.index: page for page in projector.pages()}
+        pages = dict(projector.numbered_pages())
         projector.apply(event)
-        now = {page.index: page for page in projector.pages()}
+        now = dict(projector.numbered_pages())
         if any(now.get(index) != page for index, page in pages.items()):
             assert projector.reached_back == event.position
 

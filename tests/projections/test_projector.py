@@ -100,10 +100,9 @@ def test_pages_that_did_not_change_need_not_be_kept_again(history: History, data
     cut = data.draw(st.integers(1, len(history)))
     early, late = folded(history[:cut]), folded(history)
 
-    pages = {page.index: page for page in early.pages()}
-    pages |= {page.index: page for page in late.pages(after=early.version)}
+    pages = dict(early.numbered_pages()) | dict(late.numbered_pages(after=early.version))
 
-    assert [pages[index] for index in sorted(pages)] == list(late.pages())
+    assert [pages[number] for number in sorted(pages)] == list(late.pages())
 
 
 @given(histories)

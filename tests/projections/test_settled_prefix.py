@@ -2,16 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.support.events import START, begun, finished, text, user, view_of
 from tests.support.examples import each_kind, mostly
 from tests.support.histories import AT, ID, History, folded, recorded
-from tests.support.talks import conversations_that_go_on, histories_that_are_cut, long_histories, mixed_histories
+from tests.support.segments import short_segments
+from tests.support.talks import (
+    conversations_that_go_on,
+    histories_of_long_turns,
+    histories_that_are_cut,
+    long_histories,
+    long_turns_that_are_cut,
+    mixed_histories,
+)
 from turnlog.domain import events as e
 from turnlog.domain.errors import PromptTooLongError
 from turnlog.projections.head import SessionHead
@@ -19,9 +28,16 @@ from turnlog.projections.projector import PagesNeeded, Projector
 from turnlog.projections.prompt import PromptPolicy, WindowedPrompt, build_prompt, windowed_prompt
 from turnlog.projections.prompt.settled_prefix import begin_prompt, call_ids, continue_prompt
 from turnlog.projections.prompt.window import only_pinned
+from turnlog.projections.segments import whole_turns
 
 Cases = st.SearchStrategy[tuple[History, int]]
-each_kind_that_goes_on = each_kind(conversations_that_go_on, histories_that_are_cut)
+each_kind_that_goes_on = each_kind(conversations_that_go_on, histories_that_are_cut | long_turns_that_are_cut)
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _segments() -> Iterator[None]:
+    with short_segments():
+        yield
 
 
 def kept_end(projector: Projector, turns: int) -> Projector:
@@ -43,7 +59,7 @@ def test_a_fold_goes_on_from_the_last_pages_as_from_all(cases: Cases, share: flo
             except PagesNeeded:
                 return saw("all pages are needed")
 
-            assert end.turns() == whole.turns()[end.first_turn :]
+            assert end.sent_segments() == whole.sent_segments()[end.first_turn :]
             assert end.head().to_json() == whole.head().to_json()
             assert end.closed_turns == whole.closed_turns
             return saw("from some of the pages" if end.first_turn and cut < len(history) else "from all pages")
@@ -51,12 +67,12 @@ def test_a_fold_goes_on_from_the_last_pages_as_from_all(cases: Cases, share: flo
         check()
 
 
-@given(mixed_histories)
+@given(mixed_histories | histories_of_long_turns)
 def test_the_parts_of_a_prompt_are_the_prompt(history: History) -> None:
     projector = folded(history)
     view = projector.view()
 
-    parts = begin_prompt(view.turns, projector.closed_turns, view.compaction)
+    parts = begin_prompt(projector.sent_segments(), projector.closed_turns, view.compaction)
 
     assert parts.settled + parts.rest == build_prompt(view.turns, "chat", view.compaction)
 
@@ -69,17 +85,17 @@ def test_a_prompt_that_goes_on_is_the_prompt(cases: Cases, share: float) -> None
         def check(history_and_cut: tuple[History, int], turns: int) -> None:
             history, cut = history_and_cut
             early, whole = folded(history[:cut]), folded(history)
-            kept = begin_prompt(early.turns(), early.closed_turns, early.compaction)
+            kept = begin_prompt(early.sent_segments(), early.closed_turns, early.compaction)
             end = kept_end(early, turns)
             try:
                 end.apply_all(history[cut:])
             except PagesNeeded:
                 return saw("all pages are needed")
-            if end.rewrote > cut or end.first_turn > kept.turns or end.compaction != early.compaction:
+            if end.rewrote > cut or end.first_turn > kept.border.page or end.compaction != early.compaction:
                 return saw("what was settled has changed")
 
-            after = end.turns()[kept.turns - end.first_turn :]
-            more = continue_prompt(after, end.closed_turns, end.compaction, call_ids(kept.settled))
+            after, taken = end.sent_segments(kept.border.page), call_ids(kept.settled)
+            more = continue_prompt(after, end.closed_turns, end.compaction, taken, kept.border)
             if more is None:
                 return saw("all turns are needed")
 
@@ -90,7 +106,7 @@ def test_a_prompt_that_goes_on_is_the_prompt(cases: Cases, share: float) -> None
         check()
 
 
-@each_kind(long_histories, mixed_histories, share=0.25)
+@each_kind(long_histories, mixed_histories | histories_of_long_turns, share=0.25)
 def test_a_window_of_the_end_is_the_window_of_the_whole(cases: st.SearchStrategy[History], share: float) -> None:
     with mostly("of some of the turns", share) as saw:
 
@@ -99,10 +115,11 @@ def test_a_window_of_the_end_is_the_window_of_the_whole(cases: st.SearchStrategy
             whole = folded(history)
             end = kept_end(whole, turns)
             policy = PromptPolicy()
-            loaded = [only_pinned(0, end.pinned), *end.turns()] if end.first_turn else end.turns()
+            held = whole_turns(end.sent_segments())
+            loaded = [only_pinned(-1, end.pinned), *held] if end.first_turn else held
 
             window = outcome(lambda: windowed_prompt(loaded, "chat", end.compaction, policy, messages, len))
-            if end.first_turn and isinstance(window, WindowedPrompt) and window.first < 2:
+            if end.first_turn and isinstance(window, WindowedPrompt) and window.has_all:
                 return saw("more turns might have fitted")
 
             expected = outcome(lambda: windowed_prompt(whole.turns(), "chat", whole.compaction, policy, messages, len))

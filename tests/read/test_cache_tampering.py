@@ -159,8 +159,9 @@ async def test_an_entry_is_never_made_larger_than_what_is_read(
     small = cache.made(name, 1, [], b"{}")
     assert await cache.put(small)
     large = cache.made(name, 2, [b'{"text":"%b"}' % (b"x" * MAX_BYTES)], b"{}", small)
-    assert await cache.put(large, small)
-    assert not redis.exists(name)
+    assert not await cache.put(large, small)
+    assert not await cache.put(large)
+    assert redis.strlen(name) < 1_000  # what was there before
 
 
 # What is removed

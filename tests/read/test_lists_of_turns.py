@@ -229,7 +229,6 @@ async def test_what_is_unfinished_or_waits_is_found_by_an_index_however_many_ses
 
     for whose in ((True, None), (False, "u1")):
         plans = {
-            "status": plan("list_by_status", *whose, ["waiting"], 50, 0),
             "unfinished": plan("unfinished_turns", *whose, list(UNFINISHED), first, 50),
             "waiting": plan("waiting_sessions", *whose, first, 50),
         }

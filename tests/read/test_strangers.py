@@ -25,6 +25,7 @@ def _of(method: Callable[[Session], Awaitable[Any]]) -> Ask:
 
 
 MORE: Mapping[str, Callable[[Session], Awaitable[Any]]] = {
+    "live page": lambda s: s.live(limit=3).__aenter__(),
     "a small window": lambda s: s.prompt(max_tokens=1),
     "a window of another API": lambda s: s.prompt("anthropic", max_tokens=10),
     "a window that is counted": lambda s: s.prompt(max_tokens=10, count_tokens=_never),

@@ -164,7 +164,7 @@ async def test_a_fork_that_ends_half_way_is_not_there(
 ) -> None:
     monkeypatch.setattr(forking, "FORK_PAGE_EVENTS", 1)
     await asyncio.gather(*(session.say(f"{number}") for number in range(200)))
-    read, copied = log._parts.store.events.pages, 0
+    read, copied = log._parts.store.events.copied, 0
 
     async def lost(*args: Any, **options: Any) -> Any:
         nonlocal copied
@@ -174,7 +174,7 @@ async def test_a_fork_that_ends_half_way_is_not_there(
             copied += 1
             yield page
 
-    monkeypatch.setattr(log._parts.store.events, "pages", lost)
+    monkeypatch.setattr(log._parts.store.events, "copied", lost)
     with pytest.raises(StoreUnavailableError):
         await session.fork()
     monkeypatch.undo()

@@ -49,6 +49,11 @@ async def test_what_is_no_message_is_refused_and_nothing_is_stored(log: SessionL
     assert (await log.list_sessions(SYSTEM)).total == 0
 
 
+async def test_half_a_character_is_imported_as_it_came(log: SessionLog) -> None:
+    session = await log.import_session([user("half \ud83d")], "u1")
+    assert contents((await session.view()).messages) == ["half \ud83d"]
+
+
 async def test_an_edit_that_compares_equal_is_one(log: SessionLog) -> None:
     session = await log.import_session([user([{"type": "text", "text": "x", "n": 1}])], "u1")
     with pytest.raises(InvalidInputError, match="another one was imported"):

@@ -59,6 +59,9 @@ def sessions(settings: Settings) -> dict[str, UUID]:
     found = asyncio.run(talks(settings))
     line = "insert into turnlog_sessions select gen_random_uuid(), '', title, started_at, updated_at, version, deleted"
     rows(settings, f"{line} from turnlog_sessions where user_id = 'u2'")
+    # Only longer sessions have rows here.
+    marks = "insert into turnlog_marks (session_id, position, view_schema, body)"
+    rows(settings, f"{marks} select session_id, position, view_schema, body from turnlog_heads")
     return found
 
 
@@ -115,6 +118,8 @@ WAYS = {
     "a key": "select session_id::text from turnlog_keys",
     "a head": "select body from turnlog_heads where position(convert_to('vault', 'UTF8') in body) > 0",
     "a page": "select body from turnlog_pages",
+    "a mark": "select body from turnlog_marks",
+    "a state": "select body from turnlog_states",
     "a sample": "select convert_from(state, 'UTF8') from turnlog_events tablesample system (100)",
     "a place on the disk": "select convert_from(state, 'UTF8') from turnlog_events where ctid < '(9,9)'",
     "a view of one's own": "create temp view v as select convert_from(state, 'UTF8') from turnlog_events; table v",

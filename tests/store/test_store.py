@@ -16,7 +16,9 @@ from eventsourcing.persistence import ApplicationRecorder, IntegrityError, Store
 from eventsourcing.tests.persistence import ApplicationRecorderTestCase, NonInterleavingNotificationIDsBaseCase
 
 from tests.support import programs
+from tests.support.database import rows
 from tests.support.processes import Child
+from tests.support.views import settled
 from turnlog.domain.errors import SchemaVersionError
 from turnlog.infrastructure.log import SessionLog
 from turnlog.infrastructure.settings import Settings
@@ -318,6 +320,48 @@ async def test_an_append_of_version_4_finds_a_sequence_that_lags_once_the_schema
                 append_as_version_3(old, 7, ["text-delta.v1"])
             assert refused.value.diag.constraint_name == "turnlog_events_notification_id_idx"
             assert (await log.session(OLD_SESSION, "u1").view()).version == 6
+
+
+async def test_a_log_of_version_5_keeps_what_decisions_rest_on_once_the_schema_is_up_to_date(
+    settings: Settings,
+) -> None:
+    with psycopg.connect(settings.database_url or "", autocommit=True) as old:
+        old.execute(f"create schema {settings.database_schema}".encode())
+        old.execute(f"set search_path to {settings.database_schema}".encode())
+        old.execute((DATA / "schema-5.sql").read_bytes())
+        append_as_version_3(old, 1, GOLDEN_TOPICS)
+        async with SessionLog.open(settings) as log:
+            session = log.session(OLD_SESSION, "u1")
+            await session.cancel()  # the step that was left open
+            for number in range(64):
+                await session.say(f"question {number}")
+            await settled(log)
+            (kept,) = old.execute("select session_id, position from turnlog_states").fetchall()
+            assert kept[0] == OLD_SESSION
+            assert kept[1] >= 64
+            append_as_version_3(old, 4 + 66, ["text-delta.v1"])  # as a process of before goes on
+            assert (await session.view()).version == 4 + 66
+
+
+async def test_a_database_of_version_5_has_an_index_for_each_list_once_it_is_up_to_date(settings: Settings) -> None:
+    old_list = """select session_id from turnlog_sessions where not deleted and user_id = 'u1'
+        and turn_status = any('{open}'::text[]) order by updated_at desc, session_id limit 1"""
+    with psycopg.connect(settings.database_url or "", autocommit=True) as old:
+        old.execute(f"create schema {settings.database_schema}".encode())
+        old.execute(f"set search_path to {settings.database_schema}".encode())
+        old.execute((DATA / "schema-5.sql").read_bytes())
+        append_as_version_3(old, 1, GOLDEN_TOPICS)
+        async with SessionLog.open(settings) as log:
+            append_as_version_3(old, 5, ["text-delta.v1"])
+            session = log.session(OLD_SESSION, "u1")
+            await session.say("Hi")
+            assert old.execute(old_list).fetchall() == [(OLD_SESSION,)]
+            assert [item.session_id for item in (await log.list_sessions("u1", status="open")).items] == [OLD_SESSION]
+            assert [session_id async for session_id in log.session_ids("u1")] == [OLD_SESSION]
+    names = "select indexname from pg_indexes where schemaname = current_schema() and tablename = 'turnlog_sessions'"
+    assert {name.removeprefix("turnlog_sessions_") for (name,) in rows(settings, names)} == {
+        "pkey", "writer", "unfinished", "waiting", "user", "newest", "by_status", "user_status", "user_ids",
+    }  # fmt: skip
 
 
 async def test_processes_that_upgrade_at_once_do_not_get_in_each_others_way(

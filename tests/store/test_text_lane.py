@@ -17,12 +17,13 @@ from hypothesis import strategies as st
 
 from tests.support.strategies import BEGAN, SESSION_ID, any_text, histories, step_ids
 from turnlog.domain import events as e
-from turnlog.domain.commands import AppendReasoning, AppendText, SetTitle
+from turnlog.domain.commands import SetTitle
 from turnlog.domain.decide import decide
 from turnlog.domain.errors import TurnlogError, UnreadableEventError
 from turnlog.domain.evolve import evolve
 from turnlog.domain.recorded import RecordedEvent
 from turnlog.domain.state import SessionState, initial_state
+from turnlog.domain.step_appends import AppendReasoning, AppendText
 from turnlog.infrastructure.settings import Settings
 from turnlog.infrastructure.store.appends import Append
 from turnlog.infrastructure.store.encoding import LIST_TOUCH, AppendEncoder, Decided

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from itertools import pairwise, takewhile
 from typing import Any
 
@@ -37,11 +37,12 @@ _KINDS = {
         "fallback",
     },
 }
+_ALL_KINDS = _KINDS["user"] | _KINDS["assistant"]
 _SERVER_CALLS = ("server_tool_use", "mcp_tool_use")
 
 
-def check_anthropic_prompt(prompt: Mapping[str, Any]) -> None:
-    """Asserts that the API would take `system` and `messages`."""
+def check_anthropic_prompt(prompt: Mapping[str, Any], known: Collection[str] = ()) -> None:
+    """Asserts that the API would take `system` and `messages`, and knows blocks of the types `known`."""
     json.dumps(prompt, ensure_ascii=False, allow_nan=False).encode("utf-8")
     system, messages = prompt["system"], prompt["messages"]
     if not isinstance(system, str):
@@ -57,7 +58,8 @@ def check_anthropic_prompt(prompt: Mapping[str, Any]) -> None:
     assert all(first != second for first, second in pairwise(roles)), f"roles do not alternate: {roles}"
     for place, message in enumerate(messages):
         assert set(message) == {"role", "content"}, f"messages[{place}] has the fields {sorted(message)}"
-        _check_blocks(message["content"], _KINDS[message["role"]], f"messages[{place}]")
+        kinds = _KINDS[message["role"]] | (set(known) - _ALL_KINDS)
+        _check_blocks(message["content"], kinds, f"messages[{place}]")
         if message["role"] == "assistant":
             _check_server_tools(message["content"], f"messages[{place}]")
     _check_pairs(messages)

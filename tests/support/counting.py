@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from turnlog.domain.events import SessionTitled
 from turnlog.domain.recorded import RecordedEvent
@@ -27,6 +27,17 @@ class Counting(Projection):
         yield statement, (recorded.session_id, recorded.position)
 
 
+class CountingTogether(Counting):
+    """The same, of many events in one statement."""
+
+    def process_batch(self, batch: Sequence[RecordedEvent]) -> Iterable[Statement]:
+        time.sleep(self.seconds * len(batch))
+        statement = """insert into {counting} as t select id, count(*), sum(position)
+            from unnest(%s::uuid[], %s::bigint[]) as each (id, position) group by id
+            on conflict (session_id) do update set events = t.events + excluded.events, sum = t.sum + excluded.sum"""
+        yield statement, ([recorded.session_id for recorded in batch], [recorded.position for recorded in batch])
+
+
 class Refusing(Projection):
     """Cannot take a title that says so."""
 
@@ -39,3 +50,11 @@ class Refusing(Projection):
         if recorded.event.title == "raise":
             raise LookupError("no such thing")
         yield "insert into {refusing} values (%s)", (recorded.event.title,)
+
+
+class RefusingTogether(Refusing):
+    """The same, of many events in one statement."""
+
+    def process_batch(self, batch: Sequence[RecordedEvent]) -> Iterable[Statement]:
+        titles = [params[0] for recorded in batch for _, params in self.process(recorded)]
+        yield "insert into {refusing} select unnest(%s::text[])", (titles,)

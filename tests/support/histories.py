@@ -11,6 +11,7 @@ from uuid import UUID
 
 from turnlog.domain import commands as c
 from turnlog.domain import events as e
+from turnlog.domain import step_appends as appends
 from turnlog.domain.decide import decide
 from turnlog.domain.errors import ToolResultError
 from turnlog.domain.evolve import evolve
@@ -79,12 +80,12 @@ def _content(content: Any) -> Any:
 def _step(step: str, content: str | None, calls: list[Json]) -> Iterable[c.Command]:
     yield c.BeginCompletion(AT, step)
     for text in _cut(content or ""):
-        yield c.AppendText(AT, step, text)
+        yield appends.AppendText(AT, step, text)
     for index, call in enumerate(calls):
         name, arguments = call["function"]["name"], call["function"]["arguments"]
-        yield c.AppendToolCall(AT, step, index, call["id"], name)
+        yield appends.AppendToolCall(AT, step, index, call["id"], name)
         for fragment in _cut(arguments):
-            yield c.AppendToolCall(AT, step, index, arguments=fragment)
+            yield appends.AppendToolCall(AT, step, index, arguments=fragment)
     yield c.EndCompletion(e.CompletionFinished(at=AT, step_id=step, finish_reason="stop"))
 
 

@@ -94,6 +94,8 @@ PATHS: Mapping[str, Callable[[Session], Awaitable[Any]]] = {
     "record_in_background": lambda s: s.record_in_background(spoken("Hello")),
     "set_title": lambda s: s.set_title("Mine"),
     "view": lambda s: s.view(),
+    "turns": lambda s: s.turns(),
+    "cursor": lambda s: s.cursor(),
     "explain_prompt": lambda s: s.explain_prompt(),
     "at": lambda s: s.at(1),
     "compact": lambda s: s.compact("So far so good.", 1),

@@ -13,6 +13,7 @@ from tests.support.histories import ID, History
 from tests.support.strategies import BEGAN
 from turnlog.domain import commands as c
 from turnlog.domain import events as e
+from turnlog.domain import step_appends as appends
 from turnlog.domain.decide import decide
 from turnlog.domain.errors import TurnlogError
 from turnlog.domain.evolve import evolve
@@ -85,9 +86,9 @@ class OwnedTalk:
             return
         self.asked_at.append(before)
         if said:
-            self.do(c.AppendText(BEGAN, step_id, said))
+            self.do(appends.AppendText(BEGAN, step_id, said))
         for index, call_id in enumerate(calls):
-            self.do(c.AppendToolCall(BEGAN, step_id, index, call_id, "find", "{}"))
+            self.do(appends.AppendToolCall(BEGAN, step_id, index, call_id, "find", "{}"))
         if end != "open":
             self.do(c.EndCompletion(ENDS[end](step_id)))
 
@@ -221,11 +222,11 @@ def everything_in_a_turn() -> History:
         c.AddMessage(at, "m1", "user", "A flight to Rome, and a hotel."),
         c.BeginTurn(at, None, "r1", writer),
         c.BeginCompletion(at, "s0", run="r1", writer=writer),
-        c.AppendText(at, "s0", "I will lo"),
+        appends.AppendText(at, "s0", "I will lo"),
         c.EndCompletion(failed),
         c.BeginCompletion(at, "s1", run="r1", writer=writer),
-        c.AppendText(at, "s1", "I will look."),
-        *(c.AppendToolCall(at, "s1", i, f"call_{i}", name, given) for i, (name, given) in enumerate(calls)),
+        appends.AppendText(at, "s1", "I will look."),
+        *(appends.AppendToolCall(at, "s1", i, f"call_{i}", name, given) for i, (name, given) in enumerate(calls)),
         c.EndCompletion(e.CompletionFinished(at=at, step_id="s1", finish_reason="tool_calls")),
         c.AddMessage(at, "m2", "user", "And a restaurant.", queue=True),
         c.RequestApproval(at, "r1", "s1", 0),
@@ -239,7 +240,7 @@ def everything_in_a_turn() -> History:
         c.AbandonSteps(at, frozenset({"w2"}), "its writer is gone"),
         c.BeginTurn(at, None, "r3", "w3"),
         c.BeginCompletion(at, "s2", run="r3", writer="w3"),
-        c.AppendText(at, "s2", "The hotel will answer."),
+        appends.AppendText(at, "s2", "The hotel will answer."),
         c.EndCompletion(e.CompletionFinished(at=at, step_id="s2", finish_reason="stop")),
         c.AddToolResult(at, "call_1", "final", "The room is yours.", step_id="s1", index=1),
         c.AddMessage(at, "m4", "user", "Buy shoes.", queue=True),

@@ -5,7 +5,6 @@ from __future__ import annotations
 from turnlog import Session, SessionLog
 from turnlog.domain.commands import (
     AddToolResult,
-    AppendWholeToolCall,
     BeginCompletion,
     BeginTurn,
     Command,
@@ -15,6 +14,7 @@ from turnlog.domain.commands import (
     StartTool,
 )
 from turnlog.domain.events import CompletionFinished, ResultStatus, ToolCall, TurnEnd
+from turnlog.domain.step_appends import AppendWholeToolCall
 from turnlog.infrastructure.clock import now
 from turnlog.infrastructure.ids import new_id
 

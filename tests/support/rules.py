@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Collection, Iterator
 from typing import Any
 
 from tests.support.anthropic_rules import check_anthropic_prompt
@@ -21,10 +23,24 @@ CHECKS: dict[Api, Any] = {
 _DIALECTS = list(DIALECTS)
 
 
-def check_prompts(view: SessionView) -> None:
-    """Asserts that each API would take its prompt of a view; of the dialects of chat prompts one, in turn."""
-    for api, check in CHECKS.items():
-        check(build_prompt(view.turns, api, view.compaction))
+def types_in(value: Any) -> Iterator[str]:
+    """The types that blocks and items have, anywhere in a JSON value: an API is assumed to know what its own history
+    has, though nobody here knows it."""
+    if isinstance(value, dict):
+        if isinstance(kind := value.get("type"), str) and re.fullmatch("[a-z][a-z0-9_]*", kind):
+            yield kind
+        value = list(value.values())
+    if isinstance(value, list):
+        for each in value:
+            yield from types_in(each)
+
+
+def check_prompts(view: SessionView, known: Collection[str] = ()) -> None:
+    """Asserts that each API would take its prompt of a view, and that it knows blocks and items of the types `known`;
+    of the dialects of chat prompts one, in turn."""
+    check_chat_prompt(build_prompt(view.turns, "chat", view.compaction))
+    check_anthropic_prompt(build_prompt(view.turns, "anthropic", view.compaction), known)
+    check_responses_prompt(build_prompt(view.turns, "responses", view.compaction), known)
     dialect = _DIALECTS[view.version % len(_DIALECTS)]
     check_dialect(dialect, build_prompt(view.turns, compaction=view.compaction, dialect=dialect))
 

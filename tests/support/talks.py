@@ -108,6 +108,30 @@ _hurried_turns = st.builds(_turn, questions, st.lists(hurried, min_size=1, max_s
 hurried_histories = st.lists(_hurried_turns, min_size=1, max_size=5).map(_joined).map(each_step_once)
 """Conversations in which the user sends a message during each step."""
 
+_answered = st.builds(
+    _Step, said=st.sampled_from(["so", "ok"]), calls=st.just(["c1"]), end=st.just("finished"), is_hurried=st.just(False)
+)
+_hurried_answered = _answered.map(lambda step: step._replace(is_hurried=True))
+_of_long_turns = _answered | _answered | _answered | _hurried_answered | steps
+
+
+def long_turns(others: st.SearchStrategy[Any]) -> st.SearchStrategy[list[Any]]:
+    """Turns of many steps, nearly all of which have a call with its result."""
+    after = st.just([]) | st.lists(others, min_size=1, max_size=2)
+    return st.builds(_turn, questions, st.lists(_of_long_turns, min_size=3, max_size=8), after)
+
+
+_any_long_turns = long_turns(late | live_event | compactions)
+_long_turns = st.lists(long_turns(st.nothing()), min_size=1, max_size=3) | st.lists(
+    long_turns(st.nothing()) | _any_long_turns, min_size=1, max_size=3
+)
+histories_of_long_turns = _long_turns.map(_joined).map(each_step_once)
+"""Turns of an agent that calls tools: most of their steps stand alone."""
+long_turns_that_are_cut = st.builds(
+    lambda history, cut: (history, max(1, min(cut, len(history)))), histories_of_long_turns, st.integers(0, 120)
+)
+"""Such turns, and how many of the events were there before they went on."""
+
 live_talks = st.lists(answered_turns(live_event), min_size=3, max_size=8).map(_joined).map(each_step_once)
 live_histories = st.lists(live_event, max_size=40).map(recorded)
 """Events of which none is an import or a repair."""

@@ -9,6 +9,7 @@ from typing import Any
 from turnlog import Session, SessionLog
 from turnlog.infrastructure.read.views import Origin
 from turnlog.projections.projector import Projector
+from turnlog.projections.stored_state import StoredState
 
 
 async def settled(log: SessionLog) -> None:
@@ -42,7 +43,7 @@ async def longer_turn(session: Session, number: int) -> None:
 def events_read(log: SessionLog) -> Iterator[list[int]]:
     """Counts the events that the store hands out."""
     store, counts = log._parts.store, list[int]()
-    read, fold = store.events._read, store.events._fold
+    read, fold, evolve = store.events._read, store.events._fold, store.events._evolve
 
     def reading(*args: Any) -> list[Any]:
         events = read(*args)
@@ -50,11 +51,19 @@ def events_read(log: SessionLog) -> Iterator[list[int]]:
         return events
 
     def folding(*args: Any) -> int:
-        counts.append(fold(*args))
+        counts.append(fold(*args) or 0)
         return counts[-1]
 
+    def evolving(stored: StoredState) -> tuple[StoredState, bool] | None:
+        further = evolve(stored)
+        if further is not None:
+            counts.append(further[0].version - stored.version)
+        return further
+
     store.events._read, store.events._fold = reading, folding  # type: ignore[method-assign]
+    store.events._evolve = evolving  # type: ignore[method-assign]
     try:
         yield counts
     finally:
         store.events._read, store.events._fold = read, fold  # type: ignore[method-assign]
+        store.events._evolve = evolve  # type: ignore[method-assign]

@@ -13,12 +13,12 @@ from collections.abc import Callable, Iterable, Iterator
 from datetime import datetime
 from typing import Any
 
-from turnlog.domain.commands import AnyStepAppend, AppendFunctionCall, AppendReasoning, AppendRefusal, AppendText
 from turnlog.domain.errors import InvalidInputError
 from turnlog.domain.finish_reasons import meaning_of
 from turnlog.domain.inputs import check_length
 from turnlog.domain.limits import MAX_CALL_ID_LENGTH, MAX_NAME_LENGTH, PIECE_LENGTH
 from turnlog.domain.quoting import quoted
+from turnlog.domain.step_appends import AnyStepAppend, AppendFunctionCall, AppendReasoning, AppendRefusal, AppendText
 from turnlog.domain.values import JsonObject, json_size
 from turnlog.infrastructure.append.chunks.chat_calls import ChatCalls
 from turnlog.infrastructure.append.chunks.chat_ends import UsageReports, error_in, error_text, failure_in

@@ -16,8 +16,8 @@ import json
 from collections.abc import Iterator
 from typing import Any
 
-from turnlog.domain.commands import AppendToolCall
 from turnlog.domain.limits import PIECE_LENGTH
+from turnlog.domain.step_appends import AppendToolCall
 from turnlog.infrastructure.append.chunks.fields import (
     Fields,
     arguments_of,

@@ -10,11 +10,11 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from turnlog.domain.commands import AppendReasoning, AppendRefusal, AppendText, AppendToolCall
 from turnlog.domain.errors import InvalidInputError
 from turnlog.domain.limits import MAX_CALL_ID_LENGTH, MAX_KEY_LENGTH, MAX_REASON_LENGTH, PIECE_LENGTH
 from turnlog.domain.parts import PartKind
 from turnlog.domain.quoting import cut
+from turnlog.domain.step_appends import AppendReasoning, AppendRefusal, AppendText, AppendToolCall
 from turnlog.domain.values import JsonObject, is_unicode
 from turnlog.infrastructure.append.chunks.chat_ends import error_text
 from turnlog.infrastructure.append.chunks.fields import Fields, as_object, fields_of, pieces_of, short_text

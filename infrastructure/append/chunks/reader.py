@@ -7,12 +7,12 @@ from collections.abc import Callable, Iterable, Iterator
 from datetime import datetime
 from typing import Any, ClassVar, TypeAlias
 
-from turnlog.domain.commands import AnyStepAppend, AppendToPart, ExtendPart, StartPart
 from turnlog.domain.errors import InvalidInputError, LimitExceededError, TurnlogError
 from turnlog.domain.inputs import check_length
 from turnlog.domain.limits import MAX_CALLS, PIECE_LENGTH
 from turnlog.domain.parts import PartApi, PartKind
 from turnlog.domain.quoting import cut
+from turnlog.domain.step_appends import AnyStepAppend, AppendToPart, ExtendPart, StartPart
 from turnlog.domain.values import JsonObject, json_size
 from turnlog.infrastructure.append.chunks.fields import pieces_of
 from turnlog.infrastructure.append.failures import said

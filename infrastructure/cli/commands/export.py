@@ -96,7 +96,7 @@ async def _all(
     outcome: _Outcome,
 ) -> None:
     """Their progress is in sessions."""
-    total = (await log.list_sessions(user, 1)).total
+    total = (await log.list_sessions(user, 1, with_total=True)).total or 0
     async for session_id in log.session_ids(user):
         outcome.sessions += 1
         try:

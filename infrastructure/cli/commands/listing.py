@@ -13,7 +13,7 @@ from turnlog.domain.turns import TurnStatus
 from turnlog.infrastructure.cli.output import Screen, counted, emit_json, one_line, stdout
 from turnlog.infrastructure.cli.shared import Globals, json_option, pass_globals
 from turnlog.infrastructure.cli.times import ago
-from turnlog.infrastructure.log import MAX_PAGE
+from turnlog.infrastructure.log import MAX_PAGE, SessionLog
 from turnlog.infrastructure.principal import SYSTEM
 from turnlog.projections.view import SessionPage, SessionSummary
 
@@ -24,7 +24,11 @@ LEAST_TITLE, LEAST_USER, MOST_USER = 8, 4, 20
 @click.command("list")
 @click.option("--user", metavar="ID", help="Only the sessions of this user.")
 @click.option("--limit", type=click.IntRange(1, MAX_PAGE), default=50, show_default=True, help="How many to list.")
-@click.option("--offset", type=click.IntRange(min=0), default=0, show_default=True, help="How many to skip.")
+@click.option("--cursor", metavar="CURSOR", help="Go on where the page ended that has named this cursor.")
+@click.option("--all", "every", is_flag=True, help="All pages, one after the other.")
+@click.option(
+    "--offset", type=click.IntRange(min=0), default=0, show_default=True, help="How many to skip; all of them are read."
+)
 @click.option(
     "--status",
     type=click.Choice(get_args(TurnStatus)),
@@ -34,22 +38,51 @@ LEAST_TITLE, LEAST_USER, MOST_USER = 8, 4, 20
 @json_option
 @pass_globals
 def listing(
-    options: Globals, user: str | None, limit: int, offset: int, status: tuple[TurnStatus, ...], as_json: bool
+    options: Globals,
+    user: str | None,
+    limit: int,
+    cursor: str | None,
+    every: bool,
+    offset: int,
+    status: tuple[TurnStatus, ...],
+    as_json: bool,
 ) -> None:
-    """List sessions, newest activity first, with the status of the latest turn where it is known."""
+    """List sessions, newest activity first, with the status of the latest turn where it is known.
+
+    A page ends with the cursor of the next one, which costs as much as the first one. With --json a page is one line,
+    with its `next_cursor`.
+    """
     principal = SYSTEM if user is None else user
-    page = options.run(lambda log: log.list_sessions(principal, limit, offset, status or None))
-    if as_json:
-        emit_json(page.model_dump_json())
-    else:
-        _show(stdout(), page, offset)
+
+    async def work(log: SessionLog) -> None:
+        next_cursor, skipped, shown = cursor, offset, 0
+        while True:
+            page = await log.list_sessions(principal, limit, skipped, status or None, cursor=next_cursor)
+            next_cursor, skipped, shown = page.next_cursor, 0, shown + len(page.items)
+            if as_json:
+                emit_json(page.model_dump_json())
+            elif not every:
+                _show(stdout(), page, offset)
+            elif page.items:
+                stdout().print(_table(page, stdout().width))
+            if not every or next_cursor is None:
+                break
+        if every and not as_json:
+            stdout().say(counted(shown, "session"), style="dim")
+
+    options.run(work)
 
 
 def _show(screen: Screen, page: SessionPage, offset: int) -> None:
     if page.items:
         screen.print(_table(page, screen.width))
-    shown = f"{offset + 1} to {offset + len(page.items)} of " if 0 < len(page.items) < page.total else ""
-    screen.say(f"{shown}{counted(page.total, 'session')}", style="dim")
+    if page.total is None:
+        screen.say(counted(len(page.items), "session"), style="dim")
+    else:
+        shown = f"{offset + 1} to {offset + len(page.items)} of " if 0 < len(page.items) < page.total else ""
+        screen.say(f"{shown}{counted(page.total, 'session')}", style="dim")
+    if page.next_cursor is not None:
+        screen.say(f"more: --cursor {page.next_cursor}", style="dim")
 
 
 def _table(page: SessionPage, width: int) -> Table:

@@ -133,7 +133,8 @@ async def _repair_many(log: SessionLog, principal: Principal, dry_run: bool, as_
                 emit_json(report.model_dump_json())
         advance()
 
-    with counting_bar("repairing", (await log.list_sessions(principal, 1)).total) as advance:
+    total = (await log.list_sessions(principal, 1, with_total=True)).total
+    with counting_bar("repairing", total) as advance:
         await each(log.session_ids(principal), work)
     _print_failures(summary, as_json)
     if not as_json:

@@ -8,7 +8,7 @@ import click
 from rich.table import Table
 
 from turnlog.infrastructure.cli.output import Screen, emit_json, one_line, stdout
-from turnlog.infrastructure.cli.progress import progress_bar
+from turnlog.infrastructure.cli.progress import progress_bar, told_when_interrupted
 from turnlog.infrastructure.cli.shared import Globals, json_option, pass_globals
 from turnlog.infrastructure.log import SessionLog
 from turnlog.infrastructure.principal import SYSTEM
@@ -54,7 +54,8 @@ def usage(
                 progress=progress,
             )
 
-    report = options.run(work)
+    with told_when_interrupted(lambda: "what was counted is kept; the same command goes on"):
+        report = options.run(work)
     if as_json:
         emit_json(report.model_dump_json())
     else:

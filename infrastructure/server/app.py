@@ -1,0 +1,133 @@
+"""The application of `turnlog serve`: the router, with a log of its own, for as long as the server runs."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from uuid import UUID
+
+from fastapi import Depends, FastAPI, Request
+from fastapi.middleware.cors import CORSMiddleware
+from fastapi.responses import HTMLResponse, JSONResponse, RedirectResponse, Response
+from fastapi.security import HTTPBearer
+from starlette.exceptions import HTTPException
+
+from turnlog import __version__
+from turnlog.domain.errors import SessionNotFoundError, TurnlogError
+from turnlog.infrastructure.log import SessionLog
+from turnlog.infrastructure.principal import SYSTEM
+from turnlog.infrastructure.server import problems
+from turnlog.infrastructure.server.router import turnlog_router
+from turnlog.infrastructure.server.serve_settings import IN_WORKERS, ServeSettings
+from turnlog.infrastructure.settings import Settings
+
+DOCS_PAGE = Path(__file__).with_name("docs.html")
+_NO_SESSION = UUID(int=0)
+_PAGE_HEADERS = {
+    "Content-Security-Policy": "default-src 'none'; connect-src 'self'; style-src 'unsafe-inline'; "
+    "script-src 'unsafe-inline'; base-uri 'none'; frame-ancestors 'none'",
+    "Referrer-Policy": "no-referrer",
+    "X-Content-Type-Options": "nosniff",
+}
+
+
+def turnlog_app(settings: Settings, serve: ServeSettings) -> FastAPI:
+    """The application. It opens the log when it starts, and closes it when it ends."""
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        async with SessionLog.open(settings) as log:
+            app.state.log = log
+            yield
+
+    app = FastAPI(
+        title="turnlog",
+        version=__version__,
+        description="An event-sourced log for LLM conversations, over HTTP.",
+        lifespan=lifespan,
+        docs_url=None,
+        redoc_url=None,
+        openapi_url="/openapi.json",
+    )
+    app.include_router(
+        turnlog_router(
+            _log_of,
+            authenticate=serve.authenticate(),
+            max_body_bytes=serve.max_body_bytes,
+            heartbeat_seconds=serve.heartbeat_seconds,
+        ),
+        # For the description alone, whose readers then know where a token goes.
+        dependencies=[] if serve.trusted_header else [Depends(HTTPBearer(auto_error=False))],
+    )
+    _add_pages(app)
+    _add_refusals(app)
+    if serve.origins:
+        _allow(app, serve.origins)
+    return app
+
+
+def app_of_worker() -> FastAPI:
+    """The application in a worker process, as its parent says in the environment."""
+    return turnlog_app(Settings.from_env(), ServeSettings.model_validate_json(os.environ[IN_WORKERS]))
+
+
+def _log_of(request: Request) -> SessionLog:
+    log: SessionLog = request.app.state.log
+    return log
+
+
+def _add_pages(app: FastAPI) -> None:
+    @app.get("/", include_in_schema=False)
+    async def front() -> Response:
+        return RedirectResponse("/docs")
+
+    @app.get("/docs", include_in_schema=False)
+    async def docs() -> Response:
+        return HTMLResponse(DOCS_PAGE.read_text("utf-8"), headers=_PAGE_HEADERS)
+
+    @app.get("/health", tags=["server"], summary="Whether the process answers.")
+    async def health() -> Response:
+        return JSONResponse({"status": "ok", "version": __version__})
+
+    @app.get("/ready", tags=["server"], summary="Whether the log answers.", responses=_UNREADY)
+    async def ready(request: Request) -> Response:
+        try:
+            await _log_of(request).session(_NO_SESSION, SYSTEM).cursor()
+        except SessionNotFoundError:  # as it has to be: the log has been asked
+            return JSONResponse({"status": "ok"})
+        except TurnlogError as error:
+            return problems.of_error(error)
+        return JSONResponse({"status": "ok"})
+
+
+_UNREADY: dict[int | str, dict[str, str]] = {503: {"description": "The log cannot be read."}}
+
+
+def _add_refusals(app: FastAPI) -> None:
+    async def refused(_: Request, error: Exception) -> Response:
+        return problems.of_exception(error)
+
+    async def failed(_: Request, error: Exception) -> Response:  # noqa: ARG001 it is logged, and tells a client nothing
+        return problems.answer(problems.FAILED)
+
+    app.add_exception_handler(HTTPException, refused)
+    app.add_exception_handler(Exception, failed)
+
+
+def _allow(app: FastAPI, origins: tuple[str, ...]) -> None:
+    app.add_middleware(
+        CORSMiddleware,
+        allow_origins=list(origins),
+        allow_methods=["GET", "POST", "PUT", "PATCH", "DELETE"],
+        allow_headers=["authorization", "content-type", "idempotency-key", "if-none-match", "last-event-id"],
+        expose_headers=["etag"],
+    )
+
+
+def openapi() -> str:
+    """The description of all routes, as it is served."""
+    serve = ServeSettings()
+    return json.dumps(turnlog_app(Settings(), serve).openapi(), indent=1)
