@@ -25,7 +25,7 @@ from turnlog.domain.state import Active, SessionState, initial_state
 from turnlog.infrastructure.append.state_keeper import StateKeeper
 from turnlog.infrastructure.read.decision_states import DecisionStates
 from turnlog.infrastructure.store.accepted import AcceptedResults, with_taken
-from turnlog.infrastructure.store.appends import Append, Lane, OvertakenError
+from turnlog.infrastructure.store.appends import UNDECIDED, Append, Lane, OvertakenError
 from turnlog.infrastructure.store.encoding import AppendEncoder, Decided
 from turnlog.infrastructure.store.text_lane import encode_text
 from turnlog.infrastructure.tasks import spawned
@@ -59,7 +59,14 @@ class PendingAppend(Append):
         taken: set[bytes] | None = None,
         conflict_since: float | None = None,
     ) -> None:
-        super().__init__(owner)
+        # Not through `super`, and only what is not set where it is decided: one is made for every delta.
+        self.owner = owner
+        self.lane = UNDECIDED
+        self.id_bytes = owner.id_bytes
+        self.is_patient = False
+        self.count = self.size = 0
+        self.session = None
+        self.keys = ()
         self.commands = commands
         self.done = done
         self.taken = taken

@@ -13,6 +13,7 @@ from struct import Struct
 _HEADER = Struct(">iiiii")
 _LENGTH = Struct(">i")
 _NULL = _LENGTH.pack(-1)
+_SHORT = [_LENGTH.pack(length) for length in range(1024)]
 _UUID_LENGTH = _LENGTH.pack(16)
 _INT8 = Struct(">iq")
 _EPOCH = datetime(2000, 1, 1, tzinfo=UTC)
@@ -38,8 +39,8 @@ def int8(value: int) -> bytes:
 
 def uuids(values: Iterable[bytes]) -> bytes:
     """An array of uuid. Each value is the 16 bytes of one."""
-    parts = [_UUID_LENGTH + value for value in values]
-    return _array(UUID, parts)
+    parts = list(values)
+    return _HEADER.pack(1, 1, UUID, len(parts), 1) + _UUID_LENGTH.join([b"", *parts])
 
 
 def int8s(values: Iterable[int]) -> bytes:
@@ -51,6 +52,15 @@ def int8s(values: Iterable[int]) -> bytes:
 def byteas(values: Iterable[bytes | None]) -> bytes:
     """An array of bytea."""
     return _array(BYTEA, _with_lengths(values))
+
+
+def bodies(values: Sequence[bytes]) -> bytes:
+    """An array of bytea, made for many short values of which none is null."""
+    try:
+        parts = [_SHORT[len(value)] + value for value in values]
+    except IndexError:
+        return byteas(values)
+    return _array(BYTEA, parts)
 
 
 def texts(values: Iterable[bytes | None]) -> bytes:

@@ -40,24 +40,14 @@ def pack_appends(appends: Sequence[Append], commit_id: int, past: Past) -> Param
     other's rows.
     """
     appends = sorted(appends, key=attrgetter("id_bytes"))
-    ids: list[bytes] = []
-    positions: list[int] = []
-    rows: list[Any] = []
-    for append in appends:
-        if append.count == 1:  # a delta: nearly all are
-            ids.append(append.id_bytes)
-            positions.append(append.position)
-        else:
-            ids += [append.id_bytes] * append.count
-            positions += range(append.position, append.position + append.count)
-        rows += append.rows
+    columns = _single(appends) or _several(appends)
     sessions = {append.session.session_id: append.session for append in appends if append.session}
     keys = [row for append in appends for row in append.keys]
     # Of keys that may be left again the last one counts. Of the others Postgres finds the ones that come twice.
     again = {(row.session_id, row.key): row for row in keys if not row.once}
     keys = sorted([*(row for row in keys if row.once), *again.values()], key=attrgetter("session_id", "key"))
     return [
-        *_event_arrays(ids, positions, rows[::2], rows[1::2]),
+        *_event_arrays(*columns),
         *_session_arrays([sessions[session_id] for session_id in sorted(sessions)]),
         *_key_arrays(keys),
         *_base_arrays(resting([append for append in appends if append.lane.past != past.number])),
@@ -65,6 +55,34 @@ def pack_appends(appends: Sequence[Append], commit_id: int, past: Past) -> Param
         past.commit_id.to_bytes(8),
         commit_id.to_bytes(8),
     ]
+
+
+Columns = tuple[Sequence[bytes], Sequence[int], Sequence[str], Sequence[bytes]]
+"""Of events: the sessions' ids, positions, topics, and bodies."""
+
+
+def _single(appends: Sequence[Append]) -> Columns | None:
+    """The events of appends with one each, as those of deltas are; None where one has more."""
+    rows = [append.rows for append in appends if append.count == 1]
+    if len(rows) != len(appends):
+        return None
+    return (
+        [append.id_bytes for append in appends],
+        [append.position for append in appends],
+        [row[0] for row in rows],
+        [row[1] for row in rows],
+    )
+
+
+def _several(appends: Sequence[Append]) -> Columns:
+    ids: list[bytes] = []
+    positions: list[int] = []
+    rows: list[Any] = []
+    for append in appends:
+        ids += [append.id_bytes] * append.count
+        positions += range(append.position, append.position + append.count)
+        rows += append.rows
+    return ids, positions, rows[::2], rows[1::2]
 
 
 def resting(appends: Sequence[Append]) -> list[Append]:
@@ -86,9 +104,9 @@ def pack_rows(
 
 
 def _event_arrays(
-    ids: Iterable[bytes], positions: Iterable[int], topics: Sequence[str], states: Iterable[bytes]
+    ids: Iterable[bytes], positions: Iterable[int], topics: Sequence[str], states: Sequence[bytes]
 ) -> Parameters:
-    return [arrays.uuids(ids), arrays.int8s(positions), arrays.names(topics), arrays.byteas(states)]
+    return [arrays.uuids(ids), arrays.int8s(positions), arrays.names(topics), arrays.bodies(states)]
 
 
 def _session_arrays(rows: Sequence[SessionRow]) -> Parameters:
