@@ -80,6 +80,8 @@ def _entries(turns: Iterable[Turn]) -> Iterable[UsageEntry]:
 
 def _tokens(usage: JsonObject, name: str) -> int:
     for path in TOKEN_PATHS[name]:
+        if path[0] not in usage:  # most paths are another API's
+            continue
         found = _at(usage, path)
         if found is not None:
             return found + (_beside_input(usage) if path == ("input_tokens",) else 0)

@@ -77,6 +77,17 @@ def test_repair_leaves_nothing_to_repair(settings: Settings) -> None:
     assert (report["verified"], report["conversations"]) == (True, 20)
 
 
+@pytest.mark.long
+def test_lists_read_as_much_in_a_larger_store(settings: Settings) -> None:
+    small = ["--sizes", "400,1600", "--limit", "5", "--page", "9", "--sessions", "4", "--deltas", "2", "--repeat", "1"]
+    report = json.loads(run(settings, "lists", *small, "--json"))
+    assert report["verified"] is True
+    ratios = {ratio["what"]: ratio["median"] for ratio in report["ratios"]}
+    assert len(ratios) == 13
+    assert all(ratio == 1 for what, ratio in ratios.items() if "far page" in what)
+    assert all(ratio > 0 for ratio in ratios.values())
+
+
 def test_row_security_is_compared_with_none_and_leaves_no_role_on_the_server(settings: Settings) -> None:
     options = "--sessions 5 --deltas 10 --own 2 --seconds 0.02 --repeat 1"
     report = json.loads(run(settings, "row-security", *options.split(), "--json"))

@@ -19,7 +19,7 @@ from turnlog import InvalidInputError, ProjectionError, SessionLog, Settings
 pytestmark = pytest.mark.owner  # they make projections of their own
 
 
-@pytest.mark.parametrize("kind", [Counting, CountingTogether])
+@pytest.mark.parametrize("kind", [Counting, pytest.param(CountingTogether, marks=pytest.mark.long)])
 async def test_a_worker_that_is_killed_again_and_again_applies_each_event_once(
     log: SessionLog, settings: Settings, kind: type[Counting]
 ) -> None:
