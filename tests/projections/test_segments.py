@@ -47,7 +47,7 @@ def test_turns_in_segments_are_read_and_sent_as_turns_in_one_piece(
         def check(history: History, at: int) -> None:
             uncut = Uncut(history[0].session_id).apply_all(history)
             cut, upto = folded(history), min(at, len(history))
-            resumed = kept_and_resumed(folded(history[:upto])).apply_all(history[upto:]) if upto else cut
+            resumed = kept_and_resumed(folded(history[:upto])).apply_all(history[upto:]) if upto else folded(history)
             is_cut = cut.page_count > cut.turn_count
             for projector in (cut, resumed):
                 assert projector.view() == uncut.view()
@@ -108,7 +108,7 @@ def test_a_step_that_names_one_of_an_earlier_segment_joins_them(field: str) -> N
     "event",
     [
         e.ToolResultAdded(at=AT, step_id="s4", index=0, call_id="call-s4", status="pending", content="begun"),
-        e.ToolStarted(at=AT, run="r", step_id="s4", index=0, attempt=1),
+        e.ToolStarted(at=AT, run="r", step_id="s4", index=0, call_id="call-s4", attempt=1),
     ],
     ids=["that is pending", "that runs"],
 )

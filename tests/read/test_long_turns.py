@@ -43,7 +43,7 @@ async def test_a_step_of_a_long_turn_sends_and_reads_no_more_than_one_of_a_short
     sent, given, lines, kept = [], [], [], log._parts.store.kept
     await session.say("How many cats?")
     with events_read(log) as read:
-        for number in range(100, 200):
+        for number in range(100, 170):
             before, count = redis.info("stats"), sum(read)
             await step(session, number)
             await session.prompt()
@@ -53,16 +53,16 @@ async def test_a_step_of_a_long_turn_sends_and_reads_no_more_than_one_of_a_short
             given.append(after["total_net_output_bytes"] - before["total_net_output_bytes"])
             lines.append(sum(read) - count)
 
-    early, late = slice(10, 30), slice(80, 100)
+    early, late = slice(10, 30), slice(50, 70)
     for of_step in (sent, given, lines):
         assert max(of_step[late]) < 1.2 * max(of_step[early])
         assert sum(of_step[late]) < 1.1 * sum(of_step[early])
     found = await kept.load(session.id)
     assert found is not None
     head, pages = found
-    assert len(pages) > 15
+    assert len(pages) > 10
     assert max(map(len, pages)) < 10_000 > len(head)
-    assert redis.strlen(key(log, session)) > 8 * max(sent)
+    assert redis.strlen(key(log, session)) > 3 * max(sent)
     assert await session.view() == await folded_view(session)
 
 
@@ -70,12 +70,12 @@ async def test_who_works_on_a_long_turn_holds_the_end_of_it(log: SessionLog, ses
     latest, prompts = LatestTurns(log._parts.views, session.id), log._parts.prompts
     await session.say("How many cats?")
     sizes = []
-    for number in range(80):
+    for number in range(60):
         await step(session, number)
         held = await latest.now()
         assert await prompts.chat_of(held) == build_prompt((await folded_view(session)).turns)
         sizes.append(held.size)
-    assert max(sizes[60:]) <= max(sizes[:60])
+    assert max(sizes[45:]) <= max(sizes[:45])
 
 
 async def test_a_long_turn_is_the_same_in_another_process(
@@ -93,8 +93,6 @@ async def test_a_long_turn_is_the_same_in_another_process(
                 assert await again.prompt() == build_prompt(whole.turns)
                 assert await again.view() == whole
             assert sum(read) < 20
-            async with again.completion() as completion:
-                await completion.finish()
 
 
 # Windows
@@ -106,7 +104,7 @@ async def test_a_window_begins_inside_a_long_turn_behind_its_question(
 ) -> None:
     await agent(session, 40)
     whole = await folded_view(session)
-    for limit in (700, 3_000, 9_000):
+    for limit in (700, 3_000, 5_500):
         prompt: Any = await session.prompt(api, limit)
         CHECKS[api](prompt)
         assert prompt == build_prompt(whole.turns, api, max_tokens=limit)
@@ -126,17 +124,17 @@ async def test_a_window_is_counted_and_read_no_more_than_once(log: SessionLog, s
         counted.append(len(messages))
         return 2 * estimated_tokens(messages)
 
-    await agent(session, 60)
-    await session.prompt(max_tokens=12_000, count_tokens=count)
-    for number in range(60, 80):
+    await agent(session, 50)
+    await session.prompt(max_tokens=10_000, count_tokens=count)
+    for number in range(50, 60):
         await step(session, number)
         await settled(log)
         counted.clear()
         before = redis.info("stats")["total_net_output_bytes"]
         with events_read(log) as read:
-            prompt = await session.prompt(max_tokens=12_000, count_tokens=count)
+            prompt = await session.prompt(max_tokens=10_000, count_tokens=count)
         assert redis.info("stats")["total_net_output_bytes"] - before < 40_000
         assert sum(read) < 12
         assert len(counted) <= 4
-        expected = build_prompt((await folded_view(session)).turns, max_tokens=12_000, count_tokens=count)
+        expected = build_prompt((await folded_view(session)).turns, max_tokens=10_000, count_tokens=count)
         assert prompt == expected
