@@ -330,9 +330,11 @@ async def test_following_a_long_session_from_its_beginning_answers_at_once(log: 
     assert sum(read) <= 500
 
 
-async def test_a_view_of_the_past_is_made_of_the_kept_pages_where_they_are_not_newer(
-    log: SessionLog, long_session: UUID
+async def test_a_view_of_the_past_is_made_of_a_head_and_the_pages_of_then(
+    log: SessionLog, long_session: UUID, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(kept, "MARK_EVENTS", 1_000)
+    monkeypatch.setattr(views, "PIECE_TO_KEEP", 1_000)
     session = log.session(long_session, "u1")
     view = await session.view()
     await settled(log)
@@ -341,7 +343,26 @@ async def test_a_view_of_the_past_is_made_of_the_kept_pages_where_they_are_not_n
         assert await session.at(EVENTS) == view
         assert (await session.at(EVENTS + 1)).turns[-1].messages[0].content == "later"
     assert sum(read) < FEW
+    middle = Projector(long_session).apply_all([event async for event in session.events()][: EVENTS - 1_000]).view()
+    with events_read(log) as read:
+        assert await session.at(EVENTS - 1_000) == middle
+    assert sum(read) <= 5_000 < middle.version + 1_000
     assert len((await session.at(1 + 6 * 3)).turns) == 3
+
+
+async def test_views_of_the_past_are_right_where_pages_have_changed_since(
+    log: SessionLog, session: Session, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(kept, "MARK_EVENTS", 8)
+    for number in range(12):
+        await turn(session, number, calls=number in {1, 7})
+        await session.view()
+        await settled(log)
+        if number in {4, 9}:
+            await session.add_tool_result("c1" if number == 4 else "c7", "late")
+    events = [event async for event in session.events()]
+    for position in range(1, len(events) + 1):
+        assert await session.at(position) == Projector(session.id).apply_all(events[:position]).view()
 
 
 async def test_a_fork_of_a_long_session_is_the_same_and_says_how_far_it_is(
