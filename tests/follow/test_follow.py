@@ -182,3 +182,37 @@ async def test_an_end_that_only_another_follower_saw_does_not_end_a_later_one(se
         pass
     later = session.follow(2, until_turn_ends=True)
     assert [(await asyncio.wait_for(anext(later), 5)).position for _ in range(4)] == [3, 4, 5, 6]
+
+
+# Followers who wait for the end of the turn, beside those who do not
+
+
+@pytest.mark.parametrize("after", [0, 1, 7, 30])
+async def test_who_waits_for_the_end_may_join_at_any_moment_one_who_does_not(
+    session: Session, other_log: SessionLog, after: int
+) -> None:
+    theirs = other_log.session(session.id, "u1")
+    await session.say("hello")
+    plain = theirs.follow()
+    seen = await some(plain, 1)
+
+    async def drain() -> None:
+        seen.extend([event async for event in plain])
+
+    async def to_the_end() -> list[int]:
+        return [event.position async for event in theirs.follow(until_turn_ends=True)]
+
+    draining, joined = asyncio.create_task(drain()), list[asyncio.Task[list[int]]]()
+    async with session.completion() as completion:
+        for number in range(40):
+            if number in {after, after + 1}:
+                joined.append(asyncio.create_task(to_the_end()))
+            await completion.text("word ")
+        await completion.finish()
+    async with asyncio.timeout(SOON):
+        positions = await asyncio.gather(*joined)
+    version = (await session.view()).version
+    assert positions == [list(range(1, version + 1))] * 2
+    assert not draining.done()
+    await plain.aclose()
+    await draining
