@@ -115,6 +115,8 @@ class _LongSession:
             async with _weighed() as numbers, self._session(Forgetful, turns) as session:
                 await work(session)
             return {**counted(nothing, some, 1), **numbers}
+        async with self._session(Forgetful, turns) as session:
+            await work(session)  # reads what was left by what was visited before
         once = await counters.of(Forgetful, self._on(turns, work, 1))
         more = await counters.of(Forgetful, self._on(turns, work, 1 + times))
         async with self._session(Forgetful, turns) as session:

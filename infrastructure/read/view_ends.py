@@ -3,15 +3,48 @@
 from __future__ import annotations
 
 from bisect import bisect_right
+from collections import OrderedDict
 from collections.abc import Sequence
 from itertools import chain
+from uuid import UUID
 
+from turnlog.infrastructure.cache_entry import Entry
 from turnlog.projections.projector import Projector
 from turnlog.projections.turn import Turn
 
 VIEW_BYTES, LAST_BYTES = 1024 * 1024, 256 * 1024
 """Most bytes of turns in a cached view, and how many are left of its end when it would have more: of a long session
 Redis holds the last turns. Whoever wants all of them reads the others from Postgres."""
+
+
+HEAD_BYTES = 16 * 1024
+TURN_BYTES = 2 * 1024
+"""Bytes of an entry that are read for its head, and for each turn that is wanted, where nothing is known of its size.
+Four times as many are read if that is not enough."""
+REMEMBERED_SIZES = 10_000
+_SLACK = 1.25
+
+
+class EntrySizes:
+    """How large the entries are that this process has seen last, so that of a long one no more is read than is
+    wanted."""
+
+    def __init__(self) -> None:
+        self._sizes = OrderedDict[UUID, tuple[float, float]]()
+
+    def saw(self, session_id: UUID, entry: Entry) -> None:
+        """Remembers the size of the head and of a turn."""
+        count = len(entry.lines)
+        if count:
+            self._sizes[session_id] = len(entry.last), (entry.start - entry.begin) / count
+            self._sizes.move_to_end(session_id)
+            if len(self._sizes) > REMEMBERED_SIZES:
+                self._sizes.popitem(last=False)
+
+    def of_end(self, session_id: UUID, turns: int) -> int:
+        """About how many bytes the head and so many turns have."""
+        head, turn = self._sizes.get(session_id, (HEAD_BYTES / _SLACK, TURN_BYTES / _SLACK))
+        return int((head + turns * turn) * _SLACK)
 
 
 def end_of(projector: Projector, turns: int) -> Projector:

@@ -40,10 +40,6 @@ TAIL_TO_KEEP = 256
 PIECE_TO_KEEP = 5_000
 """Events after which a view is kept while a long tail is read."""
 KEPT_TRIES = 3
-HEAD_BYTES = 16 * 1024
-TURN_BYTES = 2 * 1024
-"""Bytes of a cached view that are read for its head, and for each turn that is wanted. Four times as many are read if
-that is not enough."""
 LINES_AT_ONCE = 100
 
 _TURNS = TypeAdapter(list[Turn])
@@ -80,6 +76,7 @@ class Views:
         self._store = store
         self._cache = cache
         self._background = background
+        self._sizes = view_ends.EntrySizes()
         self.states = DecisionStates(store, background, self.forget)
 
     def key(self, session_id: UUID) -> str:
@@ -148,13 +145,13 @@ class Views:
         kept if that is worth it; of a long tail each piece is, so that no reader who is broken off has read in vain.
         Raises PagesNeeded."""
         session_id = projector.session_id
-        origin = Origin(projector.version, projector.closed_turns, entry and entry.end())
+        origin = Origin(projector.version, await _closed_turns(projector), entry and entry.end())
         folded = await self._folded(projector, turns)
         if folded is None:
             await self.forget(session_id)
             return await self._brought_up(Projector(session_id), None, turns)
         if folded.exists:
-            self._keep(folded, origin)
+            self._keep(folded, origin, await _closed_turns(folded))
         return folded
 
     async def _folded(self, projector: Projector, turns: int | None) -> Projector | None:
@@ -207,7 +204,7 @@ class Views:
         return await self._resumed(entry, session_id, None) if entry else None
 
     async def _cached_end(self, session_id: UUID, turns: int) -> Cached | None:
-        size = HEAD_BYTES + turns * TURN_BYTES
+        size = self._sizes.of_end(session_id, turns)
         while (entry := await self._cache.get_end(self.key(session_id), size)) is not None:
             try:
                 return await self._resumed(entry, session_id, turns)
@@ -224,6 +221,7 @@ class Views:
             await self._cache.drop(entry.key)
             return None
         projector.read_bytes = len(entry.value)
+        self._sizes.saw(session_id, entry)
         return Cached(projector, entry)
 
     async def load_kept(self, session_id: UUID, turns: int | None = None) -> Projector | None:
@@ -242,14 +240,14 @@ class Views:
         await self._store.kept.forget(session_id)
         return None
 
-    def _keep(self, projector: Projector, origin: Origin) -> None:
+    def _keep(self, projector: Projector, origin: Origin, closed: int) -> None:
         fresh = projector.version - origin.position
         whole = projector.first_turn == 0
         missing = whole and origin.entry is None
         worth = fresh >= TAIL_TO_KEEP or (not projector.is_streaming and (fresh or missing))
         if worth and self._cache.is_writable:
             self._background.spawn(self._cache_view(projector, origin))
-        if fresh >= TAIL_TO_KEEP or projector.closed_turns > origin.closed:
+        if fresh >= TAIL_TO_KEEP or closed > origin.closed:
             self._background.spawn(self._store_view(projector))
 
     async def _store_view(self, projector: Projector) -> None:
@@ -284,6 +282,10 @@ class Views:
         """The entry with the last turns: the lines `before` a turn, and those from there on."""
         lines = view_ends.last_lines(before, projector.pages_from(first), is_whole=projector.first_turn == 0)
         return self._cache.made(self.key(projector.session_id), projector.version, lines, projector.head().to_json())
+
+
+async def _closed_turns(projector: Projector) -> int:
+    return await off_loop(projector.is_large, lambda: projector.closed_turns)
 
 
 def _lines(pages: Sequence[Turn]) -> list[bytes]:

@@ -225,6 +225,21 @@ async def test_a_long_view_that_was_read_whole_leaves_its_end_in_redis(
     assert await session.view() == view
 
 
+async def test_of_a_cached_view_no_more_is_read_than_is_wanted(
+    log: SessionLog, long_session: UUID, redis: Redis
+) -> None:
+    session = log.session(long_session, "u1")
+    await session.view()
+    await settled(log)
+    await session.turns(limit=20)  # how large its turns are is seen then
+    given = redis.info("stats")["total_net_output_bytes"]
+    for _ in range(10):
+        await session.turns(limit=20)
+    given = redis.info("stats")["total_net_output_bytes"] - given
+    page = sum(len(each.to_short_json()) for each in await session.turns(limit=22))
+    assert given / 10 < 1.3 * page + 10_000
+
+
 # Pages of turns
 
 
