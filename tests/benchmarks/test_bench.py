@@ -92,11 +92,17 @@ READS = [f"turnlog {what}, {state}" for state in ("hot", "stale", "cold") for wh
 READS.append("turnlog prompt, remembered")
 PROCESSES = ["1 process", "2 processes"]
 
+CALLS = ("open and say", "say", "record", "window", "live page", "turns(limit=20)")
+FIRST_CALLS = ("open and say", "the end", "the whole view")
+LONG_SESSIONS = [f"{call}, turn {turns}" for call in CALLS for turns in (3, 6)]
+LONG_SESSIONS += [f"{call}, for the first time, {turns} turns" for call in FIRST_CALLS for turns in (3, 6)]
+
 SMALL = {
     "turn": ("--streams 1,3 --deltas 20 --repeat 1 --peers eventsourcing,replaced", "deltas/s"),
     "answer": ("--at-once 2 --chunks 5 --pace 1 --repeat 1 --peers none", "client CPU, ms a turn"),
     "read": ("--messages 2,10 --seconds 0.02 --repeat 1 --peers eventsourcing,replaced", "ms"),
     "growth": ("--turns 3,6 --peer-turns 3 --deltas 5 --repeat 2 --peers eventsourcing,replaced", "statements"),
+    "long_session": ("--turns 3,6 --deltas 2 --max-tokens 400 --times 1 --repeat 1", "CPU, ms"),
     "storage": ("--deltas 30 --answers 2 --repeat 1 --peers eventsourcing,replaced", "WAL bytes a delta"),
     "replay": ("--deltas 70 --answer 30 --repeat 2", "events/s"),
     "latency": ("--load 400 --sessions 5 --seconds 0.5 --repeat 1", "background, events/s"),
@@ -116,6 +122,7 @@ FOUND = {
         "turn 3": ["turnlog", "turnlog, whole answers", "bare INSERT", *PEERS],
         "turn 6": ["turnlog", "bare INSERT"],
     },
+    "long_session": {case: ["turnlog"] for case in LONG_SESSIONS},
     "storage": {"one stream after the other": ["turnlog", "bare INSERT", *PEERS]},
     "replay": {
         "70 deltas": ["turnlog", "SELECT of the rows", "SELECT of all columns", "SELECT of the bodies alone"],
@@ -129,7 +136,7 @@ FOUND = {
 }
 
 
-LONG = {"read", "turn", "growth", "answer", "follow", "writers"}
+LONG = {"read", "turn", "growth", "answer", "follow", "writers", "long_session"}
 """They take long, however little they measure. What all of them share, the others show."""
 
 
