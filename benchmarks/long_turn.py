@@ -14,7 +14,7 @@ from contextlib import suppress
 from dataclasses import asdict, dataclass
 from functools import partial
 from itertools import pairwise
-from time import perf_counter, process_time
+from time import process_time
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -31,7 +31,7 @@ from turnlog.infrastructure.session import Session
 from turnlog.projections.prompt.tokens import estimated_tokens
 
 _PROMPT, _PARSE, _STEP = "prompt, us CPU", "beyond one parse, us CPU", "us CPU a step"
-_WINDOW, _STILL = "ms CPU", "loop still, ms"
+_WINDOW, _STILL = "ms CPU", "loop still, ms CPU"
 _BARE = "one parse, one count"
 _STEPS = 4  # on each visit, counted together
 _TIMED = 20
@@ -86,8 +86,8 @@ class _LongTurns:
         """A few steps are counted, through a proxy; a few more are timed, without it."""
         session_id, there = await self._turn(number)
         counters = Counters(self._ground, Turnlog.name)
-        nothing = await counters.of(Turnlog, _idle)
-        some = await counters.of(Turnlog, partial(self._take_steps, session_id, there))
+        nothing = await counters.of(Turnlog, partial(self._take_steps, session_id, there, 0))
+        some = await counters.of(Turnlog, partial(self._take_steps, session_id, there, _STEPS))
         there += _STEPS
         async with running(Turnlog, self._ground) as system:
             session = _session(system, session_id)
@@ -164,9 +164,11 @@ class _LongTurns:
         await session.say("Go on until it is done.")
         return session
 
-    async def _take_steps(self, session_id: UUID, there: int, system: System) -> None:
+    async def _take_steps(self, session_id: UUID, there: int, steps: int, system: System) -> None:
+        """As a process does it that has the session at hand: what it reads at first is subtracted."""
         session = _session(system, session_id)
-        for number in range(there, there + _STEPS):
+        await session.prompt()
+        for number in range(there, there + steps):
             await self._take(session, number)
 
     async def _take(self, session: Session, number: int) -> None:
@@ -180,10 +182,6 @@ class _LongTurns:
             await asyncio.gather(answer.text(self._workload.delta(number, 1)), call)
             await answer.finish("tool_calls")
         await session.add_tool_result(call_id, self._workload.text(number, 2, self._options.deltas))
-
-
-async def _idle(system: System) -> None:
-    """Opening and closing cost something too: that is subtracted."""
 
 
 def _session(system: System, session_id: UUID) -> Session:
@@ -207,12 +205,12 @@ def _of_parse(messages: Any) -> float:
 
 
 async def _beats() -> float:
-    """The longest time between two turns of the loop, in seconds."""
-    times = [perf_counter()]
+    """The longest time between two turns of the loop, in seconds of this process: others do not stop it."""
+    times = [process_time()]
     with suppress(asyncio.CancelledError):
         while True:
             await asyncio.sleep(0.001)
-            times.append(perf_counter())
+            times.append(process_time())
     return max(after - before for before, after in pairwise(times))
 
 

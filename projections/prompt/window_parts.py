@@ -133,10 +133,10 @@ class PartsMaker:
         begins = begins_of(turns, entries, cuts=self._policy.windows == "steps")
         # Of the first turn that was read it is not known whether it is there as a whole.
         skipped = 1 if stretch.position == 0 and not before.is_whole else 0
-        if begins and begins[0].entry > 0 and not skipped:
+        if entries and (not begins or (begins[0].entry > 0 and not skipped)):
             return None  # something stands before the first of them
         parts = list[Part]()
-        for number, (begin, end) in enumerate(zip(begins, [*begins[1:], Begin(0, 0, len(entries))], strict=True)):
+        for number, (begin, end) in enumerate(zip(begins, [*begins, Begin(0, 0, len(entries))][1:], strict=True)):
             if number < skipped:
                 continue
             part = stretch.part(begin, [one.message for one in self._render(entries[begin.entry : end.entry])])

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from tests.support.answering import Gate, asking, calling, said, slow, statuses, turns_of, until
+from tests.support.segments import short_segments
 from turnlog import (
     SYSTEM,
     Pending,
@@ -214,6 +215,22 @@ async def test_a_decision_may_be_for_the_turn(session: Session) -> None:
         assert sent == ["a", "b"]
         assert (await model.answer(session, "Again.", tools=tools)).status == "waiting"
         assert sent == ["a", "b"]
+
+
+async def test_a_decision_for_a_turn_holds_however_many_steps_have_come_since(session: Session) -> None:
+    sent: list[str] = []
+    tools = [send_tool(sent)]
+    replies = [*(calling("send", to=str(number)) for number in range(12)), Answer("Sent.")]
+    with short_segments():
+        async with asking(replies) as model:
+            await model.answer(session, "Send it.", message_id="m", tools=tools)
+            (call,) = (await session.view()).waiting_tool_calls
+            await session.approve(call.id, by="boss", for_turn=True)
+            assert (await model.answer(session, tools=tools, max_steps=8)).status == "failed"
+            outcome = await model.answer(session, "Send it.", message_id="m", tools=tools)
+    assert sent == [str(number) for number in range(12)]
+    assert (outcome.text, len(outcome.turn.steps)) == ("Sent.", 13)
+    assert outcome.turn == (await session.view()).turns[0]
 
 
 async def test_the_turn_waits_until_all_is_decided_and_runs_the_rest(log: SessionLog, session: Session) -> None:

@@ -1,4 +1,4 @@
-"""The window: whatever the history and the budget, whole turns from the end, valid for each API, or a typed error."""
+"""The window: whatever the history and the budget, whole steps from the end, valid for each API, or a typed error."""
 
 from __future__ import annotations
 
@@ -12,9 +12,10 @@ from tests.support.examples import each_kind, mostly
 from tests.support.histories import History, folded, imported, replayed
 from tests.support.rules import CHECKS
 from tests.support.strategies import histories
-from tests.support.talks import long_histories, mixed_histories
+from tests.support.talks import histories_of_long_turns, long_histories, mixed_histories
 from turnlog import PromptTooLongError
-from turnlog.projections.prompt import Api, build_prompt
+from turnlog.projections.prompt import Api, PromptPolicy, build_prompt
+from turnlog.projections.prompt.policy import DEFAULT_POLICY
 from turnlog.projections.prompt.window import SHORTENED_TO, estimated_tokens
 from turnlog.projections.view import SessionView
 
@@ -26,9 +27,14 @@ def messages_of(prompt: Any) -> list[Json]:
     return list(prompt["messages"]) if isinstance(prompt, dict) else list(prompt)
 
 
-def windowed(view: SessionView, api: Api, max_tokens: int, count: Any = len) -> Any:
+WHOLE_TURNS = PromptPolicy(windows="turns")
+
+
+def windowed(
+    view: SessionView, api: Api, max_tokens: int, count: Any = len, policy: PromptPolicy = DEFAULT_POLICY
+) -> Any:
     try:
-        return build_prompt(view.turns, api, view.compaction, max_tokens=max_tokens, count_tokens=count)
+        return build_prompt(view.turns, api, view.compaction, policy, max_tokens, count)
     except PromptTooLongError:
         return None
 
@@ -81,7 +87,7 @@ def test_a_window_holds_what_is_pinned_and_the_latest_whole_turns(
         def check(history: History, eighths: int) -> None:
             view = folded(history).view()
             whole = build_prompt(view.turns, compaction=view.compaction)
-            prompt = windowed(view, "chat", 1 + len(whole) * eighths // 8)
+            prompt = windowed(view, "chat", 1 + len(whole) * eighths // 8, policy=WHOLE_TURNS)
             if prompt is None:
                 return saw("nothing fits")
             check_latest_turns(prompt, whole, has_summary=view.compaction is not None)
@@ -104,6 +110,29 @@ def check_latest_turns(prompt: list[Json], whole_prompt: list[Json], *, has_summ
     # Shorter by one where a function message has its call in a turn before: then neither of them is sent.
     starts = (len(others) - len(spoken) - cut for cut in (0, 1))
     assert any(spoken == without_leading_function(others, start) for start in starts)
+
+
+@given(histories_of_long_turns, st.integers(0, 8))
+def test_a_window_that_begins_inside_a_turn_has_its_question_and_the_latest_whole_steps(
+    history: History, eighths: int
+) -> None:
+    view = folded(history).view()
+    whole = build_prompt(view.turns, compaction=view.compaction)
+    budget = 1 + len(whole) * eighths // 8
+    prompt, of_turns = windowed(view, "chat", budget), windowed(view, "chat", budget, policy=WHOLE_TURNS)
+    if of_turns is not None:
+        assert prompt is not None
+        assert len(of_turns) <= len(prompt)
+    if prompt is None or prompt == of_turns or view.compaction is not None:
+        return
+    heads = [message for message in prompt if message["role"] in ("system", "developer")]
+    spoken = [message for message in unmarked(prompt) if message["role"] not in ("system", "developer")]
+    others = [message for message in unmarked(whole) if message["role"] not in ("system", "developer")]
+    first = next(n for n, message in enumerate(spoken) if message["role"] != "user")
+    question, steps = spoken[:first], spoken[first:]
+    assert steps == others[len(others) - len(steps) :]
+    assert question
+    assert heads == [message for message in whole if message["role"] in ("system", "developer")]
 
 
 def without_leading_function(messages: list[dict[str, Any]], start: int) -> list[dict[str, Any]]:

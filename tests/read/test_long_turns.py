@@ -92,7 +92,7 @@ async def test_a_long_turn_is_the_same_in_another_process(
             with events_read(fresh) as read:
                 assert await again.prompt() == build_prompt(whole.turns)
                 assert await again.view() == whole
-            assert sum(read) <= 60  # of each, at most a segment
+            assert sum(read) < 60 < whole.version
 
 
 # Windows

@@ -121,9 +121,11 @@ def long_turns(others: st.SearchStrategy[Any]) -> st.SearchStrategy[list[Any]]:
     return st.builds(_turn, questions, st.lists(_of_long_turns, min_size=3, max_size=8), after)
 
 
-histories_of_long_turns = (
-    st.lists(long_turns(late | live_event | compactions), min_size=1, max_size=3).map(_joined).map(each_step_once)
+_any_long_turns = long_turns(late | live_event | compactions)
+_long_turns = st.lists(long_turns(st.nothing()), min_size=1, max_size=3) | st.lists(
+    long_turns(st.nothing()) | _any_long_turns, min_size=1, max_size=3
 )
+histories_of_long_turns = _long_turns.map(_joined).map(each_step_once)
 """Turns of an agent that calls tools: most of their steps stand alone."""
 long_turns_that_are_cut = st.builds(
     lambda history, cut: (history, max(1, min(cut, len(history)))), histories_of_long_turns, st.integers(0, 120)
