@@ -21,30 +21,32 @@ HEAD_BYTES = 16 * 1024
 TURN_BYTES = 2 * 1024
 """Bytes of an entry that are read for its head, and for each turn that is wanted, where nothing is known of its size.
 Four times as many are read if that is not enough."""
-REMEMBERED_SIZES = 10_000
+REMEMBERED_SIZES, REMEMBERED_LINES = 10_000, 64
 _SLACK = 1.25
 
 
 class EntrySizes:
-    """How large the entries are that this process has seen last, so that of a long one no more is read than is
+    """How large the entries are that this process has seen last, so that of a long one little more is read than is
     wanted."""
 
     def __init__(self) -> None:
-        self._sizes = OrderedDict[UUID, tuple[float, float]]()
+        self._sizes = OrderedDict[UUID, tuple[int, list[int]]]()
 
     def saw(self, session_id: UUID, entry: Entry) -> None:
-        """Remembers the size of the head and of a turn."""
-        count = len(entry.lines)
-        if count:
-            self._sizes[session_id] = len(entry.last), (entry.start - entry.begin) / count
-            self._sizes.move_to_end(session_id)
-            if len(self._sizes) > REMEMBERED_SIZES:
-                self._sizes.popitem(last=False)
+        """Remembers the size of the head, and of each of the last turns."""
+        self._sizes[session_id] = len(entry.last), [len(line) for line in entry.lines[-REMEMBERED_LINES:]]
+        self._sizes.move_to_end(session_id)
+        if len(self._sizes) > REMEMBERED_SIZES:
+            self._sizes.popitem(last=False)
 
     def of_end(self, session_id: UUID, turns: int) -> int:
         """About how many bytes the head and so many turns have."""
-        head, turn = self._sizes.get(session_id, (HEAD_BYTES / _SLACK, TURN_BYTES / _SLACK))
-        return int((head + turns * turn) * _SLACK)
+        head, lines = self._sizes.get(session_id, (0, []))
+        if not lines:
+            return HEAD_BYTES + turns * TURN_BYTES
+        last = lines[-turns:] if turns else []
+        more = (turns - len(last)) * sum(lines) / len(lines)
+        return int((head + sum(last) + more) * _SLACK)
 
 
 def end_of(projector: Projector, turns: int) -> Projector:
