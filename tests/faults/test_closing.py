@@ -171,8 +171,8 @@ async def test_a_follower_that_comes_while_the_log_is_closed_is_told(log: Sessio
     watcher = log._parts.watcher
     opening = watcher._open
 
-    async def closed_meanwhile(session_id: UUID) -> Any:
-        source = await opening(session_id)
+    async def closed_meanwhile(session_id: UUID, watched: bool) -> Any:
+        source = await opening(session_id, watched)
         watcher._is_closed = True  # the rest of closing waits for this
         return source
 
