@@ -50,12 +50,24 @@ class OwnedTurns(HeldTurns):
         return None
 
     @property
+    def waiting_turn(self) -> str | None:
+        """The id of the turn with a call that waits for somebody outside. It is the latest that has had an owner."""
+        return None
+
+    def _has_earlier_segment(self, turn: TurnFold) -> bool:
+        number = turn.page - self.first_turn
+        return self._turns[number - 1].index == turn.index if number else self.first_turn > 0
+
+    @property
     def has_turn_ended(self) -> bool:
         """Whether the latest turn that has begun, as the view has it, has ended (see Turn), and none is queued."""
         if not self._turns or self._in_hand is not None or self._queue:
             return False
         turn = self._turns[self._begun_last]
-        known = turn.has_ended(has_news=self._has_news(turn)) if isinstance(turn, TurnFold) else None
+        if not isinstance(turn, TurnFold):
+            return self._read(turn).has_ended
+        waits = turn.turn_id is not None and turn.turn_id == self.waiting_turn and self._has_earlier_segment(turn)
+        known = turn.has_ended(has_news=self._has_news(turn), waits=waits)
         return self._read(frozen(turn)).has_ended if known is None else known
 
     def turns(self) -> tuple[Turn, ...]:

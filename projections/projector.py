@@ -87,6 +87,12 @@ class Projector(Turns):
         return joined_turn(self.state) if isinstance(self.state, Active) else None
 
     @property
+    def waiting_turn(self) -> str | None:
+        """See OwnedTurns."""
+        state = self.state
+        return state.turn.turn_id if isinstance(state, Active) and state.turn and state.is_waiting else None
+
+    @property
     def is_large(self) -> bool:
         """Whether it takes some ten milliseconds to make a view or a prompt of it: on a thread, beside the loop."""
         return self.size > LARGE_SIZE or self.read_bytes > LARGE_BYTES
@@ -121,19 +127,6 @@ class Projector(Turns):
             raise PagesNeeded
         self.add_texts(step_id, texts, self.version + 1)
         self.version += len(texts)
-
-    def _reaches_back(self, event: e.SessionEvent) -> bool:
-        """Whether the event may change, or depend on, a turn before the first one that is held."""
-        if isinstance(event, e.MessageImported | e.SessionRepaired | e.RepairWithdrawn):
-            return True
-        if isinstance(event, e.CompletionStarted):
-            # `decide` opens each step under a new id.
-            before = (event.supersedes, event.continues)
-            return any(step_id and not self.knows_step(step_id) for step_id in before)
-        if isinstance(event, e.TurnStarted | e.TurnEnded):
-            return not self.knows_turn(event.turn_id)
-        step_id = getattr(event, "step_id", None)
-        return step_id is not None and not self.knows_step(step_id)
 
     def apply_all(self, events: Iterable[RecordedEvent]) -> Projector:
         """Folds the events in, in order. Raises PagesNeeded."""

@@ -6,7 +6,8 @@ also has the first and the latest run that the turn had had by then. What severa
 and so the segments together are the turn.
 
 A turn is cut only where nothing before the cut is still due, and where nothing after it is joined with what is before:
-after a finished step whose calls all have their final results.
+after a finished step whose calls all have their final results. Of a step before that a result may still be pending:
+when it comes, that page is changed, as that of a closed turn is.
 """
 
 from __future__ import annotations

@@ -111,7 +111,7 @@ class TurnFold:
 
     @property
     def _is_settled(self) -> bool:
-        if self.open_steps or self._waiting or self.orphans or self.repairs:
+        if self.open_steps or self.orphans or self.repairs or next(reversed(self.steps)) in self._waiting:
             return False
         steps = (step for step in self.steps.values() if isinstance(step, EndedFold))
         if any(step.step.origin or (step.waits and step.step.status == "finished") for step in steps):
@@ -172,15 +172,16 @@ class TurnFold:
             self.orphans.add(orphan)
         self.set_repairs((*self.repairs, *other.repairs))
 
-    def has_ended(self, *, has_news: bool) -> bool | None:
+    def has_ended(self, *, has_news: bool, waits: bool) -> bool | None:
         """Whether the turn has ended, as `Turn.has_ended` has it, without a look at its other steps. None where that
-        does not tell: where a repair or a response of several items may have changed the last step."""
+        does not tell: where a repair or a response of several items may have changed the last step. `waits`: a call of
+        an earlier segment waits for somebody."""
         if self.is_queued or self.is_in_hand:
             return False
         last = next(reversed(self.steps.values()), None)
         step = None if last is None else last.base if isinstance(last, StepFold) else last.step
         if self.runs and (step is None or step.position < (self.runs[-1].ended_position or 0)):
-            return None if self.repairs else self._has_run_ended(self.runs[-1], has_news=has_news)
+            return None if self.repairs else self._has_run_ended(self.runs[-1], has_news=has_news, waits=waits)
         if step is None or step.origin in IN_PIECES or step.position <= self._corrected:
             return None
         if isinstance(last, StepFold):
@@ -189,10 +190,10 @@ class TurnFold:
             return None if self.repairs else False
         return step.status != "finished" or not (step.message.calls_something or step.is_paused)
 
-    def _has_run_ended(self, run: TurnRun, *, has_news: bool) -> bool:
+    def _has_run_ended(self, run: TurnRun, *, has_news: bool, waits: bool) -> bool:
         if run.status not in ("finished", "waiting"):
             return True
-        return not has_news and (run.status == "finished" or not self._waiting)
+        return not has_news and (run.status == "finished" or not (waits or self._waiting))
 
     def add_step(self, step_id: str, step: StepFold | EndedFold) -> None:
         """Adds a step after the others."""

@@ -6,7 +6,16 @@ from bisect import insort
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
-from turnlog.domain.events import StepEnd
+from turnlog.domain.events import (
+    CompletionStarted,
+    MessageImported,
+    RepairWithdrawn,
+    SessionEvent,
+    SessionRepaired,
+    StepEnd,
+    TurnEnded,
+    TurnStarted,
+)
 from turnlog.projections.ended import CallEvent, EndedFold
 from turnlog.projections.fold import StepFold
 from turnlog.projections.owned_turns import OwnedTurns
@@ -73,6 +82,19 @@ class Turns(OwnedTurns):
     def knows_step(self, step_id: str) -> bool:
         """Whether the step was opened in one of the turns that are held."""
         return step_id in self._locations
+
+    def _reaches_back(self, event: SessionEvent) -> bool:
+        """Whether the event may change, or depend on, a turn before the first one that is held."""
+        if isinstance(event, MessageImported | SessionRepaired | RepairWithdrawn):
+            return True
+        if isinstance(event, CompletionStarted):
+            # `decide` opens each step under a new id.
+            before = (event.supersedes, event.continues)
+            return any(step_id and not self.knows_step(step_id) for step_id in before)
+        if isinstance(event, TurnStarted | TurnEnded):
+            return not self.knows_turn(event.turn_id)
+        step_id = getattr(event, "step_id", None)
+        return step_id is not None and not self.knows_step(step_id)
 
     def _index(self, turn: Turn | TurnFold, page: int) -> None:
         if isinstance(turn, Turn):

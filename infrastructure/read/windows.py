@@ -18,7 +18,7 @@ from turnlog.infrastructure.read.asked import Asked
 from turnlog.infrastructure.read.views import Views
 from turnlog.infrastructure.read.window_memory import Counted, WindowKind, WindowMemory
 from turnlog.infrastructure.tasks import off_loop
-from turnlog.projections.projector import LARGE_BYTES, Projector
+from turnlog.projections.projector import Projector
 from turnlog.projections.prompt import (
     Api,
     CountTokens,
@@ -27,7 +27,7 @@ from turnlog.projections.prompt import (
     WindowedPrompt,
     windowed_prompt,
 )
-from turnlog.projections.prompt.window import only_pinned
+from turnlog.projections.prompt.window import estimated_tokens, only_pinned
 from turnlog.projections.prompt.window_parts import Part, Parts, PartsMaker, has_parts
 from turnlog.projections.segments import whole_turns
 from turnlog.projections.turn import Message
@@ -37,6 +37,9 @@ if TYPE_CHECKING:
 
 PAGES_AT_FIRST = 16
 """Closed turns and segments that a window reads first. It reads four times as many whenever all of them fit."""
+
+MOST_AT_ONCE, MOST_FOR_OTHERS = 128 * 1024, 16 * 1024
+"""Bytes of messages that are counted on the event loop, by the estimate and by a counter of somebody else."""
 
 
 class Windows:
@@ -97,7 +100,8 @@ class Windows:
             settled, rest = made
             parts = (*settled.parts, *rest)
             of = partial(_of_parts, maker, parts, _pinned(projector), projector, max_tokens, count)
-            window = await off_loop(sum(len(part.text) for part in parts) > LARGE_BYTES, of)
+            most = MOST_AT_ONCE if count is estimated_tokens else MOST_FOR_OTHERS
+            window = await off_loop(sum(len(part.text) for part in parts) > most, of)
             if window is None:
                 return None
             first, prompt = window

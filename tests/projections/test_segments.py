@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
 
 import pytest
 from hypothesis import given
@@ -20,6 +21,7 @@ from turnlog.domain import events as e
 from turnlog.projections.head import SessionHead
 from turnlog.projections.projector import Projector
 from turnlog.projections.prompt import build_prompt
+from turnlog.projections.prompt.settled_prefix import begin_prompt, call_ids, continue_prompt
 from turnlog.projections.segments import SEGMENT_BYTES
 from turnlog.projections.turn import Turn
 
@@ -116,6 +118,36 @@ def test_a_turn_is_not_cut_where_a_result_is_to_come(event: e.SessionEvent) -> N
     events = long_turn(5)[:-1]
     events += recorded([event, *called("s5")], len(events))
     assert folded(events).closed_turns == 4
+
+
+def test_a_result_that_is_pending_for_long_is_filed_in_its_segment() -> None:
+    pending = [begun("job"), e.ToolCallStarted(at=AT, step_id="job", index=0, id="job", name="find"), finished("job")]
+    given_ = partial(e.ToolResultAdded, at=AT, step_id="job", index=0, call_id="job")
+    steps = [event for n in range(20) for event in called(f"s{n}")]
+    events = recorded([START, user("why?"), *pending, given_(status="pending", content="begun"), *steps])
+    projector = folded(events)
+    assert projector.closed_turns == 19
+    after = recorded([given_(status="final", content="done", late=True), *called("last")], len(events))
+    projector.apply_all(after)
+    assert projector.view() == Uncut(ID).apply_all([*events, *after]).view()
+    assert projector.reached_back == after[0].position > projector.rewrote
+    assert projector.pages()[0].steps[0].tool_results[0].content == "done"
+
+
+def test_a_prompt_goes_on_inside_a_long_turn() -> None:
+    events = long_turn(10)
+    early = folded(events)
+    kept = begin_prompt(early.sent_segments(), early.closed_turns, None)
+    assert kept.border.page == 9
+    after = recorded([event for n in range(10, 13) for event in called(f"s{n}")], len(events))
+    end = Projector.resume(early.head(), early.pages()[-1:]).apply_all(after)
+
+    segments, taken = end.sent_segments(kept.border.page), call_ids(kept.settled)
+    more = continue_prompt(segments, end.closed_turns, None, taken, kept.border)
+
+    assert more is not None
+    assert (more.border.page, len(more.settled), len(more.rest)) == (12, 6, 2)
+    assert kept.settled + more.settled + more.rest == build_prompt(folded([*events, *after]).turns())
 
 
 @given(histories_of_long_turns)

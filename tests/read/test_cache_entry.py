@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from turnlog.infrastructure import cache_entry
 from turnlog.infrastructure.cache_entry import BLOCK_BYTES, END_BYTES, CorruptEntryError, Entry, Signer
 
 SIGNER, KEY = Signer(b"s" * 32), "turnlog:log:v1.2:session"
@@ -44,6 +45,9 @@ def test_an_entry_that_grew_in_any_steps_has_the_lines_that_were_added(sizes: li
     values, head = found.parsed()
     assert [value["n"] for value in values] == list(range(min(sum(sizes), len(LINES))))
     assert head == {"head": len(sizes)}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(cache_entry, "PARSED_AT_ONCE", 1_000)
+        assert found.parsed() == (values, head)
 
 
 @given(st.lists(st.integers(0, 20), max_size=6), st.integers(0, 40_000))
