@@ -115,11 +115,11 @@ class _LongSession:
             async with _weighed() as numbers, self._session(Forgetful, turns) as session:
                 await work(session)
             return {**counted(nothing, some, 1), **numbers}
-        async with self._session(Forgetful, turns) as session:
+        async with self._session(Turnlog, turns) as session:
             await work(session)  # reads what was left by what was visited before
-        once = await counters.of(Forgetful, self._on(turns, work, 1))
-        more = await counters.of(Forgetful, self._on(turns, work, 1 + times))
-        async with self._session(Forgetful, turns) as session:
+        once = await counters.of(Turnlog, self._on(turns, work, 1))
+        more = await counters.of(Turnlog, self._on(turns, work, 1 + times))
+        async with self._session(Turnlog, turns) as session:
             await work(session)
             async with _weighed() as numbers:
                 for _ in range(times):

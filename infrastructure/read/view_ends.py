@@ -34,7 +34,10 @@ class EntrySizes:
 
     def saw(self, session_id: UUID, entry: Entry) -> None:
         """Remembers the size of the head, and of each of the last turns."""
-        self._sizes[session_id] = len(entry.last), [len(line) for line in entry.lines[-REMEMBERED_LINES:]]
+        _, known = self._sizes.get(session_id, (0, []))
+        lines = [len(line) for line in entry.lines]
+        known = known[: -len(lines)] if lines else known  # of the turns before them, about
+        self._sizes[session_id] = len(entry.last), (known + lines)[-REMEMBERED_LINES:]
         self._sizes.move_to_end(session_id)
         if len(self._sizes) > REMEMBERED_SIZES:
             self._sizes.popitem(last=False)
