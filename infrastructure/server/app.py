@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import json
 import os
+import signal
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
+from threading import Thread
 from uuid import UUID
 
 from fastapi import Depends, FastAPI, Request
@@ -26,6 +29,7 @@ from turnlog.infrastructure.settings import Settings
 
 DOCS_PAGE = Path(__file__).with_name("docs.html")
 _NO_SESSION = UUID(int=0)
+_PARENT_SECONDS = 0.5
 _PAGE_HEADERS = {
     "Content-Security-Policy": "default-src 'none'; connect-src 'self'; style-src 'unsafe-inline'; "
     "script-src 'unsafe-inline'; base-uri 'none'; frame-ancestors 'none'",
@@ -70,8 +74,16 @@ def turnlog_app(settings: Settings, serve: ServeSettings) -> FastAPI:
 
 
 def app_of_worker() -> FastAPI:
-    """The application in a worker process, as its parent says in the environment."""
+    """The application in a worker process, as its parent says in the environment. It ends when the parent is gone:
+    else, where that was killed, the worker would keep the port."""
+    Thread(target=_end_with, args=(os.getppid(),), daemon=True).start()
     return turnlog_app(Settings.from_env(), ServeSettings.model_validate_json(os.environ[IN_WORKERS]))
+
+
+def _end_with(parent: int) -> None:
+    while os.getppid() == parent:
+        time.sleep(_PARENT_SECONDS)
+    os.kill(os.getpid(), signal.SIGTERM)
 
 
 def _log_of(request: Request) -> SessionLog:

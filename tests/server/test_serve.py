@@ -76,6 +76,19 @@ def wait_until_up(client: httpx.Client) -> None:
     raise TimeoutError
 
 
+def wait_until_down(url: str) -> None:
+    pause = threading.Event()
+    for _ in range(20 * UP_SECONDS):
+        try:
+            httpx.get(f"{url}/health", trust_env=False)
+        except httpx.ConnectError:
+            return
+        except httpx.TransportError:  # one of them was just ending
+            pass
+        pause.wait(0.05)
+    raise TimeoutError
+
+
 def test_a_laptops_token_is_printed_once_and_streams_end_with_the_server(settings: Settings) -> None:
     with serve(settings) as running:
         token = running.said["token"]
@@ -100,17 +113,22 @@ def test_a_laptops_token_is_printed_once_and_streams_end_with_the_server(setting
         assert "Traceback" not in said
 
 
-def test_several_processes_are_one_log(settings: Settings) -> None:
-    with serve(settings, "--workers", "2", "--token", "user:u1=one", TURNLOG_SERVE_TOKENS="user:u2=two") as running:
-        with running.client("one") as client, running.client("two") as other:
-            session = client.post("/sessions").json()["session_id"]
-            for number in range(10):
-                with running.client("one") as fresh:  # each connection may be taken by either process
-                    said = fresh.post(f"/sessions/{session}/messages", json={"content": f"{number}"})
-                    assert said.status_code == 201
-            assert len(client.get(f"/sessions/{session}/messages").json()["messages"]) == 10
-            assert other.get(f"/sessions/{session}").status_code == 404
-        assert "Traceback" not in running.end()
+def test_several_processes_are_one_log_and_none_keeps_the_port_when_the_first_is_killed(settings: Settings) -> None:
+    options = ("--workers", "2", "--token", "user:u1=one")
+    with (
+        serve(settings, *options, TURNLOG_SERVE_TOKENS="user:u2=two") as running,
+        running.client("one") as client,
+        running.client("two") as other,
+    ):
+        session = client.post("/sessions").json()["session_id"]
+        for number in range(10):
+            with running.client("one") as fresh:  # each connection may be taken by either process
+                said = fresh.post(f"/sessions/{session}/messages", json={"content": f"{number}"})
+                assert said.status_code == 201
+        assert len(client.get(f"/sessions/{session}/messages").json()["messages"]) == 10
+        assert other.get(f"/sessions/{session}").status_code == 404
+        running.process.kill()
+        wait_until_down(running.said["url"])
 
 
 async def test_clients_of_a_process_that_is_killed_come_back_to_the_next_and_miss_nothing(
