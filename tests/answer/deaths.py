@@ -31,6 +31,8 @@ from turnlog.infrastructure.append.aggregate import Aggregate
 MODULES = (answer, turn_work, tool_work, asking, turn_owner)
 """The modules at each await of which the process is killed."""
 SLOW_SECONDS = 2.0
+ROUNDS = 12
+"""Requests of the longest turn that call a tool."""
 _WAITS = (ast.Await, ast.AsyncFor, ast.AsyncWith)
 
 
@@ -154,10 +156,15 @@ def tools(effects: Path | None = None) -> list[Any]:
         note(context)
         return "x" * 20_000
 
+    async def page(context: ToolContext) -> str:
+        note(context)
+        return "x" * 5_000
+
     return [
         effect,
         slow,
         large,
+        page,
         Tool(effect, name="look_up", idempotent=True),
         Tool(effect, name="danger", needs_approval=True),
         {"type": "function", "function": {"name": "elsewhere", "parameters": {"type": "object", "properties": {}}}},
@@ -256,6 +263,12 @@ async def long_ago(stage: Stage) -> None:
         await stage.answer(message)
 
 
+async def in_rounds(stage: Stage) -> None:
+    """A turn of many steps, and its message is sent again."""
+    await stage.answer("in rounds")
+    await stage.answer("in rounds")
+
+
 SCENARIOS: dict[str, tuple[Scenario, tuple[str, ...], int]] = {
     "with tools": (with_tools, ("with tools", "behind it"), 3),
     "queued": (queued, ("queued", "unattended"), 2),
@@ -268,6 +281,7 @@ SCENARIOS: dict[str, tuple[Scenario, tuple[str, ...], int]] = {
     "one step": (one_step, ("one step",), 2),
     "closed": (closed, ("closed",), 2),
     "without client": (without_client, ("without client",), 2),
+    "in rounds": (in_rounds, ("in rounds",), ROUNDS + 1),
     "long ago": (long_ago, ("long ago", "since", "and since"), 3),
 }
 """By name: what is done, the messages that are answered, and the requests that this takes where nobody dies."""

@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from tests.answer.deaths import SCENARIOS, act, awaits, decide, tools
+from tests.answer.deaths import ROUNDS, SCENARIOS, act, awaits, decide, tools
 from tests.support.openai_client import client_of
 from tests.support.processes import Child
 from tests.support.prompt_rules import check_chat_prompt
@@ -33,6 +33,7 @@ CALLS = {
     "with tools": ("effect", "look_up", "large", "made_up"),
     "with a decision": ("danger", "elsewhere"),
     "stopped": ("slow",),
+    "in rounds": ("page",),
     "limited": ("slow",),
     "one step": ("slow",),
     "closed": ("slow",),
@@ -115,7 +116,7 @@ def reply(request: Request) -> Answer | Failure:
     check_chat_prompt(request["messages"])
     spoken = [message["content"] for message in request["messages"] if message["role"] == "user"]
     rounds = sum("tool_calls" in message for message in request["messages"])
-    if not rounds and spoken[-1] in CALLS:
+    if rounds < (ROUNDS if spoken[-1] == "in rounds" else 1) and spoken[-1] in CALLS:
         return Answer("I call.", tool_calls=[ToolCall(name) for name in CALLS[spoken[-1]]])
     return Answer("one two three four five", delay=PACES.get(spoken[-1]))
 
