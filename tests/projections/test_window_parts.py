@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.support.examples import each_kind, mostly
@@ -50,7 +50,7 @@ def pinned(projector: Projector) -> list[Message]:
 
 
 @pytest.mark.parametrize("api", ["chat", "responses"])
-@each_kind(long_turns_that_are_cut, histories_that_are_cut, share=0.07)
+@each_kind(long_turns_that_are_cut, histories_that_are_cut, share=0.05)
 def test_a_window_of_parts_is_the_window(api: Api, cases: Cases, share: float) -> None:
     maker = PartsMaker(api, DEFAULT_POLICY)
 
@@ -85,6 +85,7 @@ def test_a_window_of_parts_is_the_window(api: Api, cases: Cases, share: float) -
 
     with short_segments(), mostly("of parts", share) as saw:
 
+        @settings(max_examples=200 if share else 60)  # few of them are telling
         @given(cases, st.integers(0, 4), st.integers(1, 20), st.booleans())
         def check(history_and_cut: tuple[History, int], pages: int, size: int, is_counted: bool) -> None:
             budget, count = (size, len) if is_counted else (12 * size, estimated_tokens)
