@@ -10,6 +10,7 @@ from click.testing import CliRunner
 from benchmarks.command import bench
 
 
+@pytest.mark.long
 @pytest.mark.servers
 def test_a_commit_is_compared_with_the_checkout_number_by_number() -> None:
     arguments = ["compare", "HEAD", "replay", "--visits", "2", "--quick", "--json"]

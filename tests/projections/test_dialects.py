@@ -331,7 +331,7 @@ def test_a_window_keeps_a_picture_with_its_result() -> None:
         return len(messages)
 
     window = build_prompt(view.turns, policy=SHOW, max_tokens=6, count_tokens=count)
-    assert [one.get("content") for one in window] == [prompt_of(*SEEN)[0]["content"], "A cat.", "and?"]
+    assert [one.get("content") for one in window] == [prompt_of(*SEEN, dialect=None)[0]["content"], "A cat.", "and?"]
     large = {"type": "image_url", "image_url": {"url": f"data:image/png;base64,{'A' * 4000}"}}
     answered = [*SEEN[:-2], result("s1", (large,), 0, "c1"), SEEN[-1]]
     assert count(build_prompt(view_of(*answered).turns, policy=SHOW)) == 5
