@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import os
 import shutil
+import signal
 from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager, nullcontext
 
@@ -29,6 +30,10 @@ hypothesis_settings.register_profile(
     "turnlog", deadline=None, derandomize=EXAMPLES is None, max_examples=int(EXAMPLES or 60)
 )
 hypothesis_settings.load_profile("turnlog")
+
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    # A shell ignores it for what it runs in the background, and so would the programs that tests interrupt.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 _NUMBERS = itertools.count(1)
 
