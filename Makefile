@@ -5,8 +5,8 @@ VENV ?= .venv
 BIN = $(VENV)/bin
 PIP = $(BIN)/python -m pip install --quiet --disable-pip-version-check
 TESTS ?=
-# One more than the cores of a small machine: tests wait part of their time.
-WORKERS ?= 3
+# Twice the cores of a small machine: tests wait much of their time.
+WORKERS ?= 4
 
 .PHONY: help setup demo serve test test-fast test-long test-repairers test-roles test-browser lint check docs bench clean
 
