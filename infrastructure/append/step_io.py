@@ -139,6 +139,10 @@ class StepIO:
         """Ends the step at once. The future is done when the end is stored."""
         return self.lease.end(self.step_id, self.aggregate, EndCompletion(end))
 
+    def end_later(self, end: StepEnd) -> None:
+        """What ends the step if the end that is on its way is not stored."""
+        self.lease.end_later(self.step_id, EndCompletion(end))
+
     def end_for(self, error: BaseException | None) -> StepEnd:
         """The end of a step that was left with this error, or without one."""
         if isinstance(error, Exception):

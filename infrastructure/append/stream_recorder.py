@@ -283,6 +283,10 @@ class StreamRecorder(Generic[Chunk]):
         if isinstance(error, StepClosedError):
             self._lose()
         elif error is not None:
+            if self._phase is Phase.ENDED:
+                # The end is behind it on its way, and fails with it. Tried again, it would not tell of the text that is
+                # not there.
+                self.step.end_later(self._failed_with(error))
             self.stop(error)
         self._read_ahead.wake()
 
@@ -315,10 +319,13 @@ class StreamRecorder(Generic[Chunk]):
         """The end of a stream that has come to its end, as the provider has said what it is."""
         return end_of(self._reader, self.step.step_id)
 
+    def _failed_with(self, error: BaseException) -> StepEnd:
+        fields = {"error": said(error), "failure": failure_of(error), **reported(self._reader)}
+        return CompletionFailed(at=now(), step_id=self.step.step_id, **fields)
+
     def _early_end(self, error: BaseException | None, reason: str | None) -> StepEnd:
         if isinstance(error, Exception) and reason is None and not is_client_closed(self._stream):
-            fields = {"error": said(error), "failure": failure_of(error), **reported(self._reader)}
-            return CompletionFailed(at=now(), step_id=self.step.step_id, **fields)
+            return self._failed_with(error)
         if self._reader is not None and self._reader.has_answered:
             return self._finished()
         if reason is None and isinstance(error, Exception):

@@ -19,7 +19,7 @@ from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
 from turnlog.domain.commands import Command
-from turnlog.domain.errors import AppendConflictError, StoreUnavailableError, TurnlogError
+from turnlog.domain.errors import AppendConflictError, StoreError, StoreUnavailableError, TurnlogError
 from turnlog.infrastructure.append.aggregate import Aggregate
 from turnlog.infrastructure.ids import new_token
 from turnlog.infrastructure.tasks import cancel_and_wait, spawned
@@ -54,6 +54,7 @@ class WriterLease:
         self.host, self.pid = socket.gethostname(), os.getpid()
         self._live: dict[str, _Held | None] = {}  # None: its end is on its way to the store
         self._unended: dict[str, tuple[Aggregate, Command]] = {}
+        self._later: dict[str, Command] = {}
         self._is_held = self._is_closed = False
         self._asked_at = 0.0
         self._asking = asyncio.Lock()
@@ -100,13 +101,21 @@ class WriterLease:
         shielded.add_done_callback(lambda done: done.cancelled() or done.exception())
         return shielded
 
+    def end_later(self, held_id: str, command: Command) -> None:
+        """What ends it if the end that is on its way is not stored: something before it was not."""
+        if held_id in self._live:
+            self._later[held_id] = command
+
     def _ended(self, held_id: str, aggregate: Aggregate, command: Command, done: asyncio.Future[int]) -> None:
         self.left(held_id)
-        if done.cancelled() or not isinstance(done.exception(), StoreUnavailableError | AppendConflictError):
-            self._unended.pop(held_id, None)
-        else:
-            self._unended[held_id] = (aggregate, command)
+        later = self._later.pop(held_id, None)
+        error = None if done.cancelled() else done.exception()
+        is_missed = later is not None and isinstance(error, StoreError)
+        if is_missed or isinstance(error, StoreUnavailableError | AppendConflictError):
+            self._unended[held_id] = (aggregate, later or command)
             self._keep()
+        else:
+            self._unended.pop(held_id, None)
 
     async def others(self, writer_ids: Iterable[str]) -> dict[str, Lease]:
         """The leases of these writers that have not run out. A writer without one is gone for good. Raises

@@ -13,6 +13,7 @@ from tests.support.proxy import Proxy
 from tests.support.recording import chunk, numbers, text_of
 from tests.support.sessions import ends, last_step
 from turnlog import SYSTEM, AppendRefusedError, MessageId, SessionLog, Settings, StoreUnavailableError
+from turnlog.domain.events import TextDelta
 from turnlog.infrastructure.store import commit_recovery, group_commit
 from turnlog.infrastructure.store.feed import read_batch
 
@@ -42,6 +43,35 @@ async def test_the_writer_goes_on_after_a_recording_was_given_up(proxied: Sessio
     async with asyncio.timeout(10):
         await other.say("hello")
         assert str((await last_step(session)).message.content).startswith("".join(seen))
+
+
+async def test_an_answer_whose_last_words_were_lost_has_not_finished(settings: Settings, proxy: Proxy) -> None:
+    through = {"database_url": proxy.url, "store_timeout_seconds": 1.0, "lease_seconds": 3.0}
+    release = asyncio.Event()
+
+    async def provider() -> AsyncIterator[dict[str, Any]]:
+        yield chunk("one ")
+        await release.wait()
+        yield chunk("two ")
+        yield chunk(finish_reason="stop")
+
+    async with SessionLog.open(settings.model_copy(update=through)) as log:
+        session = await log.start_session("u1")
+        await session.record_in_background(provider())
+        async for recorded in session.follow():
+            if isinstance(recorded.event, TextDelta):
+                break
+        proxy.refuses = True
+        proxy.cut_all()
+        release.set()
+        async with asyncio.timeout(10):
+            while not log._parts.lease._unended:  # both the words and the end are given up
+                await asyncio.sleep(0.1)
+            proxy.refuses = False
+            while (await last_step(session)).status == "open":  # the end is tried again
+                await asyncio.sleep(0.1)
+
+        assert await ends(session) == [("failed", "one ")]
 
 
 async def test_what_was_decided_on_top_of_a_lost_text_is_not_stored_without_it(
