@@ -131,7 +131,8 @@ def begin_turn(state: Active, command: BeginTurn) -> Events:
 
 
 def _end(state: Active, turn: LatestTurn, command: EndTurn) -> Events:
-    if command.unread is not None and command.unread != state.unread:
+    # A step is open where the end of its answer was lost in an outage: then the message has no answer.
+    if command.unread is not None and (command.unread != state.unread or state.open_steps):
         raise NewsError(turn.turn_id)
     reason = command.reason or command.status
     return (*_interrupted(state, command.at, reason), turn_ended(turn, command.at, command.status, command.reason))
