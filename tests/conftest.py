@@ -8,8 +8,10 @@ import shutil
 import signal
 from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager, nullcontext
+from random import Random
 
 import psycopg
+import psycopg_pool.base
 import pytest
 from hypothesis import settings as hypothesis_settings
 from redis import Redis
@@ -30,6 +32,9 @@ hypothesis_settings.register_profile(
     "turnlog", deadline=None, derandomize=EXAMPLES is None, max_examples=int(EXAMPLES or 60)
 )
 hypothesis_settings.load_profile("turnlog")
+
+# The pool's threads draw from it at any time, and hypothesis refuses a strategy during which the global one changes.
+psycopg_pool.base.random = Random().random
 
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     # A shell ignores it for what it runs in the background, and so would the programs that tests interrupt.
