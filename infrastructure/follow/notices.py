@@ -25,7 +25,7 @@ MAX_BYTES = 64 * 1024
 VAIN_LOOKS = 20
 """Looks in a row that may find nothing. After that, each waits `VAIN_SECONDS`."""
 VAIN_SECONDS = 0.05
-PAUSE_A_SESSION, LONGEST_PAUSE = 0.0002, 0.02
+PAUSE_A_SESSION, LONGEST_PAUSE = 0.0002, 0.05
 """Seconds between two messages: for each session that was named within about a second, and at most."""
 UNHEARD_PAUSE = 0.05
 """Seconds before the next message, where nobody has heard the last one."""

@@ -82,6 +82,8 @@ class SessionWatcher:
         self._asking = Drain(self._stopped, self._ask_for_stopped)
         self._step_looks = Background()
         self._is_closed = False
+        self._loop = asyncio.get_running_loop()
+        self._next_read = 0.0
         self._reads = self._found = 0
         self._mailbox: Mailbox | None = None
         self._poll_loops = {
@@ -201,6 +203,9 @@ class SessionWatcher:
         self.look(ids)
 
     async def _read_due(self) -> None:
+        # The pause is in front, and not behind the read before: where nothing is due there is no timer that wakes.
+        if (pause := self._next_read - self._loop.time()) > 0:
+            await asyncio.sleep(pause)
         ids = [self._due.pop() for _ in range(min(len(self._due), WATCH_PAGE_SESSIONS))]
         is_told, self._is_told, found = self._is_told, False, self._found
         await self._read([self._sources[session_id] for session_id in ids if session_id in self._sources])
@@ -209,7 +214,7 @@ class SessionWatcher:
         elif is_told:
             await self._patience[NOTICES].disappointed()
         if len(ids) < WATCH_PAGE_SESSIONS:
-            await asyncio.sleep(min(PAUSE_A_SESSION * len(self._sources), LONGEST_PAUSE))
+            self._next_read = self._loop.time() + min(PAUSE_A_SESSION * len(self._sources), LONGEST_PAUSE)
 
     async def _read(self, sources: Sequence[Source]) -> None:
         if not sources:

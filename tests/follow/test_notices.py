@@ -21,8 +21,8 @@ from tests.support.sessions import stored_events
 from turnlog import Session, SessionLog, Settings
 from turnlog.infrastructure.follow import poll_loop, session_watcher
 from turnlog.infrastructure.follow.notices import (
-    LONGEST_PAUSE,
     MAX_BYTES,
+    PAUSE_A_SESSION,
     UNHEARD_PAUSE,
     VAIN_LOOKS,
     VAIN_SECONDS,
@@ -198,7 +198,7 @@ async def test_many_commits_share_a_message(log: SessionLog, redis: Redis) -> No
         messages = await heard_in(pubsub)
     assert set.union(*messages) == {session.id.bytes for session in sessions}
     assert commits == 200
-    assert len(messages) <= min(150, seconds / LONGEST_PAUSE * 3 + 2)
+    assert len(messages) <= min(150, seconds / (PAUSE_A_SESSION * len(sessions)) * 1.5 + 2)
 
 
 async def test_where_nobody_follows_nothing_is_published_and_redis_is_seldom_asked(
