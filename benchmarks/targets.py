@@ -25,7 +25,7 @@ TARGETS = {
     "append-copy": Target(
         "1000 streams, each delta acknowledged, one process: events/s against binary COPY of the same rows",
         "at least",
-        0.6,
+        0.65,
     ),
     "append-plain": Target("the same against the eventsourcing library used plainly", "at least", 25),
     "latency": Target(

@@ -17,7 +17,7 @@ from benchmarks.report import by_quantity, machine_line
 from benchmarks.targets import TARGETS
 
 FIGURES = "figures.json"
-_NUMBER = re.compile(r"[\d,]+")
+_NUMBER = re.compile(r"\d[\d,]*")
 
 
 def write_page(run: Mapping[str, Any], suite: Sequence[Benchmark], folder: Path) -> Path:
@@ -102,7 +102,7 @@ def _plot(benchmark: Benchmark, data: Data, quantity: str, folder: Path) -> str:
         cases.setdefault(row["case"], {})[row["system"]] = Found(row["median"], row["min"], row["max"])
     title = f"{data['title']}: {quantity} (logarithmic)"
     sizes = {case: float(match[0].replace(",", "")) for case in cases if (match := _NUMBER.search(case))}
-    if len(sizes) == len(cases) > 2:
+    if len(set(sizes.values())) == len(cases) > 2:
         drawing = lines(title, {sizes[case]: series for case, series in cases.items()})
     else:
         drawing = bars(title, cases)
