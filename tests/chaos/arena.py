@@ -30,7 +30,7 @@ STAGE_SECONDS = 15.0
 """A turn gets to where a fault waits for it by then."""
 Pace = Literal["brief", "usual", "long"]
 """How long faults last."""
-_SIGNALS = ("ready", "done", "closed", "stage")
+_SIGNALS = ("ready", "settled", "done", "closed", "stage")
 
 
 async def _nothing() -> None:
@@ -176,18 +176,21 @@ class Arena:
             await self.add_process()
         for process in self.processes:
             process.order("finish", inherited)
-        self.reports = []
         for process in list(self.processes):
-            await self._finished(process)
+            await self._said(process, "settled")
+        self.order_all("look")
+        said = [await self._said(process, "done") for process in list(self.processes)]
+        self.reports = [report[1] for report in said if report is not None]
 
-    async def _finished(self, process: Process) -> None:
-        if (report := await process.wait("done")) is not None:
-            self.reports.append(report[1])
-            return
+    async def _said(self, process: Process, word: str) -> tuple[Any, ...] | None:
+        """What the process says with this word. One that does not say it in time is replaced."""
+        if (message := await process.wait(word)) is not None:
+            return message
         self.model.wrong.append(f"process {process.number} has not come to an end after {FINISH_SECONDS:.0f} s")
         process.child.kill()
         self.processes.remove(process)
         await self.add_process()
+        return None
 
     def order_all(self, *order: Any) -> None:
         """Tells all processes."""

@@ -140,7 +140,7 @@ class Worker:
             self._rounds.append(asyncio.create_task(self._call_on(caller)))
 
     async def finish(self, inherited: list[Call]) -> None:
-        """The callers end what they are at, and ask again for what they were not told. Then tells what it sees."""
+        """The callers end what they are at, and ask again for what they were not told."""
         self._ends.set()
         await asyncio.gather(*self._rounds)
         self._rounds.clear()
@@ -148,6 +148,10 @@ class Worker:
             dict.fromkeys([*self._unknown, *inherited]), key=lambda call: not call.kind.startswith("start")
         ):
             await self._settle(call)
+        self.tell("settled")
+
+    async def look(self) -> None:
+        """Tells what it sees, when all processes have settled: before that, a session may still be to come."""
         for session_id, user in sorted(self._asked_by):
             await self._look(session_id, user)
         gc.collect()
