@@ -44,6 +44,11 @@ async def test_the_urls_work_with_the_asynchronous_drivers(folder: Path) -> None
             assert await (await connection.execute("SELECT 1")).fetchone() == (1,)
 
 
+def test_pages_are_compressed_in_the_write_ahead_log(folder: Path) -> None:
+    with EmbeddedServers(folder) as opening:
+        assert ask_postgres(opening.start(), "SHOW wal_compression") in ("on", "pglz")
+
+
 def test_nobody_else_on_the_machine_can_reach_them(folder: Path) -> None:
     with EmbeddedServers(folder) as opening:
         servers = opening.start()
