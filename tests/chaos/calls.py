@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import errno
+import os
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import suppress
 from dataclasses import dataclass
@@ -11,7 +13,7 @@ from uuid import UUID
 from zlib import crc32
 
 from httpx import HTTPError
-from openai import APIConnectionError
+from openai import APIConnectionError, InternalServerError
 
 from turnlog.domain.errors import InvalidInputError
 from turnlog.domain.events import CompletionEnded
@@ -171,6 +173,10 @@ async def ask(worker: Worker, session: Session, call: Call) -> str:
         return await _asked(worker, session, call)
     except (OSError, APIConnectionError, HTTPError):
         return "not answered"
+    except InternalServerError as error:
+        if os.strerror(errno.EMFILE) in str(error):  # the provider is in this process, and may open no file either
+            return "not answered"
+        raise
 
 
 async def _asked(worker: Worker, session: Session, call: Call) -> str:
