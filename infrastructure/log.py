@@ -36,6 +36,7 @@ from turnlog.infrastructure.repair.restoring import each_line, restore
 from turnlog.infrastructure.session import Session
 from turnlog.infrastructure.settings import Settings
 from turnlog.infrastructure.store.list_cursor import Filters, Place, place_of
+from turnlog.infrastructure.store.prefixes import Prefixes
 from turnlog.infrastructure.tables.projection import Progress
 from turnlog.infrastructure.tables.projections import Projections
 from turnlog.infrastructure.tables.usage_reports import UsageReports
@@ -96,6 +97,12 @@ class SessionLog(LogOfTurns):
     def projections(self) -> Projections:
         """Projections over the whole log: catches them up, keeps them up to date, rebuilds them."""
         return Projections(self._parts.store, self._parts.settings, self._parts.check_open)
+
+    @property
+    def prefixes(self) -> Prefixes:
+        """The beginnings of conversations that the recording proxy has seen."""
+        self._parts.check_open()
+        return self._parts.store.prefixes
 
     @property
     def writer_statistics(self) -> WriterStatistics:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from uuid import UUID
 from weakref import WeakValueDictionary
 
+from turnlog.domain.commands import Command
 from turnlog.domain.errors import LogClosedError, SessionExistsError
 from turnlog.domain.inputs import checked_session_id
 from turnlog.infrastructure.answer.answer import Answer
@@ -95,8 +96,15 @@ class LogParts:
         """What takes a turn of the session in hand."""
         return TurnOwner(aggregate, self.lease, self.watcher)
 
-    def step_io(self, aggregate: Aggregate, authorise: Callable[[], Awaitable[None]], place: StepPlace) -> StepIO:
-        """What writes a new step of the session. `authorise` is awaited before the step is opened."""
+    def step_io(
+        self,
+        aggregate: Aggregate,
+        authorise: Callable[[], Awaitable[None]],
+        place: StepPlace,
+        before: tuple[Command, ...] = (),
+    ) -> StepIO:
+        """What writes a new step of the session. `authorise` is awaited before the step is opened, and `before` is
+        carried out in the append that opens it."""
         return StepIO(
             home=self.home,
             aggregate=aggregate,
@@ -109,6 +117,7 @@ class LogParts:
             max_bytes=self.settings.max_message_bytes,
             step_id=new_id(),
             place=place,
+            before=before,
         )
 
     def recorder(

@@ -19,6 +19,7 @@ from turnlog.infrastructure.append.checked_commands import (
     checked_tool_result,
 )
 from turnlog.infrastructure.append.completion import Completion
+from turnlog.infrastructure.append.exchanged import Sent, commands_of
 from turnlog.infrastructure.append.held_turn import HeldTurn
 from turnlog.infrastructure.append.message_id import MessageId
 from turnlog.infrastructure.append.recording import Recording
@@ -185,6 +186,16 @@ class SessionTurns(SessionReading):
         """
         return Recording(self._parts.recorder(self._step(), stream, model, takeover=takeover, detached=detached))
 
+    def record_exchange(
+        self, sent: Sent, stream: AsyncIterator[Chunk] | Awaitable[AsyncIterator[Chunk]], model: str | None = None
+    ) -> Recording[Chunk]:
+        """Records what a client sends to a provider, and the stream that answers it, for whoever stands between the
+        two. What is sent is stored in the append that opens the step: all of it or, where that is refused, nothing.
+        The stream is recorded to its end also when its consumer leaves. Else as `record`; raises ToolResultError, too,
+        for results that the session has no call for, and InvalidInputError for what cannot be stored."""
+        before = commands_of(sent, self._parts.settings.max_message_bytes)
+        return Recording(self._parts.recorder(self._step(None, before), stream, model, takeover=False, detached=True))
+
     async def record_in_background(
         self,
         stream: AsyncIterator[Any] | Awaitable[AsyncIterator[Any]],
@@ -264,10 +275,10 @@ class SessionTurns(SessionReading):
         limit = self._parts.settings.max_message_bytes
         return checked_message("user", content, message_id, None, None, None, None, limit)
 
-    def _step(self, place: StepPlace | None = None) -> StepIO:
+    def _step(self, place: StepPlace | None = None, before: tuple[Command, ...] = ()) -> StepIO:
         owner = owner_of(self._aggregate)
         place = place or StepPlace("" if owner is None else owner.run)
-        return self._parts.step_io(self._aggregate, self._access.check, place)
+        return self._parts.step_io(self._aggregate, self._access.check, place, before)
 
     def _answer_recorder(self, stream: Any, model: str, place: StepPlace) -> StreamRecorder[Any]:
         return self._parts.recorder(self._step(place), stream, model, takeover=False, detached=True)

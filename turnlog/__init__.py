@@ -68,6 +68,8 @@ if TYPE_CHECKING:
     from turnlog.infrastructure.principal import Principal as Principal
     from turnlog.infrastructure.repair.importing import Conversation as Conversation
     from turnlog.infrastructure.repair.importing import ImportReport as ImportReport
+    from turnlog.infrastructure.server.proxy.proxy_settings import ProxySettings as ProxySettings
+    from turnlog.infrastructure.server.proxy.router import turnlog_proxy as turnlog_proxy
     from turnlog.infrastructure.server.router import turnlog_router as turnlog_router
     from turnlog.infrastructure.session import Session as Session
     from turnlog.infrastructure.settings import Settings as Settings
@@ -135,6 +137,8 @@ _NAMES = {
     "infrastructure.log": "SessionLog",
     "infrastructure.principal": "Principal SYSTEM",
     "infrastructure.repair.importing": "Conversation ImportReport",
+    "infrastructure.server.proxy.proxy_settings": "ProxySettings",
+    "infrastructure.server.proxy.router": "turnlog_proxy",
     "infrastructure.server.router": "turnlog_router",
     "infrastructure.session": "Session",
     "infrastructure.settings": "Settings",
@@ -157,7 +161,7 @@ _NAMES = {
 checkers."""
 _HOMES = {name: module for module, names in _NAMES.items() for name in names.split()}
 
-_OF_EXTRAS = {"turnlog_router"}
+_OF_EXTRAS = {"ProxySettings", "turnlog_proxy", "turnlog_router"}
 """Names that need an extra. `import *` does without them, or it would fail where the extra is not installed."""
 
 __all__ = ["__version__", *sorted(_HOMES.keys() - _OF_EXTRAS)]  # noqa: PLE0604 the names are strings

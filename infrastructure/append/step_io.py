@@ -9,7 +9,14 @@ from typing import TYPE_CHECKING, Any
 
 from turnlog.domain.commands import BeginCompletion, Command, EndCompletion
 from turnlog.domain.decide_turn import NewsError
-from turnlog.domain.errors import StepClosedError, TurnClosedError, TurnInProgressError, TurnlogError
+from turnlog.domain.errors import (
+    InvalidInputError,
+    StepClosedError,
+    ToolResultError,
+    TurnClosedError,
+    TurnInProgressError,
+    TurnlogError,
+)
 from turnlog.domain.events import CompletionAbandoned, CompletionFailed, CompletionInterrupted, StepEnd
 from turnlog.domain.step_appends import AnyStepAppend
 from turnlog.infrastructure.append.aggregate import Aggregate
@@ -41,7 +48,7 @@ class StepPlace:
 @dataclass(frozen=True, slots=True)
 class StepIO:
     """One step, and what is needed to write it. `authorise` raises unless the caller may use the session; `max_bytes`
-    is the largest size of one text, as UTF-8."""
+    is the largest size of one text, as UTF-8; `before` is carried out in the append that opens the step."""
 
     home: Home
     aggregate: Aggregate
@@ -54,6 +61,7 @@ class StepIO:
     max_bytes: int
     step_id: str
     place: StepPlace = StepPlace()
+    before: tuple[Command, ...] = ()
 
     async def begin(self, model: str | None, takeover: bool) -> None:
         """Opens the step. Raises SessionNotFoundError, and TurnInProgressError while another step is open and alive.
@@ -97,12 +105,12 @@ class StepIO:
         # It counts as alive from here on: another completion may begin before this one is stored.
         self.lease.began(self.step_id, self.aggregate, self._ending)
         try:
-            if await self.aggregate.execute(begin, *commands) > 1:
+            if await self.aggregate.execute(*self.before, begin, *commands) > 1:
                 self.watcher.steps_ended(self.aggregate.session_id)  # it may have taken over
         except TurnInProgressError as refusal:
             self.lease.left(self.step_id)
             return refusal
-        except (TurnClosedError, NewsError):
+        except (TurnClosedError, NewsError, ToolResultError, InvalidInputError):
             self.lease.left(self.step_id)
             raise
         except BaseException as error:

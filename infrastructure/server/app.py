@@ -23,6 +23,8 @@ from turnlog.domain.errors import SessionNotFoundError, TurnlogError
 from turnlog.infrastructure.log import SessionLog
 from turnlog.infrastructure.principal import SYSTEM
 from turnlog.infrastructure.server import problems
+from turnlog.infrastructure.server.proxy.proxy import Proxy
+from turnlog.infrastructure.server.proxy.router import proxy_router
 from turnlog.infrastructure.server.router import turnlog_router
 from turnlog.infrastructure.server.serve_settings import IN_WORKERS, ServeSettings
 from turnlog.infrastructure.settings import Settings
@@ -66,6 +68,10 @@ def turnlog_app(settings: Settings, serve: ServeSettings) -> FastAPI:
         # For the description alone, whose readers then know where a token goes.
         dependencies=[] if serve.trusted_header else [Depends(HTTPBearer(auto_error=False))],
     )
+    if serve.proxy is not None:
+        withheld = [] if serve.trusted_header is None else [serve.trusted_header]
+        app.state.proxy = Proxy(serve.proxy, serve.max_body_bytes, withheld)
+        app.include_router(proxy_router(_log_of, serve.authenticate_proxied(), app.state.proxy))
     _add_pages(app)
     _add_refusals(app)
     if serve.origins:

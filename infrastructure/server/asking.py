@@ -26,6 +26,20 @@ Authenticate = Callable[[Request], Principal | Awaitable[Principal | None] | Non
 _HERE = "turnlog.asked"
 
 
+async def principal_of(authenticate: Authenticate, request: Request) -> Principal:
+    """Who asks. Raises RefusedError for nobody, and where `authenticate` fails."""
+    try:
+        said: Any = authenticate(request)
+        return checked_principal(await said if inspect.isawaitable(said) else said)
+    except (HTTPException, StoreError):
+        raise
+    except InvalidInputError:  # None, or what is no user id
+        pass
+    except Exception:
+        logger.exception("authenticate has failed")
+    raise RefusedError(UNAUTHENTICATED)
+
+
 @dataclass(frozen=True, slots=True)
 class Desk:
     """What the routes of one router share. `log` finds the open log, which may not be there yet when the router is
@@ -38,19 +52,7 @@ class Desk:
 
     async def admit(self, request: Request) -> None:
         """Finds out who asks, before anything else of the request is read. Raises RefusedError for nobody."""
-        request.scope[_HERE] = Asked(self, self.log(request), await self._principal(request))
-
-    async def _principal(self, request: Request) -> Principal:
-        try:
-            said: Any = self.authenticate(request)
-            return checked_principal(await said if inspect.isawaitable(said) else said)
-        except (HTTPException, StoreError):
-            raise
-        except InvalidInputError:  # None, or what is no user id
-            pass
-        except Exception:
-            logger.exception("authenticate has failed")
-        raise RefusedError(UNAUTHENTICATED)
+        request.scope[_HERE] = Asked(self, self.log(request), await principal_of(self.authenticate, request))
 
 
 @dataclass(frozen=True, slots=True)

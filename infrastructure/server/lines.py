@@ -27,26 +27,32 @@ def check_kind(request: Request) -> None:
 async def body_lines(request: Request, limit: int) -> AsyncGenerator[bytes]:
     """The lines of the body as they come, without their ends. Raises LimitExceededError for a line of more than `limit`
     bytes, and ConnectionError when the client goes away before its end."""
-    rest = bytearray()
+    lines = Lines(limit)
     try:
         async with aclosing(request.stream()) as pieces:
             async for piece in pieces:
-                rest += piece
-                *lines, last = rest.split(b"\n")
-                for line in lines:
-                    _check_length(line, limit)
-                    yield bytes(line)
-                rest = last
-                _check_length(rest, limit)
+                for line in lines.take(piece):
+                    yield line
     except ClientDisconnect:
         raise ConnectionError("the client went away before the end of its stream") from None
-    if rest:
-        yield bytes(rest)
+    if lines.rest:
+        yield lines.rest
 
 
-def _check_length(line: bytearray, limit: int) -> None:
-    if len(line) > limit:
-        raise LimitExceededError("body", f"has a line of more than {limit:,} bytes", limit)
+class Lines:
+    """Lines out of pieces that are cut anywhere. `rest` is what has no end yet."""
+
+    def __init__(self, limit: int) -> None:
+        self._limit = limit
+        self.rest = b""
+
+    def take(self, piece: bytes) -> list[bytes]:
+        """The lines that end in this piece, without their ends. Raises LimitExceededError for one of more than `limit`
+        bytes."""
+        *lines, self.rest = (self.rest + piece).split(b"\n")
+        if len(self.rest) > self._limit or any(len(line) > self._limit for line in lines):
+            raise LimitExceededError("body", f"has a line of more than {self._limit:,} bytes", self._limit)
+        return lines
 
 
 async def chunks(lines: AsyncIterator[bytes]) -> AsyncGenerator[dict[str, Any]]:

@@ -22,7 +22,7 @@ from turnlog.infrastructure.server.problems import MALFORMED, MEDIA, TOO_LARGE, 
 
 Handler = Callable[[Request], Coroutine[Any, Any, Response]]
 
-_GONE = 499
+GONE = 499
 """The status of an answer to somebody who has hung up. Nobody sees it."""
 
 
@@ -52,7 +52,7 @@ async def _answered(desk: Desk, handle: Handler, request: Request) -> Response:
     except HTTPException as error:
         return problems.of_exception(error)
     except ClientDisconnect:
-        return Response(status_code=_GONE)
+        return Response(status_code=GONE)
 
 
 class LimitedRequest(Request):
@@ -65,7 +65,7 @@ class LimitedRequest(Request):
     async def body(self) -> bytes:
         """The body. Raises RefusedError for one that is too large, or is not said to be JSON."""
         if not hasattr(self, "_body"):
-            self._body = await self._read()
+            self._body = await self.read()
             if self._body and not _is_json(self.headers.get("content-type", "")):
                 raise RefusedError(MEDIA, "JSON is taken here: application/json")
         return self._body
@@ -76,7 +76,8 @@ class LimitedRequest(Request):
             self._json = parsed(await self.body())
         return self._json
 
-    async def _read(self) -> bytes:
+    async def read(self) -> bytes:
+        """The body, of whatever type. Raises RefusedError for one that is too large."""
         declared = self.headers.get("content-length", "")
         if declared.isdecimal() and (len(declared) > 15 or int(declared) > self.limit):
             self._refuse_size()

@@ -11,8 +11,17 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from turnlog.domain.errors import InvalidInputError
 from turnlog.infrastructure.server.asking import Authenticate
+from turnlog.infrastructure.server.proxy.proxy_settings import ProxySettings, upstreams_of
 from turnlog.infrastructure.server.router import MAX_BODY_BYTES
-from turnlog.infrastructure.server.tokens import Bearers, Token, TrustedHeader, is_loopback, networks, tokens_of
+from turnlog.infrastructure.server.tokens import (
+    Bearers,
+    ProxyTokens,
+    Token,
+    TrustedHeader,
+    is_loopback,
+    networks,
+    tokens_of,
+)
 
 PREFIX = "TURNLOG_SERVE_"
 IN_WORKERS = f"{PREFIX}SETTINGS"
@@ -32,6 +41,8 @@ class ServeSettings(BaseModel):
     trusted_proxies: tuple[str, ...] = Field((), description="networks of the proxies that are believed")
     origins: tuple[str, ...] = Field((), description="origins whose pages may ask (CORS); none by default")
     max_body_bytes: int = Field(MAX_BODY_BYTES, ge=1, le=2**40, description="largest body, or line of one that streams")
+    proxy: ProxySettings | None = None
+    """The recording proxy; None for none."""
     heartbeat_seconds: float = Field(15.0, gt=0, le=3600, description="longest time without a byte in a stream")
     is_laptop: bool = False
     """Whether the token may stand in the address."""
@@ -61,6 +72,12 @@ class ServeSettings(BaseModel):
             return TrustedHeader(self.trusted_header, self.trusted_proxies)
         return Bearers(self.tokens, in_url=self.is_laptop)
 
+    def authenticate_proxied(self) -> Authenticate:
+        """What says who asks a provider through the proxy."""
+        if self.trusted_header is not None:
+            return TrustedHeader(self.trusted_header, self.trusted_proxies)
+        return ProxyTokens(self.tokens, is_laptop=self.is_laptop)
+
 
 def checked_serve_settings(fields: Mapping[str, Any]) -> ServeSettings:
     """The settings. Raises InvalidInputError."""
@@ -82,3 +99,19 @@ def given_tokens(
     if path is not None:
         found += tokens_of(path.read_text("utf-8"))
     return (*found, *tokens_of(environ.get(f"{PREFIX}TOKENS", "")))
+
+
+def given_proxy(
+    upstreams: tuple[str, ...], unrecorded: str | None, environ: Mapping[str, str] = os.environ
+) -> dict[str, Any] | None:
+    """The proxy of the command line and of the environment: `TURNLOG_SERVE_UPSTREAMS` holds upstreams, too, between
+    white space. None where no upstream is named. Raises InvalidInputError."""
+    found = upstreams_of([*environ.get(f"{PREFIX}UPSTREAMS", "").split(), *upstreams])
+    chosen = {
+        name: value
+        for name in ("unrecorded", "connect_seconds", "read_seconds", "connections")
+        if (value := environ.get(f"{PREFIX}UPSTREAM_{name.upper()}"))
+    }
+    if unrecorded is not None:
+        chosen["unrecorded"] = unrecorded
+    return {"upstreams": found, **chosen} if found else None

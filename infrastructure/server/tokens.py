@@ -12,6 +12,7 @@ import secrets
 from collections.abc import Iterable, Sequence
 from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
 from typing import Self
+from urllib.parse import urlsplit
 
 from fastapi import Request
 from pydantic import BaseModel, ConfigDict
@@ -23,6 +24,9 @@ from turnlog.infrastructure.principal import SYSTEM, Principal
 HASHED = "sha256:"
 IN_URL = "token"
 """The parameter of the address that holds a laptop's token: an EventSource can send no header."""
+
+TOKEN_HEADER, NO_TOKEN = "x-turnlog-token", "-"
+"""Where a client of the proxy has its token, and what stands in the path for none."""
 
 Network = IPv4Network | IPv6Network
 
@@ -74,8 +78,10 @@ class Bearers:
     def __call__(self, request: Request) -> Principal | None:
         """Who asks. None for nobody."""
         given = self._given(request)
-        if not given:
-            return None
+        return self.principal(given) if given else None
+
+    def principal(self, given: bytes) -> Principal | None:
+        """Whose token this is. None for nobody's."""
         digest = hashlib.sha256(given).hexdigest()
         found: Token | None = None
         for known, token in self._tokens:  # all of them, so that the time tells nothing
@@ -90,6 +96,31 @@ class Bearers:
         if scheme.lower() == "bearer":
             return token.strip().encode("latin-1")
         return request.query_params.get(IN_URL, "").encode("utf-8", "replace") if self._in_url else b""
+
+
+class ProxyTokens:
+    """Knows requests through the proxy, whose `Authorization` is for the provider: by a token in the path, or in the
+    header `X-Turnlog-Token`. On a laptop whoever reaches this machine by a name of its own is the system, without one:
+    pages of other sites, which a browser may lead here, come by other names."""
+
+    def __init__(self, tokens: Iterable[Token], *, is_laptop: bool = False) -> None:
+        self._bearers = Bearers(tokens)
+        self._is_laptop = is_laptop
+
+    def __call__(self, request: Request) -> Principal | None:
+        """Who asks. None for nobody."""
+        in_path = request.path_params.get(IN_URL, NO_TOKEN)
+        given = request.headers.get(TOKEN_HEADER, "") if in_path == NO_TOKEN else in_path
+        if given:
+            return self._bearers.principal(given.encode("utf-8", "replace"))
+        return SYSTEM if self._is_laptop and is_loopback(_host(request.headers.get("host", ""))) else None
+
+
+def _host(given: str) -> str:
+    try:
+        return urlsplit(f"//{given}").hostname or ""
+    except ValueError:
+        return ""
 
 
 def laptop_token() -> tuple[str, Token]:

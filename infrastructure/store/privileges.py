@@ -24,6 +24,7 @@ TABLES: Mapping[str, tuple[str, ...]] = {
     "turnlog_pages": _ALL,
     "turnlog_marks": _ALL,
     "turnlog_states": _ALL,
+    "turnlog_prefixes": _CHANGE,
     "turnlog_schema": READ,
 }
 """By table: what an application does with it. Events are never changed."""
@@ -39,6 +40,7 @@ OF_A_SESSION: Mapping[str, str] = {
     "turnlog_pages": "session_id",
     "turnlog_marks": "session_id",
     "turnlog_states": "session_id",
+    "turnlog_prefixes": "session_id",
 }
 """By table: the column that says to which session a row belongs. With row-level security a reader sees these tables
 alone, and of them the rows of one user's sessions."""

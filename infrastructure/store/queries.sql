@@ -238,6 +238,31 @@ insert into {schema}.turnlog_pages (session_id, turn, body)
 select %b, turn, body from unnest(%b::integer[], %b::bytea[]) as page (turn, body)
 on conflict (session_id, turn) do update set body = excluded.body
 
+-- name: find_prefixes
+-- Of each: those that do not go on yet, the one that goes on as is asked for, and any other one. Each in the order of its
+-- index, because many conversations may begin alike.
+select wanted.number, found.session_id, found.position, found.system, found.next
+from unnest(%b::bytea[]) with ordinality as wanted (fingerprint, number) cross join lateral (
+    (select session_id, position, system, next from {schema}.turnlog_prefixes p
+    where p.fingerprint = wanted.fingerprint and p.next is null order by p.next, p.session_id desc limit %b)
+    union all
+    (select session_id, position, system, next from {schema}.turnlog_prefixes p
+    where p.fingerprint = wanted.fingerprint and p.next = %b order by p.next, p.session_id desc limit 1)
+    union all
+    (select session_id, position, system, next from {schema}.turnlog_prefixes p
+    where p.fingerprint = wanted.fingerprint and p.next is not null order by p.session_id desc limit 1)
+) as found
+
+-- name: claim_prefix
+update {schema}.turnlog_prefixes set next = %b
+where fingerprint = %b and session_id = %b and (next is null or next = %b) returning true
+
+-- name: keep_prefixes
+insert into {schema}.turnlog_prefixes (fingerprint, session_id, position, system, next)
+select * from unnest(%b::bytea[], %b::uuid[], %b::bigint[], %b::bytea[], %b::bytea[])
+on conflict (fingerprint, session_id) do update set position = excluded.position, next = excluded.next
+returning true
+
 -- name: drop_head
 delete from {schema}.turnlog_heads where session_id = %b
 

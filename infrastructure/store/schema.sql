@@ -330,6 +330,19 @@ create table if not exists {schema}.turnlog_states (
     body bytea not null
 ) with (fillfactor = 50);
 
+-- Since version 7: beginnings of conversations that the recording proxy has seen, as digests of what was said up to there:
+-- in which session one stands, up to which position, and with which one it goes on there (null: it is the last).
+create table if not exists {schema}.turnlog_prefixes (
+    fingerprint bytea not null,
+    session_id uuid not null,
+    position bigint not null,
+    system bytea not null,
+    next bytea,
+    primary key (fingerprint, session_id)
+) with (fillfactor = 80);
+
+create index if not exists turnlog_prefixes_next on {schema}.turnlog_prefixes (fingerprint, next, session_id desc);
+
 create table if not exists {schema}.turnlog_schema (
     only_row boolean primary key default true check (only_row),
     version integer not null,

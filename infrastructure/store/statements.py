@@ -13,7 +13,7 @@ from turnlog.domain.events import TextDelta
 from turnlog.infrastructure.store.list_statements import list_statements
 
 EVENTS_TABLE = "turnlog_events"
-SCHEMA_VERSION = 6
+SCHEMA_VERSION = 7
 LOCK_TIMEOUT_MS = 4_000
 """Less than a connection has for an answer by default: Postgres says why it gives up, and the watchdog could not."""
 

@@ -27,6 +27,7 @@ from turnlog.infrastructure.store.leases import Leases
 from turnlog.infrastructure.store.lists import SessionLists
 from turnlog.infrastructure.store.mapper import EventMapper
 from turnlog.infrastructure.store.packing import PARAMETER_TYPES
+from turnlog.infrastructure.store.prefixes import Prefixes
 from turnlog.infrastructure.store.recorder import BatchRecorder
 from turnlog.infrastructure.store.schema import Schema
 from turnlog.infrastructure.store.standings import Standing, Standings, parse_standings
@@ -56,6 +57,7 @@ class EventStore:
         self.lists = SessionLists(self._threads.fetch, self._threads.fetch_by_index)
         self.kept = KeptViews(self._threads, recorder)
         self.states = KeptStates(self._threads)
+        self.prefixes = Prefixes(self._threads)
         self.leases = Leases(self._lease_thread.fetch)
         self.standings = Standings(self._standings_wire, timeout)
 

@@ -36,7 +36,7 @@ PYTHON = [
     for page in PAGES
     if name_of(page) != ITS_OWN_TESTS
     for block in blocks(page, "python")
-    if "FastAPI(" not in block.code or "turnlog_router" in block.code  # test_tutorial.py serves the other one
+    if "FastAPI(" not in block.code or "turnlog_" in block.code  # test_tutorial.py serves the other one
 ]
 TURNLOG = list(
     dict.fromkeys(

@@ -62,6 +62,9 @@ def sessions(settings: Settings) -> dict[str, UUID]:
     # Only longer sessions have rows here.
     marks = "insert into turnlog_marks (session_id, position, view_schema, body)"
     rows(settings, f"{marks} select session_id, position, view_schema, body from turnlog_heads")
+    # And only those that came through the proxy.
+    prefixes = "insert into turnlog_prefixes (fingerprint, session_id, position, system)"
+    rows(settings, f"{prefixes} select 'a beginning', session_id, 1, '' from turnlog_heads")
     return found
 
 
@@ -120,6 +123,7 @@ WAYS = {
     "a page": "select body from turnlog_pages",
     "a mark": "select body from turnlog_marks",
     "a state": "select body from turnlog_states",
+    "a beginning": "select session_id::text from turnlog_prefixes",
     "a sample": "select convert_from(state, 'UTF8') from turnlog_events tablesample system (100)",
     "a place on the disk": "select convert_from(state, 'UTF8') from turnlog_events where ctid < '(9,9)'",
     "a view of one's own": "create temp view v as select convert_from(state, 'UTF8') from turnlog_events; table v",

@@ -23,6 +23,7 @@ from turnlog.domain.errors import SchemaVersionError
 from turnlog.infrastructure.log import SessionLog
 from turnlog.infrastructure.settings import Settings
 from turnlog.infrastructure.store.datastore import UrlDatastore
+from turnlog.infrastructure.store.prefixes import Prefix
 from turnlog.infrastructure.store.recorder import BatchRecorder
 from turnlog.infrastructure.store.statements import SCHEMA_VERSION
 from turnlog.infrastructure.store.store import EventStore
@@ -362,6 +363,20 @@ async def test_a_database_of_version_5_has_an_index_for_each_list_once_it_is_up_
     assert {name.removeprefix("turnlog_sessions_") for (name,) in rows(settings, names)} == {
         "pkey", "writer", "unfinished", "waiting", "user", "newest", "by_status", "user_status", "user_ids",
     }  # fmt: skip
+
+
+async def test_a_database_of_version_6_has_a_table_for_beginnings_once_it_is_up_to_date(settings: Settings) -> None:
+    with psycopg.connect(settings.database_url or "", autocommit=True) as old:
+        old.execute(f"create schema {settings.database_schema}".encode())
+        old.execute(f"set search_path to {settings.database_schema}".encode())
+        old.execute((DATA / "schema-6.sql").read_bytes())
+        append_as_version_3(old, 1, GOLDEN_TOPICS)
+        async with SessionLog.open(settings) as log:
+            known = Prefix(b"beginning", OLD_SESSION, 4, b"system")
+            await log.prefixes.keep([known])
+            assert await log.prefixes.find([b"another", b"beginning"], b"next") == [known]
+            append_as_version_3(old, 5, ["text-delta.v1"])  # as a process of before goes on
+            assert (await log.session(OLD_SESSION, "u1").view()).version == 5
 
 
 async def test_processes_that_upgrade_at_once_do_not_get_in_each_others_way(

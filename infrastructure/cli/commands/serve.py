@@ -32,6 +32,18 @@ from turnlog.infrastructure.cli.shared import Globals, json_option, pass_globals
 @click.option("--origin", "origins", multiple=True, metavar="URL", help="A site whose pages may ask (CORS). Repeat it.")
 @click.option("--workers", type=click.IntRange(1, 1_000), default=1, show_default=True, help="Processes.")
 @click.option("--max-body-bytes", type=click.IntRange(min=1), metavar="N", help="The largest body; 32 MiB by default.")
+@click.option(
+    "--upstream",
+    "upstreams",
+    multiple=True,
+    metavar="NAME=URL",
+    help="A provider for the recording proxy: openai, anthropic, or a name of your own. Repeat it.",
+)
+@click.option(
+    "--unrecorded",
+    type=click.Choice(["refuse", "pass"]),
+    help="What becomes of a request through the proxy that cannot be recorded; it is refused by default.",
+)
 @json_option
 @pass_globals
 def serve(options: Globals, /, tokens: tuple[str, ...], tokens_file: Path | None, as_json: bool, **given: Any) -> None:
@@ -40,6 +52,8 @@ def serve(options: Globals, /, tokens: tuple[str, ...], tokens_file: Path | None
     --token says whose a bearer token is; it may be sha256: and a digest, and TURNLOG_SERVE_TOKENS and
     TURNLOG_SERVE_TOKENS_FILE hold tokens, too. Behind a proxy that knows its users --trusted-header names them. Without
     either it listens on loopback only, and prints an address with a token of the system, which is new at each start.
+
+    With --upstream a client of that provider, whose base_url is /v1 of the address, is recorded.
     """
     try:
         from turnlog.infrastructure.server import running, serve_settings  # noqa: PLC0415 an extra
@@ -53,6 +67,7 @@ def serve(options: Globals, /, tokens: tuple[str, ...], tokens_file: Path | None
         known = (token,)
     chosen = {name: value for name, value in given.items() if value is not None}
     chosen["trusted_proxies"] = chosen.pop("proxies")
+    chosen["proxy"] = serve_settings.given_proxy(chosen.pop("upstreams"), chosen.pop("unrecorded", None))
     wanted = serve_settings.checked_serve_settings({**chosen, "tokens": known, "is_laptop": is_laptop})
     settings = options.settings()
     try:
