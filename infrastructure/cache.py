@@ -33,8 +33,8 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("turnlog")
 
-What = Literal["view", "chat"]
-"""What is cached of a session: its view, and its chat prompt."""
+What = Literal["view", "chat", "anthropic", "responses"]
+"""What is cached of a session: its view, and its prompt for each API."""
 
 _SHAPE = 2
 """The version of what an entry looks like. Processes of another one have keys of their own."""

@@ -126,9 +126,9 @@ class SessionReading:
             policy = policy or DEFAULT_POLICY
             asked = await self._access.ask(windows.base(self.id, api, policy))
             return await windows.window(asked, api, policy, max_tokens, count_tokens, dialect)
-        asked = await self._access.ask(prompts.base(self.id))
-        if api == "chat" and dialect is None and (policy is None or policy == DEFAULT_POLICY):
-            return await prompts.chat(asked)
+        asked = await self._access.ask(prompts.base(self.id, api))
+        if dialect is None and (policy is None or policy == DEFAULT_POLICY):
+            return await prompts.usual(asked, api)
         return await prompts.whole(asked, api, policy or DEFAULT_POLICY, dialect)
 
     async def explain_prompt(self, api: Api = "chat", dialect: DialectName | None = None) -> Explanation:

@@ -312,8 +312,8 @@ class SessionTurns(SessionReading):
         policy = policy or DEFAULT_POLICY
         if continues:
             policy = policy.model_copy(update={"broken_off": "continue"})
-        if api == "chat" and dialect is None and max_tokens is None and policy == DEFAULT_POLICY:
-            return await self._parts.prompts.chat_of(latest)
+        if dialect is None and max_tokens is None and policy == DEFAULT_POLICY:
+            return await self._parts.prompts.usual_of(latest, api)
         return await self.prompt(api, max_tokens, policy=policy, dialect=dialect)
 
     async def _execute(self, command: Command) -> int:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from uuid import UUID
 
 from turnlog.infrastructure.cache_entry import Entry
 
@@ -17,25 +16,26 @@ class PromptMemory:
 
     def __init__(self, limit: int) -> None:
         self._limit = limit
-        self._entries: OrderedDict[UUID, Entry] = OrderedDict()
+        self._entries: OrderedDict[str, Entry] = OrderedDict()
         self._bytes = 0
 
-    def get(self, session_id: UUID) -> Entry | None:
-        """The entry, if it is still remembered."""
-        return self._entries.get(session_id)
+    def get(self, key: str) -> Entry | None:
+        """The entry of this key, if it is still remembered."""
+        return self._entries.get(key)
 
-    def put(self, session_id: UUID, entry: Entry) -> None:
+    def put(self, entry: Entry) -> None:
         """Remembers an entry, and forgets the ones that were used longest ago if there is no room."""
-        if self._entries.get(session_id) is entry:
-            self._entries.move_to_end(session_id)
+        if self._entries.get(entry.key) is entry:
+            self._entries.move_to_end(entry.key)
             return
-        self.drop(session_id)
-        self._entries[session_id] = entry
+        self.drop(entry.key)
+        self._entries[entry.key] = entry
         self._bytes += len(entry.value)
         while self._bytes > self._limit:
             self.drop(next(iter(self._entries)))
 
-    def drop(self, session_id: UUID) -> None:
-        """Forgets an entry."""
-        if (gone := self._entries.pop(session_id, None)) is not None:
-            self._bytes -= len(gone.value)
+    def drop(self, *keys: str) -> None:
+        """Forgets entries."""
+        for key in keys:
+            if (gone := self._entries.pop(key, None)) is not None:
+                self._bytes -= len(gone.value)

@@ -1,8 +1,9 @@
 """The prompts of sessions, made from as few reads as possible.
 
-The chat prompt is cached as a text that only grows (`projections/prompt/settled_prefix.py`). If nothing has happened
-since it was cached, it costs one read of Redis, while Postgres is asked for the session's position. If something has,
-only the new events and the turns that they change are read.
+A prompt is cached as a text that only grows (`projections/prompt/settled_prefix.py`), one for each API that is asked
+for. If nothing has happened since it was cached, it costs one read of Redis, while Postgres is asked for the session's
+position. If something has, only the new events and the turns that they change are read. A prompt by another policy than
+the default one, or by the rules of a provider, is made of the whole view.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ from turnlog.infrastructure.read.windows import Windows, found
 from turnlog.infrastructure.tasks import Background, off_loop
 from turnlog.projections.projector import LARGE_BYTES, LARGE_SIZE, Projector
 from turnlog.projections.prompt import (
+    APIS,
     Api,
     DialectName,
     PromptPolicy,
@@ -32,11 +34,12 @@ from turnlog.projections.prompt import (
 )
 from turnlog.projections.prompt.settled_prefix import (
     Border,
-    ChatMessages,
+    Messages,
     SettledPrefix,
     begin_prompt,
     call_ids,
     continue_prompt,
+    sent,
 )
 from turnlog.projections.segments import whole_turns
 
@@ -51,23 +54,25 @@ LINE_MESSAGES = 100
 class _LastLine(Frozen):
     """The last line of a cached prompt. `commit_id` is that of the event at the entry's position, `page` and `border`
     say where the settled part ends (see Border), `compacted` is the position of the compaction that the prompt begins
-    with (0: none), and `rest` are the messages that are not settled."""
+    with (0: none), `rest` are the messages that are not settled, and `joinable` those among them that come before the
+    border."""
 
     user_id: str | None
     commit_id: int
     page: int
     border: int
     compacted: int
-    rest: ChatMessages
+    rest: Messages
+    joinable: Messages = []
 
 
 @dataclass(frozen=True, slots=True)
 class _Cached:
     entry: Entry
-    settled: ChatMessages
+    settled: Messages
     last: _LastLine
 
-    def prompt(self) -> ChatMessages:
+    def messages(self) -> Messages:
         return self.settled + self.last.rest
 
 
@@ -85,52 +90,52 @@ class Prompts:
         self._memory = PromptMemory(memory_bytes)
         self.windows = Windows(store, views, memory_bytes)
 
-    def key(self, session_id: UUID) -> str:
-        """The key of the session's chat prompt in Redis."""
-        return self._cache.key(session_id, "chat")
+    def key(self, session_id: UUID, api: Api = "chat") -> str:
+        """The key of the session's prompt in Redis."""
+        return self._cache.key(session_id, api)
 
     def forget(self, session_id: UUID) -> None:
         """Forgets the prompts that this process remembers."""
-        self._memory.drop(session_id)
+        self._memory.drop(*(self.key(session_id, api) for api in APIS))
         self.windows.forget(session_id)
 
-    def base(self, session_id: UUID) -> int:
-        """The position that the remembered chat prompt rests on; 0 if there is none. It is worth asking for."""
-        entry = self._memory.get(session_id)
+    def base(self, session_id: UUID, api: Api) -> int:
+        """The position that the remembered prompt rests on; 0 if there is none. It is worth asking for."""
+        entry = self._memory.get(self.key(session_id, api))
         return entry.position if entry is not None else 0
 
-    async def chat(self, asked: Asked) -> ChatMessages:
-        """The prompt for the Chat Completions API."""
-        session_id = asked.session_id
+    async def usual(self, asked: Asked, api: Api) -> Any:
+        """The prompt for an API, by the default policy."""
+        key = self.key(asked.session_id, api)
         if not asked.is_expected:
             await asked.standing()
-        entry = self._memory.get(session_id) or await self._cache.get(self.key(session_id))
+        entry = self._memory.get(key) or await self._cache.get(key)
         cached = await _parsed(entry) if entry is not None else None  # while Postgres answers
         standing = await asked.standing()
         if cached is not None and cached.entry.position == standing.position:
             if cached.last.commit_id == standing.commit_id:
-                self._memory.put(session_id, cached.entry)
-                return cached.prompt()
+                self._memory.put(cached.entry)
+                return sent(cached.messages(), api)
         elif cached is not None and cached.entry.position < standing.position:
-            prompt = await self._continued(asked, cached)
-            if prompt is not None:
-                return prompt
-        return await self._begun(await self._views.load(session_id, asked))
+            messages = await self._continued(asked, api, cached)
+            if messages is not None:
+                return sent(messages, api)
+        return await self._begun(await self._views.load(asked.session_id, asked), api)
 
-    async def chat_of(self, held: Projector) -> ChatMessages:
+    async def usual_of(self, held: Projector, api: Api) -> Any:
         """The same for somebody who works on the session, and holds its last turns as they are now: of the others only
         what was cached is read. A prompt in the middle of a turn is kept only if it has more that is settled."""
-        session_id = held.session_id
+        session_id, key = held.session_id, self.key(held.session_id, api)
         if held.first_turn == 0:
-            return await self._begun(held)
-        entry = self._memory.get(session_id) or await self._cache.get(self.key(session_id))
+            return await self._begun(held, api)
+        entry = self._memory.get(key) or await self._cache.get(key)
         if entry is not None and entry.position <= held.version:
             base = Asked(self._store, session_id, entry.position)  # answered while the entry is parsed
             cached = await _parsed(entry)
-            prompt = await self._continued(base, cached, held) if cached is not None else None
-            if prompt is not None:
-                return prompt
-        return await self._begun(await self._views.load(session_id))
+            messages = await self._continued(base, api, cached, held) if cached is not None else None
+            if messages is not None:
+                return sent(messages, api)
+        return await self._begun(await self._views.load(session_id), api)
 
     async def whole(self, asked: Asked, api: Api, policy: PromptPolicy, dialect: DialectName | None) -> Any:
         """The prompt of all turns."""
@@ -138,8 +143,10 @@ class Prompts:
         of = partial(_whole_of, projector, api, policy, dialect)
         return await off_loop(projector.is_large, of)
 
-    async def _continued(self, asked: Asked, cached: _Cached, held: Projector | None = None) -> ChatMessages | None:
-        """The cached prompt with what came since. None if it cannot be continued, or rests on a past that is gone."""
+    async def _continued(
+        self, asked: Asked, api: Api, cached: _Cached, held: Projector | None = None
+    ) -> Messages | None:
+        """The cached messages with what came since. None if it cannot be continued, or rests on a past that is gone."""
         session_id, position = asked.session_id, cached.entry.position
         base = asked if asked.base == position else Asked(self._store, session_id, position)
         projector = held or await self._views.load_end(session_id, 1, base)
@@ -153,30 +160,30 @@ class Prompts:
             return None
         if projector.rewrote > position or projector.first_turn > cached.last.page:
             return None
-        more = await off_loop(projector.is_large, _continuation, cached, projector)
+        more = await off_loop(projector.is_large, _continuation, cached, projector, api)
         if more is None:
             return None
         if held is None or more.settled:
-            await self._keep(projector, more, cached.entry)
+            await self._keep(projector, api, more, cached.entry)
         return cached.settled + more.settled + more.rest
 
-    async def _begun(self, projector: Projector) -> ChatMessages:
-        parts = await off_loop(projector.is_large, _beginning, found(projector))
-        await self._keep(projector, parts, None)
-        return parts.settled + parts.rest
+    async def _begun(self, projector: Projector, api: Api) -> Any:
+        parts = await off_loop(projector.is_large, _beginning, found(projector), api)
+        await self._keep(projector, api, parts, None)
+        return sent(parts.settled + parts.rest, api)
 
-    async def _keep(self, projector: Projector, parts: SettledPrefix, before: Entry | None) -> None:
+    async def _keep(self, projector: Projector, api: Api, parts: SettledPrefix, before: Entry | None) -> None:
         base = before.position if before else 0
         is_due = not projector.is_streaming or projector.version - base >= TAIL_TO_KEEP
         if not is_due or not isinstance(projector.state, Active):
             return
         is_large = len(parts.settled) + len(parts.rest) > LARGE_SIZE
-        entry = await off_loop(is_large, self._made, projector, projector.state, parts, before)
-        self._memory.put(projector.session_id, entry)
+        entry = await off_loop(is_large, self._made, projector, projector.state, api, parts, before)
+        self._memory.put(entry)
         if self._cache.is_writable:
             self._background.spawn(self._put(entry, before))
 
-    def _made(self, projector: Projector, state: Active, parts: SettledPrefix, before: Entry | None) -> Entry:
+    def _made(self, projector: Projector, state: Active, api: Api, parts: SettledPrefix, before: Entry | None) -> Entry:
         last = _LastLine(
             user_id=state.user_id,
             commit_id=projector.commit_id,
@@ -184,10 +191,11 @@ class Prompts:
             border=parts.border.position,
             compacted=projector.compaction.position if projector.compaction else 0,
             rest=parts.rest,
+            joinable=parts.joinable,
         )
         settled = parts.settled
         lines = [to_json(settled[at : at + LINE_MESSAGES])[1:-1] for at in range(0, len(settled), LINE_MESSAGES)]
-        return self._cache.made(self.key(projector.session_id), projector.version, lines, last.to_json(), before)
+        return self._cache.made(self.key(projector.session_id, api), projector.version, lines, last.to_json(), before)
 
     async def _put(self, entry: Entry, before: Entry | None) -> None:
         if not await self._cache.put(entry, before):
@@ -201,14 +209,14 @@ def _whole_of(projector: Projector, api: Api, policy: PromptPolicy, dialect: Dia
     return build_prompt(whole_turns(projector.sent_segments()), api, projector.compaction, policy, dialect=dialect)
 
 
-def _continuation(cached: _Cached, projector: Projector) -> SettledPrefix | None:
-    border = Border(cached.last.page, cached.last.border)
-    segments, taken = projector.sent_segments(border.page), call_ids(cached.settled)
-    return continue_prompt(segments, projector.closed_turns, projector.compaction, taken, border)
+def _continuation(cached: _Cached, projector: Projector, api: Api) -> SettledPrefix | None:
+    border, joinable = Border(cached.last.page, cached.last.border), cached.last.joinable
+    segments, taken = projector.sent_segments(border.page), call_ids(cached.settled) | call_ids(joinable)
+    return continue_prompt(segments, projector.closed_turns, projector.compaction, taken, border, api, joinable)
 
 
-def _beginning(projector: Projector) -> SettledPrefix:
-    return begin_prompt(projector.sent_segments(), projector.closed_turns, projector.compaction)
+def _beginning(projector: Projector, api: Api) -> SettledPrefix:
+    return begin_prompt(projector.sent_segments(), projector.closed_turns, projector.compaction, api)
 
 
 async def _parsed(entry: Entry) -> _Cached | None:

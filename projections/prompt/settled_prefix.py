@@ -1,22 +1,26 @@
-"""The chat prompt in two parts: the settled messages, which nothing that comes later changes, and the rest.
+"""A prompt in two parts: the settled messages, which nothing that comes later changes, and the rest.
 
 The second part can be made without the turns of the first, so the prompt of a long session, or of a turn of a thousand
 steps, costs only what is new in it. The border is the beginning of a turn that stands alone, or of a segment of one.
+
+Anthropic's messages alternate, so what a user says next may be joined to the last message before the border. That one
+is not settled: it is `joinable`, and the rest begins with it.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from typing import Any, NamedTuple
 
+from turnlog.projections.prompt import Api, how_to_make
 from turnlog.projections.prompt.assembly import assemble
-from turnlog.projections.prompt.chat import render_chat
-from turnlog.projections.prompt.dialect import CHAT
+from turnlog.projections.prompt.entries import PromptStep, Rendered, last_spoken
 from turnlog.projections.prompt.parts import sendable
 from turnlog.projections.segments import whole_turns
 from turnlog.projections.turn import Compaction, LateResult, Message, Step, Turn
 
-ChatMessages = list[dict[str, Any]]
+Messages = list[dict[str, Any]]
 
 
 class Border(NamedTuple):
@@ -28,31 +32,41 @@ class Border(NamedTuple):
 
 
 class SettledPrefix(NamedTuple):
-    """`settled` are the messages before the border, `rest` those after it."""
+    """`settled` are the messages before the border, but for those that are `joinable`; `rest` are those that follow
+    the settled ones."""
 
-    settled: ChatMessages
+    settled: Messages
+    joinable: Messages
     border: Border
-    rest: ChatMessages
+    rest: Messages
 
 
-def begin_prompt(segments: Sequence[Turn], closed: int, compaction: Compaction | None) -> SettledPrefix:
+def begin_prompt(
+    segments: Sequence[Turn], closed: int, compaction: Compaction | None, api: Api = "chat"
+) -> SettledPrefix:
     """Both parts of the prompt of all turns, each of them in its segments, of which the first `closed` are closed."""
     border = border_of(segments, closed, compaction)
-    if border.page == 0:
-        return SettledPrefix([], border, _messages(segments, compaction, frozenset(), is_end=True))
-    settled = _messages(segments[: border.page], compaction, frozenset(), is_end=False)
-    rest = from_border(border.position, segments[border.page :])
-    return SettledPrefix(settled, border, _messages(rest, None, call_ids(settled), is_end=True))
+    made = _Made(api, frozenset(), [])
+    if border.page:
+        made.add_settled(segments[: border.page], compaction)
+        segments, compaction = from_border(border.position, segments[border.page :]), None
+    return made.prefix(border, segments, compaction)
 
 
 def continue_prompt(
-    segments: Sequence[Turn], closed: int, compaction: Compaction | None, taken: frozenset[str], before: Border
+    segments: Sequence[Turn],
+    closed: int,
+    compaction: Compaction | None,
+    taken: frozenset[str],
+    before: Border,
+    api: Api = "chat",
+    joinable: Messages | None = None,
 ) -> SettledPrefix | None:
     """The parts that follow settled messages which end at `before`; the segments are those from its page on.
 
-    `closed` counts from the first of the session; `taken` are the call ids in the settled messages. The returned
-    `settled` are only the messages that have become settled since. None where these turns depend on earlier ones, so
-    that the prompt must begin anew.
+    `closed` counts from the first of the session; `taken` are the call ids in the messages before the border, of which
+    the last are `joinable`. The returned `settled` are only the messages that have become settled since. None where these
+    turns depend on earlier ones, so that the prompt must begin anew.
     """
     if before.page == 0 or not segments:
         return None
@@ -60,23 +74,65 @@ def continue_prompt(
     if not _begins_at(segments[0], before.position) or _is_within(before.position, compaction):
         return None
     border = border_of(segments, closed - before.page, compaction)
-    settled = _messages(segments[: border.page], None, taken, is_end=False)
-    after = from_border(border.position, segments[border.page :])
-    rest = _messages(after, None, taken | call_ids(settled), is_end=True)
+    made = _Made(api, taken, joinable or [])
+    if border.page:
+        made.add_settled(segments[: border.page], None)
+        segments = from_border(border.position, segments[border.page :])
     now = Border(before.page + border.page, border.position) if border.page else before
-    return SettledPrefix(settled, now, rest)
+    return made.prefix(now, segments, None)
+
+
+def sent(messages: Messages, api: Api) -> Any:
+    """What is sent of an API's messages: they themselves, or for anthropic a dict."""
+    if api != "anthropic":
+        return messages
+    return how_to_make(api).finish([Rendered(message, -1, ()) for message in messages])
 
 
 def call_ids(messages: Iterable[dict[str, Any]]) -> frozenset[str]:
-    """The ids of the tool calls in these messages."""
-    return frozenset(call["id"] for message in messages for call in message.get("tool_calls", ()))
+    """The ids of the tool calls in these messages, or items, of any API."""
+    return frozenset(call_id for message in messages for call_id in _call_ids(message))
 
 
-def _messages(
-    segments: Sequence[Turn], compaction: Compaction | None, taken: frozenset[str], *, is_end: bool
-) -> ChatMessages:
-    entries = assemble(whole_turns(segments), CHAT, compaction, taken=taken, is_end=is_end)
-    return [rendered.message for rendered in render_chat(entries)]
+def _call_ids(message: dict[str, Any]) -> Iterable[str]:
+    for call in message.get("tool_calls", ()):
+        yield call["id"]
+    if message.get("type") in ("function_call", "custom_tool_call"):
+        yield message["call_id"]
+    if message.get("role") == "assistant" and isinstance(blocks := message.get("content"), list):
+        yield from (block["id"] for block in blocks if block.get("type") == "tool_use")
+
+
+class _Made:
+    """Makes the messages of a prompt, behind settled ones that have the call ids `taken`."""
+
+    def __init__(self, api: Api, taken: frozenset[str], joinable: Messages) -> None:
+        self._dialect, self._render, _ = how_to_make(api)
+        self._joins = api == "anthropic"
+        self._taken = taken
+        self._settled: list[Rendered] = []
+        self._joinable = [Rendered(message, -1, ()) for message in joinable]
+
+    def add_settled(self, segments: Sequence[Turn], compaction: Compaction | None) -> None:
+        """The messages of these segments are settled, but for what may be joined to what follows."""
+        entries = assemble(whole_turns(segments), self._dialect, compaction, taken=self._taken, is_end=False)
+        if entries and isinstance(last := entries[-1], PromptStep) and last.paused:
+            entries[-1] = replace(last, paused=False)  # something follows
+        rendered = self._render(entries, [*self._joinable])
+        spoken = last_spoken(rendered) if self._joins else None
+        end = len(rendered) if spoken is None else spoken
+        self._settled, self._joinable = rendered[:end], rendered[end:]
+        self._taken |= call_ids(one.message for one in rendered)
+
+    def prefix(self, border: Border, segments: Sequence[Turn], compaction: Compaction | None) -> SettledPrefix:
+        """All of it, with the messages of the segments that are not settled."""
+        entries = assemble(whole_turns(segments), self._dialect, compaction, taken=self._taken)
+        rest = self._render(entries, [*self._joinable])
+        return SettledPrefix(_messages(self._settled), _messages(self._joinable), border, _messages(rest))
+
+
+def _messages(rendered: Iterable[Rendered]) -> Messages:
+    return [one.message for one in rendered]
 
 
 def from_border(position: int, segments: Sequence[Turn]) -> list[Turn]:

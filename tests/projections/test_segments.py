@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.support.events import START, begun, finished, user
+from tests.support.events import START, begun, finished, text, user
 from tests.support.examples import each_kind, mostly
 from tests.support.histories import AT, ID, History, folded, recorded, repaired
 from tests.support.owned_talks import owned_histories
@@ -20,8 +20,8 @@ from tests.support.talks import histories_of_long_turns, long_histories, mixed_h
 from turnlog.domain import events as e
 from turnlog.projections.head import SessionHead
 from turnlog.projections.projector import Projector
-from turnlog.projections.prompt import build_prompt
-from turnlog.projections.prompt.settled_prefix import begin_prompt, call_ids, continue_prompt
+from turnlog.projections.prompt import APIS, Api, build_prompt
+from turnlog.projections.prompt.settled_prefix import begin_prompt, call_ids, continue_prompt, sent
 from turnlog.projections.segments import SEGMENT_BYTES
 from turnlog.projections.turn import Turn
 
@@ -155,3 +155,44 @@ def test_prompts_of_turns_in_segments_are_valid(history: History) -> None:
     view = folded(history).view()
     for api, check in CHECKS.items():
         check(build_prompt(view.turns, api, view.compaction))
+
+
+SEARCH = {"type": "server_tool_use", "id": "srvtoolu_1", "name": "web_search", "input": {}}
+UNANSWERED = {
+    "a turn that is stopped behind its results": [
+        user("q0"),
+        e.TurnStarted(at=AT, turn_id="q0", run="r", writer="w"),
+        *called("s0"),
+        e.TurnEnded(at=AT, turn_id="q0", run="r", status="stopped", reason=""),
+    ],
+    "an answer that failed": [user("q0"), begun("s0"), e.CompletionFailed(at=AT, step_id="s0", error="x")],
+    "an answer that says nothing": [user("q0"), begun("s0"), finished("s0")],
+    "an answer that was paused": [
+        user("q0"),
+        begun("s0"),
+        e.PartStarted(at=AT, step_id="s0", part=1, kind="server_call", api="anthropic", call=None, data=SEARCH),
+        e.PartStarted(at=AT, step_id="s0", part=2, kind="text", api="anthropic", call=None, data={}),
+        text("s0", "Looking."),
+        e.CompletionFinished(at=AT, step_id="s0", finish_reason="pause_turn"),
+    ],
+}
+
+
+@pytest.mark.parametrize("api", APIS)
+@pytest.mark.parametrize("unanswered", UNANSWERED.values(), ids=UNANSWERED)
+def test_what_is_said_behind_what_was_settled_is_joined_to_it_where_an_api_joins(
+    unanswered: list[e.SessionEvent], api: Api
+) -> None:
+    after = [user("q1"), *called("s1"), begun("s2"), finished("s2"), user("q2"), *called("s3"), user("q3")]
+    history = recorded([START, *unanswered, *after])
+    expected = build_prompt(folded(history).turns(), api)
+    for cut in range(len(unanswered) + 2, len(history) + 1):
+        early, end = folded(history[:cut]), folded(history)
+        kept = begin_prompt(early.sent_segments(), early.closed_turns, None, api)
+        assert sent(kept.settled + kept.rest, api) == build_prompt(early.turns(), api)
+        if kept.border.page == 0:
+            continue
+        segments, taken = end.sent_segments(kept.border.page), call_ids(kept.settled + kept.joinable)
+        more = continue_prompt(segments, end.closed_turns, None, taken, kept.border, api, kept.joinable)
+        assert more is not None
+        assert sent(kept.settled + more.settled + more.rest, api) == expected

@@ -25,8 +25,8 @@ from turnlog.domain import events as e
 from turnlog.domain.errors import PromptTooLongError
 from turnlog.projections.head import SessionHead
 from turnlog.projections.projector import PagesNeeded, Projector
-from turnlog.projections.prompt import PromptPolicy, WindowedPrompt, build_prompt, windowed_prompt
-from turnlog.projections.prompt.settled_prefix import begin_prompt, call_ids, continue_prompt
+from turnlog.projections.prompt import APIS, Api, PromptPolicy, WindowedPrompt, build_prompt, windowed_prompt
+from turnlog.projections.prompt.settled_prefix import begin_prompt, call_ids, continue_prompt, sent
 from turnlog.projections.prompt.window import only_pinned
 from turnlog.projections.segments import whole_turns
 
@@ -67,25 +67,28 @@ def test_a_fold_goes_on_from_the_last_pages_as_from_all(cases: Cases, share: flo
         check()
 
 
-@given(mixed_histories | histories_of_long_turns)
-def test_the_parts_of_a_prompt_are_the_prompt(history: History) -> None:
+any_api: st.SearchStrategy[Api] = st.sampled_from(list(APIS))
+
+
+@given(mixed_histories | histories_of_long_turns, any_api)
+def test_the_parts_of_a_prompt_are_the_prompt(history: History, api: Api) -> None:
     projector = folded(history)
     view = projector.view()
 
-    parts = begin_prompt(projector.sent_segments(), projector.closed_turns, view.compaction)
+    parts = begin_prompt(projector.sent_segments(), projector.closed_turns, view.compaction, api)
 
-    assert parts.settled + parts.rest == build_prompt(view.turns, "chat", view.compaction)
+    assert sent(parts.settled + parts.rest, api) == build_prompt(view.turns, api, view.compaction)
 
 
 @each_kind_that_goes_on
 def test_a_prompt_that_goes_on_is_the_prompt(cases: Cases, share: float) -> None:
     with mostly("more is settled", share) as saw:
 
-        @given(cases, st.integers(0, 3))
-        def check(history_and_cut: tuple[History, int], turns: int) -> None:
+        @given(cases, st.integers(0, 3), any_api)
+        def check(history_and_cut: tuple[History, int], turns: int, api: Api) -> None:
             history, cut = history_and_cut
             early, whole = folded(history[:cut]), folded(history)
-            kept = begin_prompt(early.sent_segments(), early.closed_turns, early.compaction)
+            kept = begin_prompt(early.sent_segments(), early.closed_turns, early.compaction, api)
             end = kept_end(early, turns)
             try:
                 end.apply_all(history[cut:])
@@ -94,13 +97,13 @@ def test_a_prompt_that_goes_on_is_the_prompt(cases: Cases, share: float) -> None
             if end.rewrote > cut or end.first_turn > kept.border.page or end.compaction != early.compaction:
                 return saw("what was settled has changed")
 
-            after, taken = end.sent_segments(kept.border.page), call_ids(kept.settled)
-            more = continue_prompt(after, end.closed_turns, end.compaction, taken, kept.border)
+            after, taken = end.sent_segments(kept.border.page), call_ids(kept.settled + kept.joinable)
+            more = continue_prompt(after, end.closed_turns, end.compaction, taken, kept.border, api, kept.joinable)
             if more is None:
                 return saw("all turns are needed")
 
-            sent = kept.settled + more.settled + more.rest
-            assert sent == build_prompt(whole.turns(), "chat", whole.compaction)
+            messages = kept.settled + more.settled + more.rest
+            assert sent(messages, api) == build_prompt(whole.turns(), api, whole.compaction)
             return saw("more is settled" if more.settled else "nothing more is settled")
 
         check()

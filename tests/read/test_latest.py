@@ -32,7 +32,7 @@ async def test_turns_that_are_held_grow_by_what_comes_and_nothing_else_is_read(
         assert read == [held.version - before]
         before = held.version
         assert held.turns() == (await folded_view(talk)).turns[first:]
-        assert await log._parts.prompts.chat_of(held) == await talk.prompt()
+        assert await log._parts.prompts.usual_of(held, "chat") == await talk.prompt()
 
 
 async def test_turns_are_not_read_again_at_a_position_that_is_known(
@@ -56,7 +56,7 @@ async def test_a_change_of_an_earlier_turn_is_seen(log: SessionLog, session: Ses
     await session.add_tool_result("c0", "late")
     held = await latest.now()
     assert held.turns() == (await folded_view(session)).turns
-    assert await log._parts.prompts.chat_of(held) == await session.prompt()
+    assert await log._parts.prompts.usual_of(held, "chat") == await session.prompt()
 
 
 async def test_a_past_that_is_gone_is_not_gone_on_with(log: SessionLog, talk: Session, latest: LatestTurns) -> None:
@@ -75,4 +75,4 @@ async def test_a_session_that_was_deleted_meanwhile_has_no_prompt(
     held = await latest.now()
     assert not held.exists
     with pytest.raises(SessionNotFoundError):
-        await log._parts.prompts.chat_of(held)
+        await log._parts.prompts.usual_of(held, "chat")

@@ -27,18 +27,19 @@ async def step(session: Session, number: int) -> None:
     await session.add_tool_result(f"call-{number}", RESULT)
 
 
-async def agent(session: Session, steps: int) -> Session:
+async def agent(session: Session, steps: int, api: Api = "chat") -> Session:
     """The session after a long turn, looked at after every step."""
     await session.add_message("system", "Be brief.")
     await session.say("How many cats?")
     for number in range(steps):
         await step(session, number)
-        await session.prompt()
+        await session.prompt(api)
     return session
 
 
+@pytest.mark.parametrize("api", CHECKS)
 async def test_a_step_of_a_long_turn_sends_and_reads_no_more_than_one_of_a_short_turn(
-    log: SessionLog, session: Session, redis: Redis
+    log: SessionLog, session: Session, redis: Redis, api: Api
 ) -> None:
     sent, given, lines, kept = [], [], [], log._parts.store.kept
     await session.say("How many cats?")
@@ -46,7 +47,7 @@ async def test_a_step_of_a_long_turn_sends_and_reads_no_more_than_one_of_a_short
         for number in range(100, 170):
             before, count = redis.info("stats"), sum(read)
             await step(session, number)
-            await session.prompt()
+            prompt = await session.prompt(api)
             await settled(log)
             after = redis.info("stats")
             sent.append(after["total_net_input_bytes"] - before["total_net_input_bytes"])
@@ -63,7 +64,9 @@ async def test_a_step_of_a_long_turn_sends_and_reads_no_more_than_one_of_a_short
     assert len(pages) > 10
     assert max(map(len, pages)) < 10_000 > len(head)
     assert redis.strlen(key(log, session)) > 3 * max(sent)
-    assert await session.view() == await folded_view(session)
+    whole = await folded_view(session)
+    assert await session.view() == whole
+    assert prompt == build_prompt(whole.turns, api)
 
 
 async def test_who_works_on_a_long_turn_holds_the_end_of_it(log: SessionLog, session: Session) -> None:
@@ -73,15 +76,18 @@ async def test_who_works_on_a_long_turn_holds_the_end_of_it(log: SessionLog, ses
     for number in range(60):
         await step(session, number)
         held = await latest.now()
-        assert await prompts.chat_of(held) == build_prompt((await folded_view(session)).turns)
+        turns = (await folded_view(session)).turns
+        for api in CHECKS:
+            assert await prompts.usual_of(held, api) == build_prompt(turns, api)
         sizes.append(held.size)
     assert max(sizes[45:]) <= max(sizes[:45])
 
 
+@pytest.mark.parametrize("api", CHECKS)
 async def test_a_long_turn_is_the_same_in_another_process(
-    settings: Settings, log: SessionLog, session: Session, redis: Redis
+    settings: Settings, log: SessionLog, session: Session, redis: Redis, api: Api
 ) -> None:
-    await agent(session, 30)
+    await agent(session, 30, api)
     await settled(log)
     whole = await folded_view(session)
     for is_cached in (True, False):
@@ -90,7 +96,7 @@ async def test_a_long_turn_is_the_same_in_another_process(
         async with SessionLog.open(settings) as fresh:
             again = fresh.session(session.id, "u1")
             with events_read(fresh) as read:
-                assert await again.prompt() == build_prompt(whole.turns)
+                assert await again.prompt(api) == build_prompt(whole.turns, api)
                 assert await again.view() == whole
             assert sum(read) < 60 < whole.version
 
