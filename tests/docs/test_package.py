@@ -65,7 +65,7 @@ def test_a_wheel_has_one_top_level_name_and_every_file_that_the_package_reads(tm
         here = {
             f"turnlog/{path.relative_to(CHECKOUT)}"
             for path in (CHECKOUT / folder).rglob("*")
-            if path.suffix in {".py", ".sql", ".json", ".jsonl", ".html"}
+            if path.suffix in {".py", ".sql", ".json", ".jsonl", ".html", ".js", ".ts"}
         }
         assert here <= names
     assert "turnlog/py.typed" in names
