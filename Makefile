@@ -45,12 +45,16 @@ $(VENV)/.browser: pyproject.toml | setup
 	$(PIP) --group browser
 	@touch $@
 
-test-node: setup $(VENV)/.node ## Run the tests of turnlog.js that need packages of npm
-	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile tests/server/test_client_types.py
+test-node: setup $(VENV)/.node $(VENV)/.node-proxy ## Run the tests that need packages of npm: turnlog.js, and clients of the proxy
+	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile tests/server/test_client_types.py tests/server/proxy/test_clients_in_node.py
 
 $(VENV)/.node: tests/server/node/package-lock.json | setup
-	npm --prefix tests/server/node ci --no-audit --no-fund --ignore-scripts
-	@touch $@
+	npm --prefix tests/server/node ci --no-audit --no-fund --ignore-scripts && touch $@ || \
+		echo "npm could not install: the tests that need its packages are skipped, and say so."
+
+$(VENV)/.node-proxy: tests/server/proxy/node/package-lock.json | setup
+	npm --prefix tests/server/proxy/node ci --no-audit --no-fund --ignore-scripts && touch $@ || \
+		echo "npm could not install: the tests that need its packages are skipped, and say so."
 
 test-repairers: setup $(VENV)/.repairers ## Show our prompts to the libraries that mend those of others
 	$(BIN)/python -m pytest -n 0 tests/projections/test_repairers.py

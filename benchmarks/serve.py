@@ -10,22 +10,17 @@ from __future__ import annotations
 
 import asyncio
 import json
-import socket
-import sys
 import time
-from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Sequence
+from contextlib import AbstractAsyncContextManager
 from dataclasses import asdict, dataclass
 from functools import partial
-from typing import Any
 
-import psutil  # type: ignore[import-untyped]
-
-from benchmarks import CHECKOUT
 from benchmarks.benchmark import Benchmark, Report, machine_of, option
 from benchmarks.contest import Entry, Key, Numbers, Say, interleaved
 from benchmarks.measuring import percentile
 from benchmarks.serve_process import TEXT
+from benchmarks.served import Served, served
 from benchmarks.server import Ground
 from turnlog.infrastructure.log import SessionLog
 from turnlog.infrastructure.session import Session
@@ -92,16 +87,16 @@ class _Serve:
     async def ours(self, processes: int) -> Numbers:
         """Answers that are recorded here and followed there."""
         options, durable = self._options, dict[str, Arrivals]()
-        async with SessionLog.open(self._settings) as log, _served(processes, log.settings) as served:
-            empty = served.memory()
+        async with SessionLog.open(self._settings) as log, _served(processes, log.settings) as serving:
+            empty = serving.memory()
             sessions = [await log.start_session(user_id="bench") for _ in range(options.answers)]
             for session in sessions:
                 await session.say("Go on.")
-            clients = await _connected(served.port, [f"/sessions/{s.id}/deltas?after=2" for s in sessions], options)
-            before = served.cpu()
+            clients = await _connected(serving.port, [f"/sessions/{s.id}/deltas?after=2" for s in sessions], options)
+            before = serving.cpu()
             await asyncio.gather(*(self._write(session, durable) for session in sessions))
             arrived = await asyncio.gather(*clients)
-            spent, memory = served.cpu() - before, served.memory() - empty
+            spent, memory = serving.cpu() - before, serving.memory() - empty
         owners = [str(sessions[index % options.answers].id) for index in range(options.clients)]
         return self._numbers(arrived, [durable[owner] for owner in owners], spent, memory)
 
@@ -118,14 +113,14 @@ class _Serve:
     async def bare(self, processes: int) -> Numbers:
         """The same from a server that has it from nowhere."""
         options = self._options
-        async with _served(processes, None) as served:
-            empty = served.memory()
+        async with _served(processes, None) as serving:
+            empty = serving.memory()
             start = time.time() + 2 + options.clients / 200
             path = f"/sessions/any/deltas?start={start}&deltas={options.deltas}&pace={options.pace}"
-            clients = await _connected(served.port, [path], options)
-            before = served.cpu()
+            clients = await _connected(serving.port, [path], options)
+            before = serving.cpu()
             arrived = await asyncio.gather(*clients)
-            spent, memory = served.cpu() - before, served.memory() - empty
+            spent, memory = serving.cpu() - before, serving.memory() - empty
         return self._numbers(arrived, None, spent, memory)
 
     def _numbers(
@@ -172,42 +167,10 @@ async def _heard(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> 
     return found
 
 
-@dataclass(frozen=True, slots=True)
-class _Served:
-    port: int
-    processes: Sequence[psutil.Process]
-
-    def cpu(self) -> float:
-        """Seconds that the processes have used."""
-        return float(sum(times.user + times.system for times in (one.cpu_times() for one in self.processes)))
-
-    def memory(self) -> float:
-        """Bytes that they hold."""
-        return float(sum(process.memory_info().rss for process in self.processes))
-
-
-@asynccontextmanager
-async def _served(processes: int, settings: Settings | None) -> AsyncIterator[_Served]:
+def _served(processes: int, settings: Settings | None) -> AbstractAsyncContextManager[Served]:
     """Processes that serve on one port. Without settings it is the bare server."""
-    with socket.socket() as listening:
-        listening.bind(("127.0.0.1", 0))
-        listening.listen(2_048)
-        job: dict[str, Any] = {"settings": settings and settings.model_dump(mode="json"), "socket": listening.fileno()}
-        command = (sys.executable, "-m", "benchmarks.serve_process", json.dumps(job))
-        pipe = asyncio.subprocess.PIPE
-        running = [
-            await asyncio.create_subprocess_exec(*command, stdout=pipe, cwd=CHECKOUT, pass_fds=[listening.fileno()])
-            for _ in range(processes)
-        ]
-        try:
-            for each in running:
-                assert each.stdout is not None  # noqa: S101 it is a pipe
-                await each.stdout.readline()
-            yield _Served(listening.getsockname()[1], [psutil.Process(each.pid) for each in running])
-        finally:
-            for each in running:
-                each.terminate()
-            await asyncio.gather(*(each.wait() for each in running))
+    job = {"settings": settings and settings.model_dump(mode="json")}
+    return served("benchmarks.serve_process", job, processes)
 
 
 SERVE = Benchmark(

@@ -5,17 +5,15 @@ from __future__ import annotations
 
 import asyncio
 import json
-import socket
-import sys
 import time
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any
 
-import uvicorn
 from fastapi import FastAPI, Request
 from fastapi.responses import StreamingResponse
 
+from benchmarks.served import ready, serve
 from turnlog.infrastructure.log import SessionLog
 from turnlog.infrastructure.principal import SYSTEM
 from turnlog.infrastructure.server.router import turnlog_router
@@ -33,7 +31,7 @@ def application(job: dict[str, Any]) -> FastAPI:
             if job["settings"] is not None:
                 settings = Settings.model_validate(job["settings"])
                 app.state.log = await stack.enter_async_context(SessionLog.open(settings))
-            print("ready", flush=True)  # noqa: T201 whoever started it waits for this
+            ready()
             yield
 
     app = FastAPI(lifespan=lifespan)
@@ -61,12 +59,5 @@ async def _bare(request: Request, session_id: str) -> StreamingResponse:
     return StreamingResponse(events(), media_type="text/event-stream")
 
 
-def main() -> None:
-    """Serves on a socket that it was given, until it is told to end."""
-    job = json.loads(sys.argv[1])
-    config = uvicorn.Config(application(job), log_level="warning", access_log=False, timeout_graceful_shutdown=1)
-    uvicorn.Server(config).run([socket.socket(fileno=job["socket"])])
-
-
 if __name__ == "__main__":
-    main()
+    serve(application)

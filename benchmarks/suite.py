@@ -17,6 +17,7 @@ from benchmarks.long_turn import LONG_TURN
 from benchmarks.memory import MEMORY
 from benchmarks.pace import PACE
 from benchmarks.processes import PROCESSES
+from benchmarks.proxy import PROXY
 from benchmarks.read import READ
 from benchmarks.repair import REPAIR
 from benchmarks.replay import REPLAY
@@ -29,7 +30,7 @@ from turnlog.domain.errors import InvalidInputError
 
 SUITE = [
     APPEND, LATENCY, PACE, FOLLOW, FAN_OUT, WRITERS, PROCESSES, REPLAY, READ, TURN, ANSWER, GROWTH, LONG_SESSION,
-    LONG_TURN, LISTS, STORAGE, MEMORY, REPAIR, ROW_SECURITY, SERVE,
+    LONG_TURN, LISTS, STORAGE, MEMORY, REPAIR, ROW_SECURITY, SERVE, PROXY,
 ]  # fmt: skip
 
 

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import suppress
 from typing import Self
 
 END = b"\r\n\r\n"
 
 
 class RawUpstream:
-    """Listens on loopback while the block runs. `requests` are the bytes that came; the connection ends after each."""
+    """Listens on loopback while the block runs. `requests` are the bytes that came; the connection ends after each.
+    `sent` is how many `parts` of the last answer have gone out."""
 
     def __init__(self, *parts: bytes, pause: float = 0.0) -> None:
-        self._parts = parts
+        self.parts = parts
+        self.sent = 0
         self._pause = pause
         self._server: asyncio.Server | None = None
         self.requests: list[bytes] = []
@@ -37,8 +40,11 @@ class RawUpstream:
         lines = [line.split(b":", 1) for line in head.split(b"\r\n")[1:] if b":" in line]
         length = next((int(value) for name, value in lines if name.lower() == b"content-length"), 0)
         self.requests.append(head + await reader.readexactly(length))
-        for part in self._parts:
-            writer.write(part)
-            await writer.drain()
-            await asyncio.sleep(self._pause)
+        self.sent = 0
+        with suppress(ConnectionError):
+            for part in self.parts:
+                writer.write(part)
+                await writer.drain()
+                self.sent += 1
+                await asyncio.sleep(self._pause)
         writer.close()

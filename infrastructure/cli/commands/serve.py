@@ -71,7 +71,9 @@ def serve(options: Globals, /, tokens: tuple[str, ...], tokens_file: Path | None
     wanted = serve_settings.checked_serve_settings({**chosen, "tokens": known, "is_laptop": is_laptop})
     settings = options.settings()
     try:
-        running.run(settings, wanted, options.variables(), lambda url: _print_use(url, shown, as_json))
+        running.run(
+            settings, wanted, options.variables(), lambda url: _print_use(url, shown, wanted.proxy is not None, as_json)
+        )
     except OSError as error:
         raise click.ClickException(f"{wanted.host} port {wanted.port}: {_reason(error)}") from error
 
@@ -80,12 +82,15 @@ def _reason(error: OSError) -> str:
     return (error.strerror or str(error)).lower()
 
 
-def _print_use(url: str, token: str, as_json: bool) -> None:
+def _print_use(url: str, token: str, has_proxy: bool, as_json: bool) -> None:
     address = f"{url}/docs?token={token}" if token else f"{url}/docs"
+    proxy = {"base_url": f"{url}/v1"} if has_proxy else {}
     if as_json:
-        emit_json(json.dumps({"url": url, "docs": address, **({"token": token} if token else {})}))
+        emit_json(json.dumps({"url": url, "docs": address, **({"token": token} if token else {}), **proxy}))
     else:
         screen = stdout()
         screen.say("The log over HTTP; Ctrl-C stops it.", style="dim")
         screen.say(address)
+        for base_url in proxy.values():
+            screen.say(f"A client whose base_url is {base_url} is recorded.", style="dim")
     sys.stdout.flush()

@@ -82,12 +82,12 @@ class Trail:
             return
         self._end_run()
         if isinstance(item, ForeignResult):
-            self._add(["result", item.call_id, _content(item.content), item.is_error])
+            self._add(["result", item.call_id, _stripped(item.content), item.is_error])
         elif item.role in ("system", "developer") and not self._has_begun:
-            self._system.update(_written(["system", _content(item.content)]))
+            self._system.update(_written(["system", _stripped(item.content)]))
         else:
             self._has_begun = True
-            self._add([item.role, item.name, _content(item.content)])
+            self._add([item.role, item.name, _stripped(item.content)])
 
     def _end_run(self) -> None:
         if self._run:
@@ -101,8 +101,8 @@ class Trail:
 
 def said_by(content: Any, refusal: str | None, calls: Iterable[Any], function_call: Any = None) -> Said:
     """What an assistant message says. `calls` have an id, a name and arguments."""
-    text = _content(content)
-    texts = tuple(text for text in (text if isinstance(text, str) else _written(text).decode(), refusal) if text)
+    given = _content(content)
+    texts = tuple(text for text in (given if isinstance(given, str) else _written(given).decode(), refusal) if text)
     made = [(call.id, call.name, _arguments(call.arguments)) for call in calls]
     if function_call is not None:
         name, arguments = function_call
@@ -118,11 +118,16 @@ def _run(run: Sequence[Said]) -> bytes:
 def _content(content: Any) -> Any:
     """The content as one text where it is text, and else its parts, without what only says how they are cached."""
     if content is None or isinstance(content, str):
-        return (content or "").strip()
+        return content or ""
     parts = [{key: value for key, value in part.items() if key != "cache_control"} for part in content]
     if all(set(part) >= {"type", "text"} and part["type"] == "text" for part in parts):
-        return "".join(str(part["text"]) for part in parts).strip()
+        return "".join(str(part["text"]) for part in parts)
     return parts
+
+
+def _stripped(content: Any) -> Any:
+    given = _content(content)
+    return given.strip() if isinstance(given, str) else given
 
 
 def _arguments(text: str) -> str:

@@ -44,6 +44,18 @@ async def test_an_answer_is_recorded_to_its_end_though_its_client_has_gone(
     assert provider.disconnects == 0
 
 
+async def test_a_shutdown_ends_what_is_under_way_as_interrupted(settings: Settings, provider: FakeProvider) -> None:
+    provider.add(Answer([f"word{number} " for number in range(500)], delay=0.02))
+    async with SessionLog.open(settings) as log, proxied(log, provider.base_url) as proxy:
+        async with proxy.http.stream("POST", "/v1/chat/completions", json=BODY, headers=USER) as response:
+            await anext(response.aiter_raw())
+        session_id = (await proxy.only_session()).id
+    assert proxy.proxy.counts.running == 0
+    async with SessionLog.open(settings) as again:
+        (step,) = (await again.session(session_id, "u1").view()).turns[-1].steps
+        assert (step.status, step.note) == ("interrupted", "the log was closed")
+
+
 @pytest.mark.parametrize(
     ("failure", "expected"),
     [

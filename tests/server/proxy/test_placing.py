@@ -106,12 +106,13 @@ async def test_a_request_that_is_asked_again_after_it_failed_goes_on_in_its_sess
 
 
 async def test_nobody_elses_conversation_goes_on(proxy: Proxied, provider: FakeProvider) -> None:
-    provider.add(Answer("a1"), Answer("a2"))
+    provider.add(Answer("a1"), Answer("a2"), Answer("a3"))
     mine = await ask(proxy, "q1")
     theirs = await ask(proxy, "q1", "a1", "q2", user="u2")
     assert theirs != mine
+    assert await ask(proxy, "q1", "a1", "another question") == mine  # nor is it in the way
     assert [text for _, text in await proxy.said(proxy.log.session(theirs, "u2"))] == ["q1", "a1", "q2", "a2"]
-    assert [text for _, text in await proxy.said(await proxy.only_session())] == ["q1", "a1"]
+    assert len(await proxy.said(await proxy.only_session())) == 4
 
 
 async def test_a_named_conversation_is_found_by_its_name_whatever_is_sent_of_it(
