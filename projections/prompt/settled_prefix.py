@@ -65,8 +65,8 @@ def continue_prompt(
     """The parts that follow settled messages which end at `before`; the segments are those from its page on.
 
     `closed` counts from the first of the session; `taken` are the call ids in the messages before the border, of which
-    the last are `joinable`. The returned `settled` are only the messages that have become settled since. None where these
-    turns depend on earlier ones, so that the prompt must begin anew.
+    the last are `joinable`. The returned `settled` are only the messages that have become settled since. None where
+    these turns depend on earlier ones, so that the prompt must begin anew.
     """
     if before.page == 0 or not segments:
         return None

@@ -92,7 +92,8 @@ def test_the_three_apis_say_the_same() -> None:
     anthropic: list[dict[str, Any]] = [
         {"role": "user", "content": "Hello"},
         {"role": "assistant", "content": [
-            {"type": "text", "text": "I look."}, {"type": "tool_use", "id": "c1", "name": "f", "input": {"b": [2], "a": 1}},
+            {"type": "text", "text": "I look."},
+            {"type": "tool_use", "id": "c1", "name": "f", "input": {"b": [2], "a": 1}},
         ]},
         {"role": "user", "content": [{"type": "tool_result", "tool_use_id": "c1", "content": "21 C"}]},
         {"role": "assistant", "content": "It is warm."},
