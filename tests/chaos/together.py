@@ -46,6 +46,7 @@ def _run(part: Part) -> Outcome:
 
 
 def _told(injection: Injection) -> None:
-    held = "held" if injection.held else f"{len(injection.wrong)} wrong: {injection.wrong[0][:300]}"
+    wrong = "\n".join(what[:300] for what in injection.wrong)  # at once: a run may be ended before its end
+    held = "held" if injection.held else f"{len(injection.wrong)} wrong: {wrong}"
     style = "" if injection.held else "red"
     SCREEN.print(f"{injection.kind} {injection.number}: {injection.seconds:.1f} s, {held}", style=style, markup=False)

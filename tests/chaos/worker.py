@@ -296,12 +296,20 @@ class Worker:
     async def _look(self, session_id: UUID, user: str) -> None:
         """Tells what this process sees of a session, with all that it remembers."""
         session = self.log.session(session_id, user)
-        try:
-            view, prompt = await session.view(), await session.prompt()
-        except TurnlogError as error:
-            self.tell("seen", session_id, type(error).__name__, "", "")
-        else:
-            self.tell("seen", session_id, view.version, digest(view.model_dump(mode="json")), digest(prompt))
+        seen: tuple[Any, str, str] = ("nothing", "", "")
+        for _ in range(RETRIES):
+            try:
+                view, prompt = await session.view(), await session.prompt()
+            except StoreError as error:  # says nothing of the session
+                seen = (type(error).__name__, "", "")
+                await asyncio.sleep(0.1)
+            except TurnlogError as error:
+                seen = (type(error).__name__, "", "")
+                break
+            else:
+                seen = (view.version, digest(view.model_dump(mode="json")), digest(prompt))
+                break
+        self.tell("seen", session_id, *seen)
 
 
 def _say_in_a_copy(worker: Worker, calls: list[Call]) -> None:
