@@ -109,9 +109,8 @@ class Assembly:
         elif isinstance(entry, LateResult):
             content = sendable(late_result_content(entry), "user")
             self._append(PromptMessage(turn, (entry.position,), "user", content))
-        else:
-            message = PromptMessage(turn, (entry.position,), "user", as_unicode(entry.summary), pinned=True)
-            self._append(message)
+        elif summary := sendable(entry.summary, "user"):
+            self._append(PromptMessage(turn, (entry.position,), "user", summary, pinned=True))
 
     def _add_message(self, turn: int, message: Message) -> None:
         if message.role == "function":

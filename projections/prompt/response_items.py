@@ -16,10 +16,17 @@ Item = dict[str, Any]
 
 
 class OwnItem(NamedTuple):
-    """An item of a step, and the call that it is."""
+    """An item of a step, and the call that it is. `is_said`: it is a message that was made of texts, and not an item
+    that was kept as it came, which may have a role as well."""
 
     item: Item
     call: PromptCall | None = None
+    is_said: bool = False
+
+
+def is_message(item: Item) -> bool:
+    """Whether an item is a message of the assistant that was made of texts."""
+    return item["type"] == "message" and item["role"] == "assistant" and isinstance(item["content"], str)
 
 
 def own_items(step: PromptStep) -> list[OwnItem]:
@@ -82,12 +89,12 @@ def _calls_last(items: list[OwnItem]) -> list[OwnItem]:
 def _add_text(items: list[OwnItem], part: PromptPart) -> None:
     """Adds a text: to the message before it, since two messages of one side never follow each other. A model that says
     in which phase it speaks says so last."""
-    last = items[-1].item if items else {}
-    if last.get("role") == "assistant":
+    if items and items[-1].is_said:
+        last = items[-1].item
         last["content"] += part.text
     else:
         last = {"type": "message", "role": "assistant", "content": part.text}
-        items.append(OwnItem(last))
+        items.append(OwnItem(last, is_said=True))
     of_item = part.data.get("item")
     phase = of_item.get("phase") if isinstance(of_item, dict) else None
     if isinstance(phase, str):

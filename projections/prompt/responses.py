@@ -13,7 +13,7 @@ from typing import Any
 from turnlog.domain.events import Content
 from turnlog.projections.prompt.entries import PromptEntry, PromptMessage, PromptStep, Rendered
 from turnlog.projections.prompt.parts import IMAGE_DETAILS, in_common, known_fields, left_out, own_block
-from turnlog.projections.prompt.response_items import Item, function_call, own_items, reasoning_item
+from turnlog.projections.prompt.response_items import Item, function_call, is_message, own_items, reasoning_item
 
 
 def render_responses(entries: Iterable[PromptEntry], rendered: list[Rendered] | None = None) -> list[Rendered]:
@@ -41,8 +41,8 @@ def _add_step(rendered: list[Rendered], step: PromptStep) -> None:
 
 
 def _add_own(rendered: list[Rendered], step: PromptStep) -> None:
-    for item, call in own_items(step):
-        if item.get("role") == "assistant":
+    for item, call, is_said in own_items(step):
+        if is_said:
             _add_text(rendered, step, item["content"], item.get("phase"))
         else:
             rendered.append(Rendered(item, step.turn, step.positions if call is None else call.positions[:1]))
@@ -60,7 +60,7 @@ def _add_usual(rendered: list[Rendered], step: PromptStep) -> None:
 def _add_text(rendered: list[Rendered], step: PromptStep, text: str, phase: str | None = None) -> None:
     of_phase = {} if phase is None else {"phase": phase}
     last = rendered[-1] if rendered else None
-    if last is not None and last.message.get("role") == "assistant":
+    if last is not None and is_message(last.message):
         item = {**last.message, "content": last.message["content"] + text, **of_phase}
         rendered[-1] = Rendered(item, last.turn, (*last.positions, *step.positions))
     else:

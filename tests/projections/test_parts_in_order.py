@@ -251,6 +251,24 @@ def test_a_call_that_somebody_else_runs_goes_back_with_its_output() -> None:
         assert build_prompt(folded(imported(items, "responses")).view().turns, "responses") == sent
 
 
+def test_an_item_that_nobody_knows_is_no_text_though_it_has_a_role() -> None:
+    said = {"type": "message", "role": "assistant", "content": "Look."}
+    unknown = {"type": "sketch", "role": "assistant", "content": [{"line": 1}]}
+    asked = {"type": "message", "role": "user", "content": "Draw."}
+    for items in ([asked, unknown, said], [asked, said, unknown], [asked, unknown, unknown, said, asked]):
+        view = folded(imported(items, "responses")).view()
+        for _ in range(2):  # what is stored is not changed
+            assert build_prompt(view.turns, "responses") == items
+
+
+def test_an_empty_summary_is_not_sent() -> None:
+    compacted = e.ContextCompacted(at=AT, summary="", upto=1)
+    view = folded([*answered(text("Hello.")), *recorded([compacted], 100)]).view()
+    for api in ("chat", "anthropic", "responses"):
+        prompt = build_prompt(view.turns, api, view.compaction)
+        assert not any(one.get("content") == "" for one in (prompt["messages"] if api == "anthropic" else prompt))
+
+
 def blocks_of(events: list[Any]) -> list[Json]:
     return build_prompt(folded(events).view().turns, "anthropic")["messages"][1]["content"]
 

@@ -87,9 +87,9 @@ def check_responses_prompt(items: list[Mapping[str, Any]], known: Collection[str
     assert not waiting, f"no output of {waiting}"
     for item, following in pairwise([*items, {}]):
         # "Item 'rs_...' of type 'reasoning' was provided without its required following item."
-        goes_on = following.get("role") == "assistant" or following.get("type") in _LED_TO
+        goes_on = following.get("role") == "assistant" or following.get("type") in (*_LED_TO, *known)
         assert item["type"] != "reasoning" or goes_on, f"reasoning before {following}"
-    roles = [item.get("role") for item in items]
+    roles = [item.get("role") if item["type"] == "message" else None for item in items]
     assert ("assistant", "assistant") not in pairwise(roles), roles
 
 
