@@ -1,20 +1,21 @@
 """A source: the one reader of a followed session in this process, for all its followers.
 
 A source gets each event once (the watcher reads the log, see `session_watcher`). Each follower has a cursor, and takes
-the events after it: from the source's recent events, or from the log where the source has dropped them. So memory is
-bounded, however slow a follower is.
+the events after it, about a page of bytes at a time: from the source's recent events, or from the log where the source
+has dropped them. So memory is bounded, however slow a follower is, and however large the events.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections import deque
+from collections.abc import Iterable
 from itertools import islice
 from typing import TYPE_CHECKING
 from uuid import UUID
 
 from turnlog.domain.errors import UnknownPositionError
-from turnlog.domain.events import STEP_DELTAS
+from turnlog.domain.events import FRAGMENTS
 from turnlog.domain.recorded import Position, RecordedEvent
 from turnlog.infrastructure.tasks import Shared
 from turnlog.projections.turn_watch import TurnWatch
@@ -27,6 +28,8 @@ FOLLOW_PAGE_EVENTS = 500
 RECENT_EVENTS = 1_000
 RECENT_BYTES = 1024 * 1024
 """Largest number and size of the events that a source keeps for its followers."""
+FOLLOW_PAGE_BYTES = 256 * 1024
+"""About the size of the events that a follower takes at a time, unless one alone is larger. A slow one holds them."""
 _DELTA_BYTES = 64
 
 
@@ -67,6 +70,7 @@ class Source:
         """The event before the recent ones."""
         self._bytes = 0
         self._pages = Shared[tuple[int, int | None], list[RecordedEvent]]()
+        self._page_events = FOLLOW_PAGE_EVENTS
 
     @property
     def position(self) -> int:
@@ -148,7 +152,7 @@ class Source:
             return []
         last = self._recent[skip - 1] if skip else self._before
         is_same = cursor.commit_id in (None, last.commit_id)  # else one of the two is of a past that is gone
-        return list(islice(self._recent, skip, skip + FOLLOW_PAGE_EVENTS)) if is_same else []
+        return _page_of(islice(self._recent, skip, skip + FOLLOW_PAGE_EVENTS)) if is_same else []
 
     async def _page(self, cursor: FollowerCursor) -> list[RecordedEvent]:
         # Many followers may come back with the same position at the same time.
@@ -158,19 +162,33 @@ class Source:
     async def _read_page(self, position: int, commit_id: int | None) -> list[RecordedEvent]:
         """The events after the one that the follower has seen, as far as this source has come. Where that one, or all
         that came after it, is not in the log any more, the log went back."""
-        events, upto = self._store.events, self.position
+        events, upto, limit = self._store.events, self.position, self._page_events
         if position and commit_id is not None:
-            found = await events.read_after({self.session_id: Position(position, commit_id)}, FOLLOW_PAGE_EVENTS)
-            page = [event for event in found.get(self.session_id, ()) if event.position <= upto]
+            after = await events.read_after({self.session_id: Position(position, commit_id)}, limit)
+            found = [event for event in after.get(self.session_id, ()) if event.position <= upto]
         else:
-            page = await events.read(self.session_id, position, upto, FOLLOW_PAGE_EVENTS)
-        if not page:
+            found = await events.read(self.session_id, position, upto, limit)
+        if not found:
             raise UnknownPositionError(upto, (await self._store.standing(self.session_id)).position)
+        page = _page_of(found)
+        # What is read and not taken is read again: the next page is about as long as this one.
+        self._page_events = len(page) if len(page) < len(found) else min(FOLLOW_PAGE_EVENTS, 2 * limit)
         return page
+
+
+def _page_of(events: Iterable[RecordedEvent]) -> list[RecordedEvent]:
+    """The first events, of about the size of a page."""
+    page, size = list[RecordedEvent](), 0
+    for event in events:
+        size += _size(event)
+        if page and size > FOLLOW_PAGE_BYTES:
+            break
+        page.append(event)
+    return page
 
 
 def _size(event: RecordedEvent) -> int:
     inner = event.event
-    if isinstance(inner, STEP_DELTAS):
+    if isinstance(inner, FRAGMENTS) and not getattr(inner, "details", ()):
         return _DELTA_BYTES + len(getattr(inner, "text", "") or getattr(inner, "arguments", ""))
     return len(inner.to_json())

@@ -69,6 +69,16 @@ def test_all_that_a_turn_with_an_owner_may_hold_is_folded(node: Fold) -> None:
     assert folded.untold == 2  # the late result, and the turn that was stopped in the queue when no turn was in hand
 
 
+def test_a_run_that_somebody_else_takes_over_is_lost(node: Fold) -> None:
+    events: list[e.SessionEvent] = [
+        e.SessionStarted(at=BEGAN, user_id="u1"),
+        e.MessageAdded(at=BEGAN, message_id="m1", role="user", content="Hello"),
+        e.TurnStarted(at=BEGAN, turn_id="m1", run="r1", writer="w1"),
+        e.TurnStarted(at=BEGAN, turn_id="m1", run="r2", writer="w2"),
+    ]
+    check_told(node, recorded(events))
+
+
 def test_what_has_no_delta_of_its_own_is_folded(node: Fold) -> None:
     usage = {"prompt_tokens": 3, "completion_tokens": 4}
     events: list[e.SessionEvent] = [
