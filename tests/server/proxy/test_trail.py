@@ -76,6 +76,13 @@ def test_what_the_system_says_has_a_digest_of_its_own() -> None:
     assert (other.end, other.system != trail(TALK).system) == (trail(TALK).end, True)
 
 
+def test_where_a_cache_ends_is_not_what_is_said() -> None:
+    image = {"type": "image", "source": {"type": "url", "url": "https://a.example/b.png"}}
+    marked = {**image, "cache_control": {"type": "ephemeral"}}
+    plain, cached = ([{"role": "user", "content": [one, {"type": "text", "text": "?"}]}] for one in (image, marked))
+    assert trail(plain, "anthropic").end == trail(cached, "anthropic").end
+
+
 def test_somebody_else_comes_to_other_digests() -> None:
     assert trail(TALK, scope="u2").end != trail(TALK).end
 
@@ -92,7 +99,8 @@ def test_the_three_apis_say_the_same() -> None:
     anthropic: list[dict[str, Any]] = [
         {"role": "user", "content": "Hello"},
         {"role": "assistant", "content": [
-            {"type": "text", "text": "I look."}, {"type": "tool_use", "id": "c1", "name": "f", "input": {"b": [2], "a": 1}},
+            {"type": "text", "text": "I look."},
+            {"type": "tool_use", "id": "c1", "name": "f", "input": {"b": [2], "a": 1}},
         ]},
         {"role": "user", "content": [{"type": "tool_result", "tool_use_id": "c1", "content": "21 C"}]},
         {"role": "assistant", "content": "It is warm."},
