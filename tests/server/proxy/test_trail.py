@@ -77,9 +77,9 @@ def test_what_the_system_says_has_a_digest_of_its_own() -> None:
 
 
 def test_where_a_cache_ends_is_not_what_is_said() -> None:
-    image = {"type": "image", "source": {"type": "url", "url": "https://a.example/b.png"}}
-    marked = {**image, "cache_control": {"type": "ephemeral"}}
-    plain, cached = ([{"role": "user", "content": [one, {"type": "text", "text": "?"}]}] for one in (image, marked))
+    found = {"type": "search_result", "source": "a", "title": "b", "content": [{"type": "text", "text": "c"}]}
+    marked = {**found, "cache_control": {"type": "ephemeral"}}
+    plain, cached = ([{"role": "user", "content": [one, {"type": "text", "text": "?"}]}] for one in (found, marked))
     assert trail(plain, "anthropic").end == trail(cached, "anthropic").end
 
 
