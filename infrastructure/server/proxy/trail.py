@@ -119,10 +119,18 @@ def _content(content: Any) -> Any:
     """The content as one text where it is text, and else its parts, without what only says how they are cached."""
     if content is None or isinstance(content, str):
         return content or ""
-    parts = [{key: value for key, value in part.items() if key != "cache_control"} for part in content]
+    parts = _uncached(list(content))
     if all(set(part) >= {"type", "text"} and part["type"] == "text" for part in parts):
         return "".join(str(part["text"]) for part in parts)
     return parts
+
+
+def _uncached(value: Any) -> Any:
+    if isinstance(value, list):
+        return [_uncached(item) for item in value]
+    if isinstance(value, dict):
+        return {key: _uncached(item) for key, item in value.items() if key != "cache_control"}
+    return value
 
 
 def _stripped(content: Any) -> Any:

@@ -76,6 +76,13 @@ def test_what_the_system_says_has_a_digest_of_its_own() -> None:
     assert (other.end, other.system != trail(TALK).system) == (trail(TALK).end, True)
 
 
+def test_where_a_cache_ends_is_not_what_is_said() -> None:
+    found = {"type": "search_result", "source": "a", "title": "b", "content": [{"type": "text", "text": "c"}]}
+    marked = {**found, "cache_control": {"type": "ephemeral"}}
+    plain, cached = ([{"role": "user", "content": [one, {"type": "text", "text": "?"}]}] for one in (found, marked))
+    assert trail(plain, "anthropic").end == trail(cached, "anthropic").end
+
+
 def test_somebody_else_comes_to_other_digests() -> None:
     assert trail(TALK, scope="u2").end != trail(TALK).end
 
