@@ -109,12 +109,15 @@ class Prompts:
         standing = await asked.standing()
         if cached is not None and cached.entry.position == standing.position:
             if cached.last.commit_id == standing.commit_id:
+                self._looked_up(is_there=True)
                 self._memory.put(session_id, cached.entry)
                 return cached.prompt()
         elif cached is not None and cached.entry.position < standing.position:
             prompt = await self._continued(asked, cached)
             if prompt is not None:
+                self._looked_up(is_there=True)
                 return prompt
+        self._looked_up(is_there=False)
         return await self._begun(await self._views.load(session_id, asked))
 
     async def chat_of(self, held: Projector) -> ChatMessages:
@@ -129,8 +132,13 @@ class Prompts:
             cached = await _parsed(entry)
             prompt = await self._continued(base, cached, held) if cached is not None else None
             if prompt is not None:
+                self._looked_up(is_there=True)
                 return prompt
+        self._looked_up(is_there=False)
         return await self._begun(await self._views.load(session_id))
+
+    def _looked_up(self, *, is_there: bool) -> None:
+        self._views.observer.looked_up("prompt", is_there)
 
     async def whole(self, asked: Asked, api: Api, policy: PromptPolicy, dialect: DialectName | None) -> Any:
         """The prompt of all turns."""
