@@ -36,9 +36,10 @@ class Desk:
     streams: EventStreams
     max_body_bytes: int
 
-    async def admit(self, request: Request) -> None:
+    async def admit(self, request: Request) -> Asked:
         """Finds out who asks, before anything else of the request is read. Raises RefusedError for nobody."""
-        request.scope[_HERE] = Asked(self, self.log(request), await self._principal(request))
+        asked = request.scope[_HERE] = Asked(self, self.log(request), await self._principal(request))
+        return asked
 
     async def _principal(self, request: Request) -> Principal:
         try:

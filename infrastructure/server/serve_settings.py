@@ -33,6 +33,8 @@ class ServeSettings(BaseModel):
     origins: tuple[str, ...] = Field((), description="origins whose pages may ask (CORS); none by default")
     max_body_bytes: int = Field(MAX_BODY_BYTES, ge=1, le=2**40, description="largest body, or line of one that streams")
     heartbeat_seconds: float = Field(15.0, gt=0, le=3600, description="longest time without a byte in a stream")
+    metrics_folder: Path | None = None
+    """Where the processes of a server put their metrics, so that each can tell those of all."""
     is_laptop: bool = False
     """Whether the token may stand in the address."""
 

@@ -36,6 +36,10 @@ class Telemetry:
         points = [point for point in self.points(metric) if _has(point.attributes, attributes)]
         return sum(point.count if hasattr(point, "count") else point.value for point in points)
 
+    def data(self) -> Any:
+        """All metrics now, as an exporter is given them."""
+        return self._reader.get_metrics_data()
+
     def names(self) -> set[str]:
         """The names of all metrics that something was told of."""
         data = self._reader.get_metrics_data()
