@@ -24,6 +24,11 @@ def asked() -> list[str]:
     return [target["expr"] for panel in board["panels"] for target in panel.get("targets", ())]
 
 
+def named(expression: str) -> list[tuple[str, str]]:
+    """The metrics of an expression, each with what it chooses among its series."""
+    return _METRIC.findall(_BY.sub("", expression))
+
+
 def series(metric: Metric) -> set[str]:
     """The names of its series in Prometheus."""
     name = metric.in_prometheus
@@ -33,7 +38,7 @@ def series(metric: Metric) -> set[str]:
 def test_each_metric_and_label_of_the_board_is_one_that_is_told() -> None:
     known = {name: metric for metric in METRICS for name in series(metric)}
     for expression in asked():
-        found = _METRIC.findall(expression)
+        found = named(expression)
         assert found, expression
         for name, chosen in found:
             labels = set(re.findall(r"(\w+)[!=~]", chosen)) | set(", ".join(_BY.findall(expression)).split(", "))
@@ -42,7 +47,7 @@ def test_each_metric_and_label_of_the_board_is_one_that_is_told() -> None:
 
 
 def test_each_metric_is_on_the_board() -> None:
-    names = {name for expression in asked() for name, _ in _METRIC.findall(expression)}
+    names = {name for expression in asked() for name, _ in named(expression)}
     assert [metric.name for metric in METRICS if not series(metric) & names] == []
 
 
