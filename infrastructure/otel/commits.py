@@ -7,11 +7,11 @@ from __future__ import annotations
 
 import time
 from asyncio import get_running_loop
-from collections import Counter
 from collections.abc import Iterable, Sequence
+from itertools import islice
 
 from opentelemetry.context import Context
-from opentelemetry.trace import Link, SpanKind, Tracer
+from opentelemetry.trace import SpanKind, Tracer
 
 from turnlog.domain.errors import UnreadableEventError
 from turnlog.domain.events import (
@@ -59,28 +59,37 @@ class Commits:
     def stored(self, appends: Sequence[Append]) -> None:
         """A commit has stored these."""
         now = self._loop.time()
-        kinds = Counter[str]()
-        written = dict[str, OpenStep]()
+        kinds, written = dict[str, int](), set[OpenStep]()
         events = size = 0
         for append in appends:
             events += append.count
             size += append.size
-            step = self._steps.written(append.id_bytes)
+            rows, step = append.rows, self._steps.written(append.id_bytes)
             if step is not None:
-                written[step.asked.step_id] = step
-            topics = append.rows[::2]
-            if len(topics) != 1 or topics[0] not in _KINDS or self._content:
-                self._read(append, step, now)
-            deltas = [topic for topic in topics if topic in _KINDS]
-            kinds.update(deltas)
-            if deltas and step is not None and _STEP_ENDS.isdisjoint(topics):  # else it did not stream
-                self._steps.chunk(step, append.since)
+                written.add(step)
+            if len(rows) == 2 and rows[0] in _KINDS and not self._content:  # as nearly all are
+                topic = rows[0]
+                kinds[topic] = kinds.get(topic, 0) + 1
+                if step is not None:
+                    self._steps.chunk(step, append.since)
+            else:
+                self._several(append, step, kinds, now)
         seconds = max(0.0, now - appends[0].since)
         self._durable.record(seconds)
         self._batch.record(events)
         for topic, number in kinds.items():
             self._deltas.add(number, _KINDS[topic])
-        self._span(len(appends), events, size, seconds, written.values())
+        self._span(len(appends), events, size, seconds, written)
+
+    def _several(self, append: Append, step: OpenStep | None, kinds: dict[str, int], now: float) -> None:
+        """An append that is no delta alone."""
+        self._read(append, step, now)
+        topics = append.rows[::2]
+        deltas = [topic for topic in topics if topic in _KINDS]
+        for topic in deltas:
+            kinds[topic] = kinds.get(topic, 0) + 1
+        if deltas and step is not None and _STEP_ENDS.isdisjoint(topics):  # else it did not stream
+            self._steps.chunk(step, append.since)
 
     def _read(self, append: Append, step: OpenStep | None, now: float) -> None:
         for topic, body in zip(append.rows[::2], append.rows[1::2], strict=True):
@@ -107,12 +116,10 @@ class Commits:
                     said.said.add(event)
 
     def _span(self, appends: int, events: int, size: int, seconds: float, steps: Iterable[OpenStep]) -> None:
-        links = [Link(step.span.get_span_context()) for step, _ in zip(steps, range(MAX_LINKS), strict=False)]
         span = self._tracer.start_span(
             names.COMMIT,
             context=Context(),
             kind=SpanKind.CLIENT,
-            links=links,
             attributes={
                 names.DB_SYSTEM: "postgresql",
                 names.COMMIT_APPENDS: appends,
@@ -121,4 +128,7 @@ class Commits:
             },
             start_time=time.time_ns() - int(seconds * 1e9),
         )
+        if span.is_recording():
+            for step in islice(steps, MAX_LINKS):
+                span.add_link(step.span.get_span_context())
         span.end()
