@@ -11,7 +11,7 @@ COPY turnlog turnlog
 COPY domain domain
 COPY projections projections
 COPY infrastructure infrastructure
-RUN python -m venv /opt/turnlog && /opt/turnlog/bin/pip install --no-cache-dir '.[server]'
+RUN python -m venv /opt/turnlog && /opt/turnlog/bin/pip install --no-cache-dir '.[otel,server]'
 
 FROM python:3.13-slim
 RUN useradd --system --uid 10001 --no-create-home --shell /usr/sbin/nologin turnlog

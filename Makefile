@@ -18,7 +18,7 @@ setup: $(VENV)/.ready ## Make the virtual environment and install turnlog with i
 $(VENV)/.ready: pyproject.toml
 	$(PYTHON) -m venv $(VENV)
 	$(PIP) --upgrade 'pip>=25.1' # the first that knows dependency groups
-	$(PIP) --group dev --editable '.[embedded,server]'
+	$(PIP) --group dev --editable '.[embedded,otel,server]'
 	@touch $@
 
 demo: setup ## Record conversations over HTTP, kill a recording process, and look at what is left

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from functools import partial
 from typing import TYPE_CHECKING
@@ -19,6 +19,7 @@ from turnlog.infrastructure.follow.notices import Notices
 from turnlog.infrastructure.follow.session_watcher import SessionWatcher
 from turnlog.infrastructure.log_parts import LogParts
 from turnlog.infrastructure.mailboxes import Mailboxes
+from turnlog.infrastructure.observer import Gauges, Observer
 from turnlog.infrastructure.process import Home, close_in_children
 from turnlog.infrastructure.read.prompts import Prompts
 from turnlog.infrastructure.read.view_parts import ViewParts
@@ -26,6 +27,7 @@ from turnlog.infrastructure.read.views import Views
 from turnlog.infrastructure.redis_calls import RedisCalls
 from turnlog.infrastructure.settings import Settings
 from turnlog.infrastructure.tasks import Background, cancel_and_wait, spawned
+from turnlog.infrastructure.telemetry import observer_for
 from turnlog.infrastructure.urls import without_secrets
 from turnlog.projections.projector import VIEW_SCHEMA
 
@@ -33,11 +35,14 @@ if TYPE_CHECKING:
     from redis.asyncio import Redis
     from redis.asyncio.connection import AbstractConnection
 
+    from turnlog.infrastructure.store.appends import Append
     from turnlog.infrastructure.store.group_commit import GroupCommit
     from turnlog.infrastructure.store.store import EventStore
 
 TIME_SECONDS = 600.0
 """Seconds between two questions for the time of the database."""
+LAG_SECONDS = 15.0
+"""Seconds between two looks at how far projections are behind, for telemetry."""
 
 # The drivers take longer to import than most commands take to run: they are loaded when a log is opened.
 
@@ -63,10 +68,10 @@ async def opened(settings: Settings) -> AsyncIterator[LogParts]:
         stack.push_async_callback(background.close)
         lease = WriterLease(store.leases, settings.lease_seconds)
         stack.push_async_callback(lease.close)
-        views = Views(store, cache, background)
+        observer = observer_for(settings)
+        views = Views(store, cache, background, observer)
         watcher = SessionWatcher(store, views, notices)
         stack.push_async_callback(watcher.close)
-        group_commit.on_stored = watcher.stored
         parts = LogParts(
             home=home,
             settings=settings,
@@ -78,11 +83,47 @@ async def opened(settings: Settings) -> AsyncIterator[LogParts]:
             watcher=watcher,
             background=background,
             lease=lease,
+            observer=observer,
         )
+        _observe(parts, stack)
         stack.push_async_callback(stop_all, parts.stream_recorders)
         stack.push_async_callback(close_answers, parts.answers)
         stack.callback(home.let_go, stack)
         yield parts
+
+
+def _observe(parts: LogParts, stack: AsyncExitStack) -> None:
+    """Tells the watcher, and the observer if somebody listens, what is stored; and the latter what else there is."""
+    group_commit, watcher, observer = parts.group_commit, parts.watcher, parts.observer
+    group_commit.on_stored = watcher.stored
+    if observer.is_silent:
+        return
+
+    def stored(appends: Sequence[Append]) -> None:
+        watcher.stored(appends)
+        observer.stored(appends)
+
+    group_commit.on_stored = stored
+    gauges = Gauges(
+        events=lambda: group_commit.statistics.events,
+        commits=lambda: group_commit.statistics.commits,
+        failed=lambda: group_commit.statistics.failed,
+        queued=lambda: group_commit.queued,
+        followers=lambda: watcher.statistics().followers,
+        followed=lambda: watcher.statistics().sessions,
+        follow_reads=lambda: watcher.statistics().reads,
+    )
+    stack.callback(observer.opened(gauges))
+    stack.push_async_callback(cancel_and_wait, spawned(_tell_lags(parts.store, observer), "telling of projections"))
+
+
+async def _tell_lags(store: EventStore, observer: Observer) -> None:
+    from turnlog.infrastructure.tables.catching_up import read_lags  # noqa: PLC0415 a driver
+
+    while True:
+        with suppress(TurnlogError):
+            observer.lags(await store.run(read_lags, store.recorder, store.mapper))
+        await asyncio.sleep(LAG_SECONDS)
 
 
 async def _keep_time(store: EventStore) -> None:

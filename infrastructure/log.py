@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable, Mapping, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AbstractContextManager, AsyncExitStack, asynccontextmanager
 from datetime import date
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
@@ -113,6 +113,11 @@ class SessionLog(LogOfTurns):
     def follow_statistics(self) -> FollowStatistics:
         """The sessions that are followed through this log, their followers, and the reads that these took."""
         return self._parts.watcher.statistics()
+
+    def traced(self, headers: Mapping[str, str]) -> AbstractContextManager[None]:
+        """Around what is done for a request with these headers: spans of the log are then part of the trace that
+        `traceparent` names, unless there is a span already. Nothing without telemetry."""
+        return self._parts.observer.asked_by(headers)
 
     async def start_session(
         self,

@@ -20,6 +20,7 @@ from turnlog.infrastructure.append.writer_lease import WriterLease
 from turnlog.infrastructure.clock import Clock
 from turnlog.infrastructure.follow.session_watcher import SessionWatcher
 from turnlog.infrastructure.ids import new_id, new_session_id
+from turnlog.infrastructure.observer import Observer
 from turnlog.infrastructure.process import Home
 from turnlog.infrastructure.read.prompts import Prompts
 from turnlog.infrastructure.read.view_parts import ViewParts
@@ -48,6 +49,7 @@ class LogParts:
     watcher: SessionWatcher
     background: Background
     lease: WriterLease
+    observer: Observer
     clock: Clock = field(default_factory=Clock)
     stream_recorders: set[StreamRecorder[Any]] = field(default_factory=set)
     answers: set[Answer] = field(default_factory=set)
@@ -94,7 +96,7 @@ class LogParts:
 
     def turn_owner(self, aggregate: Aggregate) -> TurnOwner:
         """What takes a turn of the session in hand."""
-        return TurnOwner(aggregate, self.lease, self.watcher)
+        return TurnOwner(aggregate, self.lease, self.watcher, self.observer)
 
     def step_io(
         self,
@@ -116,6 +118,7 @@ class LogParts:
             lease=self.lease,
             max_bytes=self.settings.max_message_bytes,
             step_id=new_id(),
+            observer=self.observer,
             place=place,
             before=before,
         )

@@ -121,6 +121,18 @@ class SessionReading:
         shortened.
         """
         check_prompt(api, max_tokens, count_tokens, policy, dialect)
+        prompt = await self._prompt(api, max_tokens, count_tokens, policy, dialect)
+        self._parts.observer.prompted(self.id, api, prompt)
+        return prompt
+
+    async def _prompt(
+        self,
+        api: Api,
+        max_tokens: int | None,
+        count_tokens: CountTokens,
+        policy: PromptPolicy | None,
+        dialect: DialectName | None,
+    ) -> Any:
         prompts, windows = self._parts.prompts, self._parts.prompts.windows
         if max_tokens is not None:
             policy = policy or DEFAULT_POLICY

@@ -313,7 +313,9 @@ class SessionTurns(SessionReading):
         if continues:
             policy = policy.model_copy(update={"broken_off": "continue"})
         if dialect is None and max_tokens is None and policy == DEFAULT_POLICY:
-            return await self._parts.prompts.usual_of(latest, api)
+            prompt = await self._parts.prompts.usual_of(latest, api)
+            self._parts.observer.prompted(self.id, api, prompt)
+            return prompt
         return await self.prompt(api, max_tokens, policy=policy, dialect=dialect)
 
     async def _execute(self, command: Command) -> int:

@@ -74,6 +74,14 @@ class Settings(BaseModel):
         20_000, gt=0, description="events on their way to Postgres; beyond that appends wait for room"
     )
     max_queued_bytes: int = Field(64 * 1024 * 1024, gt=0, description="the same limit, in bytes")
+    telemetry: bool | None = Field(
+        None,
+        description="spans and metrics by OpenTelemetry (extra `otel`); by default if the application has set up its "
+        "SDK before the log is opened",
+    )
+    telemetry_content: bool = Field(
+        False, description="what was said, in the spans, too: messages, arguments and results of tools, texts of errors"
+    )
 
     @classmethod
     def from_env(cls, environ: Mapping[str, str] | None = None) -> Settings:

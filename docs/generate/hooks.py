@@ -8,7 +8,7 @@ from typing import Any
 
 from mkdocs.structure.files import File, Files
 
-from docs.generate import command_line, deltas, dialects, errors, events, limits, routes, settings
+from docs.generate import command_line, deltas, dialects, errors, events, limits, routes, settings, telemetry
 from docs.generate.fields import fields_of
 
 ROOT = Path(__file__).parents[2]
@@ -20,9 +20,11 @@ PARTS = {
     "errors": errors.reference,
     "events": events.reference,
     "limits": limits.reference,
+    "metrics": telemetry.metrics,
     "problems": routes.problems,
     "routes": routes.routes,
     "settings": settings.reference,
+    "spans": telemetry.spans,
 }
 """What takes the place of `<!-- generated: NAME -->` in a page."""
 

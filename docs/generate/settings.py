@@ -10,6 +10,7 @@ _UNSET = {
     "database_url": "an embedded server",
     "redis_url": "an embedded server",
     "data_dir": "the platform's",
+    "telemetry": "where it is set up",
 }
 """The default of a setting that has no value."""
 

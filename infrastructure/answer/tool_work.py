@@ -17,6 +17,7 @@ from turnlog.infrastructure.answer.tool_result import ToolOutcome, refused, too_
 from turnlog.infrastructure.answer.tool_run import run_tool
 from turnlog.infrastructure.append.turn_owner import TurnOwner
 from turnlog.infrastructure.clock import now
+from turnlog.infrastructure.observer import tool_key
 from turnlog.infrastructure.tasks import started
 from turnlog.projections.placeholders import TOOL_INTERRUPTED
 from turnlog.projections.turn import Step, Turn
@@ -84,11 +85,13 @@ class ToolWork:
         call = due.call
         assert due.tool is not None  # noqa: S101 a call without a tool is not run
         async with self._slots:
-            await self._owner.start_tool(due.step_id, call.index)
+            await self._owner.start_tool(due.step_id, call)
             context = ToolContext(
                 self._io.session, self._owner.turn_id, due.step_id, call.id, call.index, call.name, due.attempt
             )
-            await self._answer(due, await run_tool(due.tool, call.arguments, context))
+            with self._owner.observer.inside(tool_key(due.step_id, call.index)):
+                outcome = await run_tool(due.tool, call.arguments, context)
+            await self._answer(due, outcome)
 
     async def _answer(self, due: DueCall, outcome: ToolOutcome) -> None:
         try:

@@ -45,7 +45,7 @@ class HeldTurn:
     async def start_tool(self, call: OpenToolCall) -> None:
         """Notes that the tool of this call begins to run, so that after a crash it is known that it may have had
         effects. Raises TurnClosedError."""
-        await self._owner.start_tool(call.step_id, call.index)
+        await self._owner.start_tool(call.step_id, call)
 
     async def __aenter__(self) -> Self:
         await self._authorise()

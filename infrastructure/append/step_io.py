@@ -25,6 +25,7 @@ from turnlog.infrastructure.append.takeover import Takeover
 from turnlog.infrastructure.append.writer_lease import WriterLease
 from turnlog.infrastructure.clock import Clock, now
 from turnlog.infrastructure.follow.session_watcher import SessionWatcher
+from turnlog.infrastructure.observer import Observer, StepAsked
 from turnlog.infrastructure.process import Home
 
 if TYPE_CHECKING:
@@ -60,6 +61,7 @@ class StepIO:
     lease: WriterLease
     max_bytes: int
     step_id: str
+    observer: Observer
     place: StepPlace = StepPlace()
     before: tuple[Command, ...] = ()
 
@@ -104,20 +106,27 @@ class StepIO:
         )
         # It counts as alive from here on: another completion may begin before this one is stored.
         self.lease.began(self.step_id, self.aggregate, self._ending)
+        self.observer.step_begins(
+            StepAsked(session_id=self.aggregate.session_id, step_id=self.step_id, model=model, run=self.place.run)
+        )
         try:
             if await self.aggregate.execute(*self.before, begin, *commands) > 1:
                 self.watcher.steps_ended(self.aggregate.session_id)  # it may have taken over
         except TurnInProgressError as refusal:
-            self.lease.left(self.step_id)
+            self._refused()
             return refusal
         except (TurnClosedError, NewsError, ToolResultError, InvalidInputError):
-            self.lease.left(self.step_id)
+            self._refused()
             raise
         except BaseException as error:
             # The step may be stored all the same, and a caller that was cancelled will not end it.
             self.end(self.end_for(error))
             raise
         return None
+
+    def _refused(self) -> None:
+        self.lease.left(self.step_id)
+        self.observer.step_refused(self.step_id)
 
     async def append(self, *commands: AnyStepAppend | EndCompletion) -> None:
         """Appends to the step, all at once, and returns when that is stored. Raises StepClosedError, with the reason of
@@ -139,9 +148,11 @@ class StepIO:
         """The event that ended the step. None if there is none, or if Postgres does not answer."""
         try:
             await self.aggregate.flush()  # the end may be decided and not yet stored
-            return await self.store.events.find_end(self.aggregate.session_id, self.step_id)
+            end = await self.store.events.find_end(self.aggregate.session_id, self.step_id)
         except TurnlogError:
-            return None
+            end = None
+        self.observer.step_ended(self.step_id, end)
+        return end
 
     def end(self, end: StepEnd) -> asyncio.Future[int]:
         """Ends the step at once. The future is done when the end is stored."""

@@ -239,6 +239,10 @@ class StreamRecorder(Generic[Chunk]):
         self._phase = Phase.RECORDING
         self.step.watcher.watch(self)
         self._read_ahead.wake()
+        with self.step.observer.inside(self.step.step_id):
+            await self._read()
+
+    async def _read(self) -> None:
         self._stream = await opened_stream(self._stream)
         chunks = aiter(self._stream)
         try:
@@ -260,6 +264,7 @@ class StreamRecorder(Generic[Chunk]):
         reader = self._reader
         if reader is None:
             reader = self._reader = reader_for(chunk, self.step.step_id, self.step.clock.now)
+            self.step.observer.step_reads(self.step.step_id, reader.api)
         for commands in reader.read(chunk):
             if stored is not None:
                 await self._pause()

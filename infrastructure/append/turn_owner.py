@@ -8,7 +8,7 @@ and the task that holds it is cancelled.
 from __future__ import annotations
 
 import asyncio
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from contextvars import ContextVar
 from math import inf
 from types import TracebackType
@@ -26,6 +26,8 @@ from turnlog.infrastructure.append.writer_lease import WriterLease
 from turnlog.infrastructure.clock import now
 from turnlog.infrastructure.follow.session_watcher import SessionWatcher
 from turnlog.infrastructure.ids import new_token
+from turnlog.infrastructure.observer import Observer, TurnHeld
+from turnlog.projections.step import StepToolCall
 
 LEFT = "its owner was cancelled"
 LAST_FAILED = "its last answer failed"
@@ -48,13 +50,15 @@ def owner_inside(run: str | None) -> TurnOwner | None:
 class TurnOwner:
     """One run of a turn. `turn_id` is known once it has begun."""
 
-    def __init__(self, aggregate: Aggregate, lease: WriterLease, watcher: SessionWatcher) -> None:
+    def __init__(self, aggregate: Aggregate, lease: WriterLease, watcher: SessionWatcher, observer: Observer) -> None:
         self.aggregate = aggregate
         self.session_id: UUID = aggregate.session_id
         self.run = new_token()
         self.turn_id = ""
         self._lease = lease
         self._watcher = watcher
+        self.observer = observer
+        self._context = ExitStack()
         self._task: asyncio.Task[object] | None = None
         self._before: tuple[TurnOwner, ...] = ()
         self._cancels = 0
@@ -109,6 +113,7 @@ class TurnOwner:
         self.turn_id = turn.turn_id
         self.is_held = True
         self._watcher.watch(self)
+        self.observer.turn_begins(TurnHeld(session_id=self.session_id, turn_id=self.turn_id, run=self.run))
         return began
 
     def _ending(self, reason: str, _lost: bool) -> Command:
@@ -132,9 +137,10 @@ class TurnOwner:
             self._watcher.unwatch(self)
         self._lease.left(self.run)
 
-    async def start_tool(self, step_id: str, index: int) -> None:
+    async def start_tool(self, step_id: str, call: StepToolCall) -> None:
         """Notes that the tool of this call begins to run. Raises TurnClosedError and StoreError."""
-        await self.aggregate.execute(StartTool(now(), self.run, step_id, index))
+        await self.aggregate.execute(StartTool(now(), self.run, step_id, call.index))
+        self.observer.tool_begins(self.run, step_id, call)
 
     @property
     def has_news(self) -> bool:
@@ -167,6 +173,7 @@ class TurnOwner:
             return
         self.is_lost = True
         self.let_go()
+        self.observer.turn_lost(self.run)
         if self._task is not None and self._task is not asyncio.current_task():
             self._is_cancelled_here = True
             self._task.cancel()
@@ -180,12 +187,14 @@ class TurnOwner:
         self._cancels = self._task.cancelling() if self._task is not None else 0
         self._before = _owners.get()
         _owners.set((*self._before, self))
+        self._context.enter_context(self.observer.inside(self.run))
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         task, self._task = self._task, None
+        self._context.close()
         _owners.set(self._before)
         if task is None or not self._is_cancelled_here:
             return

@@ -47,6 +47,7 @@ async def record_whole(step: StepIO, response: Any, model: str | None, *, takeov
 def _read(response: Any, step: StepIO) -> tuple[Pieces, StreamReader]:
     chunks = chunks_of(response)
     reader = reader_for(chunks[0], step.step_id, step.clock.now)
+    step.observer.step_reads(step.step_id, reader.api)
     return [piece for chunk in chunks for piece in reader.read(chunk)], reader
 
 

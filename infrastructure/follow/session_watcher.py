@@ -111,8 +111,8 @@ class SessionWatcher:
 
     def statistics(self) -> FollowStatistics:
         """The costs up to now."""
-        followers = sum(len(source.cursors) for source in self._sources.values())
-        return FollowStatistics(len(self._sources), followers, self._reads)
+        sources = list(self._sources.values())  # a copy: it may be asked from another thread
+        return FollowStatistics(len(sources), sum(len(source.cursors) for source in sources), self._reads)
 
     # What this process did
 

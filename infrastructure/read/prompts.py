@@ -114,12 +114,15 @@ class Prompts:
         standing = await asked.standing()
         if cached is not None and cached.entry.position == standing.position:
             if cached.last.commit_id == standing.commit_id:
+                self._looked_up(is_there=True)
                 self._memory.put(cached.entry)
                 return sent(cached.messages(), api)
         elif cached is not None and cached.entry.position < standing.position:
             messages = await self._continued(asked, api, cached)
             if messages is not None:
+                self._looked_up(is_there=True)
                 return sent(messages, api)
+        self._looked_up(is_there=False)
         return await self._begun(await self._views.load(asked.session_id, asked), api)
 
     async def usual_of(self, held: Projector, api: Api) -> Any:
@@ -134,8 +137,13 @@ class Prompts:
             cached = await _parsed(entry)
             messages = await self._continued(base, api, cached, held) if cached is not None else None
             if messages is not None:
+                self._looked_up(is_there=True)
                 return sent(messages, api)
+        self._looked_up(is_there=False)
         return await self._begun(await self._views.load(session_id), api)
+
+    def _looked_up(self, *, is_there: bool) -> None:
+        self._views.observer.looked_up("prompt", is_there)
 
     async def whole(self, asked: Asked, api: Api, policy: PromptPolicy, dialect: DialectName | None) -> Any:
         """The prompt of all turns."""

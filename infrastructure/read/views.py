@@ -20,6 +20,7 @@ from turnlog.domain.errors import StoreError
 from turnlog.domain.state import Active
 from turnlog.infrastructure.cache import Cache
 from turnlog.infrastructure.cache_entry import Entry
+from turnlog.infrastructure.observer import Observer
 from turnlog.infrastructure.read import view_ends
 from turnlog.infrastructure.read.asked import Asked
 from turnlog.infrastructure.read.decision_states import DecisionStates
@@ -72,10 +73,11 @@ class Cached(NamedTuple):
 class Views:
     """Loads the views of sessions, and keeps them for the next reader."""
 
-    def __init__(self, store: EventStore, cache: Cache, background: Background) -> None:
+    def __init__(self, store: EventStore, cache: Cache, background: Background, observer: Observer) -> None:
         self._store = store
         self._cache = cache
         self._background = background
+        self.observer = observer
         self._sizes = view_ends.EntrySizes()
         self.states = DecisionStates(store, background, self.forget)
 
@@ -123,10 +125,9 @@ class Views:
             await asked.standing()
         cached = await read()  # Postgres answers while Redis does
         standing = await asked.standing()
-        if cached is None:
-            return None, False
-        at = cached.projector
-        return cached, (at.version, at.commit_id) == (standing.position, standing.commit_id)
+        self.observer.looked_up("view", cached is not None)
+        at = cached and cached.projector
+        return cached, at is not None and (at.version, at.commit_id) == (standing.position, standing.commit_id)
 
     async def widen(self, projector: Projector, turns: int) -> Projector:
         """The projection with at least its last `turns` turns. The turns that it has are not folded again."""

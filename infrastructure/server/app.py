@@ -7,7 +7,7 @@ import os
 import signal
 import time
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from threading import Thread
 from uuid import UUID
@@ -22,12 +22,13 @@ from turnlog import __version__
 from turnlog.domain.errors import SessionNotFoundError, TurnlogError
 from turnlog.infrastructure.log import SessionLog
 from turnlog.infrastructure.principal import SYSTEM
-from turnlog.infrastructure.server import problems
+from turnlog.infrastructure.server import metrics, problems
 from turnlog.infrastructure.server.proxy.proxy import Proxy
 from turnlog.infrastructure.server.proxy.router import proxy_router
 from turnlog.infrastructure.server.router import turnlog_router
 from turnlog.infrastructure.server.serve_settings import IN_WORKERS, ServeSettings
 from turnlog.infrastructure.settings import Settings
+from turnlog.infrastructure.telemetry import RunningExposition, exposition_for
 
 DOCS_PAGE = Path(__file__).with_name("docs.html")
 _NO_SESSION = UUID(int=0)
@@ -40,13 +41,15 @@ _PAGE_HEADERS = {
 }
 
 
-def turnlog_app(settings: Settings, serve: ServeSettings) -> FastAPI:
-    """The application. It opens the log when it starts, and closes it when it ends."""
+def turnlog_app(settings: Settings, serve: ServeSettings, exposition: RunningExposition | None = None) -> FastAPI:
+    """The application. It opens the log when it starts, and closes it when it ends. `exposition` has its metrics."""
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        async with SessionLog.open(settings) as log:
-            app.state.log = log
+        async with AsyncExitStack() as stack:
+            if exposition is not None:
+                setattr(app.state, metrics.HERE, await stack.enter_async_context(exposition))
+            app.state.log = await stack.enter_async_context(SessionLog.open(settings))
             yield
 
     app = FastAPI(
@@ -83,7 +86,8 @@ def app_of_worker() -> FastAPI:
     """The application in a worker process, as its parent says in the environment. It ends when the parent is gone:
     else, where that was killed, the worker would keep the port."""
     Thread(target=_end_with, args=(os.getppid(),), daemon=True).start()
-    return turnlog_app(Settings.from_env(), ServeSettings.model_validate_json(os.environ[IN_WORKERS]))
+    settings, serve = Settings.from_env(), ServeSettings.model_validate_json(os.environ[IN_WORKERS])
+    return turnlog_app(settings, serve, exposition_for(settings, serve.metrics_folder))
 
 
 def _end_with(parent: int) -> None:

@@ -50,9 +50,10 @@ class Desk:
     streams: EventStreams
     max_body_bytes: int
 
-    async def admit(self, request: Request) -> None:
+    async def admit(self, request: Request) -> Asked:
         """Finds out who asks, before anything else of the request is read. Raises RefusedError for nobody."""
-        request.scope[_HERE] = Asked(self, self.log(request), await principal_of(self.authenticate, request))
+        asked = request.scope[_HERE] = Asked(self, self.log(request), await principal_of(self.authenticate, request))
+        return asked
 
 
 @dataclass(frozen=True, slots=True)

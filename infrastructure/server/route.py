@@ -43,8 +43,9 @@ def route_class(desk: Desk) -> type[APIRoute]:
 
 async def _answered(desk: Desk, handle: Handler, request: Request) -> Response:
     try:
-        await desk.admit(request)
-        return await handle(LimitedRequest(request.scope, request.receive, desk.max_body_bytes))
+        asked = await desk.admit(request)
+        with asked.log.traced(request.headers):
+            return await handle(LimitedRequest(request.scope, request.receive, desk.max_body_bytes))
     except TurnlogError as error:
         return problems.of_error(error)
     except RequestValidationError as error:

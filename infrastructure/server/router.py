@@ -12,7 +12,7 @@ from turnlog.domain.errors import InvalidInputError
 from turnlog.domain.inputs import check_kind, checked_range
 from turnlog.infrastructure.follow.event_streams import EventStreams
 from turnlog.infrastructure.log import SessionLog
-from turnlog.infrastructure.server import reading, recording, sessions, streams, whole_log, writing
+from turnlog.infrastructure.server import metrics, reading, recording, sessions, streams, whole_log, writing
 from turnlog.infrastructure.server.asking import Authenticate, Desk
 from turnlog.infrastructure.server.client_files import client_files
 from turnlog.infrastructure.server.route import route_class
@@ -26,6 +26,7 @@ ALL_ROUTES: tuple[Routes, ...] = (
     streams.routes,
     recording.routes,
     whole_log.routes,
+    metrics.routes,
 )
 
 

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import os
 import socket
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 try:
@@ -15,6 +18,7 @@ except ModuleNotFoundError as error:
 from turnlog.infrastructure.server.app import turnlog_app
 from turnlog.infrastructure.server.serve_settings import IN_WORKERS, ServeSettings
 from turnlog.infrastructure.settings import Settings
+from turnlog.infrastructure.telemetry import exposition_for
 
 SHUTDOWN_SECONDS = 10
 """Longest time that requests have to come to their end when the server is told to. Streams end at once."""
@@ -43,10 +47,27 @@ def run(
         host, port = listening.getsockname()[:2]
         bound(f"http://{f'[{host}]' if ':' in host else host}:{port}")
         if serve.workers == 1:
-            uvicorn.Server(uvicorn.Config(turnlog_app(settings, serve), **_OPTIONS)).run([listening])
+            app = turnlog_app(settings, serve, exposition_for(settings, None))
+            uvicorn.Server(uvicorn.Config(app, **_OPTIONS)).run([listening])
             return
-    os.environ.update({**environ, IN_WORKERS: serve.model_dump_json()})
-    uvicorn.run(_WORKER, factory=True, host=serve.host, port=port, workers=serve.workers, **_OPTIONS)
+    with _metrics_folder() as folder:
+        serve = serve.model_copy(update={"metrics_folder": folder})
+        os.environ.update({**environ, IN_WORKERS: serve.model_dump_json()})
+        uvicorn.run(_WORKER, factory=True, host=serve.host, port=port, workers=serve.workers, **_OPTIONS)
+
+
+@contextmanager
+def _metrics_folder() -> Iterator[str | None]:
+    """A folder for the metrics of the workers: in memory, where a read-only container can be written to. None where
+    nothing can be written: each worker then tells of itself alone."""
+    memory = Path("/dev/shm")  # noqa: S108 the folder has a name of its own, and no rights for others
+    try:
+        folder = TemporaryDirectory(prefix="turnlog-metrics-", dir=memory if os.access(memory, os.W_OK) else None)
+    except OSError:
+        yield None
+        return
+    with folder:
+        yield folder.name
 
 
 def _bound(serve: ServeSettings) -> socket.socket:

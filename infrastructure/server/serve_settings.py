@@ -44,6 +44,8 @@ class ServeSettings(BaseModel):
     proxy: ProxySettings | None = None
     """The recording proxy; None for none."""
     heartbeat_seconds: float = Field(15.0, gt=0, le=3600, description="longest time without a byte in a stream")
+    metrics_folder: Path | None = None
+    """Where the processes of a server put their metrics, so that each can tell those of all."""
     is_laptop: bool = False
     """Whether the token may stand in the address."""
 

@@ -115,7 +115,8 @@ class Append:
 
 @dataclass(slots=True)
 class WriterStatistics:
-    """How many events were stored so far, in how many commits."""
+    """How many events were stored so far, in how many commits, and how many could not be."""
 
     events: int = 0
     commits: int = 0
+    failed: int = 0

@@ -94,6 +94,11 @@ class GroupCommit:
             recorder, wire, retry_seconds, self.statistics, self._past, self._stored, self._failed
         )
 
+    @property
+    def queued(self) -> int:
+        """Events that are queued or under way."""
+        return self._events
+
     async def let_others_go_on(self) -> None:
         """Waits for a later turn of the loop, if CALLERS_A_TURN have gone on in this one. Of thousands of callers that
         were woken together all go on in the order in which they came."""
@@ -249,6 +254,7 @@ class GroupCommit:
         self._release(events, size)
 
     def _failed(self, append: Append) -> None:
+        self.statistics.failed += append.count
         self._settle(append, append.lane.broken)
         self._release(append.count, append.size)
 

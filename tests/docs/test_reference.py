@@ -89,7 +89,7 @@ def test_every_setting_has_its_variable_default_and_meaning() -> None:
 
     assert [name for name, *_ in rows] == list(Settings.model_fields)
     assert all(named == variable(name) for name, named, *_ in rows)
-    assert {name for name, *_ in rows if name not in values} == {"database_url", "redis_url", "data_dir"}
+    assert {name for name, *_ in rows if name not in values} == {"database_url", "redis_url", "data_dir", "telemetry"}
     assert Settings.from_env({variable(name): value for name, value in values.items()}) == Settings.model_construct()
     assert [name for name, *_, meaning in rows if meaning == "None"] == []
 
