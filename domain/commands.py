@@ -15,6 +15,7 @@ from uuid import UUID
 
 from turnlog.domain.events import Content, Correction, FunctionCall, ResultStatus, Role, StepEnd, ToolCall, TurnEnd
 from turnlog.domain.foreign import ForeignFormat
+from turnlog.domain.state import Known
 from turnlog.domain.step_appends import AnyStepAppend
 from turnlog.domain.values import JsonObject
 
@@ -95,9 +96,9 @@ class BeginCompletion:
     finished, because its writer was alive, and if another step has begun since: the same would be answered twice.
 
     `run` is the run of the turn in hand that the step belongs to. Without one it is refused while a turn is in hand
-    whose owner is alive, by the same rules as for a step; with `live` holding the runs, too. `unread` is how much
-    the prompt has that no request has had: if it is not so any more, the command is refused with NewsError. A step of
-    the same turn that broke off just before is superseded; or `continues`: the response goes on with it.
+    whose owner is alive, by the same rules as for a step; with `live` holding the runs, too. `known` is
+    how the talk stood when the prompt was made: if it is not so any more, the command is refused with NewsError. A step
+    of the same turn that broke off just before is superseded; or `continues`: the response goes on with it.
     """
 
     at: datetime
@@ -109,7 +110,7 @@ class BeginCompletion:
     gone: frozenset[str] = frozenset()
     over: str | None = None
     run: str = ""
-    unread: int | None = None
+    known: Known | None = None
     continues: bool = False
 
 
@@ -141,13 +142,13 @@ class BeginTurn:
 
 @dataclass(frozen=True, slots=True)
 class EndTurn:
-    """Ends a run. `unread`: refused with NewsError if no longer just so much is unread (see Active)."""
+    """Ends a run. `known`: refused with NewsError if the talk does not stand so any more."""
 
     at: datetime
     run: str
     status: TurnEnd
     reason: str = ""
-    unread: int | None = None
+    known: Known | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -158,7 +158,8 @@ def _begin(state: Active, command: BeginCompletion) -> Events:
         if turn.writer != command.writer:
             # Whoever takes the turn from the old writer would leave the step open, whose writer is alive.
             raise TurnClosedError(turn.turn_id, "has lost its lease")
-        if command.unread is not None and command.unread != state.unread:
+        # The end of an answer that was lost in an outage may be stored all the same: the prompt does not have it.
+        if command.known is not None and command.known != state.known:
             raise NewsError(turn.turn_id)
         # What the user has answered since has been read: it stays.
         is_same = latest is not None and latest.turn_id == turn.turn_id and not state.news

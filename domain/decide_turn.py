@@ -132,7 +132,7 @@ def begin_turn(state: Active, command: BeginTurn) -> Events:
 
 def _end(state: Active, turn: LatestTurn, command: EndTurn) -> Events:
     # A step is open where the end of its answer was lost in an outage: then the message has no answer.
-    if command.unread is not None and (command.unread != state.unread or state.open_steps):
+    if command.known is not None and (command.known != state.known or state.open_steps):
         raise NewsError(turn.turn_id)
     reason = command.reason or command.status
     return (*_interrupted(state, command.at, reason), turn_ended(turn, command.at, command.status, command.reason))

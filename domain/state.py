@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import datetime
-from typing import Annotated, Literal
+from typing import Annotated, Literal, NamedTuple
 from uuid import UUID
 
 from pydantic import Field, InstanceOf
@@ -29,6 +29,16 @@ class OpenStep(Frozen):
     since: datetime
     writer: str = ""
     calls: KeptStepCalls = StepCalls()
+
+
+class Known(NamedTuple):
+    """How a talk stands, as far as a prompt, or the end of a turn, depends on it: how much is unread, the latest
+    response, how it ended, and how many are open."""
+
+    unread: int = 0
+    step_id: str = ""
+    status: StepStatus | None = None
+    open_steps: int = 0
 
 
 class LatestStep(Frozen):
@@ -155,6 +165,12 @@ class Active(Frozen):
     def unread(self) -> int:
         """How much there is that no request has had yet, or whose tool has been allowed to run."""
         return self.news + self.results + self.awaited.allowed
+
+    @property
+    def known(self) -> Known:
+        """How the talk stands."""
+        step_id, status = ("", None) if self.latest is None else (self.latest.step_id, self.latest.status)
+        return Known(self.unread, step_id, status, len(self.open_steps))
 
     def with_facts(self, metadata: JsonObject, counters: Mapping[str, Mapping[str, int]]) -> Active:
         """The state with the metadata and the counters of the session, which it is kept without."""

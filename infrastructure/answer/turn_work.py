@@ -10,6 +10,7 @@ from turnlog.domain.decide_turn import NewsError
 from turnlog.domain.errors import LogClosedError, SessionNotFoundError, StoreError, TurnClosedError, TurnlogError
 from turnlog.domain.events import CompletionAbandoned, CompletionFailed, CompletionFinished
 from turnlog.domain.finish_reasons import meaning_of
+from turnlog.domain.state import Known
 from turnlog.infrastructure.answer.asking import Asking, recorded
 from turnlog.infrastructure.answer.continuing import can_be_continued
 from turnlog.infrastructure.answer.session_io import SessionIO
@@ -85,11 +86,11 @@ class TurnWork:
             turns, _ = await self._turns()
             if await self._tools.settle(turns):
                 continue
-            unread = self._unread()
+            known = self._known()
             _, turn = await self._turns()
-            if self._is_to_be_asked(turn, unread):
+            if self._is_to_be_asked(turn, known.unread):
                 return turn
-            if await self._end_if(unread):
+            if await self._end_if(known):
                 return None
 
     def _is_to_be_asked(self, turn: Turn, unread: int) -> bool:
@@ -100,12 +101,12 @@ class TurnWork:
             return True
         return not self._tools.waits(last) and (unread > 0 or not _is_last_word(last))
 
-    async def _end_if(self, unread: int) -> bool:
+    async def _end_if(self, known: Known) -> bool:
         """Ends the run, unless something has come that the model has to see."""
         state = self._io.state
         waits = state is not None and state.is_waiting
         try:
-            await self._owner.end_if(unread, "waiting" if waits else "finished")
+            await self._owner.end_if(known, "waiting" if waits else "finished")
         except NewsError:
             return False
         return True
@@ -128,9 +129,9 @@ class TurnWork:
         turns = (await self._io.all_turns()).turns()
         return tuple(one for one in turns if one.index == turn.index or _made(one, allowed)), turn
 
-    def _unread(self) -> int:
+    def _known(self) -> Known:
         state = self._io.state
-        return 0 if state is None else state.unread
+        return Known() if state is None else state.known
 
     def _has_calls(self, recorder: StreamRecorder[Any]) -> bool:
         state = self._io.state
@@ -140,11 +141,11 @@ class TurnWork:
 
     async def _ask(self, turn: Turn) -> StreamRecorder[Any] | None:
         """Asks once. None if something has come before it could be asked: then nothing was."""
-        unread = self._unread()
+        known = self._known()
         last = turn.steps[-1] if turn.steps else None
         continues = last is not None and self._asking.on_break == "continue" and can_be_continued(last)
         prompt = await self._io.prompt(await self._io.known_turns(), continues)
-        place = StepPlace(self._owner.run, unread, continues)
+        place = StepPlace(self._owner.run, known, continues)
         recorder = self._io.recorder(self._asking.request(prompt, continues=continues), self._asking.model, place)
         try:
             await recorded(recorder, self._cause)
@@ -158,7 +159,7 @@ class TurnWork:
         match recorder.end:
             case CompletionFinished(finish_reason=reason):
                 self._breaks = 0
-                return meaning_of(reason) == "paused" or self._has_calls(recorder) or not await self._end_if(0)
+                return meaning_of(reason) == "paused" or self._has_calls(recorder) or not await self._ends(recorder)
             case CompletionFailed(error=error):
                 if await self._tries_again(recorder):
                     return True
@@ -168,6 +169,10 @@ class TurnWork:
             case _:
                 raise TurnClosedError(self._owner.turn_id, "was ended by somebody else")
         return False
+
+    async def _ends(self, recorder: StreamRecorder[Any]) -> bool:
+        """Ends the run behind the answer that was recorded, unless something has come."""
+        return await self._end_if(Known(0, recorder.step.step_id, "finished", 0))
 
     async def _tries_again(self, recorder: StreamRecorder[Any]) -> bool:
         """Whether an answer that broke off is asked for again, after a pause. What a provider refuses before its

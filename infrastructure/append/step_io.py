@@ -18,6 +18,7 @@ from turnlog.domain.errors import (
     TurnlogError,
 )
 from turnlog.domain.events import CompletionAbandoned, CompletionFailed, CompletionInterrupted, StepEnd
+from turnlog.domain.state import Known
 from turnlog.domain.step_appends import AnyStepAppend
 from turnlog.infrastructure.append.aggregate import Aggregate
 from turnlog.infrastructure.append.failures import failure_of, said
@@ -38,11 +39,11 @@ CANCELLED = "cancelled"
 
 @dataclass(frozen=True, slots=True)
 class StepPlace:
-    """Where a step belongs: to the `run` of a turn, with so much `unread` in its prompt. `continues`: it goes on with
-    the step that broke off just before. See BeginCompletion."""
+    """Where a step belongs: to the `run` of a turn, with a prompt made of what was `known`. `continues`: it goes on
+    with the step that broke off just before. See BeginCompletion."""
 
     run: str = ""
-    unread: int | None = None
+    known: Known | None = None
     continues: bool = False
 
 
@@ -101,7 +102,7 @@ class StepIO:
             takeover.gone,
             takeover.over,
             run=self.place.run,
-            unread=self.place.unread,
+            known=self.place.known,
             continues=self.place.continues,
         )
         # It counts as alive from here on: another completion may begin before this one is stored.

@@ -18,7 +18,7 @@ from uuid import UUID
 from turnlog.domain.commands import AddMessage, BeginTurn, Command, EndTurn, StartTool
 from turnlog.domain.errors import StoreError, TurnClosedError, TurnInProgressError, TurnlogError
 from turnlog.domain.events import TurnEnd
-from turnlog.domain.state import Active
+from turnlog.domain.state import Active, Known
 from turnlog.infrastructure.append.aggregate import Aggregate
 from turnlog.infrastructure.append.failures import said
 from turnlog.infrastructure.append.takeover import Takeover
@@ -124,9 +124,10 @@ class TurnOwner:
         self.let_go(is_ended=True)
         return self._lease.end(self.run, self.aggregate, EndTurn(now(), self.run, status, reason))
 
-    async def end_if(self, unread: int, status: TurnEnd) -> None:
-        """Ends the run, unless something has come. Raises NewsError if it has, TurnClosedError and StoreError."""
-        await self.aggregate.execute(EndTurn(now(), self.run, status, unread=unread))
+    async def end_if(self, known: Known, status: TurnEnd) -> None:
+        """Ends the run, if the talk still stands as it was known. Raises NewsError if it does not, TurnClosedError and
+        StoreError."""
+        await self.aggregate.execute(EndTurn(now(), self.run, status, known=known))
         self.let_go(is_ended=True)
 
     def let_go(self, *, is_ended: bool = False) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import TypeVar
 from uuid import UUID
 
 import pytest
@@ -17,6 +18,8 @@ from turnlog.domain.evolve import evolve
 from turnlog.domain.state import Active, SessionState, initial_state
 from turnlog.domain.turns import RESUMABLE, next_turn, turn_status
 
+T = TypeVar("T", c.BeginCompletion, c.EndTurn)
+
 ASKED = e.MessageAdded(at=AT, message_id="m1", role="user", content="hi")
 QUEUED = e.MessageAdded(at=AT, message_id="m2", role="user", content="and?", queued=True)
 BEGUN = e.TurnStarted(at=AT, turn_id="m1", run="r1", writer="w1")
@@ -28,7 +31,8 @@ STEP_DONE = FINISHED.model_copy(update={"finish_reason": "stop"})
 ANSWERED = (STARTED, ASKED, BEGUN, STEP, STEP_DONE, ENDED)
 CALLED = (STARTED, ASKED, BEGUN, STEP, CALL, FINISHED)
 BEGIN = c.BeginTurn(AT, None, "r2", "w2")
-STEP_OF_R1 = c.BeginCompletion(AT, "s2", writer="w1", run="r1", unread=0)
+STEP_OF_R1 = c.BeginCompletion(AT, "s2", writer="w1", run="r1")
+END_OF_R1 = c.EndTurn(AT, "r1", "finished")
 
 
 def state_after(*events: e.SessionEvent) -> Active:
@@ -37,6 +41,11 @@ def state_after(*events: e.SessionEvent) -> Active:
         state = evolve(state, event)
     assert isinstance(state, Active)
     return state
+
+
+def knowing(command: T, *events: e.SessionEvent) -> T:
+    """The command of somebody who knows no more than these events."""
+    return replace(command, known=state_after(*events).known)
 
 
 def begun(turn_id: str, run: str = "r2", writer: str = "w2") -> e.TurnStarted:
@@ -106,7 +115,7 @@ def test_a_message_and_its_turn_begin_together_or_the_message_joins_what_is_in_h
 
 def test_a_step_of_a_turn_is_its_owners() -> None:
     step = e.CompletionStarted(at=AT, step_id="s2", writer="w1", turn_id="m1")
-    mine = replace(STEP_OF_R1, unread=1)
+    mine = knowing(STEP_OF_R1, STARTED, ASKED, BEGUN)
     Given(STARTED, ASKED, BEGUN).when(mine).then(step)
     Given(STARTED, ASKED, BEGUN).when(replace(mine, run="", writer="w2")).refused(errors.TurnInProgressError)
     Given(STARTED, ASKED, BEGUN, begun("m1")).when(mine).refused(errors.TurnClosedError)
@@ -121,17 +130,27 @@ def test_a_step_of_a_turn_is_its_owners() -> None:
 def test_an_owner_does_not_ask_without_the_latest_news_and_does_not_finish_without_it() -> None:
     steered = QUEUED.model_copy(update={"queued": False})
     answered = (STARTED, ASKED, BEGUN, STEP, FINISHED)
-    end = c.EndTurn(AT, "r1", "finished", unread=0)
+    step, end = knowing(STEP_OF_R1, *answered), knowing(END_OF_R1, *answered)
     Given(*answered).when(end).then(ENDED)
     Given(*answered, steered).when(end).refused(NewsError)
-    Given(*answered, steered).when(STEP_OF_R1).refused(NewsError)
-    Given(*answered, steered).when(replace(STEP_OF_R1, unread=1)).then(
+    Given(*answered, steered).when(step).refused(NewsError)
+    Given(*answered, steered).when(knowing(STEP_OF_R1, *answered, steered)).then(
         e.CompletionStarted(at=AT, step_id="s2", writer="w1", turn_id="m1")
     )
-    Given(*answered, steered).when(replace(end, unread=None)).then(ENDED)
-    Given(STARTED, ASKED, BEGUN, STEP).when(end).refused(NewsError)  # the end of its answer is not stored
+    Given(*answered, steered).when(END_OF_R1).then(ENDED)
     assert turn_status(state_after(*answered, steered, ENDED)) == "queued"
     assert next_turn(state_after(*answered, steered, ENDED)) == "m1"
+
+
+def test_an_owner_to_whom_the_end_of_an_answer_is_not_known_neither_asks_nor_finishes() -> None:
+    """It was lost in an outage, and is stored all the same, or somebody else has ended the answer."""
+    open_ = (STARTED, ASKED, BEGUN, STEP, CALL)
+    for end in (FINISHED, *BREAKS):
+        Given(*open_, end).when(knowing(STEP_OF_R1, *open_)).refused(NewsError)
+        Given(*open_, end).when(knowing(END_OF_R1, *open_)).refused(NewsError)
+    for other in BREAKS:
+        Given(*open_, other).when(knowing(END_OF_R1, *open_, FINISHED)).refused(NewsError)
+    Given(*open_).when(knowing(END_OF_R1, *open_)).refused(NewsError)
 
 
 BREAKS = (
@@ -145,10 +164,11 @@ BREAKS = (
 def test_the_next_step_supersedes_one_that_broke_off_or_goes_on_with_it(end: e.StepEnd) -> None:
     broken = (STARTED, ASKED, BEGUN, STEP, CALL, end)
     step = e.CompletionStarted(at=AT, step_id="s2", writer="w1", turn_id="m1")
-    Given(*broken).when(STEP_OF_R1).then(step.model_copy(update={"supersedes": "s1"}))
-    Given(*broken).when(replace(STEP_OF_R1, continues=True)).then(step.model_copy(update={"continues": "s1"}))
+    ask = knowing(STEP_OF_R1, *broken)
+    Given(*broken).when(ask).then(step.model_copy(update={"supersedes": "s1"}))
+    Given(*broken).when(replace(ask, continues=True)).then(step.model_copy(update={"continues": "s1"}))
     result = e.ToolResultAdded(at=AT, step_id="s1", index=0, call_id="c1", status="final", content="x")
-    Given(*broken, result).when(replace(STEP_OF_R1, unread=1)).then(step)
+    Given(*broken, result).when(knowing(STEP_OF_R1, *broken, result)).then(step)
 
 
 def test_a_tool_starts_once_a_run_and_only_for_the_owner() -> None:
@@ -327,7 +347,8 @@ def test_a_pending_result_changes_nothing_of_what_is_late() -> None:
 @pytest.mark.parametrize("end", BREAKS)
 def test_what_the_user_has_answered_since_is_not_superseded(end: e.StepEnd) -> None:
     step = e.CompletionStarted(at=AT, step_id="s2", writer="w1", turn_id="m1")
-    Given(STARTED, ASKED, BEGUN, STEP, end, STEERED).when(replace(STEP_OF_R1, unread=1)).then(step)
+    steered = (STARTED, ASKED, BEGUN, STEP, end, STEERED)
+    Given(*steered).when(knowing(STEP_OF_R1, *steered)).then(step)
 
 
 @pytest.mark.parametrize("status", ["stopped", "failed"])
