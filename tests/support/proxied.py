@@ -11,13 +11,15 @@ from uuid import UUID
 import anthropic
 import httpx
 import openai
+import pytest
 from fastapi import FastAPI, Request
 
 from tests.support.served import served
-from turnlog import Principal, Session, SessionLog
+from turnlog import Principal, Session, SessionLog, StoreUnavailableError
 from turnlog.infrastructure.server.proxy.proxy import Proxy
 from turnlog.infrastructure.server.proxy.proxy_settings import ProxySettings
 from turnlog.infrastructure.server.proxy.router import proxy_router
+from turnlog.infrastructure.store.prefixes import Prefixes
 
 KEY = "sk-a-secret-of-the-client-0123456789"
 USER = {"x-user": "u1"}
@@ -83,3 +85,12 @@ async def all_of(stream: AsyncIterator[Any]) -> list[Any]:
 def texts(chunks: Iterable[Any]) -> str:
     """What the chunks of a chat completion say."""
     return "".join(choice.delta.content or "" for chunk in chunks for choice in chunk.choices)
+
+
+def take_down(monkeypatch: pytest.MonkeyPatch) -> None:
+    """From now on Postgres does not answer the proxy."""
+
+    async def down(*_: Any) -> Any:
+        raise StoreUnavailableError("Postgres: it is away")
+
+    monkeypatch.setattr(Prefixes, "find", down)

@@ -7,7 +7,7 @@ import asyncio
 import httpx
 import pytest
 
-from tests.support.proxied import USER, Proxied, proxied
+from tests.support.proxied import USER, Proxied, proxied, take_down
 from tests.support.raw_upstream import RawUpstream
 from turnlog import SessionLog
 from turnlog.testing import own_corpus
@@ -46,10 +46,15 @@ async def test_a_stream_that_is_cut_anywhere_comes_as_it_is_and_is_recorded(log:
         assert (await proxy.said(await proxy.only_session()))[-1] == ("assistant", "a \u00e9b")
 
 
-async def test_a_piece_goes_on_before_the_next_one_has_come(log: SessionLog) -> None:
+@pytest.mark.parametrize("is_recorded", [True, False])
+async def test_a_piece_goes_on_before_the_next_one_has_come(
+    log: SessionLog, monkeypatch: pytest.MonkeyPatch, is_recorded: bool
+) -> None:
+    if not is_recorded:
+        take_down(monkeypatch)
     async with (
         RawUpstream(HEAD, event("a"), b": keep-alive\n\n", event("b"), pause=0.3) as raw,
-        proxied(log, raw.url) as proxy,
+        proxied(log, raw.url, unrecorded="pass") as proxy,
         proxy.http.stream("POST", "/v1/chat/completions", json=BODY, headers=USER) as response,
     ):
         pieces = response.aiter_raw()

@@ -14,9 +14,8 @@ import psycopg
 import pytest
 
 from tests.support.database import rows
-from tests.support.proxied import KEY, USER, Proxied, all_of, proxied, texts
-from turnlog import SessionLog, Settings, StoreUnavailableError
-from turnlog.infrastructure.store.prefixes import Prefixes
+from tests.support.proxied import KEY, USER, Proxied, all_of, proxied, take_down, texts
+from turnlog import SessionLog, Settings
 from turnlog.testing import Answer, Failure, FakeProvider
 
 ASK = [{"role": "user", "content": "Tell me"}]
@@ -120,15 +119,6 @@ async def test_a_provider_that_cannot_be_reached_is_said_and_in_the_log(log: Ses
         (step,) = (await (await proxy.only_session()).view()).turns[-1].steps
         assert step.status == "failed"
         assert "127.0.0.1" not in refused.value.message
-
-
-def take_down(monkeypatch: pytest.MonkeyPatch) -> None:
-    """From now on Postgres does not answer the proxy."""
-
-    async def down(*_: Any) -> Any:
-        raise StoreUnavailableError("Postgres: it is away")
-
-    monkeypatch.setattr(Prefixes, "find", down)
 
 
 async def test_while_the_log_is_down_requests_are_refused_in_the_providers_own_shape(
