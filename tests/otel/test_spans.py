@@ -146,15 +146,22 @@ async def test_a_step_that_is_refused_has_no_span(session: Session, telemetry: T
                 pass
 
     assert [span.name for span in telemetry.spans("chat")] == ["chat first"]
+    assert not session._parts.observer._steps._open._held  # nor is one kept for it
 
 
-async def test_a_whole_answer_is_a_span(session: Session, telemetry: Telemetry) -> None:
+async def test_a_whole_answer_is_a_span_without_a_first_chunk(session: Session, telemetry: Telemetry) -> None:
     whole = {"choices": [{"message": {"role": "assistant", "content": "Hi"}, "finish_reason": "stop"}], "model": "big"}
-    await session.record_whole(whole, "m")
 
-    step = telemetry.span("chat m")
-    assert step.attributes["gen_ai.response.model"] == "big"
-    assert "gen_ai.response.time_to_first_chunk" not in step.attributes
+    async def asked_for() -> dict[str, object]:
+        return whole
+
+    for response in (whole, asked_for()):
+        await session.record_whole(response, "m")
+
+    for step in telemetry.spans("chat m"):
+        assert step.attributes["gen_ai.response.model"] == "big"
+        assert "gen_ai.response.time_to_first_chunk" not in step.attributes
+    assert telemetry.value("gen_ai.client.operation.time_to_first_chunk") == 0
 
 
 async def test_the_context_of_the_caller_is_back_after_a_turn_of_its_own(
