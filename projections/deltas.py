@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import datetime
+from functools import partial
 from typing import Literal
 
 from turnlog.domain import events as e
@@ -17,6 +18,7 @@ from turnlog.domain.parts import PartApi, PartKind
 from turnlog.domain.recorded import RecordedEvent
 from turnlog.domain.values import Frozen, JsonObject, Text
 from turnlog.projections.fold import note_of
+from turnlog.projections.offsets import Place
 from turnlog.projections.usage import token_counts
 
 
@@ -36,6 +38,15 @@ class _Timed(_Delta):
     """What is no piece of an answer, of which there may be thousands, says when it was, too (`at`, UTC)."""
 
     at: datetime
+
+
+class _Piece(_Delta):
+    """What is of one step says where that `began`: the position of its `step_started`. A reader that comes back in the
+    middle of a step and has nothing of it goes back there, with the position before it. None: the log does not have
+    it."""
+
+    step_id: str
+    began: int | None = None
 
 
 class TurnStarted(_Timed):
@@ -70,22 +81,21 @@ class StepStarted(_Timed):
     continues: str | None = None
 
 
-class TextFragment(_Delta):
+class TextFragment(_Piece):
     """A piece of the answer's text, reasoning or refusal. `details` are signed or encrypted blocks of reasoning."""
 
     kind: Literal["text", "reasoning", "refusal"]
-    step_id: str
     offset: int
     text: Text
     details: tuple[JsonObject, ...] = ()
 
 
-class ToolCallFragment(_Delta):
+class ToolCallFragment(_Piece):
     """A piece of the call at `index`: of its arguments, or its id and name, which are whole; None where unchanged. The
-    first piece of a call says whether it is `custom`."""
+    first piece of a call says whether it is `custom`. Ids come again in a session; a call is known by its `step_id` and
+    `index`, which all that is said of it later has, too."""
 
     kind: Literal["tool_call"] = "tool_call"
-    step_id: str
     index: int
     id: Text | None = None
     name: Text | None = None
@@ -94,12 +104,11 @@ class ToolCallFragment(_Delta):
     arguments: Text = ""
 
 
-class PartStarted(_Delta):
+class PartStarted(_Piece):
     """A part of the answer begins: see `Part`. Pieces of text that follow belong to the part of their kind that began,
     or was extended, last. Answers of which nothing else is to be said have no parts."""
 
     kind: Literal["part_started"] = "part_started"
-    step_id: str
     part: int
     part_kind: PartKind
     api: PartApi
@@ -107,43 +116,39 @@ class PartStarted(_Delta):
     data: JsonObject
 
 
-class PartFragment(_Delta):
+class PartFragment(_Piece):
     """A piece of a text inside the data of a part, such as what is said in audio."""
 
     kind: Literal["part"] = "part"
-    step_id: str
     part: int
     field: Text
     offset: int
     text: Text
 
 
-class PartExtended(_Delta):
+class PartExtended(_Piece):
     """More data of a part: objects are merged, lists continued, other values replaced."""
 
     kind: Literal["part_extended"] = "part_extended"
-    step_id: str
     part: int
     data: JsonObject
 
 
-class FunctionCallFragment(_Delta):
+class FunctionCallFragment(_Piece):
     """A piece of the legacy function call: of its name and of its arguments."""
 
     kind: Literal["function_call"] = "function_call"
-    step_id: str
     name: Text
     offset: int
     arguments: Text
 
 
-class StepEnded(_Timed):
+class StepEnded(_Piece, _Timed):
     """An answer has ended. `note` says why, unless it was finished; `failure` is what the provider said, and `details`
     what it said of the response besides. `meaning` is that of the finish reason; `tokens` are those of the usage, under
     the names of `Usage`."""
 
     kind: Literal["step_ended"] = "step_ended"
-    step_id: str
     status: e.StepStatus
     finish_reason: Text | None
     meaning: EndMeaning | None = None
@@ -257,9 +262,19 @@ Delta = (
 """Any delta. `kind` tells which one it is, also to a type checker."""
 
 
+_PIECES: dict[type[e.SessionEvent], Callable[..., Delta]] = {
+    e.ReasoningDelta: partial(TextFragment, kind="reasoning"),
+    e.RefusalDelta: partial(TextFragment, kind="refusal"),
+    e.ToolCallStarted: ToolCallFragment,
+    e.ToolCallNamed: ToolCallFragment,
+    e.ToolCallArgumentsDelta: ToolCallFragment,
+    e.FunctionCallDelta: FunctionCallFragment,
+    e.PartDelta: PartFragment,
+    e.PartExtended: PartExtended,
+}
+"""Other events that are pieces of a step, with a delta of the same fields."""
 _TOLD_AS: dict[type[e.SessionEvent], Callable[..., Delta]] = {
     e.MessageAdded: MessageCame,
-    e.PartExtended: PartExtended,
     e.ToolResultAdded: ToolResultCame,
     e.TurnStarted: TurnStarted,
     e.TurnEnded: TurnEnded,
@@ -267,42 +282,20 @@ _TOLD_AS: dict[type[e.SessionEvent], Callable[..., Delta]] = {
     e.ApprovalRequested: ApprovalRequested,
     e.ApprovalDecided: ApprovalDecided,
 }
-"""Events with a delta of the same fields."""
+"""Other events with a delta of the same fields."""
 
 
-def delta_of(recorded: RecordedEvent, offset: int) -> Delta:
-    """The delta of an event. `offset` is where its fragment belongs, see Offsets."""
-    at, event = recorded.position, recorded.event
-    match event:
-        case e.TextDelta(step_id=step_id, text=text):
-            return TextFragment(kind="text", position=at, step_id=step_id, offset=offset, text=text)
-        case e.ReasoningDelta(step_id=step_id, text=text, details=details):
-            return TextFragment(
-                kind="reasoning", position=at, step_id=step_id, offset=offset, text=text, details=details
-            )
-        case e.RefusalDelta(step_id=step_id, text=text):
-            return TextFragment(kind="refusal", position=at, step_id=step_id, offset=offset, text=text)
-        case e.ToolCallStarted() | e.ToolCallNamed():
-            return ToolCallFragment(
-                position=at,
-                step_id=event.step_id,
-                index=event.index,
-                id=event.id,
-                name=event.name,
-                custom=event.custom if isinstance(event, e.ToolCallStarted) else None,
-                offset=offset,
-            )
-        case e.ToolCallArgumentsDelta(step_id=step_id, index=index, arguments=arguments):
-            return ToolCallFragment(position=at, step_id=step_id, index=index, offset=offset, arguments=arguments)
-        case e.PartDelta(step_id=step_id, part=part, field=field, text=text):
-            return PartFragment(position=at, step_id=step_id, part=part, field=field, offset=offset, text=text)
-        case e.FunctionCallDelta(step_id=step_id, name=name, arguments=arguments):
-            return FunctionCallFragment(position=at, step_id=step_id, name=name, offset=offset, arguments=arguments)
-        case _:
-            return _whole(at, event)
-
-
-def _whole(at: int, event: e.SessionEvent) -> Delta:
+def delta_of(recorded: RecordedEvent, place: Place) -> Delta:
+    """The delta of an event. `place` is where it belongs, see Offsets."""
+    at, event, (offset, began) = recorded.position, recorded.event, place
+    if isinstance(event, e.TextDelta):  # most events are; this way it costs half as much
+        return TextFragment(
+            kind="text", position=at, step_id=event.step_id, began=began, offset=offset, text=event.text
+        )
+    if (piece := _PIECES.get(type(event))) is not None:
+        return piece(position=at, began=began, offset=offset, **dict(event))
+    if (told := _TOLD_AS.get(type(event))) is not None:
+        return told(position=at, **dict(event))
     match event:
         case e.CompletionStarted(step_id=step_id, model=model):
             return StepStarted(
@@ -315,11 +308,9 @@ def _whole(at: int, event: e.SessionEvent) -> Delta:
                 continues=event.continues or None,
             )
         case e.CompletionEnded():
-            return _ended(at, event)
-        case _ if (told := _TOLD_AS.get(type(event))) is not None:
-            return told(position=at, **dict(event))
+            return _ended(at, event, began)
         case e.PartStarted():
-            return PartStarted(position=at, part_kind=event.kind, **dict(event, kind="part_started"))
+            return PartStarted(position=at, began=began, part_kind=event.kind, **dict(event, kind="part_started"))
         case e.SessionDeleted():
             return SessionGone(position=at, at=event.at)
         case _:
@@ -337,12 +328,13 @@ def _facts_of(event: e.SessionEvent) -> JsonObject | None:
     return facts | {"tokens": token_counts(event.usage)} if isinstance(event, e.UsageReported) else facts
 
 
-def _ended(at: int, event: e.StepEnd) -> StepEnded:
+def _ended(at: int, event: e.StepEnd, began: int | None) -> StepEnded:
     reason = event.finish_reason if isinstance(event, e.CompletionFinished) else None
     return StepEnded(
         position=at,
         at=event.at,
         step_id=event.step_id,
+        began=began,
         status=e.STATUS_OF_END[type(event)],
         finish_reason=reason,
         meaning=meaning_of(reason),

@@ -1,51 +1,81 @@
-"""Where in its block each fragment of an open step belongs, in characters."""
+"""Where each piece of an open step belongs: in its block, in characters, and in the log."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import NamedTuple
 
 from turnlog.domain import events as e
+from turnlog.domain.recorded import RecordedEvent
 from turnlog.domain.values import JsonObject
 from turnlog.projections.turn import Step, Turn
 
+_OF_STEPS: tuple[type[e.StepDelta | e.StepEnd], ...] = (*e.STEP_DELTAS, *e.STATUS_OF_END)
+
+
+class Place(NamedTuple):
+    """Where an event belongs: its `offset` in its block, 0 if it has none, and the position at which its step `began`,
+    None if it is of no step, or of one whose beginning is not in the log."""
+
+    offset: int = 0
+    began: int | None = None
+
+
+class _OpenStep:
+    """The lengths of the blocks of a step, in characters, and the position at which it began."""
+
+    __slots__ = ("began", "lengths")
+
+    def __init__(self, began: int | None, lengths: dict[str, int]) -> None:
+        self.began = began
+        self.lengths = lengths
+
 
 class Offsets:
-    """The lengths of the blocks of open steps, in characters: where the next fragment of each belongs."""
+    """The open steps, and the lengths of their blocks: where the next fragment of each belongs."""
 
     def __init__(self, turns: Iterable[Turn] = ()) -> None:
         steps = (step for turn in turns for step in turn.steps if step.status == "open")
-        self._lengths = {step.step_id: _lengths(step) for step in steps}
+        self._open = {step.step_id: _OpenStep(step.position, _lengths(step)) for step in steps}
 
     def know(self, event: e.SessionEvent) -> bool:
-        """Whether everything that came before this event in its block is known."""
-        return not isinstance(event, e.Fragment | e.ToolCallNamed) or event.step_id in self._lengths
+        """Whether everything that came before this event in its step is known."""
+        return not isinstance(event, _OF_STEPS) or event.step_id in self._open
 
-    def learn(self, step_id: str, earlier: list[e.SessionEvent]) -> None:
+    def learn(self, step_id: str, earlier: Iterable[RecordedEvent]) -> None:
         """Takes the earlier events of this step, in any order."""
-        self._lengths[step_id] = {}
-        for event in earlier:
-            if isinstance(event, e.STEP_DELTAS) and event.step_id == step_id:
-                self.take(event)
+        self._open[step_id] = _OpenStep(None, {})
+        for recorded in sorted(earlier, key=lambda recorded: recorded.position):
+            event = recorded.event
+            if isinstance(event, e.CompletionStarted | e.StepDelta) and event.step_id == step_id:
+                self.take(recorded)
 
-    def take(self, event: e.SessionEvent) -> int:
-        """The offset of the event in its block, 0 if it has none. The event then counts as part of the block."""
-        match event:
-            case e.CompletionStarted():
-                self._lengths[event.step_id] = {}
-            case e.CompletionEnded():
-                self._lengths.pop(event.step_id, None)
-            case e.ToolCallNamed():
-                return self._lengths.get(event.step_id, {}).get(f"tool_call {event.index}", 0)
-            case e.PartStarted() | e.PartExtended():
-                if event.step_id in self._lengths:
-                    _take_data(self._lengths[event.step_id], event)
-            case _ if isinstance(event, e.FRAGMENTS):
-                lengths = self._lengths.setdefault(event.step_id, {})
-                block, length = _block(event)
-                offset = lengths.get(block, 0)
-                lengths[block] = offset + length
-                return offset
-        return 0
+    def take(self, recorded: RecordedEvent) -> Place:
+        """Where the event belongs. It then counts as part of its step."""
+        event = recorded.event
+        if isinstance(event, e.STEP_DELTAS):
+            step = self._open.get(event.step_id) or self._open.setdefault(event.step_id, _OpenStep(None, {}))
+            return Place(_taken(step.lengths, event), step.began)
+        if isinstance(event, e.CompletionStarted):
+            self._open[event.step_id] = _OpenStep(recorded.position, {})
+            return Place(0, recorded.position)
+        if isinstance(event, e.StepEnd) and (ended := self._open.pop(event.step_id, None)):
+            return Place(0, ended.began)
+        return Place()
+
+
+def _taken(lengths: dict[str, int], event: e.StepDelta) -> int:
+    """The offset of the event in its block, which is then as much longer."""
+    if isinstance(event, e.FRAGMENTS):
+        block, length = _block(event)
+        offset = lengths.get(block, 0)
+        lengths[block] = offset + length
+        return offset
+    if isinstance(event, e.ToolCallNamed):
+        return lengths.get(f"tool_call {event.index}", 0)
+    if isinstance(event, e.PartStarted | e.PartExtended):
+        _take_data(lengths, event)
+    return 0
 
 
 def _take_data(lengths: dict[str, int], event: e.PartStarted | e.PartExtended) -> None:

@@ -7,7 +7,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Self
 from uuid import UUID
 
-from turnlog.domain.events import CompletionStarted, SessionEvent
+from turnlog.domain.events import CompletionStarted
 from turnlog.domain.recorded import RecordedEvent
 from turnlog.infrastructure.follow.following import Following
 from turnlog.infrastructure.read.view_parts import TurnPage
@@ -64,18 +64,18 @@ class Deltas:
             step_id: str = event.step_id  # type: ignore[union-attr]  # know() is about steps
             self._offsets.learn(step_id, await self._earlier(step_id, self._taken.position))
         recorded, self._taken = self._taken, None
-        return delta_of(recorded, self._offsets.take(event))
+        return delta_of(recorded, self._offsets.take(recorded))
 
     async def aclose(self) -> None:
         """Ends the iteration. Dropping the iterator does the same."""
         await self._following.aclose()
 
-    async def _earlier(self, step_id: str, before: int) -> list[SessionEvent]:
+    async def _earlier(self, step_id: str, before: int) -> list[RecordedEvent]:
         """The events from the beginning of the step up to this position. Read backwards, a page at a time."""
-        earlier: list[SessionEvent] = []
+        earlier: list[RecordedEvent] = []
         async for page in self._store.events.pages_back(self._session_id, before, EARLIER_PAGE_EVENTS):
-            events = [recorded.event for recorded in page]
-            earlier += events
+            earlier += page
+            events = (recorded.event for recorded in page)
             if any(isinstance(event, CompletionStarted) and event.step_id == step_id for event in events):
                 break
         return earlier

@@ -97,7 +97,7 @@ def test_whoever_follows_hears_of_each_event_of_a_turn() -> None:
     teller = Teller(Screen(file=shown))
 
     for event in everything_in_a_turn():
-        teller.tell(delta_of(event, offsets.take(event.event)))
+        teller.tell(delta_of(event, offsets.take(event)))
 
     told = shown.getvalue().splitlines()
     for line in (

@@ -47,15 +47,16 @@ async def test_a_view_at_any_position_and_the_deltas_after_it_are_the_view_at_th
     session = await everything(log)
     events = [event async for event in session.events()]
     whole = Page(await session.view())
+    always = [delta async for delta in session.deltas(until_turn_ends=True)]
     async with SessionLog.open(settings) as other, asyncio.timeout(4 * SOON):
         theirs = other.session(session.id, "u1")
         for cut in range(1, len(events)):
             page = Page(Projector(session.id).apply_all(events[:cut]).view())
-            positions = []
-            async for delta in theirs.deltas(after=cut, until_turn_ends=True):
+            deltas = [delta async for delta in theirs.deltas(after=cut, until_turn_ends=True)]
+            for delta in deltas:
                 page.tell(delta)
-                positions.append(delta.position)
-            assert positions == list(range(cut + 1, len(events) + 1))
+            assert [delta.position for delta in deltas] == list(range(cut + 1, len(events) + 1))
+            assert deltas == always[cut:]
             assert page.shown() == whole.shown()
 
 
@@ -86,7 +87,7 @@ async def test_a_delta_is_a_server_sent_event_with_its_position_as_the_id(sessio
     await record_texts(session, "Hel\nlo ", "\ud83d", "\ude00 \0")
     events = await to_the_end(session)
     offsets = Offsets()
-    sent = [delta_of(event, offsets.take(event.event)).to_sse() for event in events]
+    sent = [delta_of(event, offsets.take(event)).to_sse() for event in events]
     assert [text.split("\n")[0] for text in sent] == [f"id: {event.position}" for event in events]
     assert all(text.endswith("\n\n") and text.count("\n") == 4 for text in sent)
     data = [json.loads(text.split("\n")[2].removeprefix("data: ")) for text in sent]

@@ -103,7 +103,7 @@ def check_deltas(events: Iterable[RecordedEvent]) -> None:
     for recorded in events:
         if not offsets.know(recorded.event):
             offsets.learn(recorded.event.step_id, [])  # type: ignore[union-attr]  # know() is about steps
-        delta_of(recorded, offsets.take(recorded.event)).model_dump_json()
+        delta_of(recorded, offsets.take(recorded)).model_dump_json()
 
 
 def check_repair(projector: Projector, known: Collection[str]) -> None:

@@ -64,7 +64,7 @@ def _told(history: Sequence[RecordedEvent]) -> str:
     projector, offsets = Projector(history[0].session_id), Offsets()
     views, deltas, statuses = list[str](), list[str](), list[Any]()
     for recorded in history:
-        delta = delta_of(recorded, offsets.take(recorded.event)).model_dump_json()
+        delta = delta_of(recorded, offsets.take(recorded)).model_dump_json()
         projector.apply(recorded)
         view = projector.view()
         views.append(view.model_dump_json())

@@ -228,6 +228,7 @@ export interface FunctionCallFragment {
   readonly kind: "function_call";
   readonly position: number;
   readonly step_id: string;
+  readonly began: number | null;
   readonly name: string;
   readonly offset: number;
   readonly arguments: string;
@@ -306,6 +307,7 @@ export interface PartExtended {
   readonly kind: "part_extended";
   readonly position: number;
   readonly step_id: string;
+  readonly began: number | null;
   readonly part: number;
   readonly data: Readonly<Record<string, Json>>;
 }
@@ -317,6 +319,7 @@ export interface PartFragment {
   readonly kind: "part";
   readonly position: number;
   readonly step_id: string;
+  readonly began: number | null;
   readonly part: number;
   readonly field: string;
   readonly offset: number;
@@ -349,6 +352,7 @@ export interface PartStarted {
   readonly kind: "part_started";
   readonly position: number;
   readonly step_id: string;
+  readonly began: number | null;
   readonly part: number;
   readonly part_kind: "text" | "reasoning" | "refusal" | "tool_call" | "server_call" | "server_result" | "citation" | "image" | "audio" | "file" | "opaque";
   readonly api: "chat" | "anthropic" | "responses";
@@ -470,6 +474,7 @@ export interface StepEnded {
   readonly position: number;
   readonly at: string;
   readonly step_id: string;
+  readonly began: number | null;
   readonly status: "open" | "finished" | "interrupted" | "failed" | "abandoned";
   readonly finish_reason: string | null;
   readonly meaning: "whole" | "calls" | "cut_off" | "filtered" | "refused" | "paused" | "failed" | null;
@@ -538,6 +543,7 @@ export interface TextFragment {
   readonly kind: "text" | "reasoning" | "refusal";
   readonly position: number;
   readonly step_id: string;
+  readonly began: number | null;
   readonly offset: number;
   readonly text: string;
   readonly details: ReadonlyArray<Readonly<Record<string, Json>>>;
@@ -554,12 +560,14 @@ export interface ToolCall {
 
 /**
  * A piece of the call at `index`: of its arguments, or its id and name, which are whole; None where unchanged. The
- * first piece of a call says whether it is `custom`.
+ * first piece of a call says whether it is `custom`. Ids come again in a session; a call is known by its `step_id` and
+ * `index`, which all that is said of it later has, too.
  */
 export interface ToolCallFragment {
   readonly kind: "tool_call";
   readonly position: number;
   readonly step_id: string;
+  readonly began: number | null;
   readonly index: number;
   readonly id: string | null;
   readonly name: string | null;
