@@ -20,7 +20,7 @@ async def test_an_answer_loads_its_turns_once(
     log: SessionLog, session: Session, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     loaded = list[str]()
-    for kind, names in ((Views, ("load", "load_end")), (Prompts, ("chat", "whole"))):
+    for kind, names in ((Views, ("load", "load_end")), (Prompts, ("usual", "whole"))):
         for name in names:
             original = getattr(kind, name)
 
