@@ -8,7 +8,7 @@ TESTS ?=
 # Twice the cores of a small machine: tests wait much of their time.
 WORKERS ?= 4
 
-.PHONY: help setup demo serve test test-fast test-long test-repairers test-roles test-browser lint check docs bench clean
+.PHONY: help setup demo serve test test-fast test-long test-repairers test-roles test-browser page check-page lint check docs bench clean
 
 help: ## Say what there is
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -53,6 +53,19 @@ $(VENV)/.repairers: pyproject.toml | setup
 
 test-roles: setup ## Run the tests as the application's role, which may not make tables
 	TURNLOG_TEST_ROLE=application $(BIN)/python -m pytest -n $(WORKERS) --dist worksteal -m 'servers and not long' $(TESTS)
+
+PAGE = infrastructure/server/page/source
+
+page: $(PAGE)/node_modules/.ready ## Build the page that `turnlog serve` has; what is built is committed
+	cd $(PAGE) && npm run --silent build
+
+check-page: ## Build the page, and compare it with what is committed
+	@if command -v npm > /dev/null; then $(MAKE) $(PAGE)/node_modules/.ready && cd $(PAGE) && npm run --silent build -- --check; \
+		else echo "There is no npm: it is not checked that the page is what its sources give."; fi
+
+$(PAGE)/node_modules/.ready: $(PAGE)/package.json $(PAGE)/package-lock.json
+	cd $(PAGE) && npm ci --ignore-scripts --no-audit --no-fund
+	@touch $@
 
 lint: setup ## Style, types, and the import contract
 	$(BIN)/ruff check .

@@ -12,7 +12,15 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from turnlog.domain.errors import InvalidInputError
 from turnlog.infrastructure.server.asking import Authenticate
 from turnlog.infrastructure.server.router import MAX_BODY_BYTES
-from turnlog.infrastructure.server.tokens import Bearers, Token, TrustedHeader, is_loopback, networks, tokens_of
+from turnlog.infrastructure.server.tokens import (
+    Bearers,
+    Readers,
+    Token,
+    TrustedHeader,
+    is_loopback,
+    networks,
+    tokens_of,
+)
 
 PREFIX = "TURNLOG_SERVE_"
 IN_WORKERS = f"{PREFIX}SETTINGS"
@@ -35,6 +43,8 @@ class ServeSettings(BaseModel):
     heartbeat_seconds: float = Field(15.0, gt=0, le=3600, description="longest time without a byte in a stream")
     is_laptop: bool = False
     """Whether the token may stand in the address."""
+    is_read_only: bool = False
+    """Whether nothing may be written."""
 
     @model_validator(mode="after")
     def _is_guarded(self) -> ServeSettings:
@@ -57,9 +67,10 @@ class ServeSettings(BaseModel):
 
     def authenticate(self) -> Authenticate:
         """What says who asks."""
+        known: Bearers | TrustedHeader = Bearers(self.tokens, in_url=self.is_laptop)
         if self.trusted_header is not None:
-            return TrustedHeader(self.trusted_header, self.trusted_proxies)
-        return Bearers(self.tokens, in_url=self.is_laptop)
+            known = TrustedHeader(self.trusted_header, self.trusted_proxies)
+        return Readers(known) if self.is_read_only else known
 
 
 def checked_serve_settings(fields: Mapping[str, Any]) -> ServeSettings:

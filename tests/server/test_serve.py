@@ -43,7 +43,7 @@ class Running(NamedTuple):
 
 
 @contextmanager
-def serve(settings: Settings, *options: str, **variables: str) -> Iterator[Running]:
+def serve(settings: Settings, *options: str, command: str = "serve", **variables: str) -> Iterator[Running]:
     environment = {
         **os.environ,
         "DATABASE_URL": settings.database_url or "",
@@ -51,9 +51,9 @@ def serve(settings: Settings, *options: str, **variables: str) -> Iterator[Runni
         "TURNLOG_DATABASE_SCHEMA": settings.database_schema,
         **variables,
     }
-    command = [sys.executable, "-m", "turnlog", "serve", "--port", "0", "--json", *options]
+    arguments = [sys.executable, "-m", "turnlog", command, "--port", "0", "--json", *options]
     pipe = subprocess.PIPE
-    with subprocess.Popen(command, env=environment, stdout=pipe, stderr=pipe, text=True) as process:
+    with subprocess.Popen(arguments, env=environment, stdout=pipe, stderr=pipe, text=True) as process:
         try:
             assert process.stdout is not None
             running = Running(process, json.loads(process.stdout.readline()))
@@ -98,8 +98,8 @@ def test_a_laptops_token_is_printed_once_and_streams_end_with_the_server(setting
             assert client.get(f"/sessions/{session}", headers=as_user("x")).status_code == 401
             assert client.get(f"/sessions/{session}?token={token}", headers=as_user("")).status_code in (200, 401)
             assert httpx.get(f"{running.said['url']}/sessions?token={token}", trust_env=False).status_code == 200
-            page = client.get("/")
-            assert page.status_code == 307
+            assert running.said["page"] == f"{running.said['url']}/#token={token}"
+            assert "page/page.js" in client.get("/").text
             assert "openapi.json" in client.get("/docs").text
             assert client.get("/nowhere").json()["type"] == "urn:turnlog:problem:not-found"
             assert client.get("/health").json()["status"] == "ok"

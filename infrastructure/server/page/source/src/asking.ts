@@ -1,0 +1,63 @@
+// Hooks that ask the log, and stop asking when nobody wants to know any more.
+
+import { createContext } from "preact";
+import { useContext, useEffect, useRef, useState } from "preact/hooks";
+import type { Log } from "./log";
+import { Refused } from "./log";
+
+export interface Asking {
+  log: Log;
+  refused(error: Refused): void;
+}
+
+export const LogContext = createContext<Asking | null>(null);
+
+export function useLog(): Asking {
+  const asking = useContext(LogContext);
+  if (!asking) throw new Error("there is no log");
+  return asking;
+}
+
+/** Runs `work` whenever `inputs` change. What it raises is told, unless it was stopped. */
+export function useWork(work: (log: Log, signal: AbortSignal) => Promise<void>, inputs: readonly unknown[]): void {
+  const { log, refused } = useLog();
+  useEffect(() => {
+    const stop = new AbortController();
+    work(log, stop.signal).catch((error: unknown) => {
+      if (stop.signal.aborted) return;
+      refused(error instanceof Refused ? error : new Refused(0, String(error)));
+    });
+    return () => stop.abort();
+  }, inputs);
+}
+
+/** Asks again and again while the page is seen. A change of `inputs` begins anew. */
+export function usePolling(seconds: number, work: (log: Log, signal: AbortSignal) => Promise<void>, inputs: readonly unknown[]): void {
+  useWork(async (log, signal) => {
+    while (!signal.aborted) {
+      if (!document.hidden) await work(log, signal);
+      await pause(seconds, signal);
+    }
+  }, inputs);
+}
+
+/** Waits, or raises what stops it. */
+export function pause(seconds: number, signal: AbortSignal): Promise<void> {
+  return new Promise((resolve, reject) => {
+    const timer = setTimeout(resolve, seconds * 1000);
+    signal.addEventListener("abort", () => { clearTimeout(timer); reject(signal.reason); }, { once: true });
+  });
+}
+
+/** The latest answer to a question that changes often: it is asked once it has rested, and an older one is dropped. */
+export function useLatest<T>(ask: (log: Log, signal: AbortSignal) => Promise<T>, inputs: readonly unknown[]): T | null {
+  const [answer, set] = useState<T | null>(null);
+  const isFirst = useRef(true);
+  useWork(async (log, signal) => {
+    if (!isFirst.current) await pause(0.06, signal);
+    isFirst.current = false;
+    const found = await ask(log, signal);
+    if (!signal.aborted) set(() => found);
+  }, inputs);
+  return answer;
+}
