@@ -95,6 +95,6 @@ def test_turnlog_ui_opens_a_browser_when_it_answers_and_only_shows(settings: Set
         with running.client(running.said["token"]) as client:
             assert client.get("/sessions").json()["items"] == []
             assert client.post("/sessions").json()["type"] == "urn:turnlog:problem:read-only"
-    with serve(settings, "--write", "--no-browser", command="ui") as running:
-        with running.client(running.said["token"]) as client:
-            assert client.post("/sessions").status_code == 201
+    writing = serve(settings, "--write", "--no-browser", command="ui")
+    with writing as running, running.client(running.said["token"]) as client:
+        assert client.post("/sessions").status_code == 201

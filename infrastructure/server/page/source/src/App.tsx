@@ -4,6 +4,7 @@ import { useEffect, useMemo, useState } from "preact/hooks";
 import { takeToken, usePlace } from "./address";
 import { LogContext } from "./asking";
 import type { Log, Refused } from "./log";
+import { Session } from "./Session";
 import { Sessions } from "./Sessions";
 
 export function App({ log }: { log: Log }) {
@@ -38,7 +39,9 @@ export function App({ log }: { log: Log }) {
         )}
         <Sessions current={place.session} />
         <main>
-          <p class="empty">Choose a session.</p>
+          {place.session
+            ? <Session key={place.session} id={place.session} position={place.position} />
+            : <p class="empty">Choose a session.</p>}
         </main>
       </div>
     </LogContext.Provider>

@@ -49,15 +49,22 @@ export function pause(seconds: number, signal: AbortSignal): Promise<void> {
   });
 }
 
+interface Latest<T> {
+  value: T | null;
+  /** Whether it is still the answer to a question before. */
+  isOld: boolean;
+}
+
 /** The latest answer to a question that changes often: it is asked once it has rested, and an older one is dropped. */
-export function useLatest<T>(ask: (log: Log, signal: AbortSignal) => Promise<T>, inputs: readonly unknown[]): T | null {
-  const [answer, set] = useState<T | null>(null);
+export function useLatest<T>(ask: (log: Log, signal: AbortSignal) => Promise<T>, inputs: readonly unknown[]): Latest<T> {
+  const [answer, set] = useState<{ value: T; key: string } | null>(null);
   const isFirst = useRef(true);
+  const key = JSON.stringify(inputs);
   useWork(async (log, signal) => {
     if (!isFirst.current) await pause(0.06, signal);
     isFirst.current = false;
     const found = await ask(log, signal);
-    if (!signal.aborted) set(() => found);
+    if (!signal.aborted) set({ value: found, key });
   }, inputs);
-  return answer;
+  return { value: answer?.value ?? null, isOld: answer?.key !== key };
 }

@@ -98,6 +98,7 @@ export interface Step {
   failure: Json;
   supersedes: string | null;
   continues: string | null;
+  origin: string | null;
   tool_runs: ToolRun[];
   approvals: Approval[];
 }
@@ -146,6 +147,7 @@ export interface SessionView {
   title: string | null;
   user_id: string | null;
   version: number;
+  started_at: string;
   turns: Turn[];
 }
 
