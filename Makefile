@@ -8,7 +8,7 @@ TESTS ?=
 # Twice the cores of a small machine: tests wait much of their time.
 WORKERS ?= 4
 
-.PHONY: help setup demo serve test test-fast test-long test-repairers test-roles test-browser page check-page lint check docs bench clean
+.PHONY: help setup demo serve test test-fast test-long test-repairers test-roles test-browser test-node page check-page lint check docs bench clean
 
 help: ## Say what there is
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -38,10 +38,18 @@ test-long: setup ## Run what `make test` takes a sample of: a thousand killed pr
 	TURNLOG_TEST_EXAMPLES=1000 $(BIN)/python -m pytest -n $(WORKERS) --dist worksteal -m 'not servers and not long' $(TESTS)
 
 test-browser: setup $(VENV)/.browser ## Run the pages of the tutorial and the example in the Chromium of this machine
-	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile tests/docs/test_pages_in_a_browser.py
+	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile tests/docs/test_pages_in_a_browser.py \
+		tests/server/test_page_in_a_browser.py
 
 $(VENV)/.browser: pyproject.toml | setup
 	$(PIP) --group browser
+	@touch $@
+
+test-node: setup $(VENV)/.node ## Run the tests of turnlog.js that need packages of npm
+	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile tests/server/test_client_types.py
+
+$(VENV)/.node: tests/server/node/package-lock.json | setup
+	npm --prefix tests/server/node ci --no-audit --no-fund --ignore-scripts
 	@touch $@
 
 test-repairers: setup $(VENV)/.repairers ## Show our prompts to the libraries that mend those of others

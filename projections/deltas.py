@@ -8,13 +8,16 @@ it are equal to the view at the end.
 from __future__ import annotations
 
 from collections.abc import Callable
+from datetime import datetime
 from typing import Literal
 
 from turnlog.domain import events as e
+from turnlog.domain.finish_reasons import EndMeaning, meaning_of
 from turnlog.domain.parts import PartApi, PartKind
 from turnlog.domain.recorded import RecordedEvent
 from turnlog.domain.values import Frozen, JsonObject, Text
 from turnlog.projections.fold import note_of
+from turnlog.projections.usage import token_counts
 
 
 class _Delta(Frozen):
@@ -29,16 +32,23 @@ class _Delta(Frozen):
         return f"id: {cursor or self.position}\nevent: {self.kind}\ndata: {self.model_dump_json()}\n\n"
 
 
-class TurnStarted(_Delta):
+class _Timed(_Delta):
+    """What is no piece of an answer, of which there may be thousands, says when it was, too (`at`, UTC)."""
+
+    at: datetime
+
+
+class TurnStarted(_Timed):
     """Somebody begins to answer, or goes on: the message of the id `turn_id`, in this `run`. What that message and
     those before it in the queue had to wait for is over."""
 
     kind: Literal["turn_started"] = "turn_started"
     turn_id: str
     run: str
+    writer: str = ""
 
 
-class TurnEnded(_Delta):
+class TurnEnded(_Timed):
     """A run of the turn is over: see `TurnRun`. A message that was queued is stopped in a run without an id."""
 
     kind: Literal["turn_ended"] = "turn_ended"
@@ -48,7 +58,7 @@ class TurnEnded(_Delta):
     reason: Text
 
 
-class StepStarted(_Delta):
+class StepStarted(_Timed):
     """An answer begins: in the turn `turn_id`, or without an owner. The text of the step that it `supersedes` is gone;
     that of the one that it `continues` stays, and this one goes on with it."""
 
@@ -71,13 +81,15 @@ class TextFragment(_Delta):
 
 
 class ToolCallFragment(_Delta):
-    """A piece of the call at `index`: of its arguments, or its id and name, which are whole; None where unchanged."""
+    """A piece of the call at `index`: of its arguments, or its id and name, which are whole; None where unchanged. The
+    first piece of a call says whether it is `custom`."""
 
     kind: Literal["tool_call"] = "tool_call"
     step_id: str
     index: int
     id: Text | None = None
     name: Text | None = None
+    custom: bool | None = None
     offset: int
     arguments: Text = ""
 
@@ -125,20 +137,26 @@ class FunctionCallFragment(_Delta):
     arguments: Text
 
 
-class StepEnded(_Delta):
-    """An answer has ended. `note` says why, unless it was finished; `failure` is what the provider said."""
+class StepEnded(_Timed):
+    """An answer has ended. `note` says why, unless it was finished; `failure` is what the provider said, and `details`
+    what it said of the response besides. `meaning` is that of the finish reason; `tokens` are those of the usage, under
+    the names of `Usage`."""
 
     kind: Literal["step_ended"] = "step_ended"
     step_id: str
     status: e.StepStatus
     finish_reason: Text | None
+    meaning: EndMeaning | None = None
     note: Text | None
     model: Text | None
     usage: JsonObject | None
     failure: JsonObject | None = None
+    response_id: Text | None = None
+    details: JsonObject | None = None
+    tokens: dict[str, int] | None = None
 
 
-class MessageCame(_Delta):
+class MessageCame(_Timed):
     """A whole message. An assistant message is a step of its own, whose id is the message's. A `queued` one begins a
     turn of its own, after those that were there before it."""
 
@@ -153,7 +171,7 @@ class MessageCame(_Delta):
     queued: bool = False
 
 
-class ToolStarted(_Delta):
+class ToolStarted(_Timed):
     """The tool of the call at `index` begins to run, for the `attempt`-th time."""
 
     kind: Literal["tool_started"] = "tool_started"
@@ -164,7 +182,7 @@ class ToolStarted(_Delta):
     attempt: int
 
 
-class ApprovalRequested(_Delta):
+class ApprovalRequested(_Timed):
     """Somebody has to decide whether the tool of the call at `index` may run."""
 
     kind: Literal["approval_requested"] = "approval_requested"
@@ -174,7 +192,7 @@ class ApprovalRequested(_Delta):
     run: str
 
 
-class ApprovalDecided(_Delta):
+class ApprovalDecided(_Timed):
     """Somebody (`by`) has allowed the call at `index`, or refused it. `for_turn`: and all calls of its tool in the
     turn."""
 
@@ -188,7 +206,7 @@ class ApprovalDecided(_Delta):
     for_turn: bool
 
 
-class ToolResultCame(_Delta):
+class ToolResultCame(_Timed):
     """A result of the call at `index`. It replaces an earlier one. A `late` one came when the model had gone on; one
     that is not pending stands where it came, too, as a message in the turn (see `LateResult`)."""
 
@@ -201,14 +219,17 @@ class ToolResultCame(_Delta):
     late: bool = False
 
 
-class SessionChanged(_Delta):
-    """Something else changed, which the topic names (a title, metadata, an import, a repair). The view shows it."""
+class SessionChanged(_Timed):
+    """Something else changed, which the topic names. `data` says what: the fields of the event (a title, a patch of the
+    metadata, an owner, an increment, a usage report with its `tokens`, a compaction). It is None where only the view
+    shows it: after an import or a repair."""
 
     kind: Literal["changed"] = "changed"
     topic: str
+    data: JsonObject | None = None
 
 
-class SessionGone(_Delta):
+class SessionGone(_Timed):
     """The session was deleted. Nothing follows."""
 
     kind: Literal["deleted"] = "deleted"
@@ -263,7 +284,13 @@ def delta_of(recorded: RecordedEvent, offset: int) -> Delta:
             return TextFragment(kind="refusal", position=at, step_id=step_id, offset=offset, text=text)
         case e.ToolCallStarted() | e.ToolCallNamed():
             return ToolCallFragment(
-                position=at, step_id=event.step_id, index=event.index, id=event.id, name=event.name, offset=offset
+                position=at,
+                step_id=event.step_id,
+                index=event.index,
+                id=event.id,
+                name=event.name,
+                custom=event.custom if isinstance(event, e.ToolCallStarted) else None,
+                offset=offset,
             )
         case e.ToolCallArgumentsDelta(step_id=step_id, index=index, arguments=arguments):
             return ToolCallFragment(position=at, step_id=step_id, index=index, offset=offset, arguments=arguments)
@@ -280,6 +307,7 @@ def _whole(at: int, event: e.SessionEvent) -> Delta:
         case e.CompletionStarted(step_id=step_id, model=model):
             return StepStarted(
                 position=at,
+                at=event.at,
                 step_id=step_id,
                 model=model,
                 turn_id=event.turn_id or None,
@@ -293,19 +321,36 @@ def _whole(at: int, event: e.SessionEvent) -> Delta:
         case e.PartStarted():
             return PartStarted(position=at, part_kind=event.kind, **dict(event, kind="part_started"))
         case e.SessionDeleted():
-            return SessionGone(position=at)
+            return SessionGone(position=at, at=event.at)
         case _:
-            return SessionChanged(position=at, topic=event.topic)
+            return SessionChanged(position=at, at=event.at, topic=event.topic, data=_facts_of(event))
+
+
+_ONLY_IN_THE_VIEW = (e.MessageImported, e.SessionRepaired, e.RepairWithdrawn)
+
+
+def _facts_of(event: e.SessionEvent) -> JsonObject | None:
+    """What a client has to know of an event that has no delta of its own."""
+    if isinstance(event, _ONLY_IN_THE_VIEW):
+        return None
+    facts = event.model_dump(exclude={"at", "id"})
+    return facts | {"tokens": token_counts(event.usage)} if isinstance(event, e.UsageReported) else facts
 
 
 def _ended(at: int, event: e.StepEnd) -> StepEnded:
+    reason = event.finish_reason if isinstance(event, e.CompletionFinished) else None
     return StepEnded(
         position=at,
+        at=event.at,
         step_id=event.step_id,
         status=e.STATUS_OF_END[type(event)],
-        finish_reason=event.finish_reason if isinstance(event, e.CompletionFinished) else None,
+        finish_reason=reason,
+        meaning=meaning_of(reason),
         note=note_of(event),
         model=event.model,
         usage=event.usage,
         failure=event.failure if isinstance(event, e.CompletionFailed) else None,
+        response_id=event.response_id,
+        details=event.details,
+        tokens=token_counts(event.usage) if event.usage else None,
     )

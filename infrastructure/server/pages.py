@@ -6,15 +6,14 @@ no rights of its own: it asks the routes, with the token that whoever looks has.
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping
-from functools import cache
 from pathlib import Path
-from typing import NamedTuple
 
 from fastapi import FastAPI, Request
 from fastapi.responses import HTMLResponse, Response
 from starlette.exceptions import HTTPException
+
+from turnlog.infrastructure.server.static_files import static_file
 
 DOCS_PAGE = Path(__file__).with_name("docs.html")
 DIST = Path(__file__).with_name("page") / "dist"
@@ -31,7 +30,6 @@ _STRICT = "default-src 'none'; connect-src 'self'; script-src 'self'; style-src 
 _INLINE = "default-src 'none'; connect-src 'self'; style-src 'unsafe-inline'; script-src 'unsafe-inline'"
 _PAGE_HEADERS = {
     **_EVERYWHERE,
-    "Cache-Control": "no-cache",
     "Content-Security-Policy": f"{_STRICT}; require-trusted-types-for 'script'; {_NO_FRAMES}",
     "Cross-Origin-Opener-Policy": "same-origin",
 }
@@ -54,22 +52,7 @@ def add_pages(app: FastAPI) -> None:
         return HTMLResponse(DOCS_PAGE.read_text("utf-8"), headers=_DOCS_HEADERS)
 
 
-class _File(NamedTuple):
-    content: bytes
-    tag: str
-
-
-@cache
-def _file(name: str) -> _File:
-    content = (DIST / name).read_bytes()
-    return _File(content, f'"{hashlib.sha256(content).hexdigest()[:32]}"')
-
-
 def _answer(request: Request, name: str) -> Response:
     if name not in _FILES:
         raise HTTPException(404)
-    found = _file(name)
-    headers = {**_PAGE_HEADERS, "ETag": found.tag}
-    if request.headers.get("if-none-match") == found.tag:
-        return Response(status_code=304, headers=headers)
-    return Response(found.content, headers=headers, media_type=_FILES[name])
+    return static_file(DIST / name, _FILES[name], request.headers.get("if-none-match"), _PAGE_HEADERS)

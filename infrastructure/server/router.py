@@ -14,6 +14,7 @@ from turnlog.infrastructure.follow.event_streams import EventStreams
 from turnlog.infrastructure.log import SessionLog
 from turnlog.infrastructure.server import reading, recording, sessions, streams, whole_log, writing
 from turnlog.infrastructure.server.asking import Authenticate, Desk
+from turnlog.infrastructure.server.client_files import client_files
 from turnlog.infrastructure.server.route import route_class
 from turnlog.infrastructure.server.routes import Described, Routes
 
@@ -51,6 +52,8 @@ def turnlog_router(
     request is read before. A body, or a line of one that streams, has at most `max_body_bytes` (413); a stream on which
     nothing comes says so every `heartbeat_seconds`.
 
+    `turnlog.js`, the client for pages, and its types are served to anybody.
+
     Errors are problem details (RFC 9457) by themselves; the application need not handle them. Streams end when the
     application is told to, by the router's lifespan. Raises InvalidInputError.
     """
@@ -72,4 +75,5 @@ def turnlog_router(
     router = APIRouter(route_class=route_class(desk), lifespan=lifespan)
     for routes in ALL_ROUTES:
         routes.join(router)
+    router.include_router(client_files())
     return router

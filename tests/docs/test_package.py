@@ -67,7 +67,8 @@ def test_a_wheel_has_one_top_level_name_and_every_file_that_the_package_reads(tm
         here = {
             f"turnlog/{path.relative_to(CHECKOUT)}"
             for path in (CHECKOUT / folder).rglob("*")
-            if path.suffix in {".py", ".sql", ".json", ".jsonl", ".html", ".js", ".css"} and PAGE not in path.parents
+            if path.suffix in {".py", ".sql", ".json", ".jsonl", ".html", ".js", ".ts", ".css"}
+            and PAGE not in path.parents
         }
         assert here <= names
     assert "turnlog/py.typed" in names

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import sys
 from collections.abc import Iterator
 from contextlib import nullcontext
@@ -10,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from tests.support.browsers import SOON, chromium, expect, needs_chromium
 from tests.support.pages import ROOT, blocks
 from tests.support.roles import AS_APPLICATION, as_application
 from tests.support.web_servers import WebServer, variables
@@ -17,10 +17,7 @@ from turnlog import Settings
 from turnlog.infrastructure.embedded import Servers
 from turnlog.testing import Answer, Failure, FakeProvider, ToolCall
 
-playwright = pytest.importorskip("playwright.sync_api", reason="pip install --group browser")
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium is installed")
-SOON = 30_000
+pytestmark = needs_chromium
 
 TUTORIAL = ROOT / "docs" / "tutorial.md"
 SLOW = "A long answer. " * 40
@@ -59,10 +56,8 @@ def tool(chat: WebServer) -> str:
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Any]:
-    with playwright.sync_playwright() as started:
-        running = started.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox", "--no-proxy-server"])
+    with chromium() as running:
         yield running
-        running.close()
 
 
 @pytest.fixture
@@ -85,7 +80,7 @@ def say(page: Any, text: str) -> None:
 
 def see(page: Any, *texts: str) -> None:
     for text in texts:
-        playwright.expect(page.locator("#chat")).to_contain_text(text, timeout=SOON)
+        expect(page.locator("#chat")).to_contain_text(text, timeout=SOON)
 
 
 def seen(page: Any) -> str:

@@ -32,7 +32,8 @@ def chat(servers: Servers) -> Iterator[WebServer]:
 
 
 def test_a_page_asks_by_the_route_of_the_application_and_follows_by_the_router(chat: WebServer) -> None:
-    assert "application/x-ndjson" in chat.client.get("/").text
+    assert 'from "/turnlog.js"' in chat.client.get("/").text
+    assert chat.client.get("/turnlog.js").status_code == 200
     assert chat.client.get("/sessions").status_code == 401
     chat.client.headers.update(as_user(TOKEN))
     session = chat.post("/sessions").json()["session_id"]

@@ -42,10 +42,10 @@ def test_a_view_of_owned_turns_and_the_deltas_after_it_are_the_view_at_the_end(
 def test_a_client_is_told_whose_an_answer_is_and_what_becomes_of_the_one_before() -> None:
     begun = e.CompletionStarted(at=AT, step_id="s2", model="m", turn_id="m1", supersedes="s0", continues="s1")
     assert delta_of(recorded([begun])[0], 0) == StepStarted(
-        position=1, step_id="s2", model="m", turn_id="m1", supersedes="s0", continues="s1"
+        position=1, at=AT, step_id="s2", model="m", turn_id="m1", supersedes="s0", continues="s1"
     )
     unowned = e.CompletionStarted(at=AT, step_id="s2")
-    assert delta_of(recorded([unowned])[0], 0) == StepStarted(position=1, step_id="s2", model=None)
+    assert delta_of(recorded([unowned])[0], 0) == StepStarted(position=1, at=AT, step_id="s2", model=None)
 
 
 def test_a_client_is_told_what_a_step_took_and_its_offsets_are_forgotten() -> None:

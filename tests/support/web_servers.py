@@ -59,11 +59,12 @@ def variables(settings: Settings, provider: FakeProvider) -> dict[str, str]:
 
 
 class WebServer:
-    """The application while the block runs. It can be stopped, killed, and started again on the same port."""
+    """The application while the block runs. It can be stopped, killed, and started again on the same port, which is
+    where the command says `{port}`, or in the environment."""
 
     def __init__(self, command: list[str], given: Mapping[str, str], folder: Path = ROOT) -> None:
         port = free_port()
-        self._command = command
+        self._command = [part.replace("{port}", str(port)) for part in command]
         self._environment = {**os.environ, **given, "PORT": str(port), "UVICORN_PORT": str(port)}
         self._folder = folder
         self.url = f"http://127.0.0.1:{port}"
