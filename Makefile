@@ -39,7 +39,7 @@ test-long: setup ## Run what `make test` takes a sample of: a thousand killed pr
 
 test-browser: setup $(VENV)/.browser ## Run the pages of the tutorial and the example in the Chromium of this machine
 	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile tests/docs/test_pages_in_a_browser.py \
-		tests/server/test_page_in_a_browser.py
+		tests/server/test_page_in_a_browser.py tests/page
 
 $(VENV)/.browser: pyproject.toml | setup
 	$(PIP) --group browser

@@ -1,4 +1,4 @@
-"""Files of the package, as they are served to anybody: a browser keeps one, and asks each time whether it has changed."""
+"""Files of the package, as they are served to anybody. A browser keeps one, and asks whether it has changed."""
 
 from __future__ import annotations
 

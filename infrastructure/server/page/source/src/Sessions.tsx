@@ -26,6 +26,7 @@ export function Sessions({ current }: { current: string | null }) {
 
   return (
     <nav class="sessions" aria-label="Sessions">
+      {current === null && <h1 class="unseen">Sessions</h1>}
       <form class="filters" role="search" onSubmit={(event) => event.preventDefault()}>
         <input
           type="search" aria-label="Search titles, owners and ids" placeholder="Title, owner or id" value={text}

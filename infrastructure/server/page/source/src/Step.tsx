@@ -11,7 +11,7 @@ export function StepBox({ step, session }: { step: Step; session: string }) {
   const called = new Set(step.message.parts.map((part) => part.call).filter((call) => call !== null));
   const others = step.message.tool_calls.filter((call) => !called.has(call.index));
   return (
-    <section class="step" aria-label={`Step at ${step.position}`} data-position={step.position}>
+    <div role="group" class="step" aria-label={`Step at ${step.position}`} data-position={step.position}>
       <h3>
         <At session={session} position={step.position} /> <bdi>{step.model ?? "model"}</bdi> <Status of={step.status} />
         <span class="quiet">{about(step)}</span>
@@ -26,7 +26,7 @@ export function StepBox({ step, session }: { step: Step; session: string }) {
       )}
       {step.note && <p class="note"><Text of={step.note} /></p>}
       {step.failure !== null && <Tree of={step.failure} name="failure" />}
-    </section>
+    </div>
   );
 }
 

@@ -54,25 +54,25 @@ function entries(turn: Turn, session: string): [number, ComponentChildren][] {
 
 function MessageBox({ of, session }: { of: Message; session: string }) {
   return (
-    <section class="message" data-role={of.role} aria-label={`${of.role} message at ${of.position}`}>
+    <div role="group" class="message" data-role={of.role} aria-label={`${of.role} message at ${of.position}`}>
       <div class="line">
         <At session={session} position={of.position} /> <b>{of.role}</b>
         {of.queued && <Status of="queued" />}
         <time dateTime={of.at} title={exactly(of.at)}>{when(of.at)}</time>
       </div>
       <Said content={of.content} />
-    </section>
+    </div>
   );
 }
 
 function LateBox({ of, session }: { of: LateResult; session: string }) {
   return (
-    <section class="late" aria-label={`Late result at ${of.position}`}>
+    <div role="group" class="late" aria-label={`Late result at ${of.position}`}>
       <div class="line">
         <At session={session} position={of.position} /> late result of <b><bdi>{of.name}</bdi></b> <Status of={of.status} />
       </div>
       <Tree of={of.content} />
-    </section>
+    </div>
   );
 }
 
