@@ -108,15 +108,16 @@ def test_what_people_and_models_write_is_text(looking: Looking, talks: Talks) ->
 
 def view_text(looking: Looking) -> str:
     """What the steps of the view then say."""
-    return " ".join(looking.part("View then").locator(".step .part .text").all_inner_texts())
+    return "|".join(looking.part("View then").locator(".step .part .text").all_text_contents())
 
 
 def test_the_time_line_shows_what_the_log_says_of_each_position(looking: Looking, talks: Talks, trip: str) -> None:
     looking.open(f"#/{trip}/2")
     page, line = looking.page, looking.page.get_by_role("slider", name="Event")
-    line.wait_for()
+    looking.at_rest()
     last = int(page.evaluate("document.querySelector('[role=slider]').ariaValueMax"))
     events = talks.get(f"/sessions/{trip}/events?after=1&limit=1000")["items"]
+    assert events[last]["topic"] == "message-added.v1"  # the next turn
     for index in sorted(random.Random(7).sample(range(last), min(last, 10))):
         line.focus()
         page.keyboard.press("Home")
@@ -130,7 +131,7 @@ def test_the_time_line_shows_what_the_log_says_of_each_position(looking: Looking
         view = talks.get(path)
         turn = next(turn for turn in view["turns"] if turn["index"] == 0)
         said = [part["text"] for step in turn["steps"] for part in step["message"]["parts"] if part["kind"] == "text"]
-        assert view_text(looking) == " ".join(text.strip() for text in said if text)
+        assert view_text(looking) == "|".join(text for text in said if text)
         shown = looking.part("Prompt then").locator(".sent .kind").all_inner_texts()
         assert shown == [message["role"] for message in talks.get(f"{path}/prompt")]
         expect(looking.part("Event")).to_contain_text(f"at: {event['event']['at']}")
@@ -139,7 +140,7 @@ def test_the_time_line_shows_what_the_log_says_of_each_position(looking: Looking
 def test_the_time_line_is_dragged_and_played(looking: Looking, trip: str) -> None:
     looking.open(f"#/{trip}/2")
     page, line = looking.page, looking.page.get_by_role("slider", name="Event")
-    line.wait_for()
+    looking.at_rest()
     place = line.bounding_box()
     page.mouse.move(place["x"] + 1, place["y"] + 5)
     page.mouse.down()
@@ -147,6 +148,11 @@ def test_the_time_line_is_dragged_and_played(looking: Looking, trip: str) -> Non
     page.mouse.up()
     most = str(page.evaluate("document.querySelector('[role=slider]').ariaValueMax"))
     expect(line).to_have_attribute("aria-valuenow", most)
+    looking.part("Turns").get_by_role("link", name="Position 3", exact=True).click()
+    expect(line).to_have_attribute("aria-valuenow", "2")
+    line.press("End")
+    looking.part("Turns").get_by_role("link", name="Position 3", exact=True).click()  # once more
+    expect(line).to_have_attribute("aria-valuenow", "2")
     page.get_by_label("Speed").select_option("8")
     page.get_by_role("button", name="Replay").click()
     expect(page.get_by_role("button", name="Pause")).to_be_visible()
@@ -175,6 +181,12 @@ def test_an_answer_that_is_written_now_is_seen(looking: Looking, talks: Talks) -
     looking.open(f"#/{session}")
     turns = looking.part("Turns")
     expect(turns).to_contain_text("Nothing has been said yet", timeout=SOON)
+    looking.page.context.set_offline(True)
+    expect(looking.page.get_by_role("alert")).to_contain_text("does not answer", timeout=SOON)
+    looking.page.context.set_offline(False)
+    expect(looking.page.get_by_role("alert")).to_have_count(0, timeout=SOON)
+    assert all("ERR_INTERNET_DISCONNECTED" in text for text in looking.wrong)
+    looking.wrong.clear()
     talks.say(session, "Are you there?")
     talks.answer(session, "Here I am.")
     expect(turns).to_contain_text("Here I am.", timeout=SOON)

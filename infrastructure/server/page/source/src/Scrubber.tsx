@@ -16,21 +16,25 @@ const MOST_EVENTS = 100_000;
 const NO_BREAKS: PrefixBreak[] = [];
 const SPEEDS = [1, 2, 4, 8];
 
-export function Scrubber({ session, turn, position }: { session: string; turn: Turn; position: number }) {
+interface Props {
+  session: string;
+  turn: Turn;
+  /** The position before the next turn. */
+  last: number;
+  position: number;
+}
+
+export function Scrubber({ session, turn, last, position }: Props) {
   const first = firstPosition(turn);
-  const events = useEvents(session, first, Math.min(turn.position, first + MOST_EVENTS - 1));
-  const [index, setIndex] = useState<number | null>(null);
+  const events = useEvents(session, first, Math.min(last, first + MOST_EVENTS - 1));
   const [api, setApi] = useState<Api>("chat");
-  const { value } = useLatest((log, signal) => log.breaks(session, api, signal), [session, api, turn.position]);
+  const { value } = useLatest((log, signal) => log.breaks(session, api, signal), [session, api, last]);
   const breaks = value ?? NO_BREAKS;
-  const current = events[index ?? -1] ?? events.findLast((event) => event.position <= position) ?? events[0];
-  const at = current ? events.indexOf(current) : -1;
-  useEffect(() => setIndex(null), [position]);
+  const at = events.findLastIndex((event) => event.position <= position);
+  const current = events[at];
   const go = (to: number) => {
     const event = events[Math.min(events.length - 1, Math.max(0, to))];
-    if (!event) return;
-    setIndex(events.indexOf(event));
-    moveTo(session, event.position);
+    if (event && event !== current) moveTo(session, event.position);
   };
 
   return (

@@ -15,7 +15,9 @@ export function Session({ id, position }: { id: string; position: number | null 
   const turns = useTurns(id, position);
   const box = useRef<HTMLDivElement>(null);
   const title = useTitle(id);
-  const chosen = position === null ? undefined : turns.shown.findLast((turn) => firstPosition(turn) <= position);
+  const index = position === null ? -1 : turns.shown.findLastIndex((turn) => firstPosition(turn) <= position);
+  const [chosen, next] = [turns.shown[index], turns.shown[index + 1]];
+  const last = chosen && next ? firstPosition(next) - 1 : chosen?.position;
   useScrolling(box, turns.shown[0]?.index, chosen?.index, turns.isEnd);
 
   return (
@@ -39,7 +41,9 @@ export function Session({ id, position }: { id: string; position: number | null 
         {!turns.isEnd && <button type="button" class="more" onClick={turns.later}>Later turns</button>}
         </div>
       </div>
-      {chosen && position !== null && <Scrubber key={`${id} ${chosen.index}`} session={id} turn={chosen} position={position} />}
+      {chosen && last !== undefined && position !== null && (
+        <Scrubber key={`${id} ${chosen.index}`} session={id} turn={chosen} last={last} position={position} />
+      )}
     </div>
   );
 }

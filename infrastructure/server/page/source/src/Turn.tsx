@@ -41,7 +41,7 @@ export const TurnBox = memo(({ turn, session, isChosen }: Props) => (
       </ul>
     ))}
   </article>
-), (one, other) => one.isChosen === other.isChosen && JSON.stringify(one.turn) === JSON.stringify(other.turn));
+), (one, other) => one.isChosen === other.isChosen && (one.turn === other.turn || JSON.stringify(one.turn) === JSON.stringify(other.turn)));
 
 function entries(turn: Turn, session: string): [number, ComponentChildren][] {
   const found: [number, ComponentChildren][] = [

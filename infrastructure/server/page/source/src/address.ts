@@ -23,6 +23,7 @@ export function linkTo(session: string, position?: number): string {
 /** Changes the position in the address, without a new entry in the history. */
 export function moveTo(session: string, position: number): void {
   history.replaceState(null, "", linkTo(session, position));
+  dispatchEvent(new HashChangeEvent("hashchange"));
 }
 
 /** The token in the address, which has it no longer. */

@@ -7,7 +7,8 @@ import { Refused } from "./log";
 
 export interface Asking {
   log: Log;
-  refused(error: Refused): void;
+  /** Says what was refused; null once that is over. */
+  refused(error: Refused | null): void;
 }
 
 export const LogContext = createContext<Asking | null>(null);
@@ -31,12 +32,21 @@ export function useWork(work: (log: Log, signal: AbortSignal) => Promise<void>, 
   }, inputs);
 }
 
-/** Asks again and again while the page is seen. A change of `inputs` begins anew. */
+/** Asks again and again while the page is seen, also while nobody answers. A change of `inputs` begins anew. */
 export function usePolling(seconds: number, work: (log: Log, signal: AbortSignal) => Promise<void>, inputs: readonly unknown[]): void {
+  const { refused } = useLog();
   useWork(async (log, signal) => {
-    while (!signal.aborted) {
-      if (!document.hidden) await work(log, signal);
-      await pause(seconds, signal);
+    for (let isAway = false; !signal.aborted; await pause(seconds, signal)) {
+      if (document.hidden) continue;
+      try {
+        await work(log, signal);
+        if (isAway) refused(null);
+        isAway = false;
+      } catch (error) {
+        if (!(error instanceof Refused) || !error.isPassing) throw error;
+        isAway = true;
+        refused(error);
+      }
     }
   }, inputs);
 }

@@ -11,6 +11,11 @@ export class Refused extends Error {
   constructor(readonly status: number, message: string) {
     super(message);
   }
+
+  /** Whether it is worth asking again. */
+  get isPassing(): boolean {
+    return this.status === 0 || this.status >= 500;
+  }
 }
 
 export interface Wanted {
