@@ -27,9 +27,9 @@ class Talks:
         """A new session; its id."""
         return str(self._post("/sessions", json={"title": title, "user_id": user_id}).json()["session_id"])
 
-    def say(self, session: str, text: str) -> None:
-        """A message of the user."""
-        self._post(f"/sessions/{session}/messages", json={"content": text})
+    def say(self, session: str, text: str, role: str = "user") -> None:
+        """A message."""
+        self._post(f"/sessions/{session}/messages", json={"content": text, "role": role})
 
     def record(self, session: str, *chunks: Json) -> None:
         """A step."""

@@ -160,6 +160,23 @@ def test_the_time_line_is_dragged_and_played(looking: Looking, trip: str) -> Non
     expect(line).to_have_attribute("aria-valuenow", most)
 
 
+def test_the_event_that_broke_a_cached_prefix_is_one_click_away(looking: Looking, talks: Talks) -> None:
+    session = talks.begin("Brief")
+    talks.say(session, "Hello")
+    talks.answer(session, "Hello, how can I help you today?")
+    talks.say(session, "Be brief.", role="system")
+    talks.say(session, "What is two and two?")
+    talks.answer(session, "4")
+    (broken,) = talks.get(f"/sessions/{session}/prompt/explanation?api=anthropic")["breaks"]
+    looking.open(f"#/{session}/2")
+    prompt = looking.part("Prompt then")
+    prompt.get_by_role("combobox", name="API").select_option("anthropic")
+    expect(prompt).to_contain_text("broke the cached prefix from message 0 on: the API has system messages apart")
+    prompt.get_by_role("link", name=f"Position {broken['position']}").click()
+    expect(looking.page.locator(".bar [role=status]")).to_contain_text(f"position {broken['position']} ")
+    expect(looking.part("Event")).to_contain_text("Be brief.")
+
+
 def test_a_position_in_a_long_session_is_shown_without_the_rest(looking: Looking, talks: Talks) -> None:
     session = talks.long("A long talk", 2000)
     position = talks.get(f"/sessions/{session}/turns?before=101&limit=1")["turns"][0]["steps"][0]["position"]
