@@ -8,7 +8,7 @@ TESTS ?=
 # Twice the cores of a small machine: tests wait much of their time.
 WORKERS ?= 4
 
-.PHONY: help setup demo serve test test-fast test-long test-repairers test-roles test-browser test-node lint check docs bench clean
+.PHONY: help setup demo serve test test-fast test-long test-repairers test-roles test-browser test-node page check-page lint check docs bench clean
 
 help: ## Say what there is
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -39,7 +39,7 @@ test-long: setup ## Run what `make test` takes a sample of: a thousand killed pr
 
 test-browser: setup $(VENV)/.browser ## Run the pages of the tutorial and the example in the Chromium of this machine
 	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile tests/docs/test_pages_in_a_browser.py \
-		tests/server/test_page_in_a_browser.py
+		tests/server/test_page_in_a_browser.py tests/page
 
 $(VENV)/.browser: pyproject.toml | setup
 	$(PIP) --group browser
@@ -65,6 +65,19 @@ $(VENV)/.repairers: pyproject.toml | setup
 
 test-roles: setup ## Run the tests as the application's role, which may not make tables
 	TURNLOG_TEST_ROLE=application $(BIN)/python -m pytest -n $(WORKERS) --dist worksteal -m 'servers and not long' $(TESTS)
+
+PAGE = infrastructure/server/page/source
+
+page: $(PAGE)/node_modules/.ready ## Build the page that `turnlog serve` has; what is built is committed
+	cd $(PAGE) && npm run --silent build
+
+check-page: ## Build the page, and compare it with what is committed
+	@if command -v npm > /dev/null; then $(MAKE) $(PAGE)/node_modules/.ready && cd $(PAGE) && npm run --silent build -- --check; \
+		else echo "There is no npm: it is not checked that the page is what its sources give."; fi
+
+$(PAGE)/node_modules/.ready: $(PAGE)/package.json $(PAGE)/package-lock.json
+	cd $(PAGE) && npm ci --ignore-scripts --no-audit --no-fund
+	@touch $@
 
 lint: setup ## Style, types, and the import contract
 	$(BIN)/ruff check .

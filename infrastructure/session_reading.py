@@ -21,6 +21,7 @@ from turnlog.infrastructure.principal import Principal
 from turnlog.infrastructure.read.view_parts import TurnPage
 from turnlog.infrastructure.tasks import fed, off_loop
 from turnlog.projections.offsets import Offsets
+from turnlog.projections.projector import Projector
 from turnlog.projections.prompt import Api, CountTokens, DialectName, PromptPolicy, check_api, check_prompt
 from turnlog.projections.prompt.explain import Explanation, explain
 from turnlog.projections.prompt.policy import DEFAULT_POLICY
@@ -155,9 +156,18 @@ class SessionReading:
     async def at(self, version: int) -> SessionView:
         """The view as it was after the event at this position. No later event is read. Raises InvalidInputError for a
         position that the session does not have."""
-        standing = await self._access.standing()
-        projector = await self._parts.view_parts.at(self.id, checked_version(version, standing.position))
+        projector = await self._projector_at(version)
         return await off_loop(projector.is_large, projector.view)
+
+    async def _projector_at(self, version: int) -> Projector:
+        standing = await self._access.standing()
+        return await self._parts.view_parts.at(self.id, checked_version(version, standing.position))
+
+    async def prompt_at(self, version: int, api: Api = "chat", dialect: DialectName | None = None) -> Any:
+        """The prompt as it was after the event at this position: what `prompt` would have given then. No later event is
+        read. Raises InvalidInputError, also for a position that the session does not have."""
+        check_api(api, dialect)
+        return await self._parts.prompts.of(await self._projector_at(version), api, DEFAULT_POLICY, dialect)
 
     async def events(self, after: int | str = 0) -> AsyncIterator[RecordedEvent]:
         """The stored events after a position or a cursor, in order, up to the last one. Raises UnknownPositionError for

@@ -32,6 +32,7 @@ COMMANDS = {
     "rebuild": Lazy(f"{_HERE}.rebuild:rebuild", "Build a projection, or all kept views, anew."),
     "reap": Lazy(f"{_HERE}.reap:reap", "End the steps whose writers are gone."),
     "work": Lazy(f"{_HERE}.work:work", "Go on with the turns of the dead."),
+    "ui": Lazy(f"{_HERE}.ui:ui", "Look at the log in a browser."),
     "serve": Lazy(f"{_HERE}.serve:serve", "Serve the log over HTTP."),
     "provider": Lazy(f"{_HERE}.provider:provider", "Serve a fake provider, to try a program offline."),
     "doctor": Lazy(f"{_HERE}.doctor:doctor", "Show what is connected and what is wrong."),

@@ -147,9 +147,11 @@ class Prompts:
 
     async def whole(self, asked: Asked, api: Api, policy: PromptPolicy, dialect: DialectName | None) -> Any:
         """The prompt of all turns."""
-        projector = found(await self._views.load(asked.session_id, asked))
-        of = partial(_whole_of, projector, api, policy, dialect)
-        return await off_loop(projector.is_large, of)
+        return await self.of(found(await self._views.load(asked.session_id, asked)), api, policy, dialect)
+
+    async def of(self, projector: Projector, api: Api, policy: PromptPolicy, dialect: DialectName | None) -> Any:
+        """The prompt of all turns of a projection."""
+        return await off_loop(projector.is_large, partial(_whole_of, projector, api, policy, dialect))
 
     async def _continued(
         self, asked: Asked, api: Api, cached: _Cached, held: Projector | None = None

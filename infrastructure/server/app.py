@@ -8,13 +8,12 @@ import signal
 import time
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
-from pathlib import Path
 from threading import Thread
 from uuid import UUID
 
 from fastapi import Depends, FastAPI, Request
 from fastapi.middleware.cors import CORSMiddleware
-from fastapi.responses import HTMLResponse, JSONResponse, RedirectResponse, Response
+from fastapi.responses import JSONResponse, Response
 from fastapi.security import HTTPBearer
 from starlette.exceptions import HTTPException
 
@@ -23,6 +22,7 @@ from turnlog.domain.errors import SessionNotFoundError, TurnlogError
 from turnlog.infrastructure.log import SessionLog
 from turnlog.infrastructure.principal import SYSTEM
 from turnlog.infrastructure.server import metrics, problems
+from turnlog.infrastructure.server.pages import add_pages
 from turnlog.infrastructure.server.proxy.proxy import Proxy
 from turnlog.infrastructure.server.proxy.router import proxy_router
 from turnlog.infrastructure.server.router import turnlog_router
@@ -30,15 +30,8 @@ from turnlog.infrastructure.server.serve_settings import IN_WORKERS, ServeSettin
 from turnlog.infrastructure.settings import Settings
 from turnlog.infrastructure.telemetry import RunningExposition, exposition_for
 
-DOCS_PAGE = Path(__file__).with_name("docs.html")
 _NO_SESSION = UUID(int=0)
 _PARENT_SECONDS = 0.5
-_PAGE_HEADERS = {
-    "Content-Security-Policy": "default-src 'none'; connect-src 'self'; style-src 'unsafe-inline'; "
-    "script-src 'unsafe-inline'; base-uri 'none'; frame-ancestors 'none'",
-    "Referrer-Policy": "no-referrer",
-    "X-Content-Type-Options": "nosniff",
-}
 
 
 def turnlog_app(settings: Settings, serve: ServeSettings, exposition: RunningExposition | None = None) -> FastAPI:
@@ -75,7 +68,8 @@ def turnlog_app(settings: Settings, serve: ServeSettings, exposition: RunningExp
         withheld = [] if serve.trusted_header is None else [serve.trusted_header]
         app.state.proxy = Proxy(serve.proxy, serve.max_body_bytes, withheld)
         app.include_router(proxy_router(_log_of, serve.authenticate_proxied(), app.state.proxy))
-    _add_pages(app)
+    add_pages(app)
+    _add_probes(app)
     _add_refusals(app)
     if serve.origins:
         _allow(app, serve.origins)
@@ -101,15 +95,7 @@ def _log_of(request: Request) -> SessionLog:
     return log
 
 
-def _add_pages(app: FastAPI) -> None:
-    @app.get("/", include_in_schema=False)
-    async def front() -> Response:
-        return RedirectResponse("/docs")
-
-    @app.get("/docs", include_in_schema=False)
-    async def docs() -> Response:
-        return HTMLResponse(DOCS_PAGE.read_text("utf-8"), headers=_PAGE_HEADERS)
-
+def _add_probes(app: FastAPI) -> None:
     @app.get("/health", tags=["server"], summary="Whether the process answers.")
     async def health() -> Response:
         return JSONResponse({"status": "ok", "version": __version__})

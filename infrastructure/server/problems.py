@@ -113,6 +113,7 @@ PROBLEMS: Mapping[type[e.TurnlogError], Problem] = {
 MALFORMED = Problem(400, "malformed", "The request cannot be read.")
 UNAUTHENTICATED = Problem(401, "unauthenticated", "It is not known who asks.")
 FORBIDDEN = Problem(403, "forbidden", "This is for the system alone.")
+READ_ONLY = Problem(403, "read-only", "This server shows the log, and takes nothing.")
 NOT_FOUND = Problem(404, "not-found", "There is nothing at this address.")
 NO_METRICS = Problem(404, "no-metrics", "There are no metrics here: telemetry is not installed, or they go elsewhere.")
 METHOD = Problem(405, "method-not-allowed", "This address takes other methods.")
@@ -121,7 +122,9 @@ MEDIA = Problem(415, "unsupported-media-type", "The body is of a type that is no
 INVALID = Problem(422, "invalid-request", "Something in the request is not valid.")
 FAILED = Problem(500, "internal", "The server has failed.")
 
-OF_REQUESTS = (MALFORMED, UNAUTHENTICATED, FORBIDDEN, NOT_FOUND, NO_METRICS, METHOD, TOO_LARGE, MEDIA, INVALID, FAILED)
+OF_REQUESTS = (
+    MALFORMED, UNAUTHENTICATED, FORBIDDEN, READ_ONLY, NOT_FOUND, NO_METRICS, METHOD, TOO_LARGE, MEDIA, INVALID, FAILED,
+)  # fmt: skip
 """Problems of requests that do not get as far as the log."""
 
 _BY_STATUS = {problem.status: problem for problem in reversed(OF_REQUESTS)}

@@ -97,6 +97,13 @@ async def at(session: Mine, version: int) -> Response:
     return await large_answer(found, len(found.turns))
 
 
+@routes.add("GET", "/sessions/{session_id}/versions/{version}/prompt", gives=Any)
+async def prompt_at(session: Mine, version: int, api: Api = "chat", dialect: DialectName | None = None) -> Response:
+    """What would have been sent after the event at a position."""
+    found: Any = await session.prompt_at(version, api, dialect)
+    return await large_answer(found, len(found))
+
+
 @routes.add("GET", "/sessions/{session_id}/prompt", gives=Any)
 async def prompt(
     session: Mine,

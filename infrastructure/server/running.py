@@ -37,18 +37,36 @@ _OPTIONS: dict[str, Any] = {
 }
 
 
+class _Server(uvicorn.Server):
+    """A server that says when it answers."""
+
+    def __init__(self, config: uvicorn.Config, answers: Callable[[], object]) -> None:
+        super().__init__(config)
+        self._answers = answers
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Opens the log, and takes requests from here on."""
+        await super().startup(sockets=sockets)
+        if self.started:
+            self._answers()
+
+
 def run(
-    settings: Settings, serve: ServeSettings, environ: Mapping[str, str], bound: Callable[[str], object] = print
+    settings: Settings,
+    serve: ServeSettings,
+    environ: Mapping[str, str],
+    bound: Callable[[str], object] = print,
+    answers: Callable[[], object] = int,
 ) -> None:
-    """Listens until a signal ends it. `bound` is told the address once it is known that it can be had. `environ` is
-    what the workers see beside the environment: the settings of the log. Raises OSError for an address that cannot be
-    had."""
+    """Listens until a signal ends it. `bound` is told the address once it is known that it can be had; `answers` is
+    called when the only process takes requests. `environ` is what the workers see beside the environment: the settings
+    of the log. Raises OSError for an address that cannot be had."""
     with _bound(serve) as listening:
         host, port = listening.getsockname()[:2]
         bound(f"http://{f'[{host}]' if ':' in host else host}:{port}")
         if serve.workers == 1:
             app = turnlog_app(settings, serve, exposition_for(settings, None))
-            uvicorn.Server(uvicorn.Config(app, **_OPTIONS)).run([listening])
+            _Server(uvicorn.Config(app, **_OPTIONS), answers).run([listening])
             return
     with _metrics_folder() as folder:
         serve = serve.model_copy(update={"metrics_folder": folder})

@@ -16,6 +16,7 @@ from turnlog.infrastructure.server.router import MAX_BODY_BYTES
 from turnlog.infrastructure.server.tokens import (
     Bearers,
     ProxyTokens,
+    Readers,
     Token,
     TrustedHeader,
     is_loopback,
@@ -48,6 +49,8 @@ class ServeSettings(BaseModel):
     """Where the processes of a server put their metrics, so that each can tell those of all."""
     is_laptop: bool = False
     """Whether the token may stand in the address."""
+    is_read_only: bool = False
+    """Whether nothing may be written."""
 
     @model_validator(mode="after")
     def _is_guarded(self) -> ServeSettings:
@@ -70,9 +73,10 @@ class ServeSettings(BaseModel):
 
     def authenticate(self) -> Authenticate:
         """What says who asks."""
+        known: Bearers | TrustedHeader = Bearers(self.tokens, in_url=self.is_laptop)
         if self.trusted_header is not None:
-            return TrustedHeader(self.trusted_header, self.trusted_proxies)
-        return Bearers(self.tokens, in_url=self.is_laptop)
+            known = TrustedHeader(self.trusted_header, self.trusted_proxies)
+        return Readers(known) if self.is_read_only else known
 
     def authenticate_proxied(self) -> Authenticate:
         """What says who asks a provider through the proxy."""

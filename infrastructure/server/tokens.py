@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import hmac
 import secrets
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
 from typing import Self
 from urllib.parse import urlsplit
@@ -20,6 +20,7 @@ from pydantic import BaseModel, ConfigDict
 from turnlog.domain.errors import InvalidInputError
 from turnlog.domain.inputs import checked_id
 from turnlog.infrastructure.principal import SYSTEM, Principal
+from turnlog.infrastructure.server.problems import READ_ONLY, RefusedError
 
 HASHED = "sha256:"
 IN_URL = "token"
@@ -27,6 +28,7 @@ IN_URL = "token"
 
 TOKEN_HEADER, NO_TOKEN = "x-turnlog-token", "-"
 """Where a client of the proxy has its token, and what stands in the path for none."""
+_READS = ("GET", "HEAD")
 
 Network = IPv4Network | IPv6Network
 
@@ -127,6 +129,20 @@ def laptop_token() -> tuple[str, Token]:
     """A new token of the system, as it is shown once, and as it is kept."""
     text = secrets.token_urlsafe(24)
     return text, Token.of(text)
+
+
+class Readers:
+    """Knows those whom `known` knows, and lets them read only."""
+
+    def __init__(self, known: Callable[[Request], Principal | None]) -> None:
+        self._known = known
+
+    def __call__(self, request: Request) -> Principal | None:
+        """Who asks. None for nobody. Raises RefusedError for somebody who wants to write."""
+        principal = self._known(request)
+        if principal is not None and request.method not in _READS:
+            raise RefusedError(READ_ONLY)
+        return principal
 
 
 class TrustedHeader:

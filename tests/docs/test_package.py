@@ -14,6 +14,8 @@ from turnlog.domain import errors
 
 CHECKOUT = Path(__file__).parents[2]
 
+PAGE = CHECKOUT / "infrastructure" / "server" / "page" / "source"
+"""What the page is built from: it is shipped as it was built."""
 CPU = "import time, {0}, sys; print(time.process_time(), 'openai' in sys.modules)"
 
 
@@ -65,10 +67,12 @@ def test_a_wheel_has_one_top_level_name_and_every_file_that_the_package_reads(tm
         here = {
             f"turnlog/{path.relative_to(CHECKOUT)}"
             for path in (CHECKOUT / folder).rglob("*")
-            if path.suffix in {".py", ".sql", ".json", ".jsonl", ".html", ".js", ".ts"}
+            if path.suffix in {".py", ".sql", ".json", ".jsonl", ".html", ".js", ".ts", ".css"}
+            and PAGE not in path.parents
         }
         assert here <= names
     assert "turnlog/py.typed" in names
+    assert not any("/page/source/" in name for name in names)
 
 
 def test_an_sdist_that_is_unpacked_imports_and_installs(tmp_path: Path) -> None:

@@ -33,8 +33,8 @@ def test_a_laptops_token_is_printed_once_and_streams_end_with_the_server(setting
             assert client.get(f"/sessions/{session}", headers=as_user("x")).status_code == 401
             assert client.get(f"/sessions/{session}?token={token}", headers=as_user("")).status_code in (200, 401)
             assert httpx.get(f"{running.said['url']}/sessions?token={token}", trust_env=False).status_code == 200
-            page = client.get("/")
-            assert page.status_code == 307
+            assert running.said["page"] == f"{running.said['url']}/#token={token}"
+            assert "page/page.js" in client.get("/").text
             assert "openapi.json" in client.get("/docs").text
             assert client.get("/nowhere").json()["type"] == "urn:turnlog:problem:not-found"
             assert client.get("/health").json()["status"] == "ok"

@@ -35,7 +35,7 @@ class Running(NamedTuple):
 
 
 @contextmanager
-def serve(settings: Settings, *options: str, **variables: str) -> Iterator[Running]:
+def serve(settings: Settings, *options: str, command: str = "serve", **variables: str) -> Iterator[Running]:
     environment = {
         **os.environ,
         "DATABASE_URL": settings.database_url or "",
@@ -43,9 +43,9 @@ def serve(settings: Settings, *options: str, **variables: str) -> Iterator[Runni
         "TURNLOG_DATABASE_SCHEMA": settings.database_schema,
         **variables,
     }
-    command = [sys.executable, "-m", "turnlog", "serve", "--port", "0", "--json", *options]
+    arguments = [sys.executable, "-m", "turnlog", command, "--port", "0", "--json", *options]
     pipe = subprocess.PIPE
-    with subprocess.Popen(command, env=environment, stdout=pipe, stderr=pipe, text=True) as process:
+    with subprocess.Popen(arguments, env=environment, stdout=pipe, stderr=pipe, text=True) as process:
         try:
             assert process.stdout is not None
             running = Running(process, json.loads(process.stdout.readline()))

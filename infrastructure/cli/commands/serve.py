@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import json
-import sys
 from pathlib import Path
 from typing import Any
 
 import click
 
-from turnlog.infrastructure.cli.output import emit_json, stdout
+from turnlog.infrastructure.cli.serving import Address, server, serving
 from turnlog.infrastructure.cli.shared import Globals, json_option, pass_globals
 
 
@@ -47,7 +45,7 @@ from turnlog.infrastructure.cli.shared import Globals, json_option, pass_globals
 @json_option
 @pass_globals
 def serve(options: Globals, /, tokens: tuple[str, ...], tokens_file: Path | None, as_json: bool, **given: Any) -> None:
-    """Serve the log over HTTP: REST, server-sent events, an OpenAPI page at /docs.
+    """Serve the log over HTTP: a page to look at it, REST, server-sent events, an OpenAPI page at /docs.
 
     --token says whose a bearer token is; it may be sha256: and a digest, and TURNLOG_SERVE_TOKENS and
     TURNLOG_SERVE_TOKENS_FILE hold tokens, too. Behind a proxy that knows its users --trusted-header names them. Without
@@ -55,42 +53,23 @@ def serve(options: Globals, /, tokens: tuple[str, ...], tokens_file: Path | None
 
     With --upstream a client of that provider, whose base_url is /v1 of the address, is recorded.
     """
-    try:
-        from turnlog.infrastructure.server import running, serve_settings  # noqa: PLC0415 an extra
-        from turnlog.infrastructure.server.tokens import laptop_token  # noqa: PLC0415 the same
-    except ImportError as error:
-        raise click.ClickException(str(error)) from error
+    running, serve_settings, server_tokens = server()
     known = serve_settings.given_tokens(tokens, tokens_file)
-    shown, is_laptop = "", not (known or given["trusted_header"])
+    address, is_laptop = Address(), not (known or given["trusted_header"])
     if is_laptop:
-        shown, token = laptop_token()
+        address.token, token = server_tokens.laptop_token()
         known = (token,)
     chosen = {name: value for name, value in given.items() if value is not None}
     chosen["trusted_proxies"] = chosen.pop("proxies")
     chosen["proxy"] = serve_settings.given_proxy(chosen.pop("upstreams"), chosen.pop("unrecorded", None))
     wanted = serve_settings.checked_serve_settings({**chosen, "tokens": known, "is_laptop": is_laptop})
     settings = options.settings()
-    try:
-        running.run(
-            settings, wanted, options.variables(), lambda url: _print_use(url, shown, wanted.proxy is not None, as_json)
-        )
-    except OSError as error:
-        raise click.ClickException(f"{wanted.host} port {wanted.port}: {_reason(error)}") from error
 
+    def bound(url: str) -> None:
+        address.url = url
+        heading = "The log over HTTP, as a page and as routes; Ctrl-C stops it."
+        proxied = {"base_url": f"{url}/v1"} if wanted.proxy is not None else {}
+        address.say(as_json, heading, {"page": address.page, "docs": address.docs, **proxied})
 
-def _reason(error: OSError) -> str:
-    return (error.strerror or str(error)).lower()
-
-
-def _print_use(url: str, token: str, has_proxy: bool, as_json: bool) -> None:
-    address = f"{url}/docs?token={token}" if token else f"{url}/docs"
-    proxy = {"base_url": f"{url}/v1"} if has_proxy else {}
-    if as_json:
-        emit_json(json.dumps({"url": url, "docs": address, **({"token": token} if token else {}), **proxy}))
-    else:
-        screen = stdout()
-        screen.say("The log over HTTP; Ctrl-C stops it.", style="dim")
-        screen.say(address)
-        for base_url in proxy.values():
-            screen.say(f"A client whose base_url is {base_url} is recorded.", style="dim")
-    sys.stdout.flush()
+    with serving(wanted):
+        running.run(settings, wanted, options.variables(), bound)
