@@ -12,8 +12,8 @@ from turnlog.domain.errors import InvalidInputError
 from turnlog.domain.inputs import check_kind, checked_range
 from turnlog.infrastructure.follow.event_streams import EventStreams
 from turnlog.infrastructure.log import SessionLog
-from turnlog.infrastructure.server import reading, recording, sessions, streams, whole_log, writing
-from turnlog.infrastructure.server.asking import Authenticate, Desk
+from turnlog.infrastructure.server import ai_sdk, reading, recording, sessions, streams, whole_log, writing
+from turnlog.infrastructure.server.asking import AnswerChat, Authenticate, Desk
 from turnlog.infrastructure.server.route import route_class
 from turnlog.infrastructure.server.routes import Described, Routes
 
@@ -25,6 +25,7 @@ ALL_ROUTES: tuple[Routes, ...] = (
     streams.routes,
     recording.routes,
     whole_log.routes,
+    ai_sdk.routes,
 )
 
 
@@ -39,6 +40,7 @@ def turnlog_router(
     log: SessionLog | Callable[[Request], SessionLog],
     *,
     authenticate: Authenticate,
+    answer: AnswerChat | None = None,
     max_body_bytes: int = MAX_BODY_BYTES,
     heartbeat_seconds: float = 15.0,
 ) -> APIRouter:
@@ -50,6 +52,9 @@ def turnlog_router(
     each request and says who asks: a user id, SYSTEM, or None for nobody (401); it may be async. Nothing else of a
     request is read before. A body, or a line of one that streams, has at most `max_body_bytes` (413); a stream on which
     nothing comes says so every `heartbeat_seconds`.
+
+    `answer` asks a model, for the routes of the AI SDK: it is given a session and a Question, and gives what
+    `session.answer` gives. Without one they only follow what others answer.
 
     Errors are problem details (RFC 9457) by themselves; the application need not handle them. Streams end when the
     application is told to, by the router's lifespan. Raises InvalidInputError.
@@ -68,7 +73,7 @@ def turnlog_router(
         async with event_streams:
             yield
 
-    desk = Desk(find, authenticate, event_streams, max_body_bytes)
+    desk = Desk(find, authenticate, event_streams, max_body_bytes, answer)
     router = APIRouter(route_class=route_class(desk), lifespan=lifespan)
     for routes in ALL_ROUTES:
         routes.join(router)
