@@ -8,7 +8,7 @@ TESTS ?=
 # Twice the cores of a small machine: tests wait much of their time.
 WORKERS ?= 4
 
-.PHONY: help setup demo serve test test-fast test-long test-repairers test-roles test-browser lint check docs bench clean
+.PHONY: help setup demo serve test test-fast test-long test-repairers test-roles test-browser test-node-ai lint check docs bench clean
 
 help: ## Say what there is
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -42,6 +42,13 @@ test-browser: setup $(VENV)/.browser ## Run the pages of the tutorial and the ex
 
 $(VENV)/.browser: pyproject.toml | setup
 	$(PIP) --group browser
+	@touch $@
+
+test-node-ai: setup $(VENV)/.node-ai ## Read streams for the AI SDK by its own reader, in Node
+	$(BIN)/python -m pytest -n 0 tests/server/ai
+
+$(VENV)/.node-ai: tests/server/ai/node/package-lock.json | setup
+	npm --prefix tests/server/ai/node ci --no-audit --no-fund --ignore-scripts
 	@touch $@
 
 test-repairers: setup $(VENV)/.repairers ## Show our prompts to the libraries that mend those of others
