@@ -45,16 +45,13 @@ $(VENV)/.browser: pyproject.toml | setup
 	$(PIP) --group browser
 	@touch $@
 
-test-node: setup $(VENV)/.node $(VENV)/.node-proxy ## Run the tests that need packages of npm: turnlog.js, and clients of the proxy
-	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile tests/server/test_client_types.py tests/server/proxy/test_clients_in_node.py
+test-node: setup $(VENV)/.node ## Run the tests that need packages of npm: turnlog.js, the AI SDK, and clients of the proxy
+	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile tests/server/test_client_types.py tests/server/proxy/test_clients_in_node.py tests/server/ai
 
-$(VENV)/.node: tests/server/node/package-lock.json | setup
-	npm --prefix tests/server/node ci --no-audit --no-fund --ignore-scripts && touch $@ || \
-		echo "npm could not install: the tests that need its packages are skipped, and say so."
-
-$(VENV)/.node-proxy: tests/server/proxy/node/package-lock.json | setup
-	npm --prefix tests/server/proxy/node ci --no-audit --no-fund --ignore-scripts && touch $@ || \
-		echo "npm could not install: the tests that need its packages are skipped, and say so."
+$(VENV)/.node: $(wildcard tests/server/node/package-lock.json tests/server/*/node/package-lock.json) | setup
+	for folder in tests/server/node tests/server/proxy/node tests/server/ai/node; do \
+		npm --prefix $$folder ci --no-audit --no-fund --ignore-scripts || exit; \
+	done && touch $@ || echo "npm could not install: the tests that need its packages are skipped, and say so."
 
 test-repairers: setup $(VENV)/.repairers ## Show our prompts to the libraries that mend those of others
 	$(BIN)/python -m pytest -n 0 tests/projections/test_repairers.py
@@ -72,8 +69,8 @@ page: $(PAGE)/node_modules/.ready ## Build the page that `turnlog serve` has; wh
 	cd $(PAGE) && npm run --silent build
 
 check-page: ## Build the page, and compare it with what is committed
-	@if command -v npm > /dev/null; then $(MAKE) $(PAGE)/node_modules/.ready && cd $(PAGE) && npm run --silent build -- --check; \
-		else echo "There is no npm: it is not checked that the page is what its sources give."; fi
+	@if command -v npm > /dev/null && $(MAKE) $(PAGE)/node_modules/.ready; then cd $(PAGE) && npm run --silent build -- --check; \
+		else echo "npm is not there, or cannot install: it is not checked that the page is what its sources give."; fi
 
 $(PAGE)/node_modules/.ready: $(PAGE)/package.json $(PAGE)/package-lock.json
 	cd $(PAGE) && npm ci --ignore-scripts --no-audit --no-fund

@@ -16,6 +16,7 @@ from turnlog.infrastructure.append.aggregate import Aggregate
 from turnlog.infrastructure.follow.following import Following
 from turnlog.infrastructure.follow.live import Deltas, Live
 from turnlog.infrastructure.follow.source import Source
+from turnlog.infrastructure.follow.ui_follower import UiChunksFollower
 from turnlog.infrastructure.log_parts import LogParts
 from turnlog.infrastructure.principal import Principal
 from turnlog.infrastructure.read.view_parts import TurnPage
@@ -215,6 +216,19 @@ class SessionReading:
 
     def _deltas(self, after: int | str, until_turn_ends: bool, offsets: Offsets | None = None) -> Deltas:
         return Deltas(self.follow(after, until_turn_ends), self._parts.store, self.id, offsets)
+
+    def ui_chunks(self, message_id: str | None = None, *, is_known: bool = False) -> UiChunksFollower:
+        """The answer to a message as the chunks of the AI SDK's UI message stream: as it is now, in as many chunks as
+        it has parts, and then each change of it, until it has ended or waits for somebody else.
+
+        Without a `message_id` it is the answer that is being given, if any. `is_known`: whoever asks has the answer as
+        it is, and is told only what changes. See UiChunksFollower.
+        """
+        check_kind(is_known, bool, "is_known")
+        return UiChunksFollower(self._end, self.follow, message_id, is_known)
+
+    async def _end(self, limit: int) -> tuple[TurnPage, Projector]:
+        return await self._parts.view_parts.end(await self._access.ask(), None, limit)
 
     async def _source(self, cursor: Cursor, watched: bool) -> Source:
         await self._access.check_cursor(cursor)

@@ -67,6 +67,10 @@ class Following:
             except Exception:
                 self._leave()
                 raise
+        return self.taken()
+
+    def taken(self) -> RecordedEvent:
+        """The next event, which is here (`is_ready`)."""
         event = self._ready.popleft()
         self._cursor.position, self._cursor.commit_id = event.position, event.commit_id
         self.cursor = event.cursor

@@ -59,6 +59,10 @@ class ViewParts:
         """At most `limit` turns of the view as it is now: those before the turn of the index `before`, or the last
         ones. Only they are read, and the end of the session. Raises also what `asked` raises, and
         SessionNotFoundError."""
+        return (await self.end(asked, before, limit))[0]
+
+    async def end(self, asked: Asked, before: int | None, limit: int) -> tuple[TurnPage, Projector]:
+        """The same, and the end of the session as it is at that version, which is the caller's."""
         # Two more: the first may not be there whole, and whether messages are queued depends on the turn before them.
         end = await self._views.load_end(asked.session_id, limit + 2 if before is None else 2, asked)
         if not end.exists:
@@ -70,7 +74,7 @@ class ViewParts:
             older = await self._older(end, first, last)
         if older is None:  # what is kept is of another moment
             end, older = await self._views.load(asked.session_id), ()
-        return TurnPage(end.version, await off_loop(end.is_large, _turns_of, end, older, first, last))
+        return TurnPage(end.version, await off_loop(end.is_large, _turns_of, end, older, first, last)), end
 
     async def _older(self, end: Projector, first: int, last: int) -> Sequence[Turn] | None:
         """What is kept of the turns from one index to another, before the pages that `end` holds. None if what is kept

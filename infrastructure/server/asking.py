@@ -6,12 +6,13 @@ import inspect
 import logging
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import Annotated, Any
+from typing import Annotated, Any, NamedTuple
 
 from fastapi import Depends, Header, Path, Request
 from starlette.exceptions import HTTPException
 
 from turnlog.domain.errors import InvalidInputError, StoreError
+from turnlog.domain.values import JsonObject
 from turnlog.infrastructure.follow.event_streams import EventStreams
 from turnlog.infrastructure.log import SessionLog
 from turnlog.infrastructure.principal import SYSTEM, Principal, checked_principal
@@ -22,6 +23,20 @@ logger = logging.getLogger("turnlog")
 
 Authenticate = Callable[[Request], Principal | Awaitable[Principal | None] | None]
 """Says who asks: a user id, SYSTEM, or None for nobody. It may be async."""
+
+
+class Question(NamedTuple):
+    """What a page wants an answer to. `content` and `message_id` are those of a message of the user; None to go on with
+    the turn, after results and decisions. `body` is what the page has sent, with fields of the application's own."""
+
+    content: str | list[dict[str, Any]] | None
+    message_id: str | None
+    body: JsonObject
+
+
+AnswerChat = Callable[[Session, Question], Any]
+"""Answers a question: what it gives is an Answer, which is seen to have begun; an awaitable, which is awaited; or
+nothing."""
 
 _HERE = "turnlog.asked"
 
@@ -49,6 +64,7 @@ class Desk:
     authenticate: Authenticate
     streams: EventStreams
     max_body_bytes: int
+    answer: AnswerChat | None = None
 
     async def admit(self, request: Request) -> Asked:
         """Finds out who asks, before anything else of the request is read. Raises RefusedError for nobody."""

@@ -120,10 +120,13 @@ METHOD = Problem(405, "method-not-allowed", "This address takes other methods.")
 TOO_LARGE = Problem(413, "body-too-large", "The body is larger than is taken.")
 MEDIA = Problem(415, "unsupported-media-type", "The body is of a type that is not taken here.")
 INVALID = Problem(422, "invalid-request", "Something in the request is not valid.")
+SAID = Problem(409, "already-said", "What was said stays.")
+NO_ANSWER = Problem(501, "no-answer", "This server does not answer by itself.")
 FAILED = Problem(500, "internal", "The server has failed.")
 
 OF_REQUESTS = (
-    MALFORMED, UNAUTHENTICATED, FORBIDDEN, READ_ONLY, NOT_FOUND, NO_METRICS, METHOD, TOO_LARGE, MEDIA, INVALID, FAILED,
+    MALFORMED, UNAUTHENTICATED, FORBIDDEN, READ_ONLY, NOT_FOUND, NO_METRICS, METHOD, TOO_LARGE, MEDIA, INVALID, SAID,
+    NO_ANSWER, FAILED,
 )  # fmt: skip
 """Problems of requests that do not get as far as the log."""
 

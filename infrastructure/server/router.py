@@ -12,8 +12,8 @@ from turnlog.domain.errors import InvalidInputError
 from turnlog.domain.inputs import check_kind, checked_range
 from turnlog.infrastructure.follow.event_streams import EventStreams
 from turnlog.infrastructure.log import SessionLog
-from turnlog.infrastructure.server import metrics, reading, recording, sessions, streams, whole_log, writing
-from turnlog.infrastructure.server.asking import Authenticate, Desk
+from turnlog.infrastructure.server import ai_sdk, metrics, reading, recording, sessions, streams, whole_log, writing
+from turnlog.infrastructure.server.asking import AnswerChat, Authenticate, Desk
 from turnlog.infrastructure.server.client_files import client_files
 from turnlog.infrastructure.server.route import route_class
 from turnlog.infrastructure.server.routes import Described, Routes
@@ -27,6 +27,7 @@ ALL_ROUTES: tuple[Routes, ...] = (
     recording.routes,
     whole_log.routes,
     metrics.routes,
+    ai_sdk.routes,
 )
 
 
@@ -41,6 +42,7 @@ def turnlog_router(
     log: SessionLog | Callable[[Request], SessionLog],
     *,
     authenticate: Authenticate,
+    answer: AnswerChat | None = None,
     max_body_bytes: int = MAX_BODY_BYTES,
     heartbeat_seconds: float = 15.0,
 ) -> APIRouter:
@@ -54,6 +56,8 @@ def turnlog_router(
     nothing comes says so every `heartbeat_seconds`.
 
     `turnlog.js`, the client for pages, and its types are served to anybody.
+    `answer` asks a model, for the routes of the AI SDK: it is given a session and a Question, and gives what
+    `session.answer` gives. Without one they only follow what others answer.
 
     Errors are problem details (RFC 9457) by themselves; the application need not handle them. Streams end when the
     application is told to, by the router's lifespan. Raises InvalidInputError.
@@ -72,7 +76,7 @@ def turnlog_router(
         async with event_streams:
             yield
 
-    desk = Desk(find, authenticate, event_streams, max_body_bytes)
+    desk = Desk(find, authenticate, event_streams, max_body_bytes, answer)
     router = APIRouter(route_class=route_class(desk), lifespan=lifespan)
     for routes in ALL_ROUTES:
         routes.join(router)

@@ -65,7 +65,7 @@ async def add_tool_result(session: Mine, body: bodies.NewResult) -> Response:
 @routes.add("POST", "/sessions/{session_id}/approve", status=204, refuses=(403, 409))
 async def approve(asking: Asking, session: Mine, body: bodies.Approval) -> Response:
     """Allows a call that waits for a decision. The same decision again changes nothing."""
-    by = _by(asking, body.by)
+    by = decided_by(asking, body.by)
     await session.approve(body.call_id, by=by, reason=body.reason, step_id=body.step_id, for_turn=body.for_turn)
     return nothing()
 
@@ -73,11 +73,11 @@ async def approve(asking: Asking, session: Mine, body: bodies.Approval) -> Respo
 @routes.add("POST", "/sessions/{session_id}/refuse", status=204, refuses=(403, 409))
 async def refuse(asking: Asking, session: Mine, body: bodies.Refusal) -> Response:
     """Refuses a call that waits for a decision. The same decision again changes nothing."""
-    await session.refuse(body.call_id, by=_by(asking, body.by), reason=body.reason, step_id=body.step_id)
+    await session.refuse(body.call_id, by=decided_by(asking, body.by), reason=body.reason, step_id=body.step_id)
     return nothing()
 
 
-def _by(asking: Asked, named: str | None) -> str:
+def decided_by(asking: Asked, named: str | None) -> str:
     """Who decides: the user who asks, or whom the system names."""
     if asking.principal is SYSTEM:
         return named if named is not None else SYSTEMS_NAME

@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 
 from tests.page.looking import TOKEN, Looking, Talks
-from tests.support.serving import serve
 from tests.support.browsers import SOON, chromium
 from tests.support.roles import AS_APPLICATION, as_application
+from tests.support.serving import serve
 from turnlog import Settings
 from turnlog.infrastructure.embedded import Servers
 

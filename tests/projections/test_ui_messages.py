@@ -119,7 +119,7 @@ def test_a_step_that_is_open_streams() -> None:
     assert ui_messages(view.turns)[-1]["parts"] == [
         {"type": "step-start"},
         said("Hel", "streaming"),
-        tool("find", "s1.0", '{"q": "Ro', state="input-streaming"),
+        tool("find", "s1.0", '{"q": "Ro', state="input-streaming", rawInput='{"q": "Ro'),
     ]
 
 

@@ -6,7 +6,8 @@ import json
 
 from fastapi import FastAPI
 
-from turnlog.infrastructure.server.app import DOCS_PAGE, openapi
+from turnlog.infrastructure.server.app import openapi
+from turnlog.infrastructure.server.pages import DOCS_PAGE
 from turnlog.infrastructure.server.router import described
 
 

@@ -10,8 +10,8 @@ from pathlib import Path
 import httpx
 import pytest
 
-from tests.support.serving import serve
 from tests.support.served import app_of, as_user, asked
+from tests.support.serving import serve
 from turnlog import Session, SessionLog, Settings
 from turnlog.infrastructure.server.app import turnlog_app
 from turnlog.infrastructure.server.pages import DIST

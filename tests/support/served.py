@@ -79,7 +79,7 @@ class Call(NamedTuple):
 
     def on(self, session_id: object) -> tuple[str, str]:
         """Method and path, for this session."""
-        return self.method, self.path.format(session_id=session_id, version=1)
+        return self.method, self.path.format(session_id=session_id, chat_id=session_id, version=1)
 
 
 def calls(app: FastAPI) -> Iterator[Call]:

@@ -17,7 +17,7 @@ NODE = shutil.which("node")
 
 pytestmark = [
     pytest.mark.skipif(NODE is None, reason="no Node is installed"),
-    pytest.mark.skipif(not (PROGRAMS / "node_modules").is_dir(), reason="`make test-node-proxy` installs the packages"),
+    pytest.mark.skipif(not (PROGRAMS / "node_modules").is_dir(), reason="`make test-node` installs the packages"),
 ]
 
 
