@@ -1,4 +1,4 @@
-"""A conversation as the UIMessage[] of the AI SDK, version 5."""
+"""A conversation as the UIMessage[] of the AI SDK, from version 5 on."""
 
 from __future__ import annotations
 
@@ -22,10 +22,13 @@ NOW = AT.isoformat()
 STATES = {
     "input-streaming": {"input"},
     "input-available": {"input"},
+    "approval-requested": {"input", "approval"},
+    "approval-responded": {"input", "approval"},
+    "output-denied": {"input", "approval"},
     "output-available": {"input", "output"},
     "output-error": {"input", "errorText"},
 }
-"""By the state of a tool part: the fields that it has to have (ai-sdk.dev/v5/docs/reference/ai-sdk-core/ui-message)."""
+"""By the state of a tool part: the fields that it has to have (ai-sdk.dev/docs/reference/ai-sdk-core/ui-message)."""
 
 
 def check_ui_messages(messages: list[Json]) -> None:
