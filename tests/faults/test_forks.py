@@ -13,7 +13,7 @@ from turnlog import Session, SessionLog, Settings
 from turnlog.infrastructure.append.completion import Completion
 from turnlog.infrastructure.tables.projections import Projections
 
-_INERT = {"open", "step_id"}
+_INERT = {"open", "step_id", "traced"}
 """Names that do nothing with an open log."""
 
 

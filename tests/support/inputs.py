@@ -10,6 +10,7 @@ import pytest
 
 from tests.support.recording import spoken
 from turnlog import InvalidInputError, Session, SessionLog
+from turnlog.infrastructure.append.exchanged import Sent
 
 LIMIT = 1_000
 """Bytes that a message may have in these tests."""
@@ -75,6 +76,8 @@ class _Nobody:
 
 NOBODY = _Nobody()
 
+EXCHANGED = Sent("chat", [{"role": "user", "content": "Hello"}], ["exchanged-1"])
+
 PATHS: Mapping[str, Callable[[Session], Awaitable[Any]]] = {
     "add_message": lambda s: s.add_message("user", "Hello"),
     "add_tool_result": lambda s: s.add_tool_result("call-1", "21 C"),
@@ -83,7 +86,9 @@ PATHS: Mapping[str, Callable[[Session], Awaitable[Any]]] = {
     "events": lambda s: anext(s.events()),
     "increment": lambda s: s.increment("runs", "key"),
     "prompt": lambda s: s.prompt(),
+    "prompt_at": lambda s: s.prompt_at(1),
     "record": lambda s: anext(s.record(spoken("Hello"))),
+    "record_exchange": lambda s: anext(s.record_exchange(EXCHANGED, spoken("Hello"))),
     "say": lambda s: s.say("Hello"),
     "set_metadata": lambda s: s.set_metadata({"a": 1}),
     "cancel": lambda s: s.cancel(),
@@ -95,6 +100,7 @@ PATHS: Mapping[str, Callable[[Session], Awaitable[Any]]] = {
     "set_title": lambda s: s.set_title("Mine"),
     "view": lambda s: s.view(),
     "turns": lambda s: s.turns(),
+    "ui_chunks": lambda s: s.ui_chunks("m-1").begun(),
     "cursor": lambda s: s.cursor(),
     "explain_prompt": lambda s: s.explain_prompt(),
     "at": lambda s: s.at(1),
