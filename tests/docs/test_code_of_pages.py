@@ -26,7 +26,7 @@ from turnlog import Session, SessionLog
 from turnlog.infrastructure.cli.app import COMMANDS, cli
 from turnlog.testing import own_corpus
 
-LONG = ("demo", "provider", "serve")
+LONG = ("demo", "provider", "serve", "ui")
 """Commands with tests of their own."""
 
 ITS_OWN_TESTS = "docs/how-to/testing.md"  # tests/testing/test_howto.py runs its blocks: together they are a program
