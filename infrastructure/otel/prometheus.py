@@ -11,6 +11,7 @@ import os
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
+from threading import Lock
 from typing import Self
 
 from opentelemetry.exporter.prometheus import PrometheusMetricReader
@@ -40,6 +41,8 @@ class Exposition:
     def __init__(self, folder: Path | None) -> None:
         self._folder = folder
         self._writing: asyncio.Task[None] | None = None
+        self._lock = Lock()
+        self._is_closed = False
 
     async def text(self) -> bytes:
         """All metrics now, and of other processes as they were a few seconds ago."""
@@ -54,6 +57,11 @@ class Exposition:
     async def __aexit__(self, *_: object) -> None:
         await cancel_and_wait(self._writing)
         if self._folder is not None:
+            await asyncio.to_thread(self._remove)
+
+    def _remove(self) -> None:
+        with self._lock:  # a thread may still be writing, whose task was cancelled
+            self._is_closed = True
             self._file.unlink(missing_ok=True)
 
     @property
@@ -73,9 +81,12 @@ class Exposition:
             await asyncio.sleep(SNAPSHOT_SECONDS)
 
     def _write(self) -> None:
-        new = self._file.with_suffix(".new")
-        new.write_bytes(generate_latest(REGISTRY))
-        new.replace(self._file)
+        with self._lock:
+            if self._is_closed:
+                return
+            new = self._file.with_suffix(".new")
+            new.write_bytes(generate_latest(REGISTRY))
+            new.replace(self._file)
 
 
 def merged(texts: Mapping[str, str]) -> bytes:
