@@ -11,6 +11,7 @@ import pytest
 from tests.support.telemetry import Telemetry, set_up
 from turnlog import InvalidInputError, SessionLog, Settings
 from turnlog.infrastructure.observer import SILENT
+from turnlog.infrastructure.otel.otel_observer import _quiet
 
 PROGRAM = """
 import asyncio, builtins, sys
@@ -83,3 +84,16 @@ async def test_what_is_wanted_and_not_installed_is_said(settings: Settings, monk
     with pytest.raises(InvalidInputError, match=r"turnlog\[otel\]"):
         async with SessionLog.open(settings.model_copy(update={"telemetry": True})):
             pass
+
+
+def test_what_fails_in_telemetry_is_logged_and_hinders_nobody(caplog: pytest.LogCaptureFixture) -> None:
+    told = list[str]()
+
+    @_quiet
+    def tell(what: str) -> None:
+        told.append(what)
+        raise ZeroDivisionError
+
+    tell("one")
+    assert told == ["one"]
+    assert [record.message for record in caplog.records] == ["telemetry has failed"]

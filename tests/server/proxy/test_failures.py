@@ -15,7 +15,8 @@ import pytest
 
 from tests.support.database import rows
 from tests.support.proxied import KEY, USER, Proxied, all_of, proxied, take_down, texts
-from turnlog import SessionLog, Settings
+from turnlog import SessionLog, Settings, StoreUnavailableError
+from turnlog.infrastructure.server.proxy import exchange
 from turnlog.testing import Answer, Failure, FakeProvider
 
 ASK = [{"role": "user", "content": "Tell me"}]
@@ -154,6 +155,37 @@ async def test_where_it_is_set_requests_pass_unrecorded_with_a_warning_and_a_cou
     assert [record.message for record in caplog.records] == [
         "a request through the proxy goes on unrecorded: StoreUnavailableError: Postgres: it is away"
     ] * 3
+
+
+async def test_a_fault_of_the_proxy_is_logged_and_its_client_is_told(
+    proxy: Proxied, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def fail(_: object) -> None:
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(exchange.Exchange, "_recorded", fail)
+    async with proxy.openai() as client:
+        with caplog.at_level(logging.WARNING, "turnlog"), pytest.raises(openai.InternalServerError):
+            await client.chat.completions.create(model="m", messages=ASK)
+    assert [record.message for record in caplog.records] == ["a request through the proxy has failed"]
+
+
+async def test_an_answer_whose_place_was_not_kept_is_recorded_and_given(
+    proxy: Proxied, provider: FakeProvider, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def fail(*_: object) -> None:
+        raise StoreUnavailableError("Postgres: it is away")
+
+    monkeypatch.setattr(exchange, "keep", fail)
+    provider.add(Answer("whole"))
+    async with proxy.openai() as client:
+        with caplog.at_level(logging.WARNING, "turnlog"):
+            whole = await client.chat.completions.create(model="m", messages=ASK)
+    assert whole.choices[0].message.content == "whole"
+    (session,) = await proxy.sessions()
+    assert [record.message for record in caplog.records] == [
+        f"the end of session {session.id} was not kept: Postgres: it is away"
+    ]
 
 
 @pytest.mark.parametrize("unrecorded", ["refuse", "pass"])
