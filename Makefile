@@ -49,9 +49,9 @@ test-node: setup $(VENV)/.node ## Run the tests that need packages of npm: turnl
 	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile tests/server/test_client_types.py tests/server/proxy/test_clients_in_node.py tests/server/ai
 
 $(VENV)/.node: $(wildcard tests/server/node/package-lock.json tests/server/*/node/package-lock.json) | setup
-	for folder in tests/server/node tests/server/proxy/node tests/server/ai/node; do \
+	(for folder in tests/server/node tests/server/proxy/node tests/server/ai/node; do \
 		npm --prefix $$folder ci --no-audit --no-fund --ignore-scripts || exit; \
-	done && touch $@ || echo "npm could not install: the tests that need its packages are skipped, and say so."
+	done) && touch $@ || echo "npm could not install: the tests that need its packages are skipped, and say so."
 
 test-repairers: setup $(VENV)/.repairers ## Show our prompts to the libraries that mend those of others
 	$(BIN)/python -m pytest -n 0 tests/projections/test_repairers.py
