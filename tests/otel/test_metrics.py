@@ -56,7 +56,7 @@ async def test_answers_are_measured(session: Session, telemetry: Telemetry) -> N
     assert usages["input"].sum == view.usage.prompt_tokens
     assert usages["output"].sum == view.usage.completion_tokens
     gaps = telemetry.points("gen_ai.client.operation.time_per_output_chunk")
-    assert sum(point.count for point in gaps) >= 1  # on a busy machine chunks come together
+    assert sum(point.count for point in gaps) >= 2
     assert 0 < sum(point.sum for point in gaps) < 10
     assert telemetry.value("turnlog.turn.duration", turnlog_turn_status="finished") == 1
     assert telemetry.value("turnlog.tool.duration", gen_ai_tool_name="weather", turnlog_tool_result_status="final") == 1
